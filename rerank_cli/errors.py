@@ -1,0 +1,112 @@
+"""Exit codes and the one exception tree: what happened, what to do about it, and the code the process ends with.
+
+Deep code raises these; only `rerank_cli.cli.main` prints them. This module knows nothing of terminals or commands.
+
+    RerankError            1  internal
+    ├── UsageError         2  arguments
+    │   └── ConfigError    2  a configuration file or environment variable
+    ├── InputError         3  input missing, unreadable or of bad content
+    │   └── OutputError    3  output that cannot be written
+    ├── ModelError         4  model or backend unavailable, or a non-finite score
+    ├── RemoteError        5  a remote endpoint failed or timed out
+    ├── RowsFailed         6  a batch finished, some rows failed
+    └── AssertionFailed    7  a check of the user's was not met
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ExitCode(IntEnum):
+    """What the process returns; all below 126 (shells keep the rest) except signals. Each has its one-line meaning."""
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> ExitCode:
+        """An int with its meaning beside it, so that help, man page and README are generated from here."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    OK = 0, "success (also when a closed pipe ended the output early)"
+    INTERNAL = 1, "internal error: please report it"
+    USAGE = 2, "wrong arguments or configuration"
+    INPUT = 3, "input missing, unreadable or malformed, or output that cannot be written"
+    MODEL = 4, "model or backend unavailable, or it gave a non-finite score"
+    REMOTE = 5, "remote endpoint failed or timed out"
+    ROWS = 6, "batch finished, but some rows failed"
+    ASSERTION = 7, "an assertion failed (--expect, --fail-if-empty, --fail-under …)"
+    INTERRUPTED = 130, "interrupted (Ctrl-C)"
+    TERMINATED = 143, "terminated (SIGTERM)"
+
+
+class RerankError(Exception):
+    """Base of everything reported to the user: `message` says what and where, `hint` what to do next."""
+
+    code: ClassVar[ExitCode] = ExitCode.INTERNAL
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(RerankError):
+    """The command line asks for something that cannot be."""
+
+    code = ExitCode.USAGE
+
+
+class ConfigError(UsageError):
+    """A configuration file or environment variable has a bad key, type or value."""
+
+
+class InputError(RerankError):
+    """Input that is missing, unreadable or malformed; `where` is `file:line` if known."""
+
+    code = ExitCode.INPUT
+
+    def __init__(self, message: str, hint: str | None = None, where: str | None = None) -> None:
+        super().__init__(f"{where}: {message}" if where else message, hint)
+        self.where = where
+
+
+class OutputError(InputError):
+    """Output that cannot be written (full disk, read-only folder)."""
+
+
+class ModelError(RerankError):
+    """A model or backend that is unavailable or unfit, or that gave a score which is no number."""
+
+    code = ExitCode.MODEL
+
+
+class RemoteError(RerankError):
+    """A remote endpoint refused, failed or timed out; the message carries the provider's words, never a key."""
+
+    code = ExitCode.REMOTE
+
+
+class RowsFailed(RerankError):
+    """A batch finished with failed rows; the results of the others were written."""
+
+    code = ExitCode.ROWS
+
+
+class AssertionFailed(RerankError):
+    """A check the user asked for was not met; the results were written."""
+
+    code = ExitCode.ASSERTION
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The hint for a misspelt name, or None if nothing known is close."""
+    matches = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean `{matches[0]}`?" if matches else None

@@ -1,0 +1,131 @@
+"""The frozen records that travel between the stages: what was read, what was scored, what was ranked.
+
+They hold data only: nothing here reads, scores, prints or imports anything beyond the standard library. Records made once a
+document are named tuples, because a frozen dataclass costs three times as much to build and a million of them show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Kind = Literal["line", "json", "row", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where documents came from and how their raw bytes are to be read again.
+
+    `kind` says what `Document.raw` holds: `line` the line's bytes without its end, `json` the JSON text of an object or a
+    string, `row` the bytes of a CSV/TSV row without its end, `file` the path of a whole file.
+    """
+
+    name: str
+    kind: Kind
+    columns: tuple[str, ...] = ()  # of CSV/TSV
+    header: bytes = b""  # the header row's bytes without its end
+    delimiter: str = ","
+
+
+class Document(NamedTuple):
+    """One candidate: its 0-based input position, original bytes and the text to score."""
+
+    index: int
+    raw: bytes
+    text: str
+    source: Source
+    id: str | None = None
+    head: int = 0  # length in characters of the first rank field, repeated in each window; 0 = nothing to repeat
+    prior: float | None = None  # the retriever's own score, for fusion
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a Cohere-shaped request said beside its documents; None = not said."""
+
+    query: str | None = None
+    rank_fields: tuple[str, ...] | None = None
+    top_n: int | None = None
+    max_tokens_per_doc: int | None = None
+    max_chunks_per_doc: int | None = None
+    return_documents: bool | None = None
+    model: str | None = None  # ignored with a note
+    id: str | None = None  # of a batch request
+    query_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentStream:
+    """Documents as they arrive, in chunks small enough to hold; `body` is known before the first chunk."""
+
+    chunks: Iterator[list[Document]]
+    body: Body = field(default_factory=Body)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One query and all its documents, as `batch` and `serve` have them."""
+
+    query: str
+    documents: Sequence[Document]
+    body: Body = field(default_factory=Body)
+
+
+class Pair(NamedTuple):
+    """What a scorer sees: a query, a text, and how many leading characters of the text to repeat in each window."""
+
+    query: str
+    text: str
+    head: int = 0
+
+
+class Score(NamedTuple):
+    """What a scorer says of a pair.
+
+    `value` is the logit of a local model or the provider's score as received; None for a document without any token.
+    """
+
+    value: float | None
+    tokens: int = 0  # of the document, after cutting
+    windows: int = 1
+    best: tuple[int, int] | None = None  # character offsets of the best window in the scored text
+    truncated: bool = False
+
+
+class Hit(NamedTuple):
+    """One place in a ranking; `document` is a `Document`, or the caller's own object in the Python API."""
+
+    index: int
+    rank: int  # from 1
+    relevance_score: float | None  # None: an empty document, always last
+    document: Any
+    score: Score
+    fused_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """How a ranking came about: no time and no id, so equal runs compare equal."""
+
+    model: str
+    revision: str | None
+    backend: str
+    dtype: str
+    score_scale: str  # probability | logit | cosine | vendor …
+    tokens: int = 0
+    documents: int = 0
+    truncated: int = 0
+    warnings: tuple[str, ...] = ()
+    usage: dict[str, float] = field(default_factory=dict)  # a provider's billed units
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The hits of one query, best first, cut to top_n."""
+
+    query: str
+    hits: Sequence[Hit]
+    meta: Meta

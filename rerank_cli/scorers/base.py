@@ -1,0 +1,64 @@
+"""What every scorer promises: pairs in, scores out, in input order.
+
+A scorer turns (query, text) pairs into numbers. It knows nothing of files, ids, top_n, terminals or commands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rerank_cli.records import Pair, Score
+
+LongDocuments = Literal["chunk", "truncate", "error"]
+Advance = Callable[[int], None] if TYPE_CHECKING else object
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long documents are treated, whatever the model; all counts in tokens of the model's own tokenizer."""
+
+    max_tokens_per_doc: int = 4096
+    long_documents: LongDocuments = "chunk"
+    max_chunks_per_doc: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a ranking says about the scorer that made it.
+
+    `scale` names what `Score.value` is: `log-odds` is shown through a sigmoid, anything else as it is.
+    `digest` identifies everything that can change a score (weights, tokenizer, backend, dtype, template): the cache key.
+    """
+
+    model: str
+    revision: str | None
+    backend: str
+    dtype: str
+    scale: str
+    digest: str
+    reason: str = ""  # why this backend, for -v
+    english_only: bool = False
+
+
+class Scorer(Protocol):
+    """Pairs to scores. Close it when done; it may hold sessions, pools or connections."""
+
+    @property
+    def facts(self) -> Facts:
+        """What made the scores; some of it (usage of a provider) is complete only after scoring."""
+
+    def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
+        """One `Score` a pair, in input order, the same whatever else is in `pairs`.
+
+        `advance(n)` is called as n more pairs are done. Raises ModelError or RemoteError; never returns a partial list.
+        """
+
+    def usage(self) -> dict[str, float]:
+        """Billed units and tokens so far, empty for local models."""
+
+    def close(self) -> None:
+        """Give back sessions, pools and connections."""

@@ -1,0 +1,125 @@
+"""The outside world as a value: streams, which of them are terminals, environment, verbosity, colour.
+
+Nothing else in the package touches `sys.stdin`, `sys.stdout`, `sys.stderr` or `os.environ`; tests build a Terminal of their
+own. It knows nothing of documents, scores or commands. Rich is imported only when something is really drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+ColorChoice = Literal["auto", "always", "never"]
+CONTROL = {c: f"\\x{c:02x}" for c in (*range(0x20), *range(0x7F, 0xA0)) if c not in (0x09, 0x0A)}
+BIDI = {c: f"<U+{c:04X}>" for c in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)}
+_VISIBLE = {**CONTROL, **BIDI, 0x0D: "\\r"}
+
+
+def visible(text: str) -> str:
+    """Text that cannot move a cursor, ring, recolour or reorder: control and bidirectional characters spelt out."""
+    return text.translate(_VISIBLE).encode("utf-8", "replace").decode("utf-8")
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """Streams and their nature. `verbosity`: -1 quiet, 0 normal, 1 and more verbose."""
+
+    stdin: BinaryIO
+    stdout: BinaryIO
+    stderr: TextIO
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin_tty: bool = False
+    stdout_tty: bool = False
+    stderr_tty: bool = False
+    verbosity: int = 0
+    color: ColorChoice = "auto"
+    columns: int | None = None  # None: ask the system
+
+    @staticmethod
+    def of_process() -> Terminal:
+        """The terminal of this process; a stream that is closed (as under cron) becomes the null device."""
+        stdin = sys.stdin.buffer if sys.stdin else open(os.devnull, "rb")  # noqa: SIM115 lives as long as the process
+        stdout = sys.stdout.buffer if sys.stdout else open(os.devnull, "wb")  # noqa: SIM115
+        stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        if hasattr(stderr, "reconfigure"):
+            stderr.reconfigure(errors="backslashreplace")
+        return Terminal(
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=os.environ,
+            stdin_tty=stdin.isatty(),
+            stdout_tty=stdout.isatty(),
+            stderr_tty=stderr.isatty(),
+        )
+
+    def width(self) -> int:
+        """Columns to draw in: COLUMNS, else the terminal's, else 80."""
+        if self.columns:
+            return self.columns
+        told = self.env.get("COLUMNS", "")
+        return int(told) if told.isdigit() and int(told) > 0 else shutil.get_terminal_size((80, 24)).columns
+
+    def colored(self, stream: Literal["stdout", "stderr"]) -> bool:
+        """Whether to colour a stream: --color, then NO_COLOR, FORCE_COLOR (non-empty), TERM=dumb, then: is it a terminal."""
+        if self.color != "auto":
+            return self.color == "always"
+        if self.env.get("NO_COLOR"):
+            return False
+        if self.env.get("FORCE_COLOR"):
+            return True
+        return self.env.get("TERM") != "dumb" and (self.stdout_tty if stream == "stdout" else self.stderr_tty)
+
+    def unicode(self) -> bool:
+        """Whether bars and marks beyond ASCII can be shown: the locale says UTF-8."""
+        locale = self.env.get("LC_ALL") or self.env.get("LC_CTYPE") or self.env.get("LANG") or ""
+        return "utf-8" in locale.lower() or "utf8" in locale.lower() or self.env.get("PYTHONUTF8") == "1"
+
+    def say(self, text: str) -> None:
+        """One line on stderr; a stderr that is gone is no reason to fail."""
+        with contextlib.suppress(OSError, ValueError):
+            self.stderr.write(text + "\n")
+            self.stderr.flush()
+
+    def error(self, message: str, hint: str | None = None) -> None:
+        """What failed and what to do, always shown."""
+        self.say(f"rerank: error: {visible(message)}")
+        if hint:
+            self.say(f"hint: {visible(hint)}")
+
+    def warn(self, message: str) -> None:
+        """Something that may surprise in the results; shown unless --quiet."""
+        if self.verbosity >= 0:
+            self.say(f"rerank: warning: {visible(message)}")
+
+    def note(self, message: str) -> None:
+        """Something good to know; shown unless --quiet."""
+        if self.verbosity >= 0:
+            self.say(f"rerank: note: {visible(message)}")
+
+    def detail(self, message: str) -> None:
+        """Device, backend, timings: shown with -v."""
+        if self.verbosity >= 1:
+            self.say(f"rerank: {visible(message)}")
+
+    @contextlib.contextmanager
+    def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """A bar on stderr while it is a terminal and not quiet, gone at the end; yields `advance(n)`."""
+        if not self.stderr_tty or self.verbosity < 0 or self.env.get("TERM") == "dumb":
+            yield lambda _n: None
+            return
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        console = Console(file=self.stderr, no_color=not self.colored("stderr"))
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda n: bar.advance(task, n)
