@@ -28,6 +28,7 @@ class Source:
     columns: tuple[str, ...] = ()  # of CSV/TSV
     header: bytes = b""  # the header row's bytes without its end
     delimiter: str = ","
+    newline: bytes = b"\n"  # how the rows of CSV/TSV end, so that they are written as they were read
 
 
 class Document(NamedTuple):
