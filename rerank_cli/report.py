@@ -25,6 +25,10 @@ WORDING: dict[str, tuple[str, str]] = {
         "the query was cut to half of the model's window",
         "{n} queries were cut to half of the model's window",
     ),
+    "duplicates": (
+        "{n} document repeats the text of an earlier one: left out (--dedupe)",
+        "{n} documents repeat the text of an earlier one: left out (--dedupe)",
+    ),
     "replaced_keys": (
         "{n} record already had a result key (index, rank or relevance_score): replaced (or use --result-key)",
         "{n} records already had a result key (index, rank or relevance_score): replaced (or use --result-key)",

@@ -26,6 +26,7 @@ OUTPUT_FORMATS: tuple[str, ...] = (
 )  # fmt: skip
 DEFAULT_ID_FIELDS = ("id", "_id", "docid")
 DEFAULT_TEXT_FIELD = "text"
+DEFAULT_MAX_TOKENS = Limits().max_tokens_per_doc
 
 
 @dataclass(frozen=True, slots=True)

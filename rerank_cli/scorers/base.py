@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from rerank_cli.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -62,3 +64,11 @@ class Scorer(Protocol):
 
     def close(self) -> None:
         """Give back sessions, pools and connections."""
+
+
+class TooLongError(InputError):
+    """A document exceeds the window and --long-documents is `error`; `pair` is its position among the pairs."""
+
+    def __init__(self, pair: int, tokens: int, window: int) -> None:
+        super().__init__(f"a document has {tokens} tokens; the model's window holds {window} beside this query")
+        self.pair, self.tokens, self.window = pair, tokens, window

@@ -1,0 +1,203 @@
+"""The file of the score cache: where it lies, how it is opened, what a row holds, what is thrown out when it is full.
+
+SQLite in WAL mode: readers never wait, a killed process leaves whole transactions. This module knows keys and scores as bytes;
+`cache` decides what to do when something fails, so everything here may raise `sqlite3.Error`, `OSError` or `NotOurs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from zlib import crc32
+
+from rerank_cli.records import Score
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping
+
+CacheMode = Literal["rw", "ro"]
+CACHE_MODES: tuple[str, ...] = ("rw", "ro")
+CACHE_FILE = "scores-v1.sqlite"  # the version of the row is in the name: an older rerank never meets newer rows
+BYTES_PER_ROW = 64  # of the file, after 10^6 random insertions (measured 61): turns the limit in bytes into rows
+APPLICATION_ID = 0x72726B31  # "rrk1" in the file's header: no foreign database is ever written to
+DAY_S = 86_400
+_MAGIC = b"SQLite format 3\x00"
+
+# flags, value, tokens, windows, best start, best end; then a CRC over key and row, because SQLite has no page checksums.
+_ROW = struct.Struct("<BdIIII")
+_CHECK = struct.Struct("<I")
+_HAS_VALUE, _HAS_BEST, _TRUNCATED = 1, 2, 4
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, row BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "INSERT OR IGNORE INTO meta VALUES ('rows', 0)",  # counted, because count(*) would read the whole file
+    f"PRAGMA application_id = {APPLICATION_ID}",
+)
+
+
+class NotOurs(Exception):
+    """A database that is no score cache of this version."""
+
+
+def cache_path(env: Mapping[str, str], chosen: Path | None = None) -> Path:
+    """Where the cache lies: --cache-path, else RERANK_CACHE_DIR, else the user's cache folder."""
+    if chosen is not None:
+        return chosen.expanduser()
+    if folder := env.get("RERANK_CACHE_DIR"):
+        return Path(folder).expanduser() / CACHE_FILE
+    from platformdirs import user_cache_path
+
+    return user_cache_path("rerank", appauthor=False) / CACHE_FILE
+
+
+def pack(key: bytes, score: Score) -> bytes:
+    """A score as the bytes of its row; the value keeps all 64 bits."""
+    value, tokens, windows, best, truncated = score
+    start, end = best or (0, 0)
+    flags = (value is not None) * _HAS_VALUE | (best is not None) * _HAS_BEST | truncated * _TRUNCATED
+    body = _ROW.pack(flags, 0.0 if value is None else value, tokens, windows, start, end)
+    return body + _CHECK.pack(crc32(body, crc32(key)))
+
+
+def unpack(key: bytes, row: bytes) -> Score | None:
+    """The score of a row, or None if the row does not carry its own checksum (a damaged page, a swapped row)."""
+    if len(row) != _ROW.size + _CHECK.size or _CHECK.unpack_from(row, _ROW.size)[0] != crc32(row[:-4], crc32(key)):
+        return None
+    flags, value, tokens, windows, start, end = _ROW.unpack_from(row)
+    best = (start, end) if flags & _HAS_BEST else None
+    return Score(value if flags & _HAS_VALUE else None, tokens, windows, best, bool(flags & _TRUNCATED))
+
+
+def today() -> int:
+    """Days since 1970: the unit of the `used` column, coarse so that reading hardly ever writes."""
+    return int(time.time()) // DAY_S
+
+
+def open_file(path: Path, mode: CacheMode, busy_s: float) -> sqlite3.Connection | None:
+    """A connection to a cache of ours, made if need be; None if mode is `ro` and there is no file."""
+    if mode == "ro":
+        return _open_to_read(path, busy_s) if path.exists() else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = _connect(path, "rwc", busy_s)
+    try:
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            _create(connection, busy_s)
+        _check_ours(connection)
+        connection.execute("PRAGMA synchronous = NORMAL")  # a dying process loses nothing, a dying machine little
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_to_read(path: Path, busy_s: float) -> sqlite3.Connection:
+    """A reading connection; in a folder that cannot be written WAL needs `immutable`, which is right if nobody writes."""
+    import sqlite3
+
+    connection = _connect(path, "ro", busy_s)
+    try:
+        _check_ours(connection)
+    except sqlite3.OperationalError:
+        connection.close()
+        if path.with_name(path.name + "-wal").exists():
+            raise  # `immutable` would not see what stands in the log
+        connection = _connect(path, "ro&immutable=1", busy_s)
+        _check_ours(connection)
+    return connection
+
+
+def _connect(path: Path, mode: str, busy_s: float) -> sqlite3.Connection:
+    import sqlite3
+
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
+
+
+def _create(connection: sqlite3.Connection, busy_s: float) -> None:
+    _switch_to_wal(connection, busy_s)
+    with transaction(connection):
+        for statement in _SCHEMA:
+            connection.execute(statement)
+
+
+def _check_ours(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise NotOurs("it is no score cache of this version")
+
+
+def _switch_to_wal(connection: sqlite3.Connection, busy_s: float) -> None:
+    """SQLite does not wait for this one lock, so processes that start together try again."""
+    import sqlite3
+
+    end = time.monotonic() + busy_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; the write lock is taken at once, because upgrading a read lock can fail without waiting."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def count_rows(connection: sqlite3.Connection) -> int:
+    """Rows of the cache, as counted by the writers."""
+    return int(connection.execute("SELECT value FROM meta WHERE name = 'rows'").fetchone()[0])
+
+
+def evict(connection: sqlite3.Connection, max_rows: int) -> None:
+    """Throw out what was not used for longest, down to 80 % of `max_rows`; days are never split but the last, at random.
+
+    Keys are hashes, so a range of keys is a random sample, and deleting range by range keeps every transaction short.
+    """
+    rows = count_rows(connection)
+    if rows <= max_rows:
+        return
+    surplus = rows - max_rows * 4 // 5
+    day, fraction = _cut(connection, surplus)
+    limit = int(fraction * (1 << 32)).to_bytes(5, "big")[1:] if fraction < 1 else b"\xff" * 17
+    for first in range(256):
+        low, high = bytes([first]), bytes([first + 1]) if first < 255 else b"\xff" * 17
+        with transaction(connection):
+            gone = connection.execute(
+                "DELETE FROM scores WHERE key >= ? AND key < ? AND (used < ? OR (used = ? AND key < ?))",
+                (low, high, day, day, limit),
+            )
+            connection.execute("UPDATE meta SET value = value - ? WHERE name = 'rows'", (gone.rowcount,))
+
+
+def _cut(connection: sqlite3.Connection, surplus: int) -> tuple[int, float]:
+    """The day up to which rows go, and which fraction of that day itself."""
+    day = today()
+    for day, count in connection.execute("SELECT used, count(*) FROM scores GROUP BY used ORDER BY used"):
+        if count >= surplus:
+            return day, surplus / count
+        surplus -= count
+    return day, 1.0
+
+
+def is_marked_as_ours(path: Path) -> bool:
+    """Whether a file that SQLite cannot open any more is ours to delete: by its name or what is left of its header."""
+    if path.name == CACHE_FILE:
+        return True
+    with path.open("rb") as file:
+        header = file.read(72)
+    return header.startswith(_MAGIC) and header[68:72] == APPLICATION_ID.to_bytes(4, "big")

@@ -1,0 +1,132 @@
+"""The process: from argv to an exit code. The only place where errors are printed and signals become codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import ExitCode, RerankError
+from rerank_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; a BaseException so that nothing on the way mistakes it for a failure to handle."""
+
+
+def run() -> None:
+    """The console script."""
+    terminal = Terminal.of_process()
+    with signals():
+        code = main(sys.argv[1:], terminal)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    # Interpreter shutdown with big sessions and pools costs tens of milliseconds and can block; output is flushed by now.
+    os._exit(code)
+
+
+def main(argv: Sequence[str], terminal: Terminal) -> int:
+    """Run one command line and return its exit code; prints errors and hints, never raises."""
+    from typer.exceptions import TyperException
+
+    from rerank_cli.cli.help import HelpRequested
+    from rerank_cli.cli.root_help import NothingAsked
+    from rerank_cli.writers.output import ClosedPipe
+
+    try:
+        return int(dispatch(argv, terminal) or 0)
+    except NothingAsked as asked:
+        terminal.say(asked.text.rstrip("\n"))
+        return ExitCode.USAGE
+    except HelpRequested as asked:
+        return print_help(asked.text, terminal)
+    except ClosedPipe:
+        return ExitCode.OK
+    except RerankError as error:
+        return failed(error, argv, terminal)
+    except TyperException as error:
+        from rerank_cli.cli.slips import usage_fault
+
+        return failed(usage_fault(error, argv), argv, terminal)
+    except KeyboardInterrupt:
+        terminal.say("")
+        return ExitCode.INTERRUPTED
+    except Terminated:
+        return ExitCode.TERMINATED
+    except Exception as error:  # noqa: BLE001 the last resort: no traceback for users
+        return internal(error, argv, terminal)
+
+
+def dispatch(argv: Sequence[str], terminal: Terminal) -> Any:
+    """Hand argv to the Typer app."""
+    from typer.exceptions import Exit
+
+    from rerank_cli.cli.app import root
+
+    try:
+        return root().main(args=list(argv), prog_name="rerank", standalone_mode=False, obj=terminal)
+    except Exit as done:
+        return done.exit_code
+
+
+def failed(error: RerankError, argv: Sequence[str], terminal: Terminal) -> int:
+    """Print an error of ours and return its code; --debug adds where it came from."""
+    if debugging(argv, terminal):
+        terminal.say(traceback_of(error))
+    terminal.error(error.message, error.hint)
+    return int(error.code)
+
+
+def internal(error: Exception, argv: Sequence[str], terminal: Terminal) -> int:
+    """A bug of ours: one line, and the traceback only for those who ask."""
+    if debugging(argv, terminal):
+        terminal.say(traceback_of(error))
+    terminal.error(
+        f"internal error: {type(error).__name__}: {error}", "run again with `--debug` and report it with that output"
+    )
+    return ExitCode.INTERNAL
+
+
+def debugging(argv: Sequence[str], terminal: Terminal) -> bool:
+    """Whether tracebacks are wanted."""
+    return "--debug" in argv or terminal.env.get("RERANK_DEBUG", "") not in {"", "0"}
+
+
+def traceback_of(error: BaseException) -> str:
+    """The traceback without locals: they may hold keys."""
+    import traceback
+
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def print_help(text: str, terminal: Terminal) -> int:
+    """Help and version go to stdout; `rerank --help | head` is fine."""
+    with contextlib.suppress(BrokenPipeError):
+        terminal.stdout.write(text.encode())
+        terminal.stdout.flush()
+    return ExitCode.OK
+
+
+def configure(terminal: Terminal, *, verbose: int, quiet: bool, color: str = "auto") -> Terminal:
+    """The terminal with what the options say of it."""
+    return replace(terminal, verbosity=-1 if quiet else verbose, color=color)  # type: ignore[arg-type] checked choice
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C, so that temporary files go; a closed pipe is an error we handle, not a death."""
+
+    def stop(_number: int, _frame: Any) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

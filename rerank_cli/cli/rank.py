@@ -1,0 +1,165 @@
+"""`rerank rank`: one query, documents from files or stdin, one ranking out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rerank_cli.cli import options as o
+from rerank_cli.settings import DEFAULT_MAX_TOKENS, RemoteSettings
+
+if TYPE_CHECKING:
+    from rerank_cli.records import Ranking
+    from rerank_cli.report import Report
+    from rerank_cli.terminal import Terminal
+
+REMOTE = RemoteSettings()
+
+
+def rank(
+    ctx: typer.Context,
+    files: o.Files = None,
+    query: o.Query = None,
+    query_file: o.QueryFile = None,
+    input_format: o.InputFormat = "auto",
+    rank_fields: o.RankFields = None,
+    field_format: o.FieldFormat = "yaml",
+    text_field: o.TextField = None,
+    id_field: o.IdField = None,
+    null: o.Null = False,
+    top_n: o.TopN = None,
+    min_score: o.MinScore = None,
+    fail_if_empty: o.FailIfEmpty = False,
+    expect: o.Expect = None,
+    dedupe: o.Dedupe = False,
+    keep_order: o.KeepOrder = False,
+    prior_field: o.PriorField = None,
+    fusion: o.FusionHow = None,
+    weight: o.Weight = None,
+    raw_scores: o.RawScores = False,
+    format: o.Format = "auto",
+    json: o.Json = False,
+    output: o.Output = None,
+    explain: o.Explain = False,
+    documents: o.Documents = True,
+    result_key: o.ResultKey = None,
+    query_id: o.QueryId = "1",
+    run_tag: o.RunTag = "rerank",
+    color: o.Color = "auto",
+    max_tokens_per_doc: o.MaxTokensPerDoc = DEFAULT_MAX_TOKENS,
+    long_documents: o.LongDocuments = "chunk",
+    max_chunks_per_doc: o.MaxChunksPerDoc = None,
+    model: o.Model = "builtin",
+    backend: o.Backend = "auto",
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    threads: o.Threads = None,
+    instruction: o.Instruction = None,
+    offline: o.Offline = False,
+    require_revision: o.RequireRevision = False,
+    trust_remote_code: o.TrustRemoteCode = False,
+    allow_pickle: o.AllowPickle = False,
+    endpoint: o.Endpoint = None,
+    api_key_env: o.ApiKeyEnv = None,
+    api_key_file: o.ApiKeyFile = None,
+    auth_header: o.AuthHeader = None,
+    client_name: o.ClientName = None,
+    header: o.Header = None,
+    extra: o.Extra = None,
+    batch_docs: o.BatchDocs = None,
+    concurrency: o.Concurrency = REMOTE.concurrency,
+    timeout: o.Timeout = REMOTE.timeout_s,
+    retries: o.Retries = REMOTE.retries,
+    max_wait: o.MaxWait = REMOTE.max_wait_s,
+    requests_per_minute: o.RequestsPerMinute = None,
+    tokens_per_minute: o.TokensPerMinute = None,
+    max_units: o.MaxUnits = None,
+    dry_run: o.DryRun = False,
+    allow_split: o.AllowSplit = False,
+    native_rank_fields: o.NativeRankFields = False,
+    ca_bundle: o.CaBundle = None,
+    insecure: o.Insecure = False,
+    verbose: o.Verbose = 0,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> int:
+    """Rank documents for one query, best first.
+
+    examples:
+      rerank -q "capital of the United States" docs.jsonl
+      grep -rn retry src | rerank -q "backoff on 429" -n 5
+      rerank -q "…" --rank-fields title,body -n 5 --json < docs.jsonl
+      rerank -q "…" --min-score 0.5 --fail-if-empty docs.txt
+      rerank < cohere_request.json
+    """
+    options = {name: value for name, value in locals().items() if name != "ctx"}
+    return run(options, explicit(ctx), ctx.obj)
+
+
+def explicit(ctx: typer.Context) -> frozenset[str]:
+    """Names of the options that were given: flag, environment or configuration."""
+    return frozenset(name for name in ctx.params if str(ctx.get_parameter_source(name)).rpartition(".")[2] != "DEFAULT")
+
+
+def run(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> int:
+    """Read, rank, write, judge; returns the exit code."""
+    from rerank_cli.cli.main import configure
+    from rerank_cli.report import Report
+
+    terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"], color=options["color"])
+    report = Report()
+    try:
+        ranking = rank_documents(options, given, terminal, report)
+    finally:
+        tell(report, terminal)
+    from rerank_cli.cli.judge import judge
+
+    return judge(ranking, options, terminal)
+
+
+def rank_documents(options: dict[str, Any], given: frozenset[str], terminal: Terminal, report: Report) -> Ranking:
+    """The ranking of what the options name, written where they say."""
+    from rerank_cli import pipeline
+    from rerank_cli.cli import translate
+    from rerank_cli.cli.query import find_query
+    from rerank_cli.cli.slips import check_files
+    from rerank_cli.readers import open_documents
+    from rerank_cli.scorers.registry import open_scorer
+    from rerank_cli.writers import write_ranking
+
+    check_files(options["files"] or (), options["query"])
+    stream = open_documents(translate.inputs_of(options), terminal, report)
+    query = find_query(options, stream.body)
+    settings = translate.rank_settings_of(options, stream.body, given)
+    output = translate.output_of(options, stream.body)
+    if stream.body.model and "model" not in given:
+        report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
+    scorer = open_scorer(translate.model_of(options), terminal.env, report)
+    try:
+        terminal.detail(describe(scorer.facts))
+        with terminal.progress("ranking") as advance:
+            ranking = pipeline.rank(query, stream.chunks, scorer, settings, report, advance)
+    finally:
+        scorer.close()
+    write_ranking(ranking, output, terminal, report)
+    return ranking
+
+
+def describe(facts: Any) -> str:
+    """The line of -v about the model."""
+    revision = f"@{facts.revision}" if facts.revision else ""
+    why = f" ({facts.reason})" if facts.reason else ""
+    return f"model {facts.model}{revision}, backend {facts.backend}, dtype {facts.dtype}{why}"
+
+
+def tell(report: Report, terminal: Terminal) -> None:
+    """Warnings and notes after the results, counts with -v."""
+    for warning in report.warnings():
+        terminal.warn(warning)
+    for note in report.notes:
+        terminal.note(note)
+    counts = report.counts
+    if counts["windowed"]:
+        terminal.note(f"{counts['windowed']} long documents were read in windows; the best window counts")
+    terminal.detail(f"{counts['documents']} documents, {counts['tokens']} tokens scored")

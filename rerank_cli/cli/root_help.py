@@ -1,0 +1,57 @@
+"""What `rerank`, `rerank -h`, `rerank --help` and `rerank --version` print."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from typing import Any
+
+import rerank_cli
+from rerank_cli.cli.help import HelpRequested, options_text, row
+from rerank_cli.errors import ExitCode
+
+__all__ = ["HelpRequested", "NothingAsked", "text", "version"]
+
+SUMMARY = "rerank: put search results in the right order. Works offline, in a pipe."
+USAGE = "usage: rerank --query TEXT [OPTIONS] [FILE]...\n       rerank COMMAND [OPTIONS] ..."
+EXAMPLES = """examples:
+  rerank -q "capital of the United States" docs.jsonl     the best on top
+  grep -rn retry src | rerank -q "backoff on 429" -n 5    lines in, lines out
+  rerank -q "…" --rank-fields title,body docs.jsonl       rank by two fields
+  rerank -q "…" -n 5 --json < docs.jsonl                  the five best as JSON
+  rerank -q "…" --min-score 0.5 --fail-if-empty docs.txt  exit 7 if none reaches 0.5
+  rerank -q "…" --rank-fields Title,Body -m cohere:rerank-v3.5 < docs.json"""
+
+
+class NothingAsked(HelpRequested):
+    """`rerank` alone on a terminal: the short help on stderr, exit 2."""
+
+
+def text(group: Any, ctx: Any, *, complete: bool) -> str:
+    """The root's help: commands, then the options of `rank`, as it is the default."""
+    from rerank_cli.cli.app import COMMANDS, DEFAULT
+
+    rank = group.get_command(ctx, DEFAULT)
+    commands = "commands (rerank COMMAND --help):\n" + "\n".join(
+        row(name, line) for name, (_, _, line) in COMMANDS.items()
+    )
+    parts = [SUMMARY, USAGE, EXAMPLES, commands, options_text(rank.params, complete=complete)]
+    if complete:
+        codes = "\n".join(row(str(int(code)), code.meaning) for code in ExitCode)
+        parts.append(f"exit codes:\n{codes}")
+        parts.append("Each option can be set as RERANK_<OPTION>, e.g. RERANK_TOP_N=5.")
+    else:
+        parts.append("`rerank --help` shows all options and exit codes.")
+    return "\n\n".join(parts) + "\n"
+
+
+def version() -> str:
+    """Name, version, Python and the backends installed, from package metadata: nothing is imported."""
+    found = [f"Python {platform.python_version()}"]
+    for package in ("onnxruntime", "openvino", "torch", "transformers"):
+        try:
+            found.append(f"{package} {version_of(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} not installed")
+    return f"rerank {rerank_cli.__version__} ({', '.join(found)})\n"

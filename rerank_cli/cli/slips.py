@@ -1,0 +1,56 @@
+"""Slips of the command line and what was probably meant: unknown options, misplaced commands, a query without its flag."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.cli.app import COMMANDS
+from rerank_cli.errors import InputError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def usage_fault(error: Any, argv: Sequence[str]) -> UsageError:
+    """A fault that Typer found, in our words."""
+    message = error.format_message().strip().rstrip(".")
+    option = getattr(error, "option_name", None)
+    if option and type(error).__name__ == "NoSuchOption":
+        return UsageError(f"unknown option `{option}`", option_hint(option, error))
+    if option:
+        return UsageError(f"{option} needs a value" if "requires an argument" in message else message)
+    missing = re.search(r"Missing (?:option|argument) '([^']+)'", message)
+    if missing:
+        return UsageError(f"`{missing[1].split(' / ')[0]}` is missing", f"see `rerank {command_of(argv)} --help`")
+    return UsageError(message[:1].lower() + message[1:], f"see `rerank {command_of(argv)} --help`")
+
+
+def option_hint(option: str, error: Any) -> str:
+    """The option that was meant, from the command's own list."""
+    known = [flag for param in error.ctx.command.params for flag in (*param.opts, *param.secondary_opts)]
+    return did_you_mean(option, [*known, "--help", "--version"]) or "see `rerank --help`"
+
+
+def command_of(argv: Sequence[str]) -> str:
+    """Which command a command line is for."""
+    return argv[0] if argv and argv[0] in COMMANDS else "rank"
+
+
+def check_files(files: Sequence[str], query: str | None) -> None:
+    """Find the slips that look like missing files before anything is read.
+
+    A command's name that is misspelt or follows an option, and a query given without `--query`.
+    """
+    for path in files:
+        if path == "-" or Path(path).exists():
+            continue
+        if path in COMMANDS:
+            raise UsageError(f"`{path}` comes after options", f"options go after the command: `rerank {path} …`")
+        close = get_close_matches(path, COMMANDS, n=1, cutoff=0.7)
+        if close:
+            raise InputError(f"no such file or command: {path}", f"did you mean `rerank {close[0]}`?")
+        if query is None and " " in path.strip():
+            raise UsageError(f"no such file: {path!r}", f'is it the query? `rerank --query "{path}"`')

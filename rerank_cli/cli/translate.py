@@ -1,0 +1,131 @@
+"""Options to settings: the one place where flags, a request body and defaults meet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import UsageError
+from rerank_cli.scorers.base import Limits
+from rerank_cli.settings import (
+    DEFAULT_ID_FIELDS,
+    DEFAULT_TEXT_FIELD,
+    FieldSettings,
+    InputSettings,
+    ModelSettings,
+    OutputSettings,
+    RankSettings,
+    RemoteSettings,
+)
+
+if TYPE_CHECKING:
+    from rerank_cli.records import Body
+
+DEFAULT_WEIGHTS = {"rrf": 1.0, "weighted": 0.5}
+
+
+def fields_of(options: dict[str, Any]) -> FieldSettings:
+    """Which fields are scored. Raises UsageError for options that contradict each other."""
+    if options["rank_fields"] and options["text_field"]:
+        raise UsageError("--rank-fields and --text-field exclude each other", "give one of them")
+    names = tuple(name.strip() for name in (options["rank_fields"] or "").split(",") if name.strip())
+    if options["rank_fields"] is not None and not names:
+        raise UsageError("--rank-fields names no field", "for example `--rank-fields title,body`")
+    return FieldSettings(
+        rank_fields=names,
+        field_format=options["field_format"],
+        text_field=options["text_field"] or DEFAULT_TEXT_FIELD,
+        id_fields=(options["id_field"],) if options["id_field"] else DEFAULT_ID_FIELDS,
+        prior_field=options["prior_field"],
+        explicit_text_field=options["text_field"] is not None,
+    )
+
+
+def inputs_of(options: dict[str, Any]) -> InputSettings:
+    """Which documents are read."""
+    return InputSettings(
+        files=tuple(options["files"] or ()),
+        input_format=options["input_format"],
+        null=options["null"],
+        fields=fields_of(options),
+    )
+
+
+def limits_of(options: dict[str, Any], body: Body, given: frozenset[str]) -> Limits:
+    """How long documents are treated: flags, then the request body, then defaults."""
+    max_tokens = options["max_tokens_per_doc"]
+    if body.max_tokens_per_doc is not None and "max_tokens_per_doc" not in given:
+        max_tokens = body.max_tokens_per_doc
+    chunks = options["max_chunks_per_doc"]
+    return Limits(max_tokens, options["long_documents"], body.max_chunks_per_doc if chunks is None else chunks)
+
+
+def rank_settings_of(options: dict[str, Any], body: Body, given: frozenset[str]) -> RankSettings:
+    """How scores become an order. Raises UsageError where fusion lacks its other half."""
+    fusion, prior, weight = options["fusion"], options["prior_field"], options["weight"]
+    if fusion and not prior:
+        raise UsageError("--fusion needs the retriever's score", "name its field: `--prior-field score`")
+    if prior and not fusion:
+        fusion = "rrf"
+    if weight is not None and not fusion:
+        raise UsageError("--weight belongs to --fusion", "give `--prior-field NAME --fusion rrf|weighted`")
+    if fusion == "weighted" and options["raw_scores"]:
+        raise UsageError("--fusion weighted mixes scores from 0 to 1 and cannot use --raw-scores")
+    return RankSettings(
+        top_n=body.top_n if options["top_n"] is None else options["top_n"],
+        min_score=options["min_score"],
+        dedupe=options["dedupe"],
+        keep_order=options["keep_order"],
+        raw_scores=options["raw_scores"],
+        fusion=fusion,
+        weight=DEFAULT_WEIGHTS.get(fusion or "", 1.0) if weight is None else weight,
+        limits=limits_of(options, body, given),
+    )
+
+
+def output_of(options: dict[str, Any], body: Body) -> OutputSettings:
+    """How the ranking is written."""
+    if options["json"] and options["format"] not in {"auto", "json"}:
+        raise UsageError(f"--json and -f {options['format']} exclude each other")
+    return OutputSettings(
+        format="json" if options["json"] else options["format"],
+        output=options["output"],
+        null=options["null"],
+        documents=options["documents"] and body.return_documents is not False,
+        result_key=options["result_key"],
+        explain=options["explain"],
+        raw_scores=options["raw_scores"],
+        query_id=options["query_id"],
+        run_tag=options["run_tag"],
+    )
+
+
+def model_of(options: dict[str, Any]) -> ModelSettings:
+    """Which scorer; remote settings ride along untouched."""
+    return ModelSettings(
+        model=options["model"],
+        backend=options["backend"],
+        device=options["device"],
+        dtype=options["dtype"],
+        threads=options["threads"],
+        instruction=options["instruction"],
+        offline=options["offline"],
+        trust_remote_code=options["trust_remote_code"],
+        allow_pickle=options["allow_pickle"],
+        require_revision=options["require_revision"],
+        remote=remote_of(options),
+    )
+
+
+def remote_of(options: dict[str, Any]) -> RemoteSettings:
+    """How an endpoint is called."""
+    same = (
+        "endpoint", "api_key_env", "api_key_file", "auth_header", "client_name", "extra", "batch_docs", "concurrency",
+        "retries", "requests_per_minute", "tokens_per_minute", "max_units", "dry_run", "allow_split",
+        "native_rank_fields", "ca_bundle", "insecure",
+    )  # fmt: skip
+    return RemoteSettings(
+        headers=tuple(options["header"] or ()),
+        timeout_s=options["timeout"],
+        max_wait_s=options["max_wait"],
+        **{name: options[name] for name in same},
+    )

@@ -1,0 +1,216 @@
+"""The core that every command calls: documents to pairs, pairs to scores, scores to a ranking, in bounded memory.
+
+With `top_n` only the best so far are kept between chunks, so memory does not grow with the input. It reads and writes
+nothing, and knows neither formats nor terminals.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rerank_cli import ranking
+from rerank_cli.errors import InputError, ModelError
+from rerank_cli.language import mostly_foreign
+from rerank_cli.records import Hit, Meta, Pair, Ranking, Score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rerank_cli.records import Document
+    from rerank_cli.report import Report
+    from rerank_cli.scorers.base import Advance, Facts, Scorer
+    from rerank_cli.settings import RankSettings
+
+EMPTY = Score(None, 0, 0)
+LOG_ODDS = "log-odds"
+
+
+def rank(
+    query: str,
+    chunks: Iterable[list[Document]],
+    scorer: Scorer,
+    settings: RankSettings,
+    report: Report,
+    advance: Advance | None = None,
+) -> Ranking:
+    """Rank all documents of a stream for one query. Raises what readers and scorer raise; never returns a part."""
+    kept: list[Document] = []
+    scores: list[Score] = []
+    seen: set[bytes] = set()
+    for number, chunk in enumerate(chunks):
+        documents = without_repeats(chunk, seen, report) if settings.dedupe else chunk
+        if number == 0:
+            check_language(query, documents, scorer.facts, report)
+        found = score_documents(query, documents, scorer, settings, advance)
+        tally(found, report)
+        kept += documents
+        scores += found
+        kept, scores = trim(kept, scores, settings, scorer.facts)
+    hits = select(kept, scores, settings, scorer.facts)
+    return Ranking(query, hits, meta_of(scorer, settings, report))
+
+
+def score_documents(
+    query: str, documents: Sequence[Document], scorer: Scorer, settings: RankSettings, advance: Advance | None = None
+) -> list[Score]:
+    """One score a document, in order; identical texts are scored once, blank ones not at all."""
+    pairs, places = unique_pairs(query, documents)
+    scores = checked(pairs, documents, places, scorer, settings, advance)
+    if len(pairs) == len(documents):
+        return scores
+    return [EMPTY if place < 0 else scores[place] for place in places]
+
+
+def unique_pairs(query: str, documents: Sequence[Document]) -> tuple[list[Pair], list[int]]:
+    """The distinct pairs to score, and for each document its pair's position (-1: blank, nothing to score)."""
+    first: dict[tuple[str, int], int] = {}
+    places = []
+    for document in documents:
+        text = document[2]
+        if not text or text.isspace():
+            places.append(-1)
+        else:
+            places.append(first.setdefault((text, document[5]), len(first)))
+    return [Pair(query, text, head) for text, head in first], places
+
+
+def checked(
+    pairs: Sequence[Pair],
+    documents: Sequence[Document],
+    places: Sequence[int],
+    scorer: Scorer,
+    settings: RankSettings,
+    advance: Advance | None,
+) -> list[Score]:
+    """Scores of the pairs, every one a finite number or None; faults are told with the document's name."""
+    from rerank_cli.scorers.base import TooLongError
+
+    try:
+        scores = scorer.score(pairs, settings.limits, advance) if pairs else []
+    except TooLongError as error:
+        name = name_of(documents[places.index(error.pair)])
+        raise InputError(
+            f"document {name} has {error.tokens} tokens; the model's window holds {error.window} beside this query",
+            "use `--long-documents chunk` or `truncate`",
+        ) from None
+    for number, score in enumerate(scores):
+        value = score[0]
+        if value is not None and not math.isfinite(value):
+            raise ModelError(
+                f"the model gave {value} for query {pairs[number].query[:80]!r} and document "
+                f"{name_of(documents[places.index(number)])}",
+                "such scores cannot be ordered; try `--dtype fp32`, and `rerank doctor -m MODEL`",
+            )
+    return scores
+
+
+def name_of(document: Document) -> str:
+    """How a message calls a document: its id, else its input position."""
+    return repr(document.id) if document.id is not None else f"{document.index} (0-based) of {document.source.name}"
+
+
+def trim(
+    documents: list[Document], scores: list[Score], settings: RankSettings, facts: Facts
+) -> tuple[list[Document], list[Score]]:
+    """What can still reach the result: below the threshold or beyond top_n nothing can. In input order, so ties hold."""
+    if settings.fusion or settings.keep_order:
+        return documents, scores
+    keep: list[int] | None = None
+    if settings.min_score is not None:
+        keep = [i for i, score in enumerate(scores) if passes(score.value, settings, facts)]
+    if settings.top_n is not None and len(scores) > settings.top_n:
+        positions = range(len(scores)) if keep is None else keep
+        best = ranking.order([scores[i].value for i in positions])[: settings.top_n]
+        keep = sorted(positions[i] for i in best)
+    if keep is None:
+        return documents, scores
+    return [documents[i] for i in keep], [scores[i] for i in keep]
+
+
+def select(documents: Sequence[Document], scores: Sequence[Score], settings: RankSettings, facts: Facts) -> list[Hit]:
+    """The hits in their final order: fused or by score, cut to threshold and top_n; `keep_order` keeps input order."""
+    values = [score[0] for score in scores]
+    shown = [show(value, settings, facts) for value in values]
+    fused: list[float | None] | None = None
+    if settings.fusion:
+        priors = [document.prior or 0.0 for document in documents]
+        fused = ranking.fuse(
+            shown if settings.fusion == "weighted" else values, priors, settings.fusion, settings.weight
+        )
+    ordered = ranking.order(values if fused is None else fused)
+    if settings.min_score is not None:
+        ordered = [i for i in ordered if passes(values[i], settings, facts)]
+    ordered = ordered if settings.top_n is None else ordered[: settings.top_n]
+    placed = list(enumerate(ordered, start=1))
+    if settings.keep_order:
+        placed.sort(key=lambda pair: pair[1])
+    if fused is None:
+        return [Hit(documents[i][0], place, shown[i], documents[i], scores[i]) for place, i in placed]
+    return [Hit(documents[i][0], place, shown[i], documents[i], scores[i], fused[i]) for place, i in placed]
+
+
+def show(value: float | None, settings: RankSettings, facts: Facts) -> float | None:
+    """The number shown as relevance_score: the sigmoid of log-odds, anything else as it is."""
+    if value is None or settings.raw_scores or facts.scale != LOG_ODDS:
+        return value
+    return ranking.sigmoid(value)
+
+
+def passes(value: float | None, settings: RankSettings, facts: Facts) -> bool:
+    """Whether --min-score lets a document through: it compares the number shown; empty documents never pass."""
+    shown = show(value, settings, facts)
+    return settings.min_score is None or (shown is not None and shown >= settings.min_score)
+
+
+def without_repeats(documents: Sequence[Document], seen: set[bytes], report: Report) -> list[Document]:
+    """Documents whose scored text did not come before. `seen` holds 16-byte digests, not texts."""
+    from hashlib import blake2b
+
+    fresh = []
+    for document in documents:
+        digest = blake2b(document.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        if digest not in seen:
+            seen.add(digest)
+            fresh.append(document)
+    if len(documents) - len(fresh):
+        report.count("duplicates", len(documents) - len(fresh))
+    return fresh
+
+
+def tally(scores: Sequence[Score], report: Report) -> None:
+    """Add what the run's summary tells of: documents, tokens, and those empty, cut or read in several windows."""
+    report.count("documents", len(scores))
+    report.count("tokens", sum([score[1] for score in scores]))
+    report.count("empty", sum([score[0] is None for score in scores]))
+    report.count("truncated", sum([score[4] for score in scores]))
+    report.count("windowed", sum([score[2] > 1 for score in scores]))
+
+
+def check_language(query: str, documents: Sequence[Document], facts: Facts, report: Report) -> None:
+    """Warn once when an English-only model is given text of other scripts."""
+    if facts.english_only and mostly_foreign([query, *(document.text for document in documents[:200])]):
+        report.warn(
+            "the text is mostly not in Latin script, and the built-in model knows English only: use a multilingual "
+            "model, e.g. `-m BAAI/bge-reranker-v2-m3`"
+        )
+
+
+def meta_of(scorer: Scorer, settings: RankSettings, report: Report) -> Meta:
+    """How the ranking came about."""
+    facts = scorer.facts
+    scale = facts.scale
+    if scale == LOG_ODDS:
+        scale = "logit" if settings.raw_scores else "probability"
+    return Meta(
+        model=facts.model,
+        revision=facts.revision,
+        backend=facts.backend,
+        dtype=facts.dtype,
+        score_scale=scale,
+        tokens=report.counts["tokens"],
+        documents=report.counts["documents"],
+        truncated=report.counts["truncated"],
+        warnings=report.warnings(),
+        usage=scorer.usage(),
+    )

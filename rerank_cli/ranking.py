@@ -1,0 +1,79 @@
+"""Scores to an order: what is shown, ties, top_n, thresholds, fusion with the retriever's own score.
+
+Plain functions over numbers and positions. Nothing here reads, scores or prints, and numpy is not needed.
+The order is total: empty documents last, then score descending, then input position.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerank_cli.settings import Fusion
+
+RRF_K = 60  # Cormack, Clarke and Büttcher 2009, "Reciprocal Rank Fusion outperforms Condorcet"
+
+
+def sigmoid(logit: float) -> float:
+    """1 / (1 + exp(-logit)) in float64, without overflow for any finite logit."""
+    if logit >= 0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    power = math.exp(logit)
+    return power / (1.0 + power)
+
+
+def order(values: Sequence[float | None]) -> list[int]:
+    """Positions best first: a stable sort, so ties keep input order; None (empty documents) last."""
+    keys = [math.inf if value is None else -value for value in values]
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def fuse(values: Sequence[float | None], priors: Sequence[float], how: Fusion, weight: float) -> list[float | None]:
+    """Fused scores, one a document; None stays None.
+
+    rrf: 1/(60 + rank by the model) + weight/(60 + rank by the prior).
+    weighted: weight · shown score + (1 − weight) · percentile rank of the prior (1 best, 0 worst, ties share the mean),
+    where `values` are the shown scores, so it wants scores between 0 and 1.
+    """
+    if how == "weighted":
+        percentiles = percentile_ranks(priors)
+        return [
+            None if value is None else weight * value + (1.0 - weight) * share
+            for value, share in zip(values, percentiles, strict=True)
+        ]
+    model_ranks = ranks(values)
+    prior_ranks = ranks(priors)
+    return [
+        None if value is None else 1.0 / (RRF_K + mine) + weight / (RRF_K + theirs)
+        for value, mine, theirs in zip(values, model_ranks, prior_ranks, strict=True)
+    ]
+
+
+def ranks(values: Sequence[float | None]) -> list[int]:
+    """The 1-based rank of each position in `order`."""
+    result = [0] * len(values)
+    for rank, position in enumerate(order(values), start=1):
+        result[position] = rank
+    return result
+
+
+def percentile_ranks(values: Sequence[float]) -> list[float]:
+    """Share of the others that a value beats, ties counted half; a single value is 1.0 (nothing is better)."""
+    n = len(values)
+    if n < 2:
+        return [1.0] * n
+    result = [0.0] * n
+    positions = sorted(range(n), key=values.__getitem__)
+    start = 0
+    while start < n:
+        end = start
+        while end + 1 < n and values[positions[end + 1]] == values[positions[start]]:
+            end += 1
+        share = (start + end) / 2 / (n - 1)
+        for place in range(start, end + 1):
+            result[positions[place]] = share
+        start = end + 1
+    return result

@@ -1,0 +1,237 @@
+"""A local cross-encoder as a scorer: tokenise, cut into windows, batch, run an engine, fold windows into documents.
+
+It knows the shape of the work; what runs a batch is an `Engine` (ONNX Runtime, OpenVINO, torch), what a model is comes from
+`models`. Scores of a pair do not depend on the other pairs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from rerank_cli import windows
+from rerank_cli.errors import ModelError
+from rerank_cli.records import Score
+from rerank_cli.scorers.base import TooLongError
+from rerank_cli.scorers.batching import batches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rerank_cli.models import LocalModel
+    from rerank_cli.records import Pair
+    from rerank_cli.report import Report
+    from rerank_cli.scorers.base import Advance, Facts, Limits
+    from rerank_cli.scorers.encoding import Encoder, Tokens
+
+BLOCK = 2048  # pairs tokenised at a time: bounds memory, still sorts well by length
+CHARS_PER_TOKEN = 12  # more than any real text needs; only used to avoid tokenising megabytes that will be cut anyway
+
+
+class Engine(Protocol):
+    """Runs one padded batch; `run` returns logits [rows, labels]."""
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Names of the inputs that the graph declares."""
+
+    def run(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        """Logits of int64 [rows, tokens] inputs."""
+
+    def close(self) -> None:
+        """Free what is held."""
+
+
+class _Input(NamedTuple):
+    """One window ready for the engine: which pair, token ids, segment ids, characters of the scored text."""
+
+    pair: int
+    ids: list[int]
+    types: list[int]
+    offsets: tuple[int, int]
+
+
+class _Shape(NamedTuple):
+    """What is known of a pair before scoring."""
+
+    tokens: int
+    truncated: bool
+
+
+class LocalScorer:
+    """Scores pairs with a local model. Not thread-safe; one at a time is also the fastest on a CPU."""
+
+    def __init__(self, model: LocalModel, encoder: Encoder, engine: Engine, facts: Facts, report: Report) -> None:
+        self._model = model
+        self._encoder = encoder
+        self._engine = engine
+        self._template = encoder.template()
+        self._report = report
+        self._cut_queries: set[str] = set()
+        self._facts = facts
+
+    @property
+    def facts(self) -> Facts:
+        """Model, backend and scale of the scores."""
+        return self._facts
+
+    def usage(self) -> dict[str, float]:
+        """Local models bill nothing."""
+        return {}
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._engine.close()
+
+    def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
+        """One score a pair, in input order; see `Scorer.score`."""
+        scores: list[Score] = []
+        for start in range(0, len(pairs), BLOCK):
+            try:
+                scores += self._score_block(pairs[start : start + BLOCK], limits, advance)
+            except TooLongError as error:  # its position is that in the block
+                raise TooLongError(start + error.pair, error.tokens, error.window) from None
+        return scores
+
+    def _score_block(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None) -> list[Score]:
+        inputs, shapes = self._prepare(pairs, limits)
+        values = self._run(inputs, len(pairs), advance)
+        by_pair: list[list[int]] = [[] for _ in pairs]
+        for position, item in enumerate(inputs):
+            by_pair[item.pair].append(position)
+        scores = []
+        for (tokens, truncated), positions in zip(shapes, by_pair, strict=True):
+            if not positions:
+                scores.append(Score(None, 0, 0))
+                continue
+            chosen = positions[windows.best([values[position] for position in positions])]
+            best = inputs[chosen].offsets if len(positions) > 1 else None
+            scores.append(Score(values[chosen], tokens, len(positions), best, truncated))
+        return scores
+
+    def _prepare(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[_Input], list[_Shape]]:
+        """Windows of all pairs and each pair's token count; a pair without tokens has no window."""
+        capacities = [self._capacity(pair.query) for pair in pairs]
+        longest = max(1, min(capacities, default=1))
+        texts = [_cut_text(pair.text, limits.max_tokens_per_doc) for pair in pairs]
+        encoded = self._encoder.documents(texts, long=longest)
+        inputs: list[_Input] = []
+        shapes: list[_Shape] = []
+        for number, pair in enumerate(pairs):
+            made, shape = self._windows(number, pair, encoded[number], capacities[number], limits)
+            shorter = len(texts[number]) < len(pair.text)
+            inputs += made
+            shapes.append(_Shape(shape.tokens, shape.truncated or shorter))
+        return inputs, shapes
+
+    def _capacity(self, query: str) -> int:
+        """Document tokens that fit beside a query in one window."""
+        room = self._model.max_tokens - self._template.specials
+        return max(1, min(self._model.window or room, room - len(self._query(query))))
+
+    def _query(self, query: str) -> tuple[int, ...]:
+        """The query's tokens, cut only beyond half of what the model can read."""
+        ids: tuple[int, ...] = self._encoder.query(query)
+        half = (self._model.max_tokens - self._template.specials) // 2
+        if len(ids) > half:
+            if query not in self._cut_queries:
+                self._cut_queries.add(query)
+                self._report.count("query_cut")
+            return ids[:half]
+        return ids
+
+    def _windows(
+        self, number: int, pair: Pair, tokens: Tokens, capacity: int, limits: Limits
+    ) -> tuple[list[_Input], _Shape]:
+        """The windows of one pair under the limits: cut first, then chunk, truncate or refuse."""
+        count = min(len(tokens.ids), limits.max_tokens_per_doc)
+        truncated = count < len(tokens.ids)
+        if count == 0:
+            return [], _Shape(0, truncated)
+        if count > capacity and limits.long_documents == "error":
+            raise TooLongError(number, count, capacity)
+        if count <= capacity or limits.long_documents == "truncate":
+            end = min(count, capacity)
+            spans, repeated = [windows.Span(0, end)], 0
+            truncated = truncated or end < count
+            count = end
+        else:
+            repeated = self._head_tokens(pair.head, tokens, capacity)
+            overlap = max(1, (capacity - repeated) // 4)
+            spans = windows.split(count, capacity - repeated, overlap, tokens.word_starts or [])
+            if limits.max_chunks_per_doc and len(spans) > limits.max_chunks_per_doc:
+                spans = spans[: limits.max_chunks_per_doc]
+                truncated, count = True, spans[-1].end
+        query = self._query(pair.query)
+        return [self._input(number, query, tokens, span, repeated) for span in spans], _Shape(count, truncated)
+
+    @staticmethod
+    def _head_tokens(head: int, tokens: Tokens, capacity: int) -> int:
+        """Tokens of the first rank field to repeat in each window: at most a quarter of it."""
+        if not head or tokens.offsets is None:
+            return 0
+        count = next((t for t, (start, _) in enumerate(tokens.offsets) if start >= head), len(tokens.offsets))
+        return min(count, capacity // 4)
+
+    def _input(self, number: int, query: tuple[int, ...], tokens: Tokens, span: windows.Span, repeated: int) -> _Input:
+        body = tokens.ids[span.start : span.end]
+        if repeated and span.start >= repeated:
+            body = tokens.ids[:repeated] + body
+        ids, types = self._template.build(query, body)
+        offsets = (0, 0)
+        if tokens.offsets:
+            offsets = (tokens.offsets[span.start][0], tokens.offsets[span.end - 1][1])
+        return _Input(number, ids, types, offsets)
+
+    def _run(self, inputs: Sequence[_Input], total: int, advance: Advance | None) -> list[float]:
+        """The logit of each window, in order."""
+        left = [0] * total
+        for item in inputs:
+            left[item.pair] += 1
+        values = [0.0] * len(inputs)
+        if advance:
+            advance(sum(not windows_left for windows_left in left))
+        for batch in batches([len(item.ids) for item in inputs]):
+            for position, value in zip(batch, self._batch([inputs[i] for i in batch]), strict=True):
+                values[position] = value
+                left[inputs[position].pair] -= 1
+            if advance:
+                advance(sum(left[pair] == 0 for pair in {inputs[i].pair for i in batch}))
+        return values
+
+    def _batch(self, items: Sequence[_Input]) -> list[float]:
+        """Logits of one batch. A single row is doubled: one-row matrix products take another path and other roundings."""
+        import numpy as np
+
+        rows = max(2, len(items))
+        length = max(len(item.ids) for item in items)
+        ids = np.full((rows, length), self._model.pad_id, dtype=np.int64)
+        mask = np.zeros((rows, length), dtype=np.int64)
+        types = np.zeros((rows, length), dtype=np.int64)
+        for row in range(rows):
+            item = items[min(row, len(items) - 1)]
+            end = len(item.ids)
+            ids[row, :end] = item.ids
+            mask[row, :end] = 1
+            types[row, :end] = item.types
+        logits = self._engine.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
+        logits = logits[: len(items)].astype(np.float64)
+        if logits.shape[1] != self._model.labels:
+            raise ModelError(f"{self._model.name} gave {logits.shape[1]} logits a pair, expected {self._model.labels}")
+        if self._model.labels == 2:
+            positive = self._model.positive
+            return [float(row[positive] - row[1 - positive]) for row in logits]
+        return [float(row[0]) for row in logits]
+
+
+def _cut_text(text: str, max_tokens: int) -> str:
+    """A prefix certain to hold the first `max_tokens` tokens of a huge text, ending at white space; else the text."""
+    limit = max_tokens * CHARS_PER_TOKEN
+    if len(text) <= 2 * limit:
+        return text
+    prefix = text[: 2 * limit]
+    end = max(prefix.rfind(" "), prefix.rfind("\n"))
+    # White-space runs and words of over a hundred characters make few tokens; then the whole text is tokenised.
+    return prefix[:end] if end > limit and len(prefix.split()) > max_tokens else text

@@ -1,0 +1,57 @@
+"""The ONNX Runtime engine: token batches to logits. The only module that imports onnxruntime.
+
+It knows nothing of texts, heads or rankings.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class OnnxEngine:
+    """One session over one graph; scores of a row depend on nothing but the row.
+
+    Memory pattern off: it plans one arena a shape, and shapes vary with every batch.
+    """
+
+    name = "onnx"
+
+    def __init__(self, graph: Path, threads: int, *, spinning: bool = True) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # the wheel writes identifiers into HOME otherwise
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False
+        options.log_severity_level = 3
+        if not spinning:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session: Any = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own, undocumented classes
+            raise ModelError(f"ONNX Runtime cannot load {graph}: {error}") from error
+        self.version: str = onnxruntime.__version__
+        self.inputs = frozenset(node.name for node in self._session.get_inputs())
+        unknown = self.inputs - {"input_ids", "attention_mask", "token_type_ids"}
+        if unknown:
+            raise ModelError(f"{graph} declares inputs that a text reranker has not: {', '.join(sorted(unknown))}")
+
+    def run(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        """Logits [rows, labels] of int64 [rows, tokens] inputs; only what the graph declares is fed."""
+        outputs = self._session.run(None, {name: feeds[name] for name in self.inputs})
+        logits: NDArray[np.float32] = outputs[0]
+        return logits.reshape(logits.shape[0], -1)
+
+    def close(self) -> None:
+        """Free the session."""
+        self._session = None
