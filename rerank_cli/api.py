@@ -1,0 +1,102 @@
+"""The public Python API: `Reranker(model).score(…)` and `.rank(…)`. A thin front on the same core as the command line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli import pipeline
+from rerank_cli.errors import UsageError, did_you_mean
+from rerank_cli.records import Document, Ranking, Source
+from rerank_cli.report import Report
+from rerank_cli.scorers.base import Limits
+from rerank_cli.scorers.registry import open_scorer
+from rerank_cli.settings import FieldSettings, ModelSettings, RankSettings, RemoteSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+SOURCE = Source("documents", "json")
+
+
+class Reranker:
+    """A scorer behind two methods. Documents are strings, or mappings with `text` (or the `rank_fields`).
+
+    Args:
+        model: any model reference of the command line: `builtin`, `./folder`, `owner/name@revision`, `provider:model`.
+        options: keyword options as on the command line (`backend`, `threads`, `offline`, `endpoint`, `api_key_env`,
+            `max_tokens_per_doc`, `long_documents`, `max_chunks_per_doc` …).
+
+    Raises:
+        UsageError: an option is unknown.
+        ModelError: the model or its backend is unavailable; the message says what to do.
+    """
+
+    def __init__(self, model: str = "builtin", **options: Any) -> None:
+        self.report = Report()
+        self._limits = _take(options, Limits)
+        remote = _take(options, RemoteSettings)
+        settings = replace(_take(options, ModelSettings), model=model, remote=remote)
+        if options:
+            name = next(iter(options))
+            known = [f.name for kind in (Limits, ModelSettings, RemoteSettings) for f in fields(kind)]
+            raise UsageError(f"Reranker has no option `{name}`", did_you_mean(name, known))
+        self._scorer = open_scorer(settings, os.environ, self.report)
+
+    def score(self, query: str, documents: Sequence[str | Mapping[str, Any]]) -> list[float]:
+        """Logits of a local model, or the provider's scores, one a document in input order; NaN for an empty document."""
+        made = _documents(documents, FieldSettings(), self.report)
+        found = pipeline.score_documents(query, made, self._scorer, RankSettings(limits=self._limits))
+        return [float("nan") if score.value is None else score.value for score in found]
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str | Mapping[str, Any]],
+        top_n: int | None = None,
+        rank_fields: Sequence[str] | None = None,
+    ) -> Ranking:
+        """The ranking, best first: `.hits` with `index`, `rank`, `relevance_score` and your own `document` objects."""
+        if not query.strip():
+            raise UsageError("the query is blank", "a query needs at least one word")
+        if top_n is not None and top_n < 1:
+            raise UsageError(f"top_n is {top_n}", "give at least 1, or None for all")
+        report = Report()
+        made = _documents(documents, FieldSettings(rank_fields=tuple(rank_fields or ())), report)
+        settings = RankSettings(top_n=top_n, limits=self._limits)
+        ranking = pipeline.rank(query, [made], self._scorer, settings, report)
+        hits = [hit._replace(document=documents[hit.index]) for hit in ranking.hits]
+        return replace(ranking, hits=hits)
+
+    def close(self) -> None:
+        """Give back sessions, pools and connections."""
+        self._scorer.close()
+
+    def __enter__(self) -> Reranker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _take(options: dict[str, Any], kind: Any) -> Any:
+    """An instance of a settings class from the options that are its fields, which are removed."""
+    return kind(**{f.name: options.pop(f.name) for f in fields(kind) if f.name in options})
+
+
+def _documents(
+    documents: Sequence[str | Mapping[str, Any]], settings: FieldSettings, report: Report
+) -> list[Document]:
+    """Records of the caller's documents; raw bytes stay empty because the caller has the originals."""
+    from rerank_cli.fields import make_renderer
+
+    render = make_renderer(settings, report)
+    made = []
+    for index, document in enumerate(documents):
+        text, head = render(document, f"document {index}")
+        made.append(Document(index, b"", text, SOURCE, None, head))
+    return made

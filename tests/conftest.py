@@ -1,0 +1,114 @@
+"""One way to run the command in tests: `run(*argv, stdin=…)` gives stdout, stderr, exit code and parsed JSON.
+
+In-process by default (a real Terminal over byte streams, a clean environment, an empty HOME); `process=True` starts the
+real program.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rerank_cli.cli.main import main
+from rerank_cli.terminal import Terminal
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "sample_data"
+CAPITAL = "What is the capital of the United States?"
+
+
+@dataclass
+class Result:
+    out: bytes
+    err: str
+    code: int
+
+    @property
+    def text(self) -> str:
+        return self.out.decode()
+
+    @property
+    def lines(self) -> list[str]:
+        return self.text.splitlines()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def records(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.split(b"\n") if line]
+
+
+class Stdin(io.BytesIO):
+    """Bytes that may claim to be a terminal."""
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def run(home: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run one command line in this process."""
+    for name in list(os.environ):
+        if name.startswith(("RERANK_", "HF_")) or name in {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "CO_API_KEY"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+
+    def go(
+        *argv: str | Path,
+        stdin: str | bytes = b"",
+        env: dict[str, str] | None = None,
+        tty: frozenset[str] | set[str] = frozenset(),
+        columns: int | None = None,
+    ) -> Result:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        out, err = io.BytesIO(), io.StringIO()
+        base = {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]}
+        terminal = Terminal(
+            stdin=Stdin(data),
+            stdout=out,
+            stderr=err,
+            env=base | (env or {}),
+            stdin_tty="stdin" in tty,
+            stdout_tty="stdout" in tty,
+            stderr_tty="stderr" in tty,
+            columns=columns,
+        )
+        code = main([str(arg) for arg in argv], terminal)
+        return Result(out.getvalue(), err.getvalue(), int(code))
+
+    return go
+
+
+@pytest.fixture
+def process(home: Path):
+    """Run the real program in a process of its own."""
+
+    def go(
+        *argv: str | Path, stdin: str | bytes = b"", env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> Result:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        base = {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-m", "rerank_cli", *[str(arg) for arg in argv]],
+            input=data,
+            capture_output=True,
+            env=base | (env or {}),
+            cwd=cwd,
+            timeout=60,
+            check=False,
+        )
+        return Result(done.stdout, done.stderr.decode(), done.returncode)
+
+    return go
