@@ -1,0 +1,90 @@
+"""The JSON format: one object with all results and what made them; no time and no id, so that equal runs compare equal.
+
+Laid out for eyes and `jq` alike: one line a result, one for `meta`. Documents are their own bytes, never re-serialised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from rerank_cli import __version__
+from rerank_cli.writers.jsonl import nested, object_of
+from rerank_cli.writers.members import encode_string, one_line
+from rerank_cli.writers.results import blocks_of, offsets, shape_of, tails
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rerank_cli.records import Document, Hit, Meta, Ranking
+    from rerank_cli.settings import OutputSettings
+
+SCHEMA_VERSION = 1
+_SEPARATOR = b",\n    "
+
+
+def blocks(ranking: Ranking, settings: OutputSettings) -> Iterator[bytes]:
+    """The envelope, some results at a time."""
+    yield b'{\n  "results": ['
+    separator = b"\n    "
+    for some in results(ranking, settings):
+        yield separator + _SEPARATOR.join(some)
+        separator = _SEPARATOR
+    yield b'%b],\n  "meta": %b\n}\n' % (b"\n  " if ranking.hits else b"", meta_object(ranking.meta))
+
+
+def one_object(ranking: Ranking, settings: OutputSettings) -> bytes:
+    """The envelope on one line without its end, as a batch or a server sends it."""
+    found = b",".join(result for some in results(ranking, settings) for result in some)
+    return b'{"results":[%b],"meta":%b}' % (found, meta_object(ranking.meta))
+
+
+def results(ranking: Ranking, settings: OutputSettings) -> Iterator[list[bytes]]:
+    """The result objects, in blocks."""
+    shape = shape_of(ranking, settings)
+    for hits in blocks_of(ranking.hits):
+        members = nested(tails(hits, shape), settings.result_key)
+        yield [b"{%b%b}" % (member, rest(hit, settings)) for hit, member in zip(hits, members, strict=True)]
+
+
+def rest(hit: Hit, settings: OutputSettings) -> bytes:
+    """What follows the scores: how a long document was read (only of those cut or read in windows), and the document."""
+    score = hit[4]
+    long = b""
+    if score[2] > 1 or score[4]:
+        long = b',"truncated":%b,"chunks":%d,"best_chunk":%b' % (
+            b"true" if score[4] else b"false",
+            score[2],
+            offsets(score[3]),
+        )
+    return b'%b,"document":%b' % (long, document_value(hit[3])) if settings.documents else long
+
+
+def document_value(document: Document) -> bytes:
+    """A document as a JSON value: strings and lines as strings, the rest as objects."""
+    if document.source.kind == "json":
+        return one_line(document.raw)
+    if document.source.kind == "line":
+        return encode_string(document.raw.decode("utf-8", "replace"))
+    return object_of(document)
+
+
+def meta_object(meta: Meta) -> bytes:
+    """The `meta` object, on one line."""
+    shown = {
+        "schema_version": SCHEMA_VERSION,
+        "model": meta.model,
+        "revision": meta.revision,
+        "backend": meta.backend,
+        "dtype": meta.dtype,
+        "score_scale": meta.score_scale,
+        "tokens": meta.tokens,
+        "documents": meta.documents,
+        "truncated": meta.truncated,
+        "warnings": list(meta.warnings),
+        "tool": f"rerank-cli {__version__}",
+    }
+    if meta.usage:
+        shown["usage"] = meta.usage
+    return orjson.dumps(shown)

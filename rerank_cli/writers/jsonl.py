@@ -1,0 +1,80 @@
+"""JSON Lines: each record's own bytes with its place in the ranking spliced in before the closing brace.
+
+Records are never parsed or re-serialised, so big integers, `1.10`, key order and lone surrogates survive.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rerank_cli.writers.members import Names, encode_string, one_line, splice
+from rerank_cli.writers.results import blocks_of, row_cells, shape_of, tails
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rerank_cli.records import Document, Hit, Ranking
+    from rerank_cli.report import Report
+    from rerank_cli.settings import OutputSettings
+
+# What stands before the closing brace of an object without members, or of one that a pretty printer laid out.
+_LOOSE_ENDS = frozenset(b"{ \t\r\n")
+
+
+def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterator[bytes]:
+    """The ranking as JSON Lines, some records at a time."""
+    shape = shape_of(ranking, settings)
+    names = Names((settings.result_key,) if settings.result_key else shape.keys)
+    for hits in blocks_of(ranking.hits):
+        yield b"".join(lines(hits, nested(tails(hits, shape), settings.result_key), names, settings, report))
+
+
+def nested(members: list[bytes], result_key: str | None) -> list[bytes]:
+    """The members of each hit, as one object under `result_key` if that is given."""
+    if not result_key:
+        return members
+    key = encode_string(result_key)
+    return [b"%b:{%b}" % (key, member) for member in members]
+
+
+def lines(
+    hits: Sequence[Hit], members: list[bytes], names: Names, settings: OutputSettings, report: Report
+) -> list[bytes]:
+    """One line a hit. The usual block, objects without our keys, is recognised as a whole and costs next to nothing."""
+    if not settings.documents:
+        return [b"{%b}\n" % member for member in members]
+    raws = [hit[3][1] for hit in hits]
+    if {hit[3][3].kind for hit in hits} == {"json"} and are_plain(raws, names):
+        return [b"%b,%b}\n" % (raw[:-1], member) for raw, member in zip(raws, members, strict=True)]
+    return [record(hit[3], member, names, report) for hit, member in zip(hits, members, strict=True)]
+
+
+def are_plain(raws: list[bytes], names: Names) -> bool:
+    """Whether all are objects on one line with at least one member and none of the names."""
+    if {raw[:1] for raw in raws} != {b"{"} or {raw[-1] for raw in raws} != {0x7D}:
+        return False
+    if not {raw[-2] for raw in raws}.isdisjoint(_LOOSE_ENDS):
+        return False
+    joined = b"".join(raws)
+    return b"\n" not in joined and b"\r" not in joined and names.absent(joined)
+
+
+def record(document: Document, member: bytes, names: Names, report: Report) -> bytes:
+    """One line, whatever the document is."""
+    base, replaced = names.removed(object_of(document))
+    report.count("replaced_keys", int(replaced))
+    return splice(base, member) + b"\n"
+
+
+def object_of(document: Document) -> bytes:
+    """A document as a JSON object on one line: an object as it is, a text under `text`, a row by its columns, a path as `id`."""
+    kind, raw = document.source.kind, document.raw
+    if kind == "line":
+        return b'{"text":%b}' % encode_string(raw.decode("utf-8", "replace"))
+    if kind == "file":
+        return b'{"id":%b}' % encode_string(raw.decode("utf-8", "replace"))
+    if kind == "row":
+        pairs = [b"%b:%b" % (encode_string(key), encode_string(value)) for key, value in row_cells(document)]
+        return b"{%b}" % b",".join(pairs)
+    flat = one_line(raw)
+    return b'{"text":%b}' % flat if flat.startswith(b'"') else flat

@@ -1,0 +1,68 @@
+r"""A Markdown table (GitHub's): whatever a document holds, it comes out as its own text and never as markup.
+
+Everything that could be markup is escaped with a backslash, line breaks are `<br>`, white space at a cell's edges is written
+as character references because Markdown would drop it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rerank_cli.writers.members import numbers
+from rerank_cli.writers.results import blocks_of, id_of, shape_of, title_of, utf8
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rerank_cli.records import Hit, Ranking
+    from rerank_cli.settings import OutputSettings
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>|~$&])")
+_EDGE = re.compile(r"^[^\S\x00-\x08\x0b-\x1f\x7f-\x9f]+|[^\S\x00-\x08\x0b-\x1f\x7f-\x9f]+$")
+
+
+def blocks(ranking: Ranking, settings: OutputSettings) -> Iterator[bytes]:
+    """The table, some rows at a time. Columns: rank, score, fused score, id, title (of those, what any hit has), text."""
+    shape = shape_of(ranking, settings)
+    ids = any(id_of(hit.document) is not None for hit in ranking.hits)
+    titles = settings.documents and any(title_of(hit.document) is not None for hit in ranking.hits)
+    chosen = {"rank": True, "score": True, "fused": shape.fused, "id": ids, "title": titles, "text": settings.documents}
+    names = [name for name, shown in chosen.items() if shown]
+    alignment = ["---:" if name in {"rank", "score", "fused"} else "---" for name in names]
+    yield row(names) + row(alignment)
+    for hits in blocks_of(ranking.hits):
+        yield b"".join([row(values(hit, score, names)) for hit, score in zip(hits, scores(hits), strict=True)])
+
+
+def scores(hits: Sequence[Hit]) -> list[str]:
+    """Scores in full; a document without one has a dash."""
+    return ["–" if number == b"null" else number.decode() for number in numbers([hit[2] for hit in hits])]
+
+
+def values(hit: Hit, score: str, names: list[str]) -> list[str]:
+    """The cells of one row, escaped."""
+    document = hit.document
+    found = {
+        "rank": str(hit.rank),
+        "score": score,
+        "fused": "–" if hit.fused_score is None else repr(hit.fused_score),
+        "id": escaped(id_of(document) or ""),
+        "title": escaped(title_of(document) or "") if "title" in names else "",
+        "text": escaped(document.text) if "text" in names else "",
+    }
+    return [found[name] for name in names]
+
+
+def row(shown: list[str]) -> bytes:
+    """One line of the table."""
+    return utf8("| " + " | ".join(shown) + " |\n")
+
+
+def escaped(text: str) -> str:
+    """Text that renders as itself inside a cell."""
+    edged = _EDGE.sub(
+        lambda match: "".join(f"\0{ord(letter)};" for letter in match.group()), text.replace("\0", "\ufffd")
+    )
+    plain = _MARKUP.sub(r"\\\1", edged)
+    return plain.replace("\0", "&#").replace("\r\n", "&#13;<br>").replace("\n", "<br>").replace("\r", "&#13;")

@@ -1,0 +1,119 @@
+"""JSON objects as bytes: find their members, take some out, put some in, without parsing or re-serialising the rest.
+
+Everything here takes the text of valid JSON, as the readers checked it. Knows nothing of rankings.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+import orjson
+
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]', re.DOTALL)
+# Every ASCII letter and the underscore, written as an escape: how a key may hide from a search for its plain form.
+_ESCAPED_LETTER = re.compile(rb"\\u00[567]")
+_QUOTE, _OPEN, _CLOSE, _COMMA, _COLON = b'"', b"{[", b"}]", b",", b":"
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Member(NamedTuple):
+    """One member of an object: its key, the bytes from after the last comma to before the next, and those of its value."""
+
+    key: str
+    start: int
+    end: int
+    value: int  # where the value starts, white space included
+
+
+def members(raw: bytes) -> list[Member]:
+    """The top-level members of an object, in order, repeated keys included."""
+    found: list[Member] = []
+    depth = start = value = 0
+    key: str | None = None
+    for token in _TOKEN.finditer(raw):
+        first = raw[token.start() : token.start() + 1]
+        if first in _OPEN:
+            depth += 1
+            start = token.end() if depth == 1 else start
+        elif first in _CLOSE:
+            depth -= 1
+            if depth == 0 and key is not None:
+                found.append(Member(key, start, token.start(), value))
+        elif depth != 1:
+            continue
+        elif first == _COMMA and key is not None:
+            found.append(Member(key, start, token.start(), value))
+            key, start = None, token.end()
+        elif first == _COLON:
+            value = token.end()
+        elif first == _QUOTE and key is None:
+            key = decode_string(token.group())
+    return found
+
+
+def decode_string(raw: bytes) -> str:
+    """The value of a JSON string; lone surrogates come out as such (orjson refuses them, json does not)."""
+    if b"\\" not in raw:
+        return raw.strip()[1:-1].decode("utf-8")
+    try:
+        return str(orjson.loads(raw))
+    except ValueError:
+        return str(json.loads(raw, strict=False))
+
+
+def encode_string(text: str) -> bytes:
+    """A JSON string of any text, lone surrogates included (as escapes)."""
+    try:
+        return orjson.dumps(text)
+    except TypeError:
+        return json.dumps(text).encode("ascii")
+
+
+def numbers(values: list[float | None]) -> list[bytes]:
+    """The shortest text that reads back as each number, `null` for None; a sixth of the time of repr."""
+    return orjson.dumps(values, default=float)[1:-1].split(b",") if values else []
+
+
+def one_line(raw: bytes) -> bytes:
+    """JSON text on one line: white space around it dropped, line ends between its tokens (none can be inside) made spaces."""
+    return raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
+
+
+def is_blank(raw: bytes) -> bool:
+    """Whether an object's text has no member."""
+    return not raw[1:-1].strip()
+
+
+def splice(raw: bytes, tail: bytes) -> bytes:
+    """An object's text with more members before its closing brace."""
+    return b"%b%b%b}" % (raw[:-1], b"" if is_blank(raw) else b",", tail)
+
+
+class Names:
+    """Keys to look for in many objects: a search over bytes that is right to say no, and the exact scan behind it."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = frozenset(names)
+        self._needles = [encode_string(name) for name in names]
+        # A plain name can hide only behind escapes of its letters; any other name behind any escape.
+        self._plain = all(name.replace("_", "a").isalpha() and name.isascii() for name in names)
+
+    def absent(self, raw: bytes) -> bool:
+        """Whether no object in these bytes can hold one of the names; False means maybe."""
+        if any(needle in raw for needle in self._needles):
+            return False
+        if self._plain:
+            return b"\\u00" not in raw or not _ESCAPED_LETTER.search(raw)
+        return b"\\" not in raw
+
+    def removed(self, raw: bytes) -> tuple[bytes, bool]:
+        """An object's text without its members of these names, every other byte kept; and whether there was one."""
+        if self.absent(raw):
+            return raw, False
+        found = members(raw)
+        kept = [raw[member.start : member.end] for member in found if member.key not in self.names]
+        if len(kept) == len(found):
+            return raw, False
+        return b"{%b}" % b",".join(kept), True

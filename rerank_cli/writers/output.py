@@ -1,0 +1,226 @@
+"""Where result bytes go: stdout or a file that appears whole or not at all.
+
+A pipe whose reader has gone ends the run quietly (`ClosedPipe`); every other failed write is an `OutputError` with its reason.
+Knows nothing of rankings or formats.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+from rerank_cli.errors import OutputError
+from rerank_cli.terminal import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rerank_cli.terminal import Terminal
+
+Guard = Literal["text", "json", "none"]
+Write = "Callable[[bytes], None]"
+
+# What must not reach a terminal raw inside JSON strings; JSON can spell every one of them without changing its value.
+_JSON_UNSAFE = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+class ClosedPipe(Exception):  # noqa: N818 an outcome, not a fault
+    """Whoever read our output has left: stop quietly; the command line ends with 0."""
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Whether an `-o` value (or its absence) means standard output."""
+    return path is None or str(path) in {"-", "/dev/stdout"}
+
+
+@contextlib.contextmanager
+def open_output(path: Path | None, terminal: Terminal, guard: Guard = "text") -> Iterator[Callable[[bytes], None]]:
+    """A `write(bytes)` into stdout (None, `-`) or into a file that replaces `path` when the block ends without an error.
+
+    Args:
+        path: The file, or None or `-` for stdout. Pipes and devices are written directly.
+        terminal: Whose stdout.
+        guard: How bytes are made harmless if stdout is a terminal: as text, as JSON, or not at all (made so already).
+
+    Raises:
+        ClosedPipe: The reader of the pipe has gone.
+        OutputError: Anything else that keeps the bytes from being written, also at the last flush.
+    """
+    if path is None or is_stdout(path):
+        yield from _stdout(terminal, guard)
+    elif _is_special(path):
+        yield from _stream(path, path)
+    else:
+        yield from _replaced(path)
+
+
+def harmless(data: bytes, guard: Guard) -> bytes:
+    """The same bytes with control and bidirectional characters spelt out; newlines, tabs and NUL separators stay."""
+    if guard == "none" or (data.isascii() and data.decode("ascii").translate(_PLAIN).isprintable()):
+        return data
+    text = data.decode("utf-8", "replace")
+    if guard == "json":
+        return text.translate(_JSON_UNSAFE).encode()
+    return "\0".join(visible(part) for part in text.replace("\r\n", "\n").split("\0")).encode()
+
+
+_PLAIN = {0x09: None, 0x0A: None}
+
+
+def _stdout(terminal: Terminal, guard: Guard) -> Iterator[Callable[[bytes], None]]:
+    """Standard output: never closed by us, flushed at the end."""
+    stream = terminal.stdout
+    guarded = terminal.stdout_tty and guard != "none"
+
+    def write(data: bytes) -> None:
+        with _told(stream, "stdout"):
+            _write_all(stream, harmless(data, guard) if guarded else data)
+
+    yield write
+    with _told(stream, "stdout"):
+        _flush(stream)
+
+
+def _stream(path: Path, shown: Path) -> Iterator[Callable[[bytes], None]]:
+    """A pipe or device, written directly."""
+    try:
+        stream = path.open("wb")
+    except OSError as error:
+        raise _failure(str(shown), error) from None
+
+    def write(data: bytes) -> None:
+        with _told(stream, str(shown)):
+            _write_all(stream, data)
+
+    try:
+        yield write
+        with _told(stream, str(shown)):
+            _flush(stream)
+    finally:
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+def _replaced(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A regular file: written beside its final place, renamed when whole, removed when not."""
+    target = Path(os.path.realpath(path))  # a symlink keeps pointing; its target is replaced
+    if target.exists() and not os.access(target, os.W_OK):
+        raise _failure(str(path), PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    temporary = target.with_name(f".rerank-{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        stream = os.fdopen(
+            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb"
+        )
+    except OSError as error:
+        raise _failure(str(path), error) from None
+
+    def write(data: bytes) -> None:
+        try:
+            stream.write(data)
+        except OSError as error:
+            raise _failure(str(path), error) from None
+
+    try:
+        yield write
+        _finish(stream, temporary, target, path)
+    except BaseException:  # also Ctrl-C: no half-written file stays behind
+        with contextlib.suppress(OSError):
+            stream.close()
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _finish(stream: BinaryIO, temporary: Path, target: Path, path: Path) -> None:
+    """Close, give the new file the old one's permissions and owner, put it into place."""
+    try:
+        stream.close()
+        with contextlib.suppress(FileNotFoundError):
+            old = target.stat()
+            temporary.chmod(stat.S_IMODE(old.st_mode))
+            with contextlib.suppress(PermissionError, AttributeError):
+                os.chown(temporary, old.st_uid, old.st_gid)
+        temporary.replace(target)
+    except OSError as error:
+        raise _failure(str(path), error) from None
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path is something that a rename must not replace: a pipe, a device, `/dev/fd/3`; a folder fails in time."""
+    if str(path).startswith(("/dev/", "/proc/")):
+        return True
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _told(stream: BinaryIO, name: str) -> Iterator[None]:
+    """Failed writes of a stream as ClosedPipe or OutputError, with nothing left for the interpreter to flush at its end."""
+    try:
+        yield
+    except BrokenPipeError:
+        _silence(stream)
+        raise ClosedPipe from None
+    except (OSError, ValueError) as error:
+        _silence(stream)
+        raise _failure(name, error) from None
+
+
+def _silence(stream: BinaryIO) -> None:
+    """Point the stream's descriptor at the null device, so that what is still buffered can be flushed without a word."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def _write_all(stream: BinaryIO, data: bytes) -> None:
+    """Write everything, waiting where another process made the descriptor non-blocking."""
+    while data:
+        try:
+            stream.write(data)
+        except BlockingIOError as error:
+            data = data[error.characters_written :]
+            _wait(stream)
+        else:
+            return
+
+
+def _flush(stream: BinaryIO) -> None:
+    """Flush, waiting like `_write_all`."""
+    while True:
+        try:
+            stream.flush()
+        except BlockingIOError:
+            _wait(stream)
+        else:
+            return
+
+
+def _wait(stream: BinaryIO) -> None:
+    """Sleep until the descriptor takes bytes again."""
+    from select import select
+
+    select([], [stream.fileno()], [])
+
+
+def _failure(name: str, error: OSError | ValueError) -> OutputError:
+    """The error told to the user, with the system's reason."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    hints = {
+        errno.ENOSPC: "free some space, or write elsewhere with `-o FILE`",
+        errno.ENOENT: "create the folder first",
+        errno.EISDIR: "name a file inside it: `-o FOLDER/ranking.jsonl`",
+        errno.EACCES: "choose a place you may write to",
+        errno.EROFS: "choose a place you may write to",
+    }
+    return OutputError(f"cannot write to {name}: {reason}", hints.get(getattr(error, "errno", None) or 0))

@@ -1,0 +1,80 @@
+"""The part of a document worth showing: the sentence with most of the query's words, and where those words stand.
+
+Plain text in, plain text and offsets out; knows nothing of terminals.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_WORD = re.compile(r"\w+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?![a-z(\[])|(?<=[。！？])|\s*\n\s*")
+_SEARCHED = 50_000  # characters of a passage that are looked through
+# Words that say nothing about a topic; they count only in a query made of nothing else.
+_COMMON = frozenset(
+    "a an and any are as at be by can do does for from has have how i in is it its me my not of on or our that the their "
+    "there these this those to was we were what when where which who whom whose why will with you your".split()
+)
+
+
+def query_words(query: str) -> frozenset[str]:
+    """The words of a query that are worth marking, in the form in which they are compared."""
+    words = [word.casefold() for word in _WORD.findall(query)]
+    telling = [word for word in words if word not in _COMMON]
+    return frozenset(stem(word) for word in telling or words)
+
+
+def stem(word: str) -> str:
+    """A word without the endings in which English words differ most: `retries` and `retry`, `capitals` and `capital`."""
+    folded = word.casefold()
+    if len(folded) > 4 and folded.endswith("ies"):
+        return folded[:-3] + "y"
+    return folded[:-1] if len(folded) > 3 and folded.endswith("s") and not folded.endswith("ss") else folded
+
+
+def marks(text: str, words: frozenset[str]) -> list[tuple[int, int]]:
+    """Where the words stand in a text; neighbours parted by one space are one mark."""
+    found: list[tuple[int, int]] = []
+    for match in _WORD.finditer(text):
+        if stem(match.group()) not in words:
+            continue
+        if found and text[found[-1][1] : match.start()] == " ":
+            found[-1] = (found[-1][0], match.end())
+        else:
+            found.append(match.span())
+    return found
+
+
+def sentences(text: str) -> Iterator[tuple[int, int]]:
+    """The spans of the sentences and lines of a text."""
+    start = 0
+    for end in _SENTENCE_END.finditer(text):
+        if text[start : end.start()].strip():
+            yield start, end.start()
+        start = end.end()
+    if text[start:].strip():
+        yield start, len(text)
+
+
+def best_passage(text: str, words: frozenset[str], skip: str | None = None) -> str:
+    """The text from its most telling sentence on: the one with most different words, the first of equals.
+
+    Args:
+        text: The best window of a document.
+        words: Of the query.
+        skip: A title shown already; a sentence that holds it does not count, unless there is no other.
+    """
+    head = text[:_SEARCHED]
+    spans = list(sentences(head))
+    others = [span for span in spans if not skip or skip.strip() not in head[slice(*span)]]
+    best = max(others or spans, key=lambda span: telling(head[slice(*span)], words), default=(0, 0))
+    return text[best[0] :]
+
+
+def telling(sentence: str, words: frozenset[str]) -> int:
+    """How many different words of the query a sentence holds."""
+    return len({stem(word) for word in _WORD.findall(sentence)} & words)

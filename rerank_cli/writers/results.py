@@ -1,0 +1,157 @@
+"""What every format says of a hit beside its document: which keys, in which order, as JSON members or as columns.
+
+Also cuts rankings into blocks, and reads a document back as named values. Knows nothing of output files or terminals.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from rerank_cli.writers.members import SURROGATE, decode_string, encode_string, members, numbers, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rerank_cli.records import Document, Hit, Ranking
+    from rerank_cli.settings import OutputSettings
+
+BLOCK = 128  # hits written at once: enough to share costs, few enough that blocks of 1 MB documents fit in memory
+TITLE_KEYS = ("title", "name", "subject", "headline", "heading")
+
+
+class Shape(NamedTuple):
+    """What is written of each hit of one ranking."""
+
+    fused: bool
+    explain: bool
+    value_name: str  # how `--explain` calls Score.value
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of a hit, in order."""
+        fused = ("fused_score",) if self.fused else ()
+        return ("index", "rank", "relevance_score", *fused, *(("explain",) if self.explain else ()))
+
+
+def shape_of(ranking: Ranking, settings: OutputSettings) -> Shape:
+    """What the hits of a ranking carry: fused scores if any has one, an explanation if asked for."""
+    local = ranking.meta.score_scale in {"probability", "logit"}
+    fused = any(hit[5] is not None for hit in ranking.hits)
+    return Shape(fused, settings.explain, "logit" if local else "score")
+
+
+def blocks_of(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
+    """The hits in runs of at most BLOCK."""
+    for start in range(0, len(hits), BLOCK):
+        yield hits[start : start + BLOCK]
+
+
+def tails(hits: Sequence[Hit], shape: Shape) -> list[bytes]:
+    """The JSON members of each hit, without braces."""
+    scores = numbers([hit[2] for hit in hits])
+    plain = [
+        b'"index":%d,"rank":%d,"relevance_score":%b' % (hit[0], hit[1], score)
+        for hit, score in zip(hits, scores, strict=True)
+    ]
+    if shape.fused:
+        fused = numbers([hit[5] for hit in hits])
+        plain = [b'%b,"fused_score":%b' % pair for pair in zip(plain, fused, strict=True)]
+    if shape.explain:
+        plain = [b'%b,"explain":%b' % (tail, explanation(hit, shape)) for tail, hit in zip(plain, hits, strict=True)]
+    return plain
+
+
+def explanation(hit: Hit, shape: Shape) -> bytes:
+    """The `explain` object of a hit; offsets are characters of `text`."""
+    score = hit.score
+    return b'{"text":%b,"tokens":%d,"%b":%b,"windows":%d,"best_chunk":%b,"truncated":%b}' % (
+        encode_string(hit.document.text),
+        score.tokens,
+        shape.value_name.encode(),
+        numbers([score.value])[0],
+        score.windows,
+        offsets(score.best),
+        b"true" if score.truncated else b"false",
+    )
+
+
+def offsets(best: tuple[int, int] | None) -> bytes:
+    """Character offsets as JSON."""
+    return b"null" if best is None else b"[%d,%d]" % best
+
+
+def cells(document: Document) -> list[tuple[str, str]]:
+    """A document as named texts: the columns of a row, the members of an object; `text` of a line, `id` of a file.
+
+    Strings are their value, null is empty, everything else is its own JSON text, so that no number is ever rounded.
+    """
+    kind, raw = document.source.kind, document.raw
+    if kind == "line":
+        return [("text", raw.decode("utf-8", "replace"))]
+    if kind == "file":
+        return [("id", raw.decode("utf-8", "replace"))]
+    if kind == "row":
+        return row_cells(document)
+    if raw.lstrip().startswith(b'"'):
+        return [("text", decode_string(raw))]
+    return [(member.key, value_text(raw[member.value : member.end])) for member in members(raw)]
+
+
+def value_text(raw: bytes) -> str:
+    """One JSON value as the text of a cell."""
+    value = one_line(raw)
+    if value.startswith(b'"'):
+        return decode_string(value)
+    return "" if value == b"null" else value.decode("utf-8")
+
+
+def row_cells(document: Document) -> list[tuple[str, str]]:
+    """The fields of a row under their column's name; fields beyond the header under none."""
+    fields = [field_text(raw) for raw in row_fields(document.raw, document.source.delimiter)]
+    columns = document.source.columns
+    fields += [""] * (len(columns) - len(fields))
+    return list(zip((*columns, *("" for _ in fields[len(columns) :])), fields, strict=True))
+
+
+def row_fields(raw: bytes, delimiter: str) -> list[bytes]:
+    """The fields of a CSV/TSV row as they stand in it, quotes included."""
+    mark = delimiter.encode()
+    return [match.group(1) for match in _field(mark).finditer(mark + raw)]
+
+
+@cache
+def _field(mark: bytes) -> re.Pattern[bytes]:
+    """A delimiter and the field behind it, read as the csv module does: quotes count only at a field's start."""
+    escaped = re.escape(mark)
+    return re.compile(rb'%b((?:"[^"]*(?:""[^"]*)*"?)?[^%b]*)' % (escaped, escaped))
+
+
+def field_text(raw: bytes) -> str:
+    """The value of one field."""
+    if not raw.startswith(b'"'):
+        return raw.decode("utf-8", "replace")
+    inside = re.match(rb'"([^"]*(?:""[^"]*)*)"?', raw)
+    value = inside.group(1).replace(b'""', b'"') + raw[inside.end() :] if inside else raw
+    return value.decode("utf-8", "replace")
+
+
+def title_of(document: Document) -> str | None:
+    """The title of a structured document: a short text under one of the usual names."""
+    if document.source.kind not in {"json", "row"} or document.raw.lstrip().startswith(b'"'):
+        return None
+    named = {key.casefold(): value for key, value in cells(document)}
+    return next((named[key] for key in TITLE_KEYS if named.get(key, "").strip()), None)
+
+
+def utf8(text: str) -> bytes:
+    """Text as UTF-8; a lone surrogate, which UTF-8 cannot hold, becomes U+FFFD."""
+    return SURROGATE.sub("\ufffd", text).encode("utf-8")
+
+
+def id_of(document: Document) -> str | None:
+    """The id of a document, or the path of a whole file; None if it has neither."""
+    if document.id:
+        return document.id
+    return document.raw.decode("utf-8", "replace") if document.source.kind == "file" else None

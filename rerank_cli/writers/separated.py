@@ -1,0 +1,141 @@
+"""CSV and TSV: rows as they were read with the place in the ranking appended, lines behind their scores, objects as columns.
+
+Fields are quoted as RFC 4180 has it, with tabs as with commas; only the TSV of plain lines quotes nothing, because there the
+line is the last column and ends with its record.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from rerank_cli.writers.members import numbers
+from rerank_cli.writers.results import blocks_of, cells, row_fields, shape_of, utf8
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rerank_cli.records import Hit, Ranking, Source
+    from rerank_cli.report import Report
+    from rerank_cli.settings import OutputSettings
+    from rerank_cli.writers.results import Shape
+
+_NEEDS_QUOTES = re.compile('[",\t\r\n]|^ | $')
+
+
+class Frame(NamedTuple):
+    """What every row of one output shares."""
+
+    delimiter: bytes
+    end: bytes
+    shape: Shape
+    names: tuple[str, ...]  # of our columns
+
+
+def blocks(ranking: Ranking, delimiter: str, settings: OutputSettings, report: Report) -> Iterator[bytes]:
+    """The ranking as CSV or TSV, some rows at a time."""
+    shape = shape_of(ranking, settings)._replace(explain=False)
+    names = tuple(f"{settings.result_key}.{key}" if settings.result_key else key for key in shape.keys)
+    sources = list({id(hit[3][3]): hit[3][3] for hit in ranking.hits}.values())
+    kinds = {source.kind for source in sources}
+    frame = Frame(delimiter.encode(), b"\0" if settings.null else b"\n", shape, names)
+    if kinds == {"line"} and delimiter == "\t":
+        return scored_lines(ranking.hits, frame, settings)
+    frame = frame._replace(end=b"\n")
+    if not settings.documents:
+        return places_only(ranking.hits, frame)
+    if kinds == {"row"} and are_alike(sources, delimiter):
+        return rows(ranking.hits, frame._replace(end=sources[0].newline), report)
+    return objects(ranking.hits, frame, report)
+
+
+def are_alike(sources: list[Source], delimiter: str) -> bool:
+    """Whether rows of all sources can stand under one header as they are."""
+    return {(source.columns, source.delimiter) for source in sources} == {(sources[0].columns, delimiter)}
+
+
+def places(hits: Sequence[Hit], shape: Shape) -> list[list[bytes]]:
+    """Index, rank and scores of each hit as texts; a missing score is empty."""
+    columns = [
+        [b"%d" % hit[0] for hit in hits],
+        [b"%d" % hit[1] for hit in hits],
+        [b"" if number == b"null" else number for number in numbers([hit[2] for hit in hits])],
+    ]
+    if shape.fused:
+        columns.append([b"" if number == b"null" else number for number in numbers([hit[5] for hit in hits])])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def scored_lines(hits: Sequence[Hit], frame: Frame, settings: OutputSettings) -> Iterator[bytes]:
+    """Rank, scores and the line's own bytes; tabs in the line stay, as it is the last column. No header."""
+    for some in blocks_of(hits):
+        texts = [[hit[3][1]] if settings.documents else [] for hit in some]
+        joined = [b"\t".join(place[1:] + text) for place, text in zip(places(some, frame.shape), texts, strict=True)]
+        yield frame.end.join(joined) + frame.end
+
+
+def places_only(hits: Sequence[Hit], frame: Frame) -> Iterator[bytes]:
+    """`--no-documents`: our columns alone."""
+    yield frame.delimiter.join(field(name) for name in frame.names) + frame.end
+    for some in blocks_of(hits):
+        yield b"".join([frame.delimiter.join(place) + frame.end for place in places(some, frame.shape)])
+
+
+def rows(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes]:
+    """The rows' own bytes with our columns appended; columns of the same names give way."""
+    source = hits[0].document.source
+    kept = [number for number, column in enumerate(source.columns) if column not in frame.names]
+    replaces = len(kept) < len(source.columns)
+    width = max(len(source.columns), *(count_fields(hit[3][1], source.delimiter) for hit in hits))
+    kept += range(len(source.columns), width)  # fields beyond the header are kept, under no name
+    header = source.header or frame.delimiter.join(field(column) for column in source.columns)
+    names = [field(name) for name in frame.names]
+    yield (
+        frame.delimiter.join([padded(header, source.delimiter, width, kept if replaces else None), *names]) + frame.end
+    )
+    report.count("replaced_keys", len(hits) if replaces else 0)
+    for some in blocks_of(hits):
+        raws = [hit[3][1] for hit in some]
+        whole = [padded(raw, source.delimiter, width, kept if replaces else None) for raw in raws]
+        placed = places(some, frame.shape)
+        joined = [frame.delimiter.join([raw, *place]) for raw, place in zip(whole, placed, strict=True)]
+        yield frame.end.join(joined) + frame.end
+
+
+def count_fields(raw: bytes, delimiter: str) -> int:
+    """How many fields a row has."""
+    return len(row_fields(raw, delimiter)) if b'"' in raw else raw.count(delimiter.encode()) + 1
+
+
+def padded(raw: bytes, delimiter: str, width: int, kept: list[int] | None) -> bytes:
+    """A row with as many fields as the widest, less those that are not kept (None: all are)."""
+    missing = width - count_fields(raw, delimiter)
+    mark = delimiter.encode()
+    full = raw + mark * missing
+    if kept is None:
+        return full
+    fields = row_fields(full, delimiter)
+    return mark.join([fields[number] for number in kept])
+
+
+def objects(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes]:
+    """Any documents as rows: the columns are all their keys, in the order in which they come up."""
+    ours = set(frame.names)
+    columns: dict[str, None] = {}
+    replaced = 0
+    for hit in hits:
+        keys = [key for key, _ in cells(hit.document)]
+        columns |= dict.fromkeys(keys)
+        replaced += not ours.isdisjoint(keys)
+    shown = [column for column in columns if column not in ours]
+    report.count("replaced_keys", replaced)
+    yield frame.delimiter.join(field(name) for name in (*shown, *frame.names)) + frame.end
+    for some in blocks_of(hits):
+        for hit, place in zip(some, places(some, frame.shape), strict=True):
+            named = dict(cells(hit.document))
+            yield frame.delimiter.join([*(field(named.get(name, "")) for name in shown), *place]) + frame.end
+
+
+def field(text: str) -> bytes:
+    """One value as a field, in quotes where it needs them."""
+    return utf8('"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text)

@@ -1,0 +1,79 @@
+"""TREC runs: `query-id Q0 document-id rank score tag`, one line a hit.
+
+trec_eval holds scores as float32, ignores the rank column and breaks ties by id, so scores are made strictly decreasing
+float32 numbers, written with the nine digits that tell any two of them apart.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rerank_cli.errors import InputError, UsageError
+from rerank_cli.writers.results import id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rerank_cli.records import Hit, Ranking
+    from rerank_cli.report import Report
+    from rerank_cli.settings import OutputSettings
+
+_FLOAT, _BITS = struct.Struct("<f"), struct.Struct("<i")
+_LARGEST = 3.4028234663852886e38
+
+
+def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterator[bytes]:
+    """The whole run at once: every id is checked before the first byte is written.
+
+    Raises:
+        InputError: An id with white space in it, which no reader of runs could tell apart.
+        UsageError: Likewise of `--query-id` or `--run-tag`.
+    """
+    for option, value in (("--query-id", settings.query_id), ("--run-tag", settings.run_tag)):
+        if value.split() != [value]:
+            raise UsageError(f"`{option}` {value!r} cannot stand in a TREC run: it is empty or holds white space")
+    hits = sorted((hit for hit in ranking.hits if hit.relevance_score is not None), key=lambda hit: hit.rank)
+    ids = [document_id(hit, report) for hit in hits]
+    if len(set(ids)) < len(ids):
+        repeated = Counter(ids).most_common(1)[0][0]
+        report.warn(f"several documents share an id ({repeated!r} for one): trec_eval refuses such a run")
+    scores = decreasing(hit.relevance_score if hit.fused_score is None else hit.fused_score for hit in hits)
+    lines = [
+        f"{settings.query_id} Q0 {name} {rank} {score:.9g} {settings.run_tag}\n"
+        for rank, (name, score) in enumerate(zip(ids, scores, strict=True), start=1)
+    ]
+    yield "".join(lines).encode("utf-8", "replace")
+
+
+def document_id(hit: Hit, report: Report) -> str:
+    """The id, or the index of a document without one; never with white space."""
+    name = id_of(hit.document)
+    if name is None:
+        report.count("missing_id")
+        return str(hit.index)
+    if name.split() != [name]:
+        raise InputError(
+            f"the id {name!r} holds white space, which separates the columns of a TREC run",
+            "choose another id with `--id-field`, or another format such as `-f jsonl`",
+            where=hit.document.source.name,
+        )
+    return name
+
+
+def decreasing(scores: Iterable[float | None]) -> Iterator[float]:
+    """Scores as float32, each below the one before: where rounding left a tie, the next smaller number is taken."""
+    last: float | None = None
+    for score in scores:
+        number = _FLOAT.unpack(_FLOAT.pack(max(-_LARGEST, min(_LARGEST, score or 0.0))))[0]
+        last = number if last is None or number < last else next_below(last)
+        yield last
+
+
+def next_below(number: float) -> float:
+    """The largest float32 below one: in their bits, neighbours of one sign are neighbouring integers."""
+    if number == 0.0:
+        return float(_FLOAT.unpack(_BITS.pack(-0x7FFFFFFF))[0])
+    bits = _BITS.unpack(_FLOAT.pack(number))[0]
+    return float(_FLOAT.unpack(_BITS.pack(bits - 1 if bits > 0 else bits + 1))[0])
