@@ -66,7 +66,7 @@ def _builtin() -> LocalModel:
         name=BUILTIN,
         folder=BUILTIN_FOLDER,
         tokenizer=BUILTIN_FOLDER / "tokenizer.json",
-        graphs={form: BUILTIN_FOLDER / file for form, file in config["graphs"].items()},
+        graphs={form: BUILTIN_FOLDER / spec["file"] for form, spec in config["graphs"].items()},
         max_tokens=int(config["max_tokens"]),
         window=int(config["window"]),
         revision=hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:12],

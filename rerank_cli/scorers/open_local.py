@@ -51,8 +51,8 @@ def choose_graph(model: LocalModel) -> tuple[str, Path, str]:
             f"{model.folder} has no ONNX graph",
             "convert it: `rerank models convert`, or run it with the torch backend: pip install 'rerank-cli[torch]'",
         )
-    if "int8" in graphs and cpu.int8_dot():
-        return "int8", graphs["int8"], "8-bit products are exact on this CPU"
+    if "per-token" in graphs and cpu.int8_dot():
+        return "int8", graphs["per-token"], "8-bit products are exact on this CPU"
     if "weight-only" in graphs:
         return "int8-weights", graphs["weight-only"], "this CPU would saturate 8-bit products"
     form, graph = next(iter(graphs.items()))
