@@ -1,6 +1,7 @@
 """Rankings to bytes: which format, and the one call that writes it.
 
-Each format is a module that turns a ranking into blocks of bytes; `output` decides where they go. Only `table` knows Rich.
+Each format is a module that turns a ranking into blocks of bytes; `output` decides where they go. Only the table knows
+Rich.
 """
 
 from __future__ import annotations

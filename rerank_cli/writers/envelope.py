@@ -49,7 +49,7 @@ def results(ranking: Ranking, settings: OutputSettings) -> Iterator[list[bytes]]
 
 
 def rest(hit: Hit, settings: OutputSettings) -> bytes:
-    """What follows the scores: how a long document was read (only of those cut or read in windows), and the document."""
+    """What follows the scores: of a document cut or read in windows how it was read, and the document itself."""
     score = hit[4]
     long = b""
     if score[2] > 1 or score[4]:

@@ -67,7 +67,7 @@ def record(document: Document, member: bytes, names: Names, report: Report) -> b
 
 
 def object_of(document: Document) -> bytes:
-    """A document as a JSON object on one line: an object as it is, a text under `text`, a row by its columns, a path as `id`."""
+    """A document as a JSON object on one line: objects as they are, texts as `text`, rows by column, paths as `id`."""
     kind, raw = document.source.kind, document.raw
     if kind == "line":
         return b'{"text":%b}' % encode_string(raw.decode("utf-8", "replace"))

@@ -1,4 +1,7 @@
-"""Plain lines: the original lines in their new order, or only the ids. A record ends with a newline, with `-z` with NUL."""
+"""Plain lines: the original lines in their new order, or only the ids.
+
+A record ends with a newline, with `-z` with NUL.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def id_blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Ite
 
 
 def separable(text: str, settings: OutputSettings, report: Report) -> bytes:
-    r"""Text that does not break the records apart: newlines written as `\n`, with a note, unless NUL ends the records."""
+    r"""Text that does not break records apart: newlines written as `\n`, with a note, unless NUL ends the records."""
     if settings.null:
         return utf8(text.replace("\0", "\ufffd"))
     if "\n" in text or "\r" in text:

@@ -1,7 +1,7 @@
 r"""A Markdown table (GitHub's): whatever a document holds, it comes out as its own text and never as markup.
 
-Everything that could be markup is escaped with a backslash, line breaks are `<br>`, white space at a cell's edges is written
-as character references because Markdown would drop it.
+Everything that could be markup is escaped with a backslash, line breaks are `<br>`, white space at a cell's edges is
+written as character references because Markdown would drop it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EDGE = re.compile(r"^[^\S\x00-\x08\x0b-\x1f\x7f-\x9f]+|[^\S\x00-\x08\x0b-\x1f\x
 
 
 def blocks(ranking: Ranking, settings: OutputSettings) -> Iterator[bytes]:
-    """The table, some rows at a time. Columns: rank, score, fused score, id, title (of those, what any hit has), text."""
+    """The table, some rows at a time: rank, score, fused score, id, title (of these three what any hit has), text."""
     shape = shape_of(ranking, settings)
     ids = any(id_of(hit.document) is not None for hit in ranking.hits)
     titles = settings.documents and any(title_of(hit.document) is not None for hit in ranking.hits)

@@ -19,7 +19,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Member(NamedTuple):
-    """One member of an object: its key, the bytes from after the last comma to before the next, and those of its value."""
+    """One member of an object: its key, and where its bytes stand between the commas (or braces) around it."""
 
     key: str
     start: int
@@ -77,7 +77,7 @@ def numbers(values: list[float | None]) -> list[bytes]:
 
 
 def one_line(raw: bytes) -> bytes:
-    """JSON text on one line: white space around it dropped, line ends between its tokens (none can be inside) made spaces."""
+    """JSON text on one line: white space around it dropped; line ends, which stand only between tokens, made spaces."""
     return raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
 
 

@@ -1,7 +1,7 @@
 """Where result bytes go: stdout or a file that appears whole or not at all.
 
-A pipe whose reader has gone ends the run quietly (`ClosedPipe`); every other failed write is an `OutputError` with its reason.
-Knows nothing of rankings or formats.
+A pipe whose reader has gone ends the run quietly (`ClosedPipe`); every other failed write is an `OutputError` with its
+reason. Knows nothing of rankings or formats.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 Guard = Literal["text", "json", "none"]
-Write = "Callable[[bytes], None]"
 
 # What must not reach a terminal raw inside JSON strings; JSON can spell every one of them without changing its value.
 _JSON_UNSAFE = {
@@ -31,7 +30,7 @@ _JSON_UNSAFE = {
 }
 
 
-class ClosedPipe(Exception):  # noqa: N818 an outcome, not a fault
+class ClosedPipe(Exception):
     """Whoever read our output has left: stop quietly; the command line ends with 0."""
 
 
@@ -42,7 +41,7 @@ def is_stdout(path: Path | None) -> bool:
 
 @contextlib.contextmanager
 def open_output(path: Path | None, terminal: Terminal, guard: Guard = "text") -> Iterator[Callable[[bytes], None]]:
-    """A `write(bytes)` into stdout (None, `-`) or into a file that replaces `path` when the block ends without an error.
+    """A `write(bytes)` into stdout (None, `-`) or into a file that replaces `path` when the block ends without error.
 
     Args:
         path: The file, or None or `-` for stdout. Pipes and devices are written directly.
@@ -153,7 +152,7 @@ def _finish(stream: BinaryIO, temporary: Path, target: Path, path: Path) -> None
 
 
 def _is_special(path: Path) -> bool:
-    """Whether a path is something that a rename must not replace: a pipe, a device, `/dev/fd/3`; a folder fails in time."""
+    """Whether a rename must not replace this: a pipe, a device, `/dev/fd/3`; opening a folder will fail by itself."""
     if str(path).startswith(("/dev/", "/proc/")):
         return True
     try:
@@ -164,7 +163,7 @@ def _is_special(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _told(stream: BinaryIO, name: str) -> Iterator[None]:
-    """Failed writes of a stream as ClosedPipe or OutputError, with nothing left for the interpreter to flush at its end."""
+    """Failed writes as ClosedPipe or OutputError, with nothing left for the interpreter to flush at its end."""
     try:
         yield
     except BrokenPipeError:
@@ -176,7 +175,7 @@ def _told(stream: BinaryIO, name: str) -> Iterator[None]:
 
 
 def _silence(stream: BinaryIO) -> None:
-    """Point the stream's descriptor at the null device, so that what is still buffered can be flushed without a word."""
+    """Point the stream's descriptor at the null device, so that what is still buffered goes without a word."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

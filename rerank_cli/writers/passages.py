@@ -16,8 +16,10 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?![a-z(\[])|(?<=[。�
 _SEARCHED = 50_000  # characters of a passage that are looked through
 # Words that say nothing about a topic; they count only in a query made of nothing else.
 _COMMON = frozenset(
-    "a an and any are as at be by can do does for from has have how i in is it its me my not of on or our that the their "
-    "there these this those to was we were what when where which who whom whose why will with you your".split()
+    """
+    a an and any are as at be by can do does for from has have how i in is it its me my not of on or our that the their
+    there these this those to was we were what when where which who whom whose why will with you your
+    """.split()  # noqa: SIM905 a list of sixty strings reads worse
 )
 
 
@@ -29,7 +31,7 @@ def query_words(query: str) -> frozenset[str]:
 
 
 def stem(word: str) -> str:
-    """A word without the endings in which English words differ most: `retries` and `retry`, `capitals` and `capital`."""
+    """A word without its commonest English endings: `retries` is `retry`, `capitals` is `capital`."""
     folded = word.casefold()
     if len(folded) > 4 and folded.endswith("ies"):
         return folded[:-3] + "y"
@@ -60,19 +62,24 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-def best_passage(text: str, words: frozenset[str], skip: str | None = None) -> str:
-    """The text from its most telling sentence on: the one with most different words, the first of equals.
+def best_passage(text: str, words: frozenset[str], skip: str | None = None) -> int:
+    """Where the most telling sentence starts: the one with most different words, the first of equals.
 
     Args:
         text: The best window of a document.
         words: Of the query.
-        skip: A title shown already; a sentence that holds it does not count, unless there is no other.
+        skip: A title shown already; a line of it alone does not count, unless there is no other.
     """
     head = text[:_SEARCHED]
     spans = list(sentences(head))
-    others = [span for span in spans if not skip or skip.strip() not in head[slice(*span)]]
+    others = [span for span in spans if not skip or not repeats(head[slice(*span)], skip)]
     best = max(others or spans, key=lambda span: telling(head[slice(*span)], words), default=(0, 0))
-    return text[best[0] :]
+    return best[0]
+
+
+def repeats(sentence: str, title: str) -> bool:
+    """Whether a sentence is the title once more, perhaps behind its key (`title: …`)."""
+    return sentence.rstrip().endswith(title.strip()) and len(sentence) < len(title) + 20
 
 
 def telling(sentence: str, words: frozenset[str]) -> int:

@@ -1,7 +1,7 @@
-"""CSV and TSV: rows as they were read with the place in the ranking appended, lines behind their scores, objects as columns.
+"""CSV and TSV: rows as they were read with the place in the ranking appended, lines behind scores, objects as columns.
 
-Fields are quoted as RFC 4180 has it, with tabs as with commas; only the TSV of plain lines quotes nothing, because there the
-line is the last column and ends with its record.
+Fields are quoted as RFC 4180 has it, with tabs as with commas; only the TSV of plain lines quotes nothing, because
+there the line is the last column and ends with its record.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rerank_cli.settings import OutputSettings
     from rerank_cli.writers.results import Shape
 
-_NEEDS_QUOTES = re.compile('[",\t\r\n]|^ | $')
+_NEEDS_QUOTES = {b",": re.compile('[",\r\n]'), b"\t": re.compile('["\t\r\n]')}
 
 
 class Frame(NamedTuple):
@@ -76,7 +76,7 @@ def scored_lines(hits: Sequence[Hit], frame: Frame, settings: OutputSettings) ->
 
 def places_only(hits: Sequence[Hit], frame: Frame) -> Iterator[bytes]:
     """`--no-documents`: our columns alone."""
-    yield frame.delimiter.join(field(name) for name in frame.names) + frame.end
+    yield frame.delimiter.join(field(name, frame.delimiter) for name in frame.names) + frame.end
     for some in blocks_of(hits):
         yield b"".join([frame.delimiter.join(place) + frame.end for place in places(some, frame.shape)])
 
@@ -88,8 +88,8 @@ def rows(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes]:
     replaces = len(kept) < len(source.columns)
     width = max(len(source.columns), *(count_fields(hit[3][1], source.delimiter) for hit in hits))
     kept += range(len(source.columns), width)  # fields beyond the header are kept, under no name
-    header = source.header or frame.delimiter.join(field(column) for column in source.columns)
-    names = [field(name) for name in frame.names]
+    header = source.header or frame.delimiter.join(field(column, frame.delimiter) for column in source.columns)
+    names = [field(name, frame.delimiter) for name in frame.names]
     yield (
         frame.delimiter.join([padded(header, source.delimiter, width, kept if replaces else None), *names]) + frame.end
     )
@@ -129,13 +129,16 @@ def objects(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes
         replaced += not ours.isdisjoint(keys)
     shown = [column for column in columns if column not in ours]
     report.count("replaced_keys", replaced)
-    yield frame.delimiter.join(field(name) for name in (*shown, *frame.names)) + frame.end
+    yield frame.delimiter.join(field(name, frame.delimiter) for name in (*shown, *frame.names)) + frame.end
     for some in blocks_of(hits):
         for hit, place in zip(some, places(some, frame.shape), strict=True):
             named = dict(cells(hit.document))
-            yield frame.delimiter.join([*(field(named.get(name, "")) for name in shown), *place]) + frame.end
+            yield (
+                frame.delimiter.join([*(field(named.get(name, ""), frame.delimiter) for name in shown), *place])
+                + frame.end
+            )
 
 
-def field(text: str) -> bytes:
+def field(text: str, delimiter: bytes) -> bytes:
     """One value as a field, in quotes where it needs them."""
-    return utf8('"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text)
+    return utf8('"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES[delimiter].search(text) else text)

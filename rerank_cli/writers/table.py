@@ -1,22 +1,22 @@
-"""The table for people: rank, score with a bar, id, title or first words, and the best passage with the query's words marked.
+"""The table for people: rank, score with a bar, id, title or first words, best passage with the query's words marked.
 
-The only writer that knows Rich, and only to measure, wrap and colour: document text is made harmless first, goes through
-`rich.text.Text` and never through markup. Rendered to a string here, written as bytes by `output`.
+Rich only measures, wraps and colours: document text is made harmless first, goes through `rich.text.Text` and never
+through markup. Rendered to a string here, written as bytes by `output`.
 """
 
 from __future__ import annotations
 
 from io import StringIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rerank_cli.terminal import visible
+from rerank_cli.writers.layout import Drawing, Layout, Signs, bar, bar_span, console_for, layout_for, number
 from rerank_cli.writers.passages import best_passage, marks, query_words
 from rerank_cli.writers.results import id_of, shape_of, title_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from rich.console import Console
     from rich.text import Text
 
     from rerank_cli.records import Hit, Ranking
@@ -25,50 +25,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 50_000  # characters of a document that are ever looked at
 _PASSAGE_LINES = 2
-_NARROWEST = 20  # columns; below, nothing can be laid out, and a terminal wraps by itself
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
-
-
-class Signs(NamedTuple):
-    """The characters beyond letters that the table draws with."""
-
-    ellipsis: str
-    missing: str
-    between: str
-    ascii: bool
-
-
-class Layout(NamedTuple):
-    """Widths in columns, the same for every row; 0 = this column is not shown."""
-
-    width: int
-    rank: int
-    score: int
-    bar: int
-    fused: int
-    id: int
-
-    @property
-    def indent(self) -> int:
-        """Where the document's column starts."""
-        return sum(part + 2 for part in self[1:] if part)
-
-    @property
-    def body(self) -> int:
-        """How wide the document's column is."""
-        return max(8, self.width - self.indent)
-
-
-class Drawing(NamedTuple):
-    """Everything a row needs beside its hit."""
-
-    console: Console
-    layout: Layout
-    signs: Signs
-    words: frozenset[str]
-    span: tuple[float, float]  # scores of an empty and of a full bar
-    settings: OutputSettings
-    value_name: str
 
 
 def blocks(ranking: Ranking, settings: OutputSettings, terminal: Terminal) -> Iterator[bytes]:
@@ -89,68 +45,6 @@ def blocks(ranking: Ranking, settings: OutputSettings, terminal: Terminal) -> It
     yield rendered(drawing, [header(drawing.layout)])
     for hit in ranking.hits:
         yield rendered(drawing, row(hit, drawing))
-
-
-def console_for(terminal: Terminal) -> Console:
-    """A console that draws into a string and asks the environment nothing: that was decided by Terminal."""
-    from rich.console import Console
-
-    colored = terminal.colored("stdout")
-    return Console(
-        file=StringIO(),
-        width=max(_NARROWEST, terminal.width()),
-        color_system="standard" if colored else None,
-        force_terminal=colored,
-        no_color=not colored,
-        legacy_windows=False,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        _environ={},
-    )
-
-
-def layout_for(hits: Sequence[Hit], width: int, *, fused: bool) -> Layout:
-    """Column widths from what there is to show: bars and ids shrink and go before the document does."""
-    from rich.cells import cell_len
-
-    width = max(_NARROWEST, width)
-    scores = [hit.relevance_score for hit in hits if hit.relevance_score is not None] or [0.0]
-    id_width = 0
-    if width >= 60:
-        most = width // 4 if width < 120 else width // 3
-        id_width = min(most, max(cell_len(visible(id_of(hit.document) or "")) for hit in hits))
-    return Layout(
-        width=width,
-        rank=len(str(max(hit.rank for hit in hits))),
-        score=max(len("score"), len(number(min(scores))), len(number(max(scores)))),
-        bar=16 if width >= 120 else 8 if width >= 60 else 4 if width >= 36 else 0,
-        fused=6 if fused and width >= 60 else 0,
-        id=max(2, id_width) if id_width else 0,
-    )
-
-
-def bar_span(ranking: Ranking) -> tuple[float, float]:
-    """Probabilities have bars from 0 to 1; other scales from the lowest score shown to the highest."""
-    if ranking.meta.score_scale == "probability":
-        return 0.0, 1.0
-    scores = [hit.relevance_score for hit in ranking.hits if hit.relevance_score is not None] or [0.0]
-    return min(scores), max(scores)
-
-
-def number(score: float) -> str:
-    """A score for the eye; exact ones are in the other formats."""
-    return f"{score:.4f}" if abs(score) < 10_000 else f"{score:.4g}"
-
-
-def bar(score: float, drawing: Drawing) -> str:
-    """A bar in eighths of a column, or of `#` where only ASCII can be shown."""
-    low, high = drawing.span
-    share = 1.0 if high <= low else max(0.0, min(1.0, (score - low) / (high - low)))
-    if drawing.signs.ascii:
-        return "#" * round(share * drawing.layout.bar)
-    full, eighths = divmod(round(share * drawing.layout.bar * 8), 8)
-    return _EIGHTHS[8] * full + (_EIGHTHS[eighths] if eighths else "")
 
 
 def header(layout: Layout) -> Text:
@@ -229,16 +123,18 @@ def summary(hit: Hit, drawing: Drawing) -> list[Text]:
     lines = [] if title is None else wrapped(safe(title, drawing), 1, drawing, style="bold")
     if hit.relevance_score is None:
         return lines or [Text(drawing.signs.missing)]
-    text = document.text
-    start = safe(text[: drawing.layout.body * 12], drawing)
-    if title is None and len(start) <= drawing.layout.body * _PASSAGE_LINES and len(text) <= drawing.layout.body * 12:
-        return wrapped(start, _PASSAGE_LINES + 1, drawing)
-    window = text[slice(*hit.score.best)] if hit.score.best and hit.score.windows > 1 else text
-    passage = safe(best_passage(window[:_SHOWN], drawing.words, skip=title), drawing)
-    if title is None and not start.startswith(passage[:20]):
-        lines = wrapped(start, 1, drawing, style="bold")
+    text, width = document.text[:_SHOWN], drawing.layout.body
+    if title is None and len(text) <= width * _PASSAGE_LINES:
+        return wrapped(safe(text, drawing), _PASSAGE_LINES + 1, drawing)
+    start, end = hit.score.best if hit.score.best and hit.score.windows > 1 else (0, len(document.text))
+    start += best_passage(document.text[start:end], drawing.words, skip=title)
+    if title is None and start < width:  # the passage is among the first words
+        return wrapped(safe(text, drawing), _PASSAGE_LINES + 1, drawing)
+    if title is None:
+        lines = wrapped(safe(text, drawing), 1, drawing, style="bold")
+    passage = safe(document.text[start:end], drawing)
     if passage and passage != safe(title or "", drawing):
-        lines += wrapped(passage, _PASSAGE_LINES + (not lines), drawing)
+        lines += wrapped(passage, _PASSAGE_LINES, drawing)
     return lines
 
 
