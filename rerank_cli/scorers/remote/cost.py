@@ -1,0 +1,133 @@
+"""What a run will cost, before any money is spent: requests, tokens by length, search units, price. No network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rerank_cli.errors import UsageError
+from rerank_cli.scorers.base import Limits
+from rerank_cli.scorers.remote.split import Batch, cut, find_bounds, group
+from rerank_cli.scorers.remote.table import Row, load_table
+from rerank_cli.scorers.remote.target import choose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rerank_cli.records import Pair
+    from rerank_cli.settings import ModelSettings
+
+DOCUMENTS_PER_UNIT = 100
+# Billing chunk in tokens by model name, first match wins; None = billed by token. v4's is undocumented: v3.5's is the
+# upper estimate.
+CHUNKS: tuple[tuple[str, int | None], ...] = (
+    (r"rerank-v?5", None),
+    (r"rerank-v?3[.-]5", 500),
+    (r"rerank-(v3|english-v3|multilingual-v3)", 4096),
+    (r"rerank", 500),
+)
+BATCHED_PRICE = {"search_units": 1_000, "rerank_units": 1_000, "tokens": 1_000_000}  # what a price is for
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run will probably use. `units` counts what the provider bills; None = unknown or nothing."""
+
+    provider: str
+    model: str
+    requests: int
+    documents: int
+    tokens: int
+    unit: str | None = None  # search_units | tokens | rerank_units
+    units: float | None = None
+    cost: float | None = None  # in the currency of [prices]
+    notes: tuple[str, ...] = ()
+
+
+def chunks_of(query_tokens: int, document_tokens: int, chunk: int) -> int:
+    """Billing chunks of one document: the query is repeated in each (an upper estimate)."""
+    if query_tokens + document_tokens <= chunk:
+        return 1
+    return -(-document_tokens // max(1, chunk - query_tokens))
+
+
+def search_units(query_tokens: int, document_tokens: Iterable[int], chunk: int) -> int:
+    """Search units of one request: one for each 100 chunks begun."""
+    chunks = sum(chunks_of(query_tokens, tokens, chunk) for tokens in document_tokens)
+    return max(1, -(-chunks // DOCUMENTS_PER_UNIT))
+
+
+def billing_of(row: Row, model: str) -> tuple[str | None, int | None]:
+    """What a model of a provider is billed in, and the billing chunk of search units."""
+    if row.billing != "search_units":
+        return row.billing, None
+    if row.kind == "upstream" and not re.search(r"cohere|rerank-(v\d|english|multilingual)", model.lower()):
+        return None, None  # a gateway in front of something that is not Cohere's
+    chunk = next((size for pattern, size in CHUNKS if re.search(pattern, model.lower())), 500)
+    return ("search_units", chunk) if chunk else ("tokens", None)
+
+
+def estimate_batches(row: Row, model: str, batches: Iterable[Batch], prices: Mapping[str, float]) -> Estimate:
+    """The estimate for batches as they would be sent."""
+    unit, chunk = billing_of(row, model)
+    requests = documents = tokens = 0
+    units = 0.0
+    for batch in batches:
+        requests += 1
+        documents += batch.documents
+        tokens += batch.tokens
+        if chunk:
+            units += search_units(batch.job.query_tokens, (item.tokens for item in batch.items), chunk)
+    found = {"search_units": units, "tokens": float(tokens)}.get(unit or "")
+    price = next((prices[name] for name in (f"{row.id}:{model}", model, row.id) if name in prices), None)
+    cost = found * price / BATCHED_PRICE[unit] if unit and found is not None and price is not None else None
+    return Estimate(row.id, model, requests, documents, tokens, unit, found, cost, _notes(unit, chunk, model))
+
+
+def _notes(unit: str | None, chunk: int | None, model: str) -> tuple[str, ...]:
+    notes = ["tokens are estimated from the length of the texts"]
+    if chunk and re.search(r"rerank-v?4", model.lower()):
+        notes.append("the billing chunk of v4 models is not documented: 500 tokens assumed")
+    if unit == "search_units":
+        notes.append("search units are an upper estimate: the reply's own count is the truth")
+    return tuple(notes)
+
+
+def estimate(reference: str, pairs: Sequence[Pair], settings: ModelSettings, limits: Limits | None = None) -> Estimate:
+    """What scoring these pairs would send, without sending or printing anything; needs no key.
+
+    Args:
+        reference: `provider:model` or a named endpoint.
+        pairs: what would be scored.
+        settings: as for `open_remote`; `remote.prices` maps `provider:model`, a model or a provider to the price of
+            1,000 search units, or of a million tokens where tokens are billed.
+        limits: as for `score`.
+
+    Raises:
+        UsageError: an unknown provider, a blank query, or limits that cannot be kept.
+    """
+    choice = choose(reference, settings.remote)
+    row, model = choice.row, choice.model or choice.row.model_default or ""
+    bounds = find_bounds(row, settings.remote, (limits or Limits()).max_chunks_per_doc)
+    jobs, _ = group(pairs, share=not load_table().is_listwise(model))
+    return estimate_batches(row, model, cut(jobs, bounds, lambda: bounds.documents), settings.remote.prices)
+
+
+def check_budget(expected: Estimate, used: float, max_units: int | None) -> None:
+    """Refuse to start what would use more than --max-units.
+
+    Raises:
+        UsageError: it would, or the provider bills in something else.
+    """
+    if max_units is None:
+        return
+    if expected.unit != "search_units" or expected.units is None:
+        bills = f"bills {expected.unit}" if expected.unit else "has no known billing"
+        raise UsageError(f"--max-units counts search units, but {expected.provider} {bills}", "leave --max-units out")
+    if used + expected.units > max_units:
+        already = f" beside {used:,.0f} used already" if used else ""
+        raise UsageError(
+            f"this would use about {expected.units:,.0f} search units{already}, more than --max-units {max_units:,}",
+            "raise --max-units, send fewer documents, or see --dry-run",
+        )

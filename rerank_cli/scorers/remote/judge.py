@@ -1,0 +1,96 @@
+"""What a reply means: the payload of a success, or the right failure with the provider's words, the URL and a hint."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import RemoteError
+from rerank_cli.scorers.remote import wire
+from rerank_cli.scorers.remote.keys import redact
+from rerank_cli.scorers.remote.retries import Transient, asked_wait, is_transient
+from rerank_cli.scorers.remote.target import azure_candidates
+
+if TYPE_CHECKING:
+    from rerank_cli.scorers.remote.client import Reply
+    from rerank_cli.scorers.remote.target import Target
+
+# A 400, 413 or 422 with such words names a limit of the batch, not a fault of one document.
+BATCH_LIMIT = re.compile(
+    r"batch|too many|too large|total max chunks|number of (documents|texts|passages|inputs)|payload"
+    r"|at most \d+ (documents|texts|passages|inputs|items)|total (number of )?tokens",
+    re.IGNORECASE,
+)
+CROWDED = frozenset({429, 503})
+
+
+class TooLarge(Exception):
+    """The server refuses this many documents or bytes in one request; answered by halving."""
+
+    def __init__(self, error: RemoteError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def judge(target: Target, reply: Reply) -> tuple[Any, dict[str, str]]:
+    """The decoded payload and headers of a success.
+
+    Raises:
+        Transient: a status worth a retry.
+        TooLarge: the batch is beyond a limit of the server.
+        RemoteError: anything else.
+    """
+    status = reply.status
+    if 200 <= status < 300 and status not in (202, 204):
+        return _decoded(target, reply), reply.headers
+    words = redact(wire.words_of(target.row, reply.body), target.secrets)
+    if 300 <= status < 400:
+        raise _redirected(target, reply)
+    error = RemoteError(f"{_answered(target, status)}{': ' + words if words else ''}", _hint(target, status))
+    if status == 413 or (status in (400, 422) and BATCH_LIMIT.search(words)):
+        raise TooLarge(error)
+    if is_transient(status, reply.headers):
+        raise Transient(error, asked_wait(reply.headers), crowded=status in CROWDED, once=status == 499)
+    raise error
+
+
+def _decoded(target: Target, reply: Reply) -> Any:
+    try:
+        return wire.decode(reply.body, reply.headers.get("content-type", "").partition(";")[0])
+    except RemoteError as error:
+        words = redact(error.message, target.secrets)
+        raise RemoteError(f"{target.shown_url}: {words}", error.hint) from None
+
+
+def _redirected(target: Target, reply: Reply) -> RemoteError:
+    """Redirects are not followed: the key and the documents would go where nobody sent them."""
+    where = reply.headers.get("location", "").partition("?")[0]
+    return RemoteError(
+        f"{_answered(target, reply.status)} and points to `{redact(where, target.secrets)}`: not followed",
+        "if you trust that place, name it with --endpoint",
+    )
+
+
+def _answered(target: Target, status: int) -> str:
+    try:
+        phrase = f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        phrase = ""
+    return f"{target.row.id} at {target.shown_url} answered {status}{phrase}"
+
+
+def _hint(target: Target, status: int) -> str | None:
+    row = target.row
+    if status == 404 and row.url_rule == "azure":
+        return f"Azure endpoints answer at one of: {azure_candidates(target.url)}"
+    hints = {
+        202: "the provider wants to be polled for the result, which rerank does not do",
+        401: f"check the key ({row.keys[0]}, --api-key-env, --api-key-file) and --auth-header",
+        402: "the account is out of credit or has no payment method",
+        403: "the key may not use this model or endpoint",
+        404: "check the model's name and --endpoint",
+        413: "one document is larger than the server accepts",
+        429: "lower --concurrency, set --requests-per-minute or --tokens-per-minute, or raise --max-wait",
+    }
+    return hints.get(status)

@@ -1,0 +1,164 @@
+"""Keys and headers: where they come from, what is refused, and how they stay out of every message.
+
+A key is read as late as possible and lives in a `Secret`, which shows nothing in repr, str, f-strings or dataclasses.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rerank_cli.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from rerank_cli.scorers.remote.table import Row
+    from rerank_cli.settings import RemoteSettings
+
+SENSITIVE = re.compile(r"(^|[-_])(authorization|cookie|api[-_]?key|key|token|secret|password)($|[-_])", re.IGNORECASE)
+HARMLESS = frozenset({"idempotency-key"})
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+OURS = frozenset({"content-type", "content-length", "host", "transfer-encoding", "connection"})
+MASK = "***"
+
+
+class Secret:
+    """A value that is sent and never shown."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself, for the request's header."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        raise TypeError("a secret is not pickled")
+
+
+Header = tuple[str, "str | Secret"]
+
+
+def find_key(row: Row, remote: RemoteSettings, env: Mapping[str, str], named: str | None) -> Secret | None:
+    """The key: --api-key-env, then --api-key-file, then a named endpoint's variable, then the provider's own variables.
+
+    Args:
+        row: the provider.
+        remote: the flags.
+        env: the environment.
+        named: `api_key_env` of a named endpoint.
+
+    Returns:
+        The key, or None if there is none to be found where nobody named a place.
+
+    Raises:
+        UsageError: a named variable is unset, or the file cannot be read or holds no usable key.
+    """
+    if remote.api_key_env:
+        return _from_env(remote.api_key_env, env)
+    if remote.api_key_file:
+        return _from_file(remote.api_key_file)
+    if named:
+        return _from_env(named, env)
+    found = next((name for name in row.keys if env.get(name)), None)
+    return _from_env(found, env) if found else None
+
+
+def _from_env(name: str, env: Mapping[str, str]) -> Secret:
+    value = env.get(name, "").strip()
+    if not value:
+        raise ConfigError(
+            f"the environment variable `{name}`, named for the key, is empty or unset", f"export {name}=…"
+        )
+    return _usable(value, f"the environment variable `{name}`")
+
+
+def _from_file(path: Path) -> Secret:
+    try:
+        value = path.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        raise UsageError(f"cannot read the key file `{path}`: {reason}") from None
+    if not value:
+        raise UsageError(f"the key file `{path}` is empty")
+    return _usable(value, f"the key file `{path}`")
+
+
+def _usable(value: str, where: str) -> Secret:
+    if not value.isascii() or any(c.isspace() or not c.isprintable() for c in value):
+        raise UsageError(
+            f"{where} holds no usable key", "a key is one line of visible ASCII characters, without blanks"
+        )
+    return Secret(value)
+
+
+def auth_headers(row: Row, key: Secret | None, auth_header: str | None) -> list[Header]:
+    """The header that carries the key.
+
+    Args:
+        row: says the usual header.
+        key: None = no header.
+        auth_header: `NAME` sends the bare key (with `Bearer` for Authorization); `NAME: TEMPLATE` with `{key}` in it
+            says the whole value.
+    """
+    if key is None:
+        return []
+    name, template = row.auth
+    if auth_header:
+        name, colon, said = (part.strip() for part in auth_header.partition(":"))
+        template = said if colon else ("Bearer {key}" if name.lower() == "authorization" else "{key}")
+        _check_name(name, "--auth-header")
+        if "{key}" not in template or not template.isprintable():
+            raise UsageError(
+                "--auth-header holds no `{key}`", "write NAME, or NAME: TEMPLATE as in 'Authorization: {key}'"
+            )
+    return [(name, Secret(template.replace("{key}", key.reveal())))]
+
+
+def extra_headers(given: Iterable[str], env: Mapping[str, str]) -> list[Header]:
+    """`--header 'Name: value'` and `--header 'Name: @env:VARIABLE'`; credentials must take the second form."""
+    headers: list[Header] = []
+    for header in given:
+        name, colon, value = (part.strip() for part in header.partition(":"))
+        if not colon:
+            raise UsageError("--header needs `Name: value`", "for a secret: 'Name: @env:VARIABLE'")
+        _check_name(name, "--header")
+        if value.startswith("@env:"):
+            headers.append((name, _from_env(value.removeprefix("@env:"), env)))
+        elif SENSITIVE.search(name) and name.lower() not in HARMLESS:
+            raise UsageError(
+                f"the header `{name}` carries a secret and would stay in your shell's history",
+                f"put the value in a variable and write --header '{name}: @env:VARIABLE'",
+            )
+        elif not value.isascii() or not value.isprintable():
+            raise UsageError(f"the value of the header `{name}` is no line of ASCII text")
+        else:
+            headers.append((name, value))
+    return headers
+
+
+def _check_name(name: str, flag: str) -> None:
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{flag}: `{name}` is no header name")
+    if name.lower() in OURS:
+        raise UsageError(f"{flag}: the header `{name}` is set by rerank itself")
+
+
+def redact(text: str, secrets: Iterable[Secret]) -> str:
+    """Text without any of the secrets, nor what stands behind `Bearer` in them: providers like to quote keys back."""
+    for secret in secrets:
+        value = secret.reveal()
+        for part in (value, value.rpartition(" ")[2]):
+            if len(part) > 3:
+                text = text.replace(part, MASK)
+    return text

@@ -1,0 +1,160 @@
+"""Trying again: which failures are worth it, how long to wait, and when to give up. stamina counts and backs off.
+
+The waiting is done by the caller's `pause`, not by stamina's sleep, so that Ctrl-C and a failed neighbour end it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from rerank_cli.errors import RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+RETRIED = frozenset({408, 409, 429, 499})  # and 5xx
+FINAL = frozenset({501, 505})  # "not implemented" does not change with time
+FIRST_WAIT_S = 0.5
+UNIX_S = 1e9  # reset headers above this are a date, below a duration
+
+
+class Transient(Exception):
+    """A failure that may pass.
+
+    Attributes:
+        error: what to raise when it does not pass.
+        wait_s: how long the server asks to wait; None = not said.
+        crowded: the server is full, so the neighbours wait too.
+        once: worth one more try only.
+        attempts: how many were made when it was raised.
+    """
+
+    def __init__(
+        self, error: RemoteError, wait_s: float | None = None, *, crowded: bool = False, once: bool = False
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.wait_s = wait_s
+        self.crowded = crowded
+        self.once = once
+        self.attempts = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How often and how long: `retries` after the first attempt, no single wait above `max_wait_s`."""
+
+    retries: int
+    max_wait_s: float
+
+
+def is_transient(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether a status is worth a retry; `x-should-retry` of the server has the last word."""
+    told = headers.get("x-should-retry", "").lower()
+    if told in ("true", "false"):
+        return told == "true"
+    return status in RETRIED or (status >= 500 and status not in FINAL)
+
+
+def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Seconds a reply asks to wait: retry-after-ms, Retry-After (seconds or date), then the reset headers.
+
+    Args:
+        headers: of the reply, names in lower case.
+        now: Unix time, for tests.
+    """
+    now = time.time() if now is None else now
+    if (ms := _number(headers.get("retry-after-ms"))) is not None:
+        return ms / 1000
+    if after := headers.get("retry-after"):
+        seconds = _number(after)
+        return seconds if seconds is not None else _until(after, now)
+    for name in ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests"):
+        if (reset := _number(headers.get(name))) is not None:
+            return max(0.0, reset - now) if reset > UNIX_S else reset
+    return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None
+
+
+def _until(date: str, now: float) -> float | None:
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(date).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def persist(send: Callable[[], T], policy: Policy, pause: Callable[[float], None]) -> T:
+    """Call `send` until it succeeds, fails for good, or the policy is used up.
+
+    Args:
+        send: one attempt; raises Transient for a failure that may pass.
+        policy: how often and how long.
+        pause: waits the given seconds before an attempt; called before the first one with 0.
+
+    Raises:
+        RemoteError: the last failure, with the number of attempts.
+    """
+    from stamina import retry_context
+
+    wait = 0.0
+    try:
+        for attempt in retry_context(
+            on=partial(_worth_it, policy),
+            attempts=policy.retries + 1,
+            timeout=None,
+            wait_initial=FIRST_WAIT_S,
+            wait_max=policy.max_wait_s,
+            wait_jitter=0,
+        ):
+            with attempt:
+                pause(wait)
+                try:
+                    return send()
+                except Transient as failure:
+                    wait = _wait_after(failure, attempt.next_wait)
+                    failure.attempts = attempt.num
+                    raise
+    except Transient as failure:
+        raise _given_up(failure, policy) from failure
+    raise AssertionError("stamina ends with a result or an exception")  # pragma: no cover
+
+
+def _worth_it(policy: Policy, error: Exception) -> bool | float:
+    if not isinstance(error, Transient) or (error.once and error.attempts > 1):
+        return False
+    if error.wait_s is not None and error.wait_s > policy.max_wait_s:
+        return False
+    from stamina.instrumentation import set_on_retry_hooks
+
+    set_on_retry_hooks(())  # its default hooks print to stderr, or, with structlog installed, to stdout
+    return 0.0  # `pause` does the waiting
+
+
+def _wait_after(failure: Transient, backoff: float) -> float:
+    """Jitter spreads workers that failed together; a server's own figure is never undercut."""
+    if failure.wait_s is not None:
+        return failure.wait_s * random.uniform(1.0, 1.1)  # noqa: S311 no secret depends on it
+    return backoff * random.uniform(0.75, 1.0)  # noqa: S311
+
+
+def _given_up(failure: Transient, policy: Policy) -> RemoteError:
+    error = failure.error
+    if failure.wait_s is not None and failure.wait_s > policy.max_wait_s:
+        message = f"{error.message}; it asks to wait {failure.wait_s:,.0f} s"
+        return RemoteError(message, f"--max-wait is {policy.max_wait_s:g} s: raise it, or try again later")
+    tried = f" (after {failure.attempts} attempts)" if failure.attempts > 1 else ""
+    return RemoteError(error.message + tried, error.hint)

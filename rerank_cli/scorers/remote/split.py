@@ -1,0 +1,183 @@
+"""Pairs to batches: grouped by query, equal texts once, cut by documents, bytes and tokens.
+
+A batch remembers the places of its documents in the caller's list, so replies may arrive in any order. No network here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from rerank_cli.errors import UsageError
+from rerank_cli.scorers.remote.table import Row, load_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from rerank_cli.records import Pair
+    from rerank_cli.scorers.remote.wire import Text
+    from rerank_cli.settings import RemoteSettings
+
+BLANK_QUERY = "invalid request: query must not be empty or be only whitespace"  # Cohere's text
+BYTES_PER_TOKEN = 4  # of English text; other scripts need about one token for 3 bytes
+OVERHEAD = 40  # bytes of JSON around a document: quotes, comma, {"text": …}, some escapes
+ROOM = 0.9  # of a token limit that is used, because tokens are estimated
+
+
+class Item(NamedTuple):
+    """A text to send, its size, and where its score belongs."""
+
+    text: Text
+    size: int  # bytes as JSON, about
+    tokens: int  # estimated
+    places: list[int]
+
+
+@dataclass(slots=True)
+class Job:
+    """All texts of one query."""
+
+    query: str
+    query_tokens: int
+    items: list[Item] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one request carries."""
+
+    job: Job
+    items: Sequence[Item]
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens as providers count them: the query once for each document."""
+        return self.job.query_tokens * len(self.items) + sum(item.tokens for item in self.items)
+
+    @property
+    def documents(self) -> int:
+        """How many of the caller's documents are answered with it."""
+        return sum(len(item.places) for item in self.items)
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Two smaller batches; only for batches of two and more."""
+        middle = (len(self.items) + 1) // 2
+        return Batch(self.job, self.items[:middle]), Batch(self.job, self.items[middle:])
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a request may hold."""
+
+    documents: int
+    body: int  # bytes
+    tokens: int | None  # estimated
+
+
+def estimate_tokens(text: str) -> tuple[int, int]:
+    """(tokens, bytes) of a text by its length alone: 4 bytes a token for ASCII, 3 for other scripts."""
+    if text.isascii():
+        return -(-len(text) // BYTES_PER_TOKEN), len(text)
+    size = len(text.encode("utf-8", "replace"))
+    return -(-size // (BYTES_PER_TOKEN - 1)), size
+
+
+def clean(text: str) -> str:
+    """Text without lone surrogates, which UTF-8 and so JSON cannot carry."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def has_surrogates(text: str) -> bool:
+    """Whether a text holds lone surrogates."""
+    if text.isascii():
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def group(pairs: Iterable[Pair], *, share: bool) -> tuple[list[Job], list[int]]:
+    """Pairs by query, in order of first sight.
+
+    Args:
+        pairs: queries and texts in the caller's order.
+        share: send equal texts of a query once; not for listwise models, where a neighbour counts.
+
+    Returns:
+        The jobs, and the places of blank texts, which are never sent.
+
+    Raises:
+        UsageError: a blank query.
+    """
+    jobs: dict[str, Job] = {}
+    seen: dict[tuple[str, str], Item] = {}
+    blank: list[int] = []
+    for place, pair in enumerate(pairs):
+        text = pair.text
+        if not text.strip():
+            blank.append(place)
+            continue
+        job = jobs.get(pair.query) or jobs.setdefault(pair.query, new_job(pair.query))
+        known = seen.get((pair.query, text)) if share else None
+        if known:
+            known.places.append(place)
+            continue
+        tokens, size = estimate_tokens(text)
+        item = Item(clean(text) if has_surrogates(text) else text, size + OVERHEAD, tokens, [place])
+        job.items.append(item)
+        if share:
+            seen[pair.query, text] = item
+    return list(jobs.values()), blank
+
+
+def new_job(query: str) -> Job:
+    """A job without texts.
+
+    Raises:
+        UsageError: the query is blank.
+    """
+    if not query.strip():
+        raise UsageError(BLANK_QUERY)
+    return Job(clean(query), estimate_tokens(query)[0])
+
+
+def find_bounds(row: Row, remote: RemoteSettings, max_chunks: int | None) -> Bounds:
+    """What a request may hold: --batch-docs within the provider's hard limit, else the row's cap.
+
+    Raises:
+        UsageError: --batch-docs is beyond what the provider accepts.
+    """
+    hard = row.hard_docs
+    if hard and row.max_chunks == "max_chunks_per_doc" and max_chunks:
+        hard = max(1, hard // max_chunks)  # Cohere v1 limits documents times chunks
+    asked = remote.batch_docs
+    if asked is not None and asked < 1:
+        raise UsageError("--batch-docs must be at least 1")
+    if asked and hard and asked > hard:
+        raise UsageError(f"{row.id} takes at most {hard:,} documents in a request", f"--batch-docs {hard} or fewer")
+    documents = asked or min(row.max_docs, hard or row.max_docs)
+    tokens = int(row.request_tokens * ROOM) if row.request_tokens else None
+    return Bounds(documents, row.max_body or load_table().max_body, tokens)
+
+
+def cut(jobs: Iterable[Job], bounds: Bounds, cap: Callable[[], int]) -> Iterator[Batch]:
+    """Batches, made as they are asked for; `cap()` may shrink meanwhile. A text too big for all bounds stays alone."""
+    for job in jobs:
+        start = 0
+        while start < len(job.items):
+            end = _fill(job, start, bounds, cap())
+            yield Batch(job, job.items[start:end])
+            start = end
+
+
+def _fill(job: Job, start: int, bounds: Bounds, cap: int) -> int:
+    size, tokens, end = 0, 0, start
+    for end in range(start, min(len(job.items), start + cap)):
+        item = job.items[end]
+        size += item.size
+        tokens += item.tokens + job.query_tokens
+        if end > start and (size > bounds.body or (bounds.tokens and tokens > bounds.tokens)):
+            return end
+    return end + 1

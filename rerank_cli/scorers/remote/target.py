@@ -1,0 +1,256 @@
+"""What a reference, the settings and the environment come to: one URL, its headers, the constants of its requests.
+
+Everything that can be refused without the network is refused here. It opens no connection.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+import orjson
+
+from rerank_cli.errors import ConfigError, UsageError, did_you_mean
+from rerank_cli.scorers.remote.keys import Header, Secret, auth_headers, extra_headers, find_key
+from rerank_cli.scorers.remote.table import Row, load_table, split_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rerank_cli.settings import ModelSettings, RemoteSettings
+
+NAMED_KEYS = ("provider", "url", "model", "api_key_env")
+RERANK_ENDINGS = ("/rerank", "/reranking", "/reranks", "/rerankings", "/ranking", "/text-rerank")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A reference after names are looked up: which row, which model, where, and whose key."""
+
+    row: Row
+    model: str
+    endpoint: str | None
+    key_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Everything a request needs but its query and documents. Secrets show as `***`."""
+
+    row: Row
+    model: str
+    url: str
+    headers: tuple[Header, ...]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    instruction: str | None = None
+
+    @property
+    def shown_url(self) -> str:
+        """The URL for messages: a query string may hold secrets and is left out."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}{parts.path}" + ("?…" if parts.query else "")
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """All values that no message may hold."""
+        return tuple(value for _, value in self.headers if isinstance(value, Secret))
+
+    @property
+    def listwise(self) -> bool:
+        """Whether scores of different requests cannot be compared."""
+        return load_table().is_listwise(self.model)
+
+
+def choose(reference: str, remote: RemoteSettings) -> Choice:
+    """Look up `provider:model` or a named endpoint; --endpoint beats a named URL.
+
+    Raises:
+        UsageError: an unknown provider, or a model that is missing.
+        ConfigError: a named endpoint is malformed.
+    """
+    if reference in remote.endpoints:
+        choice = _named(reference, remote.endpoints[reference], remote.endpoint)
+    elif ":" in reference:
+        provider, model = split_reference(reference)
+        choice = Choice(load_table().find(provider, remote.endpoint), model, remote.endpoint)
+    else:
+        hint = did_you_mean(reference, remote.endpoints)
+        raise UsageError(
+            f"`{reference}` is no named endpoint", hint or "write provider:model, as in cohere:rerank-v3.5"
+        )
+    row = choice.row
+    if row.model_required and not choice.model and row.model_default is None:
+        raise UsageError(f"`{reference}` names no model", f"write {row.id}:MODEL")
+    return choice
+
+
+def _named(name: str, entry: Mapping[str, object], endpoint: str | None) -> Choice:
+    for key, value in entry.items():
+        if key not in NAMED_KEYS:
+            raise ConfigError(f"endpoints.{name}: unknown key `{key}`", did_you_mean(key, NAMED_KEYS))
+        if not isinstance(value, str):
+            raise ConfigError(f"endpoints.{name}.{key}: expected a string")
+    if "provider" not in entry:
+        raise ConfigError(f"endpoints.{name}: `provider` is missing", f"one of: {', '.join(load_table().rows)}")
+    url = endpoint or (str(entry["url"]) if entry.get("url") else None)
+    key_env = str(entry["api_key_env"]) if entry.get("api_key_env") else None
+    return Choice(load_table().find(str(entry["provider"]), url), str(entry.get("model", "")), url, key_env)
+
+
+def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str]) -> Target:
+    """Find URL, key and headers, and refuse what must not be sent.
+
+    Raises:
+        UsageError: no endpoint, no key, a key over plain http, bad --header or --extra.
+    """
+    remote = settings.remote
+    choice = choose(reference, remote)
+    row = choice.row
+    key = find_key(row, remote, env, choice.key_env)
+    url = build_url(choice, key)
+    headers = [
+        *((name, value) for name, value in row.headers.items()),
+        *auth_headers(row, key, remote.auth_header),
+        *([("X-Client-Name", _line(remote.client_name, "--client-name"))] if remote.client_name else []),
+        *extra_headers(remote.headers, env),
+    ]
+    headers = list({name.lower(): (name, value) for name, value in headers}.values())
+    _refuse_unsafe(url, any(isinstance(value, Secret) for _, value in headers))
+    loopback = is_loopback(urlsplit(url).hostname or "")
+    if row.key_required and not any(isinstance(value, Secret) for _, value in headers) and not loopback:
+        raise ConfigError(
+            f"no key for {row.id}: the environment variable `{choice.key_env or row.keys[0]}` is unset",
+            "export it, or name another with --api-key-env NAME or --api-key-file FILE",
+        )
+    if settings.instruction and not row.instruction:
+        raise UsageError(f"{row.id} takes no --instruction", "provider-only fields travel with --extra '{…}'")
+    model = choice.model or row.model_default or ""
+    return Target(row, model, url, tuple(headers), parse_extra(remote.extra, row), settings.instruction)
+
+
+def build_url(choice: Choice, key: Secret | None = None) -> str:
+    """The full URL of a choice: the row's own base, or --endpoint completed by the row's rule."""
+    row, endpoint = choice.row, choice.endpoint
+    path = row.path.replace("{model_path}", _model_path(row, choice.model)).replace("{model}", choice.model)
+    if endpoint is None:
+        if "{" in row.base:
+            raise UsageError(f"{row.id} needs --endpoint URL", f"as in --endpoint {row.base}{row.path}")
+        hosts = (base for prefix, base in row.key_hosts.items() if key and key.reveal().startswith(prefix))
+        return next(hosts, row.base) + path
+    parts = _checked(endpoint)
+    rule = azure_path if row.url_rule == "azure" else overlap_path
+    full = rule(parts, path)
+    return parts._replace(path=full, fragment="").geturl()
+
+
+def _checked(endpoint: str) -> SplitResult:
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError:
+        raise UsageError("--endpoint is no URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not endpoint.isprintable():
+        raise UsageError("--endpoint is no http(s) URL", "write it whole: https://host/path")
+    if parts.username or parts.password:
+        raise UsageError(
+            "--endpoint holds a user name or password", "use --api-key-env or --header 'Name: @env:VARIABLE'"
+        )
+    return parts
+
+
+def overlap_path(parts: SplitResult, path: str) -> str:
+    """An endpoint's path completed by a row's: kept if it ends like a rerank route, else joined at their overlap.
+
+    `/v1` + `/v1/rerank` -> `/v1/rerank`; `/gateway` + `/v2/rerank` -> `/gateway/v2/rerank`; an endpoint that ends in
+    another version keeps it: `/v1` + `/v2/rerank` -> `/v1/rerank`.
+    """
+    have = parts.path.rstrip("/")
+    if have.endswith(RERANK_ENDINGS) or (have and have.endswith(path)):
+        return have
+    wanted = path.split("/")[1:]
+    given = have.split("/")[1:] if have else []
+    for n in range(min(len(wanted), len(given)), 0, -1):
+        if given[-n:] == wanted[:n]:
+            return have + "/" + "/".join(wanted[n:])
+    if given and given[-1] in ("v1", "v2") and wanted[0] in ("v1", "v2"):
+        return have + "/" + "/".join(wanted[1:])
+    return have + path
+
+
+def azure_path(parts: SplitResult, _path: str) -> str:
+    """Azure's rule (LiteLLM's, adjusted): a full URL is kept, anything shorter gets what it lacks."""
+    have = parts.path.rstrip("/")
+    if have.endswith("/rerank"):
+        return have
+    if have.endswith(("/v1", "/v2")):
+        return have + "/rerank"
+    if have.endswith("/providers/cohere"):
+        return have + "/v2/rerank"
+    if not have and (parts.hostname or "").endswith(".services.ai.azure.com"):
+        return "/providers/cohere/v2/rerank"
+    return have + "/v2/rerank"
+
+
+def azure_candidates(url: str) -> str:
+    """The three places where an Azure endpoint may answer, for the hint of a 404."""
+    parts = urlsplit(url)
+    host = f"{parts.scheme}://{parts.netloc}"
+    return ", ".join(f"{host}{path}" for path in ("/v2/rerank", "/v1/rerank", "/providers/cohere/v2/rerank"))
+
+
+def _model_path(row: Row, model: str) -> str:
+    """NVIDIA's hosted route: dots of the model name become `_` in the path and stay dots in the body."""
+    return row.model_paths.get(model, model.replace(".", "_"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address never leaves this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_unsafe(url: str, has_secret: bool) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "http" and has_secret and not is_loopback(parts.hostname or ""):
+        raise UsageError(
+            f"a key is not sent over plain http to {parts.hostname}",
+            "use https://, or unset the key's variable if this endpoint needs none",
+        )
+
+
+def _line(value: str, flag: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise UsageError(f"{flag} is no line of ASCII text")
+    return value
+
+
+def parse_extra(text: str | None, row: Row) -> dict[str, Any]:
+    """--extra as an object; it may not touch the fields that rerank fills, nor send nulls."""
+    if not text:
+        return {}
+    try:
+        extra = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"--extra is no JSON: {error}") from None
+    if not isinstance(extra, dict):
+        raise UsageError("--extra is no JSON object", """write --extra '{"priority": 1}'""")
+    taken = [path for path in (row.model, row.query, row.docs, row.top) if path]
+    for path in _leaves(extra, ""):
+        if any(path == t or path.startswith(t + ".") or t.startswith(path + ".") for t in taken):
+            raise UsageError(f"--extra may not set `{path}`: rerank fills it")
+    return extra
+
+
+def _leaves(value: dict[str, Any], prefix: str) -> list[str]:
+    paths: list[str] = []
+    for key, item in value.items():
+        if item is None:
+            raise UsageError(f"--extra: `{prefix}{key}` is null, which providers refuse", "leave it out")
+        paths += _leaves(item, f"{prefix}{key}.") if isinstance(item, dict) and item else [f"{prefix}{key}"]
+    return paths

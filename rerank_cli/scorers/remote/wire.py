@@ -1,0 +1,224 @@
+"""Requests to bytes and replies to scores, as the row of a provider says. No network, no keys.
+
+A reply is believed only if it holds exactly one finite number for each document that was sent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from rerank_cli.errors import RemoteError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rerank_cli.scorers.base import Limits
+    from rerank_cli.scorers.remote.table import Row
+    from rerank_cli.scorers.remote.target import Target
+
+Text = str | dict[str, str]
+USUAL_ERRORS = ("message", "detail", "error.message", "error", "error.reason")
+DEFAULT_MAX_TOKENS = 4096  # Cohere's own default: not worth sending
+WORDS = 300  # characters of a provider's message that are shown
+
+
+def constants(target: Target, limits: Limits) -> dict[str, Any]:
+    """The part of the body that all requests of a run share."""
+    row = target.row
+    body: dict[str, Any] = {}
+    if row.model and target.model:
+        put(body, row.model, target.model)
+    for path, value in row.fixed.items():
+        put(body, path, value)
+    if row.max_tokens and limits.max_tokens_per_doc != DEFAULT_MAX_TOKENS:
+        put(body, row.max_tokens, limits.max_tokens_per_doc)
+    if row.max_chunks and limits.max_chunks_per_doc is not None:
+        put(body, row.max_chunks, limits.max_chunks_per_doc)
+    if row.instruction and target.instruction:
+        put(body, row.instruction, target.instruction)
+    return _merged(body, target.extra)
+
+
+def encode(row: Row, shared: Mapping[str, Any], query: str, texts: Sequence[Text]) -> bytes:
+    """One request body: the shared constants, the query, the documents and their number as `top`."""
+    body = _merged({}, shared)
+    put(body, row.query, query)
+    put(body, row.docs, [{"text": text} if row.doc == "text" and isinstance(text, str) else text for text in texts])
+    if row.top:
+        put(body, row.top, len(texts))
+    try:
+        return orjson.dumps(body)
+    except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
+        raise UsageError(f"the request cannot be written as JSON: {error}") from None
+
+
+def put(body: dict[str, Any], path: str, value: Any) -> None:
+    """Set a dotted path, making the objects on the way."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        body = body.setdefault(parent, {})
+    body[last] = value
+
+
+def get(value: Any, path: str) -> Any:
+    """What stands at a dotted path; None if anything on the way is missing or no object."""
+    for part in path.split(".") if path else ():
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _merged(into: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in more.items():
+        into[key] = _merged(dict(into.get(key) or {}), value) if isinstance(value, dict) else value
+    return into
+
+
+def decode(body: bytes, content_type: str) -> Any:
+    """The JSON of a reply.
+
+    Raises:
+        RemoteError: it is none: an HTML page, an empty or a truncated body.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return _decode_loosely(body, content_type, error)
+
+
+def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeError) -> Any:
+    """Python's parser knows NaN and Infinity, so that the bad score can be named instead of a byte position."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        pass
+    start = body[:80].decode("utf-8", "replace").strip()
+    if not start:
+        raise RemoteError("the reply is empty instead of JSON") from None
+    if start.startswith("<") or "html" in content_type:
+        raise RemoteError(
+            f"the reply is no JSON but {content_type or 'a page'}: `{start}`",
+            "this URL is a web page or a login, not a rerank route: check --endpoint",
+        ) from None
+    raise RemoteError(f"the reply is no whole JSON ({error}): `{start}`") from None
+
+
+def parse_scores(row: Row, payload: Any, n: int) -> list[float]:
+    """The scores of a reply, by document.
+
+    Args:
+        row: says where they stand.
+        payload: the decoded reply.
+        n: documents that were sent.
+
+    Returns:
+        n finite numbers in the order of the documents sent.
+
+    Raises:
+        RemoteError: an index is wrong, missing or there twice, or a score is no finite number.
+    """
+    results = get(payload, row.results)
+    if not isinstance(results, list):
+        where = f"`{row.results}`" if row.results else "an array"
+        words = find_words(row, payload)
+        raise RemoteError(f"the reply holds no {where.removeprefix('an ')}" + (f": {words}" if words else ""))
+    scores: list[float | None] = [None] * n
+    for item in results:
+        index, score = _item(row, item, n)
+        if scores[index] is not None:
+            raise RemoteError(f"the reply holds document {index} twice")
+        scores[index] = score
+    missing = [i for i, score in enumerate(scores) if score is None]
+    if missing:
+        some = ", ".join(map(str, missing[:5])) + ("…" if len(missing) > 5 else "")
+        raise RemoteError(
+            f"asked for {n} scores and got {n - len(missing)}: document {some} missing",
+            "the endpoint drops documents: is a top_n set in the gateway?",
+        )
+    return [score for score in scores if score is not None]
+
+
+def _item(row: Row, item: Any, n: int) -> tuple[int, float]:
+    if not isinstance(item, dict):
+        raise RemoteError(f"a result is {_kind(item)} instead of an object")
+    index, score = get(item, row.index), get(item, row.score)
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise RemoteError(f"a result has {_kind(index)} as its `{row.index}`")
+    if not 0 <= index < n:
+        raise RemoteError(f"a result has the {row.index} {index}, but only {n} documents were sent")
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        raise RemoteError(f"the {row.score} of document {index} is {_kind(score)} instead of a number")
+    if not _finite(score):
+        raise RemoteError(f"the {row.score} of document {index} is {score}, no finite number")
+    return index, float(score)
+
+
+def _finite(score: float) -> bool:
+    try:
+        return math.isfinite(float(score))
+    except OverflowError:
+        return False
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null or missing"
+    names = {
+        str: "a string",
+        bool: "a boolean",
+        dict: "an object",
+        list: "an array",
+        int: "a number",
+        float: "a number",
+    }
+    return names.get(type(value), "no number")
+
+
+def find_words(row: Row, payload: Any) -> str:
+    """The provider's own message in an error body: the row's place first, then the usual ones."""
+    if isinstance(payload, str):
+        return payload
+    for path in (*row.error, *USUAL_ERRORS):
+        found = get(payload, path)
+        if isinstance(found, list):
+            found = "; ".join(str(get(entry, "msg") or entry) for entry in found[:3])
+        if isinstance(found, str) and found.strip():
+            return found.strip()
+    return ""
+
+
+def words_of(row: Row, body: bytes) -> str:
+    """The message of an error body, JSON or not, on one line and not too long."""
+    try:
+        words = find_words(row, orjson.loads(body))
+    except orjson.JSONDecodeError:
+        words = ""
+    words = " ".join((words or body[: 4 * WORDS].decode("utf-8", "replace")).split())
+    return words if len(words) <= WORDS else words[:WORDS] + "…"
+
+
+def parse_usage(row: Row, payload: Any, headers: Mapping[str, str]) -> dict[str, float]:
+    """The counters of a reply by their last name (`search_units`, `total_tokens`); empty if it has none."""
+    if row.usage and row.usage.startswith("header:"):
+        name = row.usage.removeprefix("header:")
+        value = headers.get(name, "")
+        return {name.removeprefix("x-").replace("-", "_"): int(value)} if value.isdigit() else {}
+    found = {row.usage.rpartition(".")[2]: get(payload, row.usage)} if row.usage else {}
+    billed = get(payload, "meta.billed_units")
+    found |= billed if isinstance(billed, dict) else {}
+    return {
+        k: _whole(v) for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool) and _finite(v)
+    }
+
+
+def _whole(value: float) -> float:
+    return int(value) if value == int(value) else value
+
+
+def parse_warnings(payload: Any) -> list[str]:
+    """What the provider warns of, in both places where such lists are documented."""
+    found = [get(payload, "meta.warnings"), get(payload, "warnings")]
+    return [" ".join(w.split())[:WORDS] for item in found if isinstance(item, list) for w in item if isinstance(w, str)]

@@ -1,0 +1,91 @@
+"""Running batches over a few threads: bounded, in any order, ending at the first failure. Knows nothing of HTTP.
+
+The threads are daemons, so that Ctrl-C and a failure never wait for a request in flight.
+"""
+
+from __future__ import annotations
+
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+B = TypeVar("B")
+R = TypeVar("R")
+
+
+class Stopped(Exception):
+    """A neighbour failed: this worker's result is not wanted any more. Never shown."""
+
+
+class _Done:
+    """What a worker sends last."""
+
+
+def run_all(
+    batches: Iterable[B],
+    exchange: Callable[[B, Callable[[float], None]], list[R]],
+    keep: Callable[[R], None],
+    workers: int,
+) -> None:
+    """Exchange all batches, calling `keep` in this thread for each result as it arrives.
+
+    Args:
+        batches: made lazily; taken by one worker at a time.
+        exchange: sends one batch; gets `pause(seconds)`, which returns early, by raising, when a neighbour fails.
+        keep: receives each result.
+        workers: threads; with one, all is done in this thread.
+
+    Raises:
+        BaseException: the first that `exchange` raised, at once.
+    """
+    stop = threading.Event()
+
+    def pause(seconds: float) -> None:
+        if (seconds > 0 and stop.wait(seconds)) or stop.is_set():
+            raise Stopped
+
+    source = iter(batches)
+    if workers < 2:
+        for batch in source:
+            for result in exchange(batch, pause):
+                keep(result)
+        return
+    try:
+        _run_threads(source, lambda batch: exchange(batch, pause), keep, (workers, stop))
+    finally:
+        stop.set()
+
+
+def _run_threads(
+    source: Iterator[B], exchange: Callable[[B], list[R]], keep: Callable[[R], None], crew: tuple[int, threading.Event]
+) -> None:
+    workers, stop = crew
+    lock = threading.Lock()
+    results: SimpleQueue[list[R] | BaseException | _Done] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                with lock:
+                    batch = next(source, None)
+                if batch is None:
+                    break
+                results.put(exchange(batch))
+        except BaseException as error:  # noqa: BLE001 handed to the caller's thread, which raises it
+            results.put(error)
+        results.put(_Done())
+
+    for number in range(workers):
+        threading.Thread(target=work, name=f"rerank-remote-{number}", daemon=True).start()
+    while workers:
+        result = results.get()
+        if isinstance(result, _Done):
+            workers -= 1
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            for one in result:
+                keep(one)
