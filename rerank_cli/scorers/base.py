@@ -6,7 +6,7 @@ A scorer turns (query, text) pairs into numbers. It knows nothing of files, ids,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from rerank_cli.errors import InputError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import Pair, Score
 
 LongDocuments = Literal["chunk", "truncate", "error"]
-Advance = Callable[[int], None] if TYPE_CHECKING else object
+Advance: TypeAlias = "Callable[[int], None]"
 
 
 @dataclass(frozen=True, slots=True)
