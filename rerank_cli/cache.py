@@ -1,7 +1,7 @@
 """The score cache: 16-byte keys to scores, shared by many processes; a cache saves time and must never cost a result.
 
 `scorers/cached.py` makes the keys. Whatever happens to the file (damaged, locked, read-only, full disk), a run goes on
-without it after one warning. The functions at the end (`rerank cache …`) do raise: there the cache itself is the subject.
+without it after one warning. The functions at the end (`rerank cache …`) raise: there the cache itself is the subject.
 """
 
 from __future__ import annotations
@@ -221,8 +221,8 @@ def verify(path: Path) -> Verification:
 def clear(path: Path) -> int:
     """Forget all scores; returns how many there were (0 if the file was damaged and has been deleted).
 
-    A healthy file is emptied in place, because other processes may have it open. Raises InputError for a file that is not
-    ours, OutputError if another process holds it.
+    A healthy file is emptied in place, because other processes may have it open. Raises InputError for a file that is
+    not ours, OutputError if another process holds it.
     """
     import sqlite3
 

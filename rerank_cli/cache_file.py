@@ -1,7 +1,7 @@
 """The file of the score cache: where it lies, how it is opened, what a row holds, what is thrown out when it is full.
 
-SQLite in WAL mode: readers never wait, a killed process leaves whole transactions. This module knows keys and scores as bytes;
-`cache` decides what to do when something fails, so everything here may raise `sqlite3.Error`, `OSError` or `NotOurs`.
+SQLite in WAL mode: readers never wait, a killed process leaves whole transactions. Everything here may raise
+`sqlite3.Error`, `OSError` or `NotOurs`: `cache` decides what to do when something fails.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ APPLICATION_ID = 0x72726B31  # "rrk1" in the file's header: no foreign database 
 DAY_S = 86_400
 _MAGIC = b"SQLite format 3\x00"
 
-# flags, value, tokens, windows, best start, best end; then a CRC over key and row, because SQLite has no page checksums.
+# flags, value, tokens, windows, best start, best end; then a CRC of key and row: SQLite checks no pages.
 _ROW = struct.Struct("<BdIIII")
 _CHECK = struct.Struct("<I")
 _HAS_VALUE, _HAS_BEST, _TRUNCATED = 1, 2, 4
@@ -95,7 +95,7 @@ def open_file(path: Path, mode: CacheMode, busy_s: float) -> sqlite3.Connection 
 
 
 def _open_to_read(path: Path, busy_s: float) -> sqlite3.Connection:
-    """A reading connection; in a folder that cannot be written WAL needs `immutable`, which is right if nobody writes."""
+    """A reading connection; in a folder that cannot be written, WAL needs `immutable`, right if nobody writes."""
     import sqlite3
 
     connection = _connect(path, "ro", busy_s)
@@ -164,7 +164,7 @@ def count_rows(connection: sqlite3.Connection) -> int:
 
 
 def evict(connection: sqlite3.Connection, max_rows: int) -> None:
-    """Throw out what was not used for longest, down to 80 % of `max_rows`; days are never split but the last, at random.
+    """Throw out what was not used for longest, down to 80 % of `max_rows`; the last day of them in part.
 
     Keys are hashes, so a range of keys is a random sample, and deleting range by range keeps every transaction short.
     """

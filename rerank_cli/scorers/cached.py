@@ -1,6 +1,6 @@
 """A scorer behind the score cache: known pairs are looked up, the rest are scored once and remembered.
 
-The scorer itself is opened at the first miss only, so a run that finds everything imports no engine and reads no weights.
+The scorer itself is opened at the first miss, so a run that finds everything imports no engine and reads no weights.
 It knows nothing of SQLite (that is `cache`) or of how scores are made.
 """
 
@@ -62,7 +62,7 @@ def _prefix(digest: str, limits: Limits, query: str) -> blake2b:
 class CachedScorer:
     """A `Scorer` that asks the cache first.
 
-    `facts` must be known without opening the scorer (its digest is part of every key); `open_scorer` is called at most once.
+    `facts` must be known without opening (its digest is part of every key); `open_scorer` is called at most once.
     `report` gets the plain counters `cache_hits` and `cache_misses`.
     """
 

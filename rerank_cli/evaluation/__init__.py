@@ -1,0 +1,1 @@
+"""Evaluation of runs against judgements: measures, comparison, significance, assertions, reports."""

@@ -1,0 +1,104 @@
+"""Values of measures for each query, by pytrec_eval: the only module that imports it.
+
+Runs and judgements come as plain mappings; where they were read from is not known here. Ties follow trec_eval: scores
+are float32, equal ones are ordered by document id, descending. Queries that a run lacks count 0.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rerank_cli.evaluation.measures import Measure
+
+Judgements = dict[str, dict[str, int]]  # query -> document -> relevance
+Scores = dict[str, dict[str, float]]  # query -> document -> score
+Values = dict["Measure", dict[str, float]]  # measure -> query -> value, every judged query
+
+
+def trec_order(scores: Mapping[str, float]) -> list[str]:
+    """Documents as trec_eval orders them: float32 score descending, then id descending (rank columns are ignored)."""
+    single = array("f", scores.values())
+    return [document for _, document in sorted(zip(single, scores, strict=True), reverse=True)]
+
+
+def evaluate(judgements: Judgements, scores: Scores, measures: Sequence[Measure]) -> Values:
+    """The value of each measure for each judged query; 0 where the run has nothing.
+
+    Raises ModelError if pytrec_eval is not installed.
+    """
+    values: Values = {}
+    for rel in sorted({measure.rel for measure in measures}):
+        group = [measure for measure in measures if measure.rel == rel]
+        raw = _ask_engine(judgements, scores, group, rel)
+        for measure in group:
+            values[measure] = {query: _value(measure, raw.get(query, {})) for query in judgements}
+    for measure in measures:
+        if measure.name == "Judged":
+            values[measure] = {
+                query: _judged(judged, scores.get(query, {}), measure.cutoff) for query, judged in judgements.items()
+            }
+    return {measure: values[measure] for measure in measures}
+
+
+def _ask_engine(
+    judgements: Judgements, scores: Scores, measures: Sequence[Measure], rel: int
+) -> dict[str, dict[str, float]]:
+    names = {_engine_name(measure) for measure in measures if measure.name != "Judged"}
+    # A query with an empty qrels or run row makes the engine's own defaults show through; absent means 0 here.
+    judged = {query: documents for query, documents in judgements.items() if documents}
+    asked = {query: documents for query, documents in scores.items() if documents and query in judged}
+    if not names or not asked:
+        return {}
+    evaluator = _engine().RelevanceEvaluator(judged, names, relevance_level=rel)
+    result: dict[str, dict[str, float]] = evaluator.evaluate(asked)
+    return result
+
+
+def _engine() -> Any:
+    try:
+        import pytrec_eval
+    except ImportError as error:
+        raise ModelError(
+            "evaluation needs pytrec_eval, which is not installed", "pip install 'rerank-cli[eval]'"
+        ) from error
+    return pytrec_eval
+
+
+def _engine_name(measure: Measure) -> str:
+    kind = measure.kind
+    return f"{kind.cut}.{measure.cutoff}" if measure.cutoff and kind.cut else kind.whole
+
+
+def _value(measure: Measure, raw: Mapping[str, float]) -> float:
+    value = raw.get(_engine_name(measure).replace(".", "_"), 0.0)
+    if measure.name == "RR" and measure.cutoff and value:
+        # Derived, so that RR@k and RR never disagree on ties (ir_measures takes them from two engines that do).
+        return value if round(1 / value) <= measure.cutoff else 0.0
+    return value
+
+
+def _judged(judged: Mapping[str, int], scores: Mapping[str, float], cutoff: int | None) -> float:
+    """Share of judged documents among the first k, or among all retrieved if fewer (as ir_measures counts)."""
+    top = trec_order(scores)[:cutoff]
+    return sum(document in judged for document in top) / len(top) if top else 0.0
+
+
+def mean(values: Mapping[str, float]) -> float:
+    """The arithmetic mean over queries, 0 if there are none."""
+    return sum(values.values()) / len(values) if values else 0.0
+
+
+def by_measure(values: Values) -> dict[str, dict[str, float]]:
+    """Values turned round: query -> measure name -> value, as reports list them."""
+    turned: dict[str, dict[str, float]] = defaultdict(dict)
+    for measure, queries in values.items():
+        for query, value in queries.items():
+            turned[query][str(measure)] = value
+    return dict(turned)

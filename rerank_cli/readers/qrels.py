@@ -1,0 +1,157 @@
+"""Judgements: TREC qrels, BEIR tsv, JSON lines, and requests whose documents carry labels.
+
+It knows nothing of measures. Equal repetitions are ignored, contradictions are errors: an evaluation must not depend on
+which of two grades came last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from rerank_cli.errors import InputError
+from rerank_cli.readers.rows import Row, grade, json_object, name_of, name_of_file, rows
+from rerank_cli.readers.trec import ANONYMOUS, DOCUMENT_KEYS, LABEL, QUERY_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rerank_cli.readers.trec import Run
+
+BEIR_HEADER = ("query-id", "corpus-id", "score")
+GRADE_KEYS = (LABEL, "score", "rel", "label", "grade")
+
+
+class Judgement(NamedTuple):
+    """One document judged for one query."""
+
+    query: str
+    document: str
+    relevance: int
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Qrels:
+    """Judgements by query and document. Requests also give query texts, and names by input position."""
+
+    name: str
+    judgements: dict[str, dict[str, int]]
+    texts: dict[str, str] = field(default_factory=dict)  # query id -> query
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # query id -> document ids by index
+
+
+class _Request(NamedTuple):
+    """A labelled request: its text, its documents' names and their grades."""
+
+    query: str
+    text: str | None
+    names: tuple[str, ...]
+    judgements: list[Judgement]
+
+
+def read_qrels(path: str, stdin: BinaryIO | None = None) -> Qrels:
+    """All judgements of a file. Raises InputError with `file:line`; also if it holds none at all."""
+    qrels = Qrels(name_of_file(path), {})
+    stream = rows(path, stdin)
+    first = next(stream, None)
+    if first is None:
+        raise InputError(f"{qrels.name} holds no judgements")
+    if first.text.lstrip().startswith("{"):
+        _read_json(qrels, first, stream)
+        return qrels
+    header = tuple(first.text.lower().split())
+    if header != BEIR_HEADER:
+        _add(qrels.judgements, _columns(first))
+    for row in stream:
+        _add(qrels.judgements, _columns(row))
+    return qrels
+
+
+def labels_of(runs: list[Run]) -> Qrels:
+    """The inline `relevance` labels of runs, joined. Raises InputError if there are none, or if they contradict."""
+    qrels = Qrels("inline labels", {})
+    for run in runs:
+        for query, labels in run.labels.items():
+            for document, relevance in labels.items():
+                _add(qrels.judgements, Judgement(query, document, grade(relevance, run.name), run.name))
+    if not qrels.judgements:
+        raise InputError(
+            "there is nothing to judge by: no --qrels, and no `relevance` in the runs", "give `--qrels FILE`"
+        )
+    return qrels
+
+
+def _add(judgements: dict[str, dict[str, int]], found: Judgement) -> None:
+    before = judgements.setdefault(found.query, {}).setdefault(found.document, found.relevance)
+    if before != found.relevance:
+        raise InputError(
+            f"document `{found.document}` of query `{found.query}` is judged {found.relevance}, before it was {before}",
+            where=found.where,
+        )
+
+
+def _columns(row: Row) -> Judgement:
+    """A line of TREC qrels (query 0 document grade) or BEIR (query document grade)."""
+    columns = row.text.split("\t") if row.text.count("\t") == 2 else row.text.split()
+    if len(columns) == 4:
+        return Judgement(columns[0], columns[2], grade(columns[3], row.where), row.where)
+    if len(columns) == 3:
+        return Judgement(columns[0], columns[1], grade(columns[2], row.where), row.where)
+    hint = "this looks like a run: runs are given without an option" if len(columns) == 6 else None
+    raise InputError(
+        f"qrels have 4 columns (query 0 document relevance) or BEIR's 3, this line has {len(columns)}", hint, row.where
+    )
+
+
+def _read_json(qrels: Qrels, first: Row, stream: Iterator[Row]) -> None:
+    for row in chain([first], stream):
+        record = json_object(row)
+        if not isinstance(record.get("documents"), list):
+            _add(qrels.judgements, _json_judgement(record, row.where))
+            continue
+        request = _request(record, row)
+        qrels.judgements.setdefault(request.query, {})
+        for judgement in request.judgements:
+            _add(qrels.judgements, judgement)
+        qrels.names[request.query] = request.names
+        if request.text is not None:
+            qrels.texts[request.query] = request.text
+
+
+def _json_judgement(record: Mapping[str, Any], where: str) -> Judgement:
+    query = name_of(record, QUERY_KEYS, where)
+    document = name_of(record, DOCUMENT_KEYS, where)
+    relevance = next((record[key] for key in GRADE_KEYS if record.get(key) is not None), None)
+    if document is None or relevance is None:
+        raise InputError(
+            "a judgement needs a document id and a relevance",
+            'for example {"query_id": "1", "doc_id": "a", "relevance": 2}',
+            where,
+        )
+    return Judgement(ANONYMOUS if query is None else query, document, grade(relevance, where), where)
+
+
+def _request(record: Mapping[str, Any], row: Row) -> _Request:
+    """A request with a parallel list of grades (`relevance`) or with `relevance` inside its documents."""
+    documents: list[Any] = record["documents"]
+    query = name_of(record, ("id", *QUERY_KEYS), row.where) or str(row.number)  # as batch names a request without an id
+    names = tuple(_document_name(document, index, row.where) for index, document in enumerate(documents))
+    grades = record.get(LABEL)
+    if grades is None:
+        grades = [document.get(LABEL) if isinstance(document, dict) else None for document in documents]
+    if not isinstance(grades, list) or len(grades) != len(documents):
+        raise InputError("`relevance` must be a list with one grade a document", where=row.where)
+    judgements = [
+        Judgement(query, name, grade(value, row.where), row.where)
+        for name, value in zip(names, grades, strict=True)
+        if value is not None
+    ]
+    text = record.get("query")
+    return _Request(query, text if isinstance(text, str) else None, names, judgements)
+
+
+def _document_name(document: Any, index: int, where: str) -> str:
+    name = name_of(document, DOCUMENT_KEYS, where) if isinstance(document, dict) else None
+    return str(index) if name is None else name

@@ -1,0 +1,74 @@
+"""Query files for `batch` and `eval`: one query with its id a row, as tsv, JSON lines or plain lines.
+
+It ranks nothing and knows no documents.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+
+from rerank_cli.errors import InputError
+from rerank_cli.readers.rows import Row, json_object, name_of, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+QueryFormat = Literal["auto", "tsv", "jsonl", "lines"]
+QUERY_FORMATS: tuple[str, ...] = ("auto", "tsv", "jsonl", "lines")
+ID_KEYS = ("id", "_id", "query_id", "query-id", "qid")
+TEXT_KEYS = ("query", "text", "title")
+TSV_HEADERS = {("query-id", "text"), ("query_id", "text"), ("query_id", "query"), ("qid", "query"), ("id", "query")}
+
+
+class Query(NamedTuple):
+    """A query with its id (the line number where a plain line has none) and its place."""
+
+    id: str
+    text: str
+    where: str
+
+
+def read_queries(path: str, form: QueryFormat = "auto", stdin: BinaryIO | None = None) -> Iterator[Query]:
+    """The queries of a file in its order. Raises InputError with `file:line` for broken rows and repeated ids.
+
+    `auto`: a first line that starts with `{` means JSON lines, one with a tab tsv (id, text), else one query a line.
+    """
+    seen: set[str] = set()
+    for number, row in enumerate(rows(path, stdin)):
+        if number == 0 and form == "auto":
+            form = _sniff(row.text)
+        if number == 0 and form == "tsv" and tuple(row.text.lower().split("\t")) in TSV_HEADERS:
+            continue
+        query = PARSERS[form](row)
+        if query.id in seen:
+            raise InputError(f"query id `{query.id}` comes twice", where=row.where)
+        seen.add(query.id)
+        yield query
+
+
+def _sniff(text: str) -> QueryFormat:
+    if text.lstrip().startswith("{"):
+        return "jsonl"
+    return "tsv" if "\t" in text else "lines"
+
+
+def _line(row: Row) -> Query:
+    return Query(str(row.number), row.text, row.where)
+
+
+def _tsv(row: Row) -> Query:
+    name, tab, text = row.text.partition("\t")
+    if not tab or not name.strip() or not text.strip():
+        raise InputError("a query line is `id<TAB>text`", "plain lines: `--query-format lines`", row.where)
+    return Query(name.strip(), text.strip(), row.where)
+
+
+def _json(row: Row) -> Query:
+    record = json_object(row)
+    text = next((record[key] for key in TEXT_KEYS if isinstance(record.get(key), str)), None)
+    if not text or text.isspace():
+        raise InputError("a query needs its text in `query` or `text`", where=row.where)
+    return Query(name_of(record, ID_KEYS, row.where) or str(row.number), text, row.where)
+
+
+PARSERS: dict[str, Callable[[Row], Query]] = {"tsv": _tsv, "jsonl": _json, "lines": _line}

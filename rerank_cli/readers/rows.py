@@ -1,0 +1,113 @@
+"""Numbered rows of evaluation files (runs, qrels, queries, corpora): decoded lines, JSON objects and ids, with places.
+
+It knows neither what a run nor what a judgement is, only how a line becomes a value and how a fault is placed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+
+from rerank_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+BOM = b"\xef\xbb\xbf"
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+STDIN = "-"
+
+
+class Row(NamedTuple):
+    """A line with its place: the file's name and its number, from 1."""
+
+    name: str
+    number: int
+    text: str
+
+    @property
+    def where(self) -> str:
+        """`file:line` for messages."""
+        return f"{self.name}:{self.number}"
+
+
+def raw_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int, bytes]]:
+    """Numbered non-blank lines of a file (plain, gzip or zstd; `-` is stdin), without their ends and without a BOM.
+
+    Raises InputError for a file that cannot be read.
+    """
+    try:
+        with open_stream(path, stdin) as stream:
+            for number, raw in enumerate(stream, 1):
+                line = raw.removeprefix(BOM) if number == 1 else raw
+                if line and not line.isspace():
+                    yield number, line.rstrip(b"\r\n")
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot read {name_of_file(path)}: {reason}") from None
+
+
+def rows(path: str, stdin: BinaryIO | None = None) -> Iterator[Row]:
+    """The non-blank lines of a file as text. Raises InputError with `file:line` for invalid UTF-8."""
+    name = name_of_file(path)
+    for number, raw in raw_rows(path, stdin):
+        try:
+            yield Row(name, number, raw.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise InputError(f"invalid UTF-8: {error.reason}", where=f"{name}:{number}") from None
+
+
+def name_of_file(path: str) -> str:
+    """How messages call a file."""
+    return "stdin" if path == STDIN else path
+
+
+def open_stream(path: str, stdin: BinaryIO | None = None) -> BinaryIO:
+    """The decompressed bytes of a file, by its first bytes."""
+    stream = stdin if path == STDIN and stdin is not None else Path(path).open("rb")
+    magic = stream.peek(4)[:4] if hasattr(stream, "peek") else b""
+    if magic.startswith(GZIP):
+        return cast("BinaryIO", gzip.open(stream))
+    if magic == ZSTD:
+        from backports import zstd
+
+        return cast("BinaryIO", zstd.open(stream))
+    return stream
+
+
+def json_object(row: Row) -> dict[str, Any]:
+    """The JSON object of a row. Raises InputError with the place."""
+    import orjson
+
+    try:
+        value = orjson.loads(row.text)
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"broken JSON: {error.msg} (column {error.colno})", where=row.where) from None
+    if not isinstance(value, dict):
+        raise InputError("a JSON object is expected", where=row.where)
+    return value
+
+
+def name_of(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> str | None:
+    """The first of `keys` that a record has, as an id: text or a whole number. None if it has none of them."""
+    for key in keys:
+        value = record.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise InputError(f"`{key}` must be text or a whole number", where=where)
+        return str(value)
+    return None
+
+
+def grade(value: Any, where: str) -> int:
+    """A relevance grade: a whole number (`1`, `1.0` and `"1"` are). Raises InputError with the place."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.5
+    if isinstance(value, bool) or not number.is_integer():
+        raise InputError(f"relevance `{value}` is no whole number", where=where)
+    return int(number)

@@ -1,0 +1,201 @@
+"""Runs: TREC files and what `rank` and `batch` print, as rankings to evaluate, compare or rerank.
+
+Judgements are read by `qrels`; measures are `evaluation`'s. In a TREC file the score decides (as for trec_eval, which
+ignores the rank column); in our own output the printed rank does, because it is the order that the user was shown.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from rerank_cli.errors import InputError
+from rerank_cli.readers.rows import Row, json_object, name_of, name_of_file, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+ANONYMOUS = ""  # the query id of `rank`'s json and jsonl, which have none
+QUERY_KEYS = ("query_id", "query-id", "qid")
+DOCUMENT_KEYS = ("id", "_id", "docid", "doc_id", "document_id", "corpus-id", "corpus_id")
+SCORE_KEYS = ("fused_score", "relevance_score", "score")
+LABEL = "relevance"
+
+
+class RunRow(NamedTuple):
+    """One retrieved document. A score of None is an empty document, which does not count as retrieved."""
+
+    query: str
+    document: str
+    score: float | None
+    rank: int | None = None
+    by_index: bool = False  # the document has no id: its 0-based input position stands for it
+    label: Any = None  # its `relevance`, unchecked: it may be something else than a judgement
+    name: str = ""
+    line: int = 0
+
+    @property
+    def where(self) -> str:
+        """`file:line` for messages."""
+        return f"{self.name}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A ranking of documents for each query: the higher the score the better, ties as trec_eval breaks them."""
+
+    name: str
+    scores: dict[str, dict[str, float]]
+    labels: dict[str, dict[str, Any]] = field(default_factory=dict)  # inline `relevance`, unchecked
+    by_index: frozenset[str] = frozenset()  # queries whose documents are named by their input position
+
+
+def read_run(path: str, stdin: BinaryIO | None = None) -> Run:
+    """A whole run. Raises InputError with `file:line` for broken rows and documents that come twice for a query."""
+    found: dict[str, dict[str, tuple[float | None, int | None]]] = {}
+    labels: dict[str, dict[str, Any]] = {}
+    by_index = set()
+    for row in run_rows(path, stdin):
+        documents = found.setdefault(row.query, {})
+        if row.document in documents:
+            raise InputError(f"document `{row.document}` comes twice for query `{row.query}`", where=row.where)
+        documents[row.document] = (row.score, row.rank)
+        if row.label is not None:
+            labels.setdefault(row.query, {})[row.document] = row.label
+        if row.by_index:
+            by_index.add(row.query)
+    scores = {query: _scores(documents) for query, documents in found.items()}
+    return Run(name_of_file(path), scores, labels, frozenset(by_index))
+
+
+def _scores(documents: Mapping[str, tuple[float | None, int | None]]) -> dict[str, float]:
+    """Scores to order by: minus the rank where every row has one, else the scores themselves."""
+    kept = {name: pair for name, pair in documents.items() if pair[0] is not None}
+    ranked = all(rank is not None for _, rank in kept.values())
+    return {name: -float(rank or 0) if ranked else score or 0.0 for name, (score, rank) in kept.items()}
+
+
+def run_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[RunRow]:
+    """The rows of a run as they stand: TREC's six columns, JSON lines, or one JSON document of ours."""
+    stream = rows(path, stdin)
+    first = next(stream, None)
+    if first is None:
+        return
+    everything = chain([first], stream)
+    if first.text.lstrip()[:1] not in {"{", "["}:
+        yield from map(_trec_row, everything)
+    elif first.text.rstrip().endswith("}"):
+        for row in everything:
+            yield from _json_rows(json_object(row), row)
+    else:
+        yield from _document_rows("\n".join(row.text for row in everything), first)
+
+
+def _document_rows(text: str, first: Row) -> Iterator[RunRow]:
+    """The rows of a JSON document over several lines: one response, or a list of results or responses."""
+    import orjson
+
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        where = f"{first.name}:{first.number + error.lineno - 1}"
+        raise InputError(f"broken JSON: {error.msg} (column {error.colno})", where=where) from None
+    for record in value if isinstance(value, list) else [value]:
+        if not isinstance(record, dict):
+            raise InputError("a list of JSON objects is expected", where=first.where)
+        yield from _json_rows(record, first)
+
+
+def by_query(stream: Iterable[RunRow]) -> Iterator[tuple[str, list[RunRow]]]:
+    """A run query by query, in bounded memory. Raises InputError if a query's rows do not stand together."""
+    seen: set[str] = set()
+    group: list[RunRow] = []
+    for row in stream:
+        if group and row.query != group[0].query:
+            seen.add(group[0].query)
+            yield group[0].query, group
+            group = []
+        if row.query in seen:
+            raise InputError(
+                f"the rows of query `{row.query}` do not stand together", "sort the run by query", where=row.where
+            )
+        group.append(row)
+    if group:
+        yield group[0].query, group
+
+
+def _trec_row(row: Row) -> RunRow:
+    columns = row.text.split()
+    if len(columns) != 6:
+        hint = "this looks like qrels: they go to --qrels" if len(columns) == 4 else None
+        raise InputError(
+            f"a run has 6 columns (query Q0 document rank score tag), this line has {len(columns)}", hint, row.where
+        )
+    try:
+        score = float(columns[4])
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise InputError(f"score `{columns[4]}` is no finite number", where=row.where)
+    return RunRow(columns[0], columns[2], score, name=row.name, line=row.number)
+
+
+def _json_rows(record: Mapping[str, Any], row: Row) -> Iterator[RunRow]:
+    """The rows of one JSON object: a response with `results`, or one result."""
+    results = record.get("results")
+    if isinstance(results, list):
+        yield from _response(record, results, row)
+        return
+    yield _result(name_of(record, QUERY_KEYS, row.where) or ANONYMOUS, record, row)
+
+
+def _response(record: Mapping[str, Any], results: list[Any], row: Row) -> Iterator[RunRow]:
+    """A response, `{"id", "results": […]}`; without ranks its own order counts if scores fall along it."""
+    query = name_of(record, ("id", *QUERY_KEYS), row.where) or ANONYMOUS
+    if not all(isinstance(result, dict) for result in results):
+        raise InputError("`results` must hold objects", where=row.where)
+    found = [_result(query, result, row) for result in results]
+    kept = [result.score for result in found if result.score is not None]
+    if any(result.rank is None for result in found) and all(above >= below for above, below in pairwise(kept)):
+        found = [result._replace(rank=place) for place, result in enumerate(found, 1)]
+    yield from found
+
+
+def _result(query: str, record: Mapping[str, Any], row: Row) -> RunRow:
+    document = record.get("document")
+    inner: Mapping[str, Any] = document if isinstance(document, dict) else {}
+    name = name_of(record, DOCUMENT_KEYS, row.where) or name_of(inner, DOCUMENT_KEYS, row.where)
+    numbers = _numbers(record)
+    index, rank = numbers.get("index"), numbers.get("rank")
+    if name is None and (isinstance(index, bool) or not isinstance(index, int)):
+        raise InputError("a result needs an id or an index", where=row.where)
+    return RunRow(
+        query=query,
+        document=str(index) if name is None else name,
+        score=_score(numbers, row.where),
+        rank=rank if isinstance(rank, int) else None,
+        by_index=name is None,
+        label=record.get(LABEL, inner.get(LABEL)),
+        name=row.name,
+        line=row.number,
+    )
+
+
+def _numbers(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The member that holds index, rank and score: the record itself, or the one that --result-key made."""
+    if any(key in record for key in SCORE_KEYS):
+        return record
+    nested = [value for value in record.values() if isinstance(value, dict) and "relevance_score" in value]
+    return nested[0] if len(nested) == 1 else record
+
+
+def _score(numbers: Mapping[str, Any], where: str) -> float | None:
+    key = next((key for key in SCORE_KEYS if key in numbers), None)
+    if key is None:
+        raise InputError("a result needs a relevance_score (or score)", "is this the output of rank or batch?", where)
+    value = numbers[key]
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise InputError(f"{key} `{value}` is no number", where=where)
+    return None if value is None else float(value)
