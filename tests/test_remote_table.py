@@ -1,0 +1,303 @@
+"""Every provider is a row: the table has a checked shape, and each documented request and response is met in JSON value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from remote.loopback import Loopback, as_json
+
+from rerank_cli.errors import ConfigError, ModelError, UsageError
+from rerank_cli.records import Pair
+from rerank_cli.report import Report
+from rerank_cli.scorers.base import Limits
+from rerank_cli.scorers.remote import is_remote, open_remote, provider_names
+from rerank_cli.scorers.remote.keys import find_key
+from rerank_cli.scorers.remote.table import TABLE, load_table
+from rerank_cli.scorers.remote.target import build_url, choose, open_target
+from rerank_cli.settings import ModelSettings, RemoteSettings
+
+HERE = Path(__file__).parent
+DOCUMENTED = json.loads((HERE / "remote/documented.json").read_text())
+ROWS = load_table().rows
+# The example of each provider: its scores in document order.
+QUERY = "how do I reset the router?"
+TEXTS = [
+    "Hold the recessed pin for ten seconds.",
+    "The office opens at nine.",
+    "Routers forward packets between networks.",
+]
+
+TEXT, FLAG, COUNT = (str,), (bool,), (int,)
+MAYBE_TEXT, MAYBE_COUNT = (str, type(None)), (int, type(None))
+SCHEMA = {
+    "title": TEXT, "aliases": list, "when": list, "base": TEXT, "path": TEXT, "url_rule": {"overlap", "azure"},
+    "auth": list, "headers": dict, "keys": list, "key_required": FLAG, "key_hosts": dict,
+    "model": MAYBE_TEXT, "model_required": FLAG, "model_default": MAYBE_TEXT, "model_paths": dict,
+    "query": TEXT, "docs": TEXT, "doc": {"str", "text"}, "top": MAYBE_TEXT, "fixed": dict,
+    "results": TEXT, "index": TEXT, "score": TEXT, "text": MAYBE_TEXT, "kind": {"unit", "logit", "model", "upstream"},
+    "usage": MAYBE_TEXT, "error": list,
+    "max_tokens": MAYBE_TEXT, "max_chunks": MAYBE_TEXT, "instruction": MAYBE_TEXT, "rank_fields": MAYBE_TEXT,
+    "native_by_default": FLAG,
+    "max_docs": COUNT, "hard_docs": MAYBE_COUNT, "max_body": MAYBE_COUNT, "request_tokens": MAYBE_COUNT,
+    "requests_per_minute": MAYBE_COUNT, "tokens_per_minute": MAYBE_COUNT,
+    "billing": {"search_units", "tokens", "rerank_units", None},
+}  # fmt: skip
+
+
+def settings(**remote: object) -> ModelSettings:
+    return ModelSettings(remote=RemoteSettings(**remote))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_each_row_has_the_columns_of_the_schema_and_no_others(name):
+    row = json.loads(TABLE.read_text())["rows"][name]
+    assert set(row) == set(SCHEMA)
+    for column, rule in SCHEMA.items():
+        if isinstance(rule, set):
+            assert row[column] in rule, column
+        else:
+            assert type(row[column]) in (rule if isinstance(rule, tuple) else (rule,)), column
+    assert row["base"].startswith(("https://", "http://localhost:"))
+    assert row["path"].startswith("/")
+    assert len(row["auth"]) == 2
+    assert "{key}" in row["auth"][1]
+    assert row["keys"]
+    assert all(key.isupper() for key in row["keys"])
+    assert row["max_docs"] > 0
+    assert row["hard_docs"] is None or row["hard_docs"] >= row["max_docs"]
+    assert not any(value is None for value in row["fixed"].values())
+
+
+def test_there_are_27_rows_and_no_alias_hides_one():
+    assert len(ROWS) == 27
+    assert set(DOCUMENTED) == set(ROWS)
+    assert not {alias for row in ROWS.values() for alias in row.aliases} & set(ROWS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_documented_request_is_sent_and_the_documented_response_is_understood(name):
+    row, fact = ROWS[name], DOCUMENTED[name]
+    model = fact["request"].get("model", "my-reranker" if name == "elasticsearch" else "")
+    with Loopback(lambda _seen: as_json(fact["response"], x_compute_tokens="53")) as server:
+        base = server.url + (row.path.removesuffix("/v2/rerank") if name == "azure-foundry" else "")
+        reference = f"{name}:" if name == "azure-serverless" else f"{name}:{model}"
+        scorer = open_remote(reference, settings(endpoint=base), {row.keys[0]: "k-1234"}, Report())
+        scores = scorer.score([Pair(QUERY, text) for text in TEXTS], Limits())
+        scorer.close()
+    [seen] = server.seen
+    assert seen.body == fact["request"]
+    nvidia = "nvidia/llama-3_2-nv-rerankqa-1b-v2"
+    assert seen.path == fact["path"].replace("{model_path}", nvidia).replace("{model}", "my-reranker")
+    header = "api-key" if name == "pinecone" else "authorization"
+    value = {"pinecone": "k-1234", "elasticsearch": "ApiKey k-1234"}.get(name, "Bearer k-1234")
+    assert seen.headers[header] == value
+    if name == "pinecone":
+        assert seen.headers["x-pinecone-api-version"] == "2026-04"
+    assert [score.value for score in scores] == documented_scores(fact["response"])
+    assert scorer.usage() == documented_usage(name, fact["response"])
+    assert scorer.facts.scale == ("logit" if name in {"llamacpp", "nvidia-nim", "nvidia-hosted"} else "vendor")
+
+
+def documented_scores(response):
+    """Found without the table: the one list of objects with an index, wherever it stands."""
+    if isinstance(response, dict):
+        places = [response, response.get("output", {})]
+        response = next(v for p in places for v in p.values() if isinstance(v, list) and "index" in v[0])
+    names = ("relevance_score", "score", "logit")
+    found = {item["index"]: next(item[name] for name in names if name in item) for item in response}
+    return [found[i] for i in range(3)]
+
+
+def documented_usage(name, response):
+    if name == "tei":
+        return {"compute_tokens": 53}
+    without = {"xinference", "elasticsearch", "contextual", "nvidia-nim"}  # their samples hold none
+    counter = {
+        "siliconflow": {"input_tokens": 53},
+        "isaacus": {"input_tokens": 53},
+        "pinecone": {"rerank_units": 1},
+        **dict.fromkeys(("cohere-v1", "cohere-v2", "azure-serverless", "azure-foundry", "litellm"), {"search_units": 1}),
+        "vllm": {"total_tokens": 56},
+    }
+    return {} if name in without else counter.get(name, {"total_tokens": 53})
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "{" not in row.base])
+def test_without_endpoint_the_documented_url_is_used(name):
+    row = ROWS[name]
+    url = build_url(choose(f"{name}:some-model", RemoteSettings()))
+    assert url == row.base + row.path.replace("{model_path}", "some-model")
+
+
+@pytest.mark.parametrize(
+    ("reference", "endpoint", "url"),
+    [
+        # Azure: wire reference 2.3
+        ("azure:m", "https://d.eastus.models.ai.azure.com", "https://d.eastus.models.ai.azure.com/v2/rerank"),
+        ("azure:m", "https://d.eastus.models.ai.azure.com/", "https://d.eastus.models.ai.azure.com/v2/rerank"),
+        ("azure:m", "https://d.eastus.models.ai.azure.com/v1", "https://d.eastus.models.ai.azure.com/v1/rerank"),
+        ("azure:m", "https://d.eastus.inference.ai.azure.com/v1/rerank", "https://d.eastus.inference.ai.azure.com/v1/rerank"),
+        ("azure:m", "https://r.services.ai.azure.com", "https://r.services.ai.azure.com/providers/cohere/v2/rerank"),
+        ("azure:m", "https://r.services.ai.azure.com/providers/cohere", "https://r.services.ai.azure.com/providers/cohere/v2/rerank"),
+        ("azure:m", "https://x.azure-api.net/a/providers/cohere/v2/rerank", "https://x.azure-api.net/a/providers/cohere/v2/rerank"),
+        ("azure:m", "https://x.azure-api.net/a", "https://x.azure-api.net/a/v2/rerank"),
+        # everybody else: what is there is kept, what is missing is added
+        ("cohere:m", "https://gw.example/v2", "https://gw.example/v2/rerank"),
+        ("cohere:m", "https://gw.example/v1", "https://gw.example/v1/rerank"),
+        ("cohere:m", "https://gw.example/cohere/v2/rerank", "https://gw.example/cohere/v2/rerank"),
+        ("cohere:m", "https://gw.example/api/", "https://gw.example/api/v2/rerank"),
+        ("jina:m", "https://gw.example/v1?api-version=3", "https://gw.example/v1/rerank?api-version=3"),
+        ("tei:", "http://tei:8080", "http://tei:8080/rerank"),
+        ("tei:", "http://tei:8080/rerank/", "http://tei:8080/rerank"),
+        ("infinity:m", "http://inf:7997/v1", "http://inf:7997/v1/rerank"),
+        ("mixedbread:m", "https://gw.example/v1", "https://gw.example/v1/reranking"),
+        ("dashscope-compat:m", "https://gw.example/compatible-api", "https://gw.example/compatible-api/v1/reranks"),
+        ("elasticsearch:e5", "https://es:9200", "https://es:9200/_inference/rerank/e5"),
+        ("nvidia:nv-rerank-qa-mistral-4b:1", None, "https://ai.api.nvidia.com/v1/retrieval/nvidia/reranking"),
+    ],
+)  # fmt: skip
+def test_endpoints_are_completed_to_rerank_urls(reference, endpoint, url):
+    assert build_url(choose(reference, RemoteSettings(endpoint=endpoint))) == url
+
+
+def test_azure_picks_its_row_by_the_host():
+    assert choose("azure:m", RemoteSettings(endpoint="https://r.services.ai.azure.com")).row.id == "azure-foundry"
+    assert choose("azure:m", RemoteSettings(endpoint="https://d.e.models.ai.azure.com")).row.id == "azure-serverless"
+    assert choose("cohere:rerank-v3.5", RemoteSettings()).row.id == "cohere-v2"
+
+
+@pytest.mark.parametrize(
+    ("reference", "remote", "words", "hint"),
+    [
+        ("coher:rerank-v3.5", {}, "no provider is called `coher`", "did you mean `cohere`?"),
+        ("zzz:m", {}, "no provider is called `zzz`", "known: cohere-v2"),
+        ("cohere:", {}, "names no model", "cohere-v2:MODEL"),
+        ("azure:", {}, "needs --endpoint URL", "models.ai.azure.com/v2/rerank"),
+        ("new-api:m", {}, "needs --endpoint URL", "https://{gateway}/v1/rerank"),
+        ("tei:", {"endpoint": "tei.internal:80"}, "no http(s) URL", "https://host/path"),
+        ("tei:", {"endpoint": "ftp://tei"}, "no http(s) URL", None),
+        ("tei:", {"endpoint": "http://[::1"}, "no URL", None),
+        ("tei:", {"endpoint": "https://u:secret@tei"}, "user name or password", "--api-key-env"),
+        ("tei:", {"extra": "{"}, "--extra is no JSON", None),
+        ("tei:", {"extra": "[1]"}, "no JSON object", None),
+        ("tei:", {"extra": '{"texts": []}'}, "may not set `texts`", None),
+        ("dashscope:m", {"extra": '{"parameters": {"top_n": 1}}'}, "may not set `parameters.top_n`", None),
+        ("tei:", {"extra": '{"raw_scores": null}'}, "`raw_scores` is null", "leave it out"),
+        ("tei:", {"headers": ("Authorization: Bearer abc",)}, "would stay in your shell's history", "@env:VARIABLE"),
+        ("tei:", {"headers": ("x-api-key: abc",)}, "carries a secret", None),
+        ("tei:", {"headers": ("nonsense",)}, "`Name: value`", None),
+        ("tei:", {"headers": ("A b: c",)}, "no header name", None),
+        ("tei:", {"headers": ("Host: other",)}, "set by rerank itself", None),
+        ("tei:", {"headers": ("X-A: b\r\nX-B: c",)}, "no line of ASCII", None),
+        ("tei:", {"headers": ("X-A: @env:NOPE",)}, "`NOPE`", "export NOPE="),
+        ("tei:", {"api_key_env": "NOPE"}, "`NOPE`", "export NOPE="),
+        ("tei:", {"api_key_file": Path("/nonexistent/key")}, "cannot read the key file", None),
+        ("mine", {}, "no named endpoint", "provider:model"),
+        ("mine", {"endpoints": {"mine": {"url": "https://x"}}}, "`provider` is missing", None),
+        ("mine", {"endpoints": {"mine": {"provider": "tei", "ur": "x"}}}, "unknown key `ur`", "did you mean `url`?"),
+        ("mine", {"endpoints": {"mine": {"provider": 3}}}, "expected a string", None),
+        ("min", {"endpoints": {"mine": {"provider": "tei"}}}, "no named endpoint", "did you mean `mine`?"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_before_any_connection(reference, remote, words, hint):
+    with pytest.raises(UsageError) as caught:
+        open_target(reference, settings(**remote), {"CO_API_KEY": "k-1234", "JINA_API_KEY": "k", "DASHSCOPE_API_KEY": "k",
+                                                   "AZURE_AI_API_KEY": "k", "NEW_API_KEY": "k"})  # fmt: skip
+    assert words in caught.value.message
+    assert hint is None or hint in (caught.value.hint or "")
+    assert not isinstance(caught.value, ModelError)
+
+
+def test_a_missing_key_names_the_variable():
+    with pytest.raises(ConfigError, match="`CO_API_KEY` is unset"):
+        open_target("cohere:rerank-v3.5", settings(), {})
+    assert open_target("tei:", settings(), {}).headers == ()
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.5", "http://tei.internal:80", "http://localhost.example", "http://0.0.0.0"])
+def test_a_key_never_travels_over_plain_http(url):
+    with pytest.raises(UsageError, match="not sent over plain http"):
+        open_target("tei:", settings(endpoint=url), {"TEI_API_KEY": "k-1234"})
+    assert open_target("tei:", settings(endpoint=url), {}).url == url + "/rerank"
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1", "http://127.0.0.9:1", "http://[::1]:1", "http://a.localhost:1"])
+def test_loopback_may_be_plain(url):
+    assert open_target("tei:", settings(endpoint=url), {"TEI_API_KEY": "k-1234"}).secrets
+
+
+def test_keys_come_from_flag_file_named_endpoint_and_environment_in_that_order(tmp_path):
+    file = tmp_path / "key"
+    file.write_text("from-file\n")
+    env = {"CO_API_KEY": "from-env", "COHERE_API_KEY": "second", "MINE": "from-flag", "NAMED": "from-name"}
+    row = ROWS["cohere-v2"]
+
+    def found(named=None, env=env, **remote):
+        key = find_key(row, RemoteSettings(**remote), env, named)
+        return key and key.reveal()
+
+    assert found(api_key_env="MINE", api_key_file=file) == "from-flag"
+    assert found("NAMED", api_key_file=file) == "from-file"
+    assert found("NAMED") == "from-name"
+    assert found() == "from-env"
+    assert found(env={"COHERE_API_KEY": "second"}) == "second"
+    assert found(env={}) is None
+    file.write_text("two words")
+    with pytest.raises(UsageError, match="no usable key") as caught:
+        found(api_key_file=file)
+    assert "two words" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("auth_header", "name", "value"),
+    [
+        (None, "Authorization", "Bearer k-1234"),
+        ("api-key", "api-key", "k-1234"),
+        ("authorization", "authorization", "Bearer k-1234"),
+        ("Authorization: {key}", "Authorization", "k-1234"),
+        ("X-Auth: Token {key}", "X-Auth", "Token k-1234"),
+    ],
+)
+def test_auth_header_takes_a_name_or_a_template(auth_header, name, value):
+    target = open_target("cohere:m", settings(auth_header=auth_header), {"CO_API_KEY": "k-1234"})
+    [(found, secret)] = target.headers
+    assert (found, secret.reveal()) == (name, value)
+
+
+def test_voyage_keys_of_mongodb_go_to_mongodb():
+    assert open_target("voyage:rerank-2.5", settings(), {"VOYAGE_API_KEY": "pa-1"}).url.startswith("https://api.voyageai")
+    assert open_target("voyage:rerank-2.5", settings(), {"VOYAGE_API_KEY": "al-1"}).url == "https://ai.mongodb.com/v1/rerank"
+
+
+def test_named_endpoints_name_provider_url_model_and_key():
+    entry = {"provider": "cohere", "url": "https://gw.example/api", "model": "rerank-v4.0-pro", "api_key_env": "GW_KEY"}
+    target = open_target("search", settings(endpoints={"search": entry}), {"GW_KEY": "k-1234", "CO_API_KEY": "wrong"})
+    assert (target.row.id, target.model, target.url) == ("cohere-v2", "rerank-v4.0-pro", "https://gw.example/api/v2/rerank")
+    assert target.headers[0][1].reveal() == "Bearer k-1234"
+
+
+def test_a_secret_shows_nowhere():
+    target = open_target("cohere:m", settings(headers=("X-Key: @env:OTHER",)), {"CO_API_KEY": "k-1234", "OTHER": "o-5678"})
+    shown = f"{target!r} {target} {target.headers} {target.secrets!r} {target.secrets[0]}"
+    assert "1234" not in shown
+    assert "5678" not in shown
+    assert len(target.secrets) == 2
+
+
+@pytest.mark.parametrize(
+    ("reference", "remote"),
+    [("cohere:m", True), ("azure:", True), ("coher:m", True), ("mine", True), ("builtin", False), ("owner/name", False),
+     ("./a:b", False), ("/x:y", False), ("owner/name@a:b", False), ("llama.cpp:m", True), (":x", False)],
+)  # fmt: skip
+def test_references_with_a_colon_are_remote(reference, remote):
+    assert is_remote(reference, settings(endpoints={"mine": {"provider": "tei"}})) is remote
+
+
+def test_every_name_before_the_colon_is_known():
+    for name in provider_names():
+        assert load_table().find(name).id in ROWS
+    assert {"cohere", "azure", "tei", "new-api"} <= set(provider_names())
+    assert all(urlsplit(row.base).scheme for row in ROWS.values())
