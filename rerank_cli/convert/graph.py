@@ -1,0 +1,99 @@
+"""A small writer of ONNX graphs: nodes and weights in the order they are added, so equal input gives equal bytes.
+
+It knows ONNX protobufs and external data files. It knows nothing of models or of quantisation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from onnx import ModelProto, TensorProto
+
+OPSET = 17  # LayerNormalization appeared here; read by ONNX Runtime 1.20 and later and by OpenVINO
+CONTRIB = "com.microsoft"  # operators that only ONNX Runtime knows
+IR_VERSION = 8  # the file format version that belongs to opset 17
+ALIGN = 64  # bytes; a weight starts on a cache line of the external file
+
+
+class GraphBuilder:
+    """Collects nodes and weights; every method returns the name of the value that it made."""
+
+    def __init__(self, prefix: str = "") -> None:
+        from onnx import GraphProto
+
+        self.prefix = prefix
+        self.graph = GraphProto()
+        self._known: dict[str, str] = {}
+
+    def node(self, operator: str, inputs: list[str], *, domain: str = "", **attributes: Any) -> str:
+        """One node with one output, named after its operator and its place in the graph."""
+        from onnx import helper
+
+        name = f"{self.prefix}{operator}_{len(self.graph.node)}"
+        self.graph.node.append(
+            helper.make_node(operator, inputs, [name], name=name, domain=domain or None, **attributes)
+        )
+        return name
+
+    def weight(self, name: str, value: np.ndarray[Any, Any]) -> str:
+        """A named constant of the graph."""
+        from onnx import numpy_helper
+
+        self.graph.initializer.append(numpy_helper.from_array(value, name))
+        return name
+
+    def constant(self, value: np.ndarray[Any, Any]) -> str:
+        """A small constant, stored once however often it is used."""
+        key = f"{self.prefix}const_{value.dtype}_{'x'.join(map(str, value.shape))}_{'_'.join(map(str, value.ravel().tolist()))}"
+        if key not in self._known:
+            self._known[key] = self.weight(key, value)
+        return key
+
+    def model(self, name: str) -> ModelProto:
+        """The finished model."""
+        from onnx import helper
+
+        self.graph.name = name
+        opsets = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(self.graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="rerank-cli")
+
+
+class WeightFile:
+    """The bytes of an external data file that several graphs may share; equal tensors are stored once."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self.data = bytearray()
+        self._places: dict[tuple[int, bytes], int] = {}
+
+    def move(self, model: ModelProto, threshold: int = 256) -> None:
+        """Takes the raw bytes of every initializer of at least `threshold` bytes out of the graph."""
+        for tensor in model.graph.initializer:
+            if len(tensor.raw_data) >= threshold:
+                self._move(tensor)
+
+    def _move(self, tensor: TensorProto) -> None:
+        raw = tensor.raw_data
+        offset = self._places.get((tensor.data_type, raw))
+        if offset is None:
+            self.data.extend(bytes(-len(self.data) % ALIGN))
+            offset = len(self.data)
+            self._places[tensor.data_type, raw] = offset
+            self.data.extend(raw)
+        tensor.ClearField("raw_data")
+        tensor.data_location = tensor.EXTERNAL
+        for key, value in (("location", self.location), ("offset", str(offset)), ("length", str(len(raw)))):
+            entry = tensor.external_data.add()
+            entry.key, entry.value = key, value
+
+    def write(self, folder: Path) -> None:
+        """Writes the file beside the graphs that point to it."""
+        (folder / self.location).write_bytes(self.data)
+
+
+def save(model: ModelProto, path: Path) -> None:
+    """Writes a graph with protobuf's deterministic order (map fields would otherwise follow the hash seed)."""
+    path.write_bytes(model.SerializeToString(deterministic=True))
