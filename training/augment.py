@@ -1,0 +1,151 @@
+"""From a mined list to what one training step sees: windows, negatives, traps, query noise, rendering; seeded by position.
+
+It knows texts only: no token ids, tensors or losses. `cos` is the teacher's cosine where it applies to the text as shown,
+None where it does not (swapped, trap, inside a distractor), and there the KL term says nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Any, NamedTuple
+
+Random = random.Random
+
+FUNCTION_WORDS = frozenset(
+    "a about an and are as at be been by can could did do does for from had has have how i if in into is it its many me "
+    "much my of on or should so that the their them there these they this to was were what when where which who whom "
+    "whose why will with would you your".split()
+)
+ENTITY = re.compile(r"\b(?:[A-Z][\w'-]+(?:\s+[A-Z][\w'-]+)*|\d[\d,.]*\d|\d)\b")
+FIELDS = (("Title", "Content"), ("title", "body"), ("Subject", "Body"), ("name", "description"), ("title", "text"))
+PUNCTUATION = ("...", "-", "?", "N/A", "###", "* * *", "", "n/a.", "!!!", "<br>", "[]", ", , ,")
+
+
+class Shown(NamedTuple):
+    """One document of a list as the model sees it; the first of a list is the positive."""
+
+    text: str
+    kind: str
+    cos: float | None
+
+
+class Ranked(NamedTuple):
+    """One training list: a query, its positive first, its negatives."""
+
+    query: str
+    documents: list[Shown]
+
+
+def content_words(text: str) -> list[str]:
+    """Words of a query that are no function words, as written."""
+    return [w for w in re.findall(r"[\w$#+.'-]+", text) if w.lower().strip(".'") not in FUNCTION_WORDS]
+
+
+def window(record: dict[str, Any], rng: Random) -> Shown:
+    """The answer's passage with a random part of what stands before and after it; seldom another passage."""
+    own, best = record["positives"], record["best"]
+    at = rng.randrange(len(own)) if rng.random() < 0.1 else best
+    text = own[at]["text"]
+    if at and rng.random() < 0.35:
+        text = " ".join(own[at - 1]["text"].split()[-rng.randint(5, 25) :]) + " " + text
+    if at + 1 < len(own) and rng.random() < 0.35:
+        text += " " + " ".join(own[at + 1]["text"].split()[: rng.randint(5, 25)])
+    return Shown(text, "positive", own[at]["cos"])
+
+
+def distracted(positive: Shown, other: str, rng: Random) -> Shown:
+    """The positive inside the text of another document: the answer counts wherever it stands."""
+    words = other.split()[: rng.randint(15, 50)]
+    cut = rng.randint(0, len(words))
+    return Shown(" ".join([*words[:cut], positive.text, *words[cut:]]), "positive", None)
+
+
+def swapped(query: str, positive: Shown, others: list[str], rng: Random) -> Shown | None:
+    """The positive with an entity or number that the question names replaced: it now speaks of something else."""
+    asked = set(re.findall(r"\w+", query.lower())) - FUNCTION_WORDS
+    found = [m for m in ENTITY.findall(positive.text) if set(re.findall(r"\w+", m.lower())) & asked]
+    if not found:
+        return None
+    entity = rng.choice(found)
+    number = entity[0].isdigit()
+    pool = [m for text in others for m in ENTITY.findall(text) if m[0].isdigit() == number]
+    pool = [m for m in pool if not set(re.findall(r"\w+", m.lower())) & asked and m.lower() not in FUNCTION_WORDS]
+    if number:
+        pool.append(str(rng.randint(1, 2100)))
+    if not pool:
+        return None
+    return Shown(positive.text.replace(entity, rng.choice(pool)), "swap", None)
+
+
+def trap(query: str, positive: Shown, rng: Random) -> Shown:
+    """What a lexical or cosine matcher falls for: an echo, keyword soup, a bare title, punctuation, nothing."""
+    words = content_words(query) or query.split()
+    kind = rng.choice(("echo", "echo", "soup", "soup", "title", "punctuation"))
+    if kind == "echo":
+        text = rng.choice((query, query.rstrip("?. ") + ".", f"{query} {query}", f"Question: {query}", query.title()))
+    elif kind == "soup":
+        soup = [rng.choice(words) for _ in range(rng.randint(len(words), 4 * len(words) + 2))]
+        text = rng.choice((" ", ", ")).join(soup)
+    elif kind == "title":
+        text = " ".join(rng.sample(words, rng.randint(1, len(words)))).title()
+    else:
+        text = rng.choice(PUNCTUATION)
+    return Shown(text, kind, None)
+
+
+def noisy(query: str, rng: Random, config: dict[str, Any]) -> str:
+    """The query, its keywords only, or with one slip of the keyboard."""
+    if rng.random() < config["keywords"]:
+        words = content_words(query)
+        return " ".join(words) if len(words) >= 2 else query
+    if rng.random() < config["typos"] and len(query) > 12:
+        at = rng.randrange(1, len(query) - 2)
+        return rng.choice((query[:at] + query[at + 1] + query[at] + query[at + 2 :], query[:at] + query[at + 1 :]))
+    return query
+
+
+def rendered(documents: list[Shown], rng: Random) -> list[Shown]:
+    """All documents as records of two fields, as `--rank-fields` renders them; short texts stay their own content."""
+    head, body = rng.choice(FIELDS)
+    result = []
+    for shown in documents:
+        title, dot, rest = shown.text.partition(". ")
+        if not dot or len(title.split()) > 12 or not rest:
+            title, rest = " ".join(shown.text.split()[: rng.randint(2, 6)]), shown.text
+        result.append(shown._replace(text=f"{head}: {title}\n{body}: {rest}\n"))
+    return result
+
+
+def negatives(record: dict[str, Any], positive: Shown, rng: Random, config: dict[str, Any]) -> list[Shown]:
+    """One negative fewer than `documents`: dense, BM25, same page, perhaps a swap or trap, a random one."""
+    pools: dict[str, list[Shown]] = {}
+    for n in record["negatives"]:
+        # No pull towards the teacher on what BM25 found: those are the lessons it cannot give.
+        pools.setdefault(n["kind"], []).append(Shown(n["text"], n["kind"], None if n["kind"] == "bm25" else n["cos"]))
+    for pool in pools.values():
+        rng.shuffle(pool)
+    chosen: list[Shown] = []
+    if rng.random() < config["traps"]:
+        chosen.append(trap(record["query"], positive, rng))
+    if rng.random() < config["swap"]:
+        made = swapped(record["query"], positive, [n["text"] for n in record["negatives"]], rng)
+        chosen += [made] if made else []
+    order = ["dense", "bm25", "page", "dense", "random", "bm25", "dense", "page", "dense", "random"]
+    for kind in order:
+        if len(chosen) < config["documents"] - 1 and pools.get(kind):
+            chosen.append(pools[kind].pop())
+    return chosen
+
+
+def build(record: dict[str, Any], seed: str, config: dict[str, Any]) -> Ranked:
+    """The list as shown at this position of the training order; the same seed gives the same list."""
+    rng = Random(seed)
+    positive = window(record, rng)
+    documents = [positive, *negatives(record, positive, rng, config)]
+    if rng.random() < config["distractors"]:
+        others = [d.text for d in documents[1:] if d.kind == "random"] or [record["negatives"][-1]["text"]]
+        documents[0] = distracted(positive, others[0], rng)
+    if rng.random() < config["rendered"]:
+        documents = rendered(documents, rng)
+    return Ranked(noisy(record["query"], rng, config), documents)

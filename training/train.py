@@ -1,0 +1,248 @@
+"""Step 3, train: lists → checkpoint. Resumable, seeded, a checkpoint every five minutes, a log of losses.
+
+    python training/train.py [--name main] [--set train.lr=3e-5 …]   # runs/NAME/state.pt, runs/NAME/log.jsonl
+
+On a CPU each thread takes one list at a time with a replica of the model that shares its weights: nothing waits at a
+barrier when another process takes a core, and no padding crosses lists. On a GPU one batch holds the whole step.
+It knows nothing of sources, mining or metrics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import random
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import augment
+import common
+import torch
+from model import CrossEncoder
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, kl_div, log_softmax, softmax
+from transformers import BertConfig, BertModel
+
+TEACHER_SCALE = 20.0
+POSITIVE_WEIGHT = 2.0
+
+
+def untrained() -> CrossEncoder:
+    """The starting encoder under the new head: it ranks before any training."""
+    folder = common.start_folder()
+    config = BertConfig.from_pretrained(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model = CrossEncoder(config)
+    model.enc = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # one pass over the data: nothing to regularise, and it costs time on a CPU
+    model.enc.embeddings.word_embeddings.weight.requires_grad_(False)  # rare words keep their places
+    return model
+
+
+def optimiser(model: CrossEncoder, config: dict[str, Any]) -> torch.optim.AdamW:
+    """Three groups: encoder, head, and the three scalars, which would hardly move at the encoder's rate."""
+    scalars = [model.scale, model.bias, model.beta]
+    head = list(model.mlp.parameters())
+    encoder = [p for p in model.enc.parameters() if p.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in encoder if p.dim() > 1], "lr": config["lr"], "weight_decay": config["weight_decay"]},
+            {"params": [p for p in encoder if p.dim() == 1], "lr": config["lr"], "weight_decay": 0.0},
+            {"params": head, "lr": config["lr_head"], "weight_decay": config["weight_decay"]},
+            {"params": scalars, "lr": config["lr_scale"], "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.98),
+    )
+
+
+class Trainer:
+    """Weights, average, optimiser and position; everything a checkpoint holds."""
+
+    def __init__(self, config: dict[str, Any], folder: Path) -> None:
+        self.config, self.folder, self.seed = config["train"], folder, config["seed"]
+        torch.manual_seed(self.seed)
+        self.where = common.device(config)
+        self.model = untrained().to(self.where).train()
+        self.ema = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}
+        self.optimiser = optimiser(self.model, self.config)
+        self.rates = [g["lr"] for g in self.optimiser.param_groups]
+        self.threads = config["threads"] if self.where.type == "cpu" else 1
+        self.replicas = [self._replica() for _ in range(self.threads)]
+        self.step, self.elapsed = 0, 0.0
+        self.tokens: Tokenizer = common.tokenizer()
+
+    def _replica(self) -> CrossEncoder:
+        replica = copy.deepcopy(self.model)
+        for mine, shared in zip(replica.parameters(), self.model.parameters(), strict=True):
+            mine.data = shared.data
+        return replica
+
+    def progress(self) -> float:
+        """Part of the schedule that is done, by steps or by time, whichever is further on."""
+        return max(self.step / self.config["steps"], self.elapsed / 60 / self.config["minutes"])
+
+    def rate(self) -> float:
+        """Factor on every learning rate: warm-up, constant, linear to zero."""
+        late = (1 - self.progress()) / (1 - self.config["decay_from"])
+        return max(0.0, min(1.0, (self.step + 1) / self.config["warmup"], late))
+
+    def encoded(self, ranked: augment.Ranked) -> list[common.Pair]:
+        """Token ids of a list; what is over-long loses its end (passages are already windows)."""
+        head = self.tokens.encode(ranked.query, add_special_tokens=False).ids[:48]
+        room = self.config["max_tokens"] - 3 - len(head)
+        bodies = self.tokens.encode_batch([d.text for d in ranked.documents], add_special_tokens=False)
+        return [common.pair(head, body.ids[:room]) for body in bodies]
+
+    def unit(self, model: CrossEncoder, lists: Sequence[augment.Ranked]) -> dict[str, float]:
+        """Forward and backward of some lists; gradients stay in this replica. Returns the losses, summed over lists."""
+        pairs = [p for ranked in lists for p in self.encoded(ranked)]
+        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].ids))
+        half = max(1, len(order) // 2)
+        parts = [order[:half], order[half:]] if self.where.type == "cpu" else [order]
+        scored = torch.cat([model(**common.collate([pairs[i] for i in part], self.where)) for part in parts if part])
+        logits = torch.empty_like(scored).index_copy(0, torch.tensor(order, device=self.where), scored)
+        total, sums, at = logits.new_zeros(()), {"ce": 0.0, "bce": 0.0, "kl": 0.0, "right": 0.0}, 0
+        for ranked in lists:
+            values = logits[at : at + len(ranked.documents)]
+            at += len(ranked.documents)
+            losses = self.losses(values, ranked)
+            total = total + losses["ce"] + self.config["bce"] * losses["bce"] + self.kl_weight() * losses["kl"]
+            for name, loss in losses.items():
+                sums[name] += float(loss.detach())
+            sums["right"] += float(values.detach().argmax() == 0)
+        (total / self.config["lists"]).backward()
+        return sums
+
+    def kl_weight(self) -> float:
+        """The teacher guides at the start and is nearly silent once half is done: it also chose the negatives."""
+        first, last = self.config["kl"]
+        return first + (last - first) * min(1.0, 2 * self.progress())
+
+    def losses(self, logits: Tensor, ranked: augment.Ranked) -> dict[str, Tensor]:
+        """Listwise softmax, binary cross-entropy (levels comparable between queries), KL to the teacher where it counts."""
+        target = torch.zeros_like(logits)
+        target[0] = 1.0
+        weight = 1 + target * (POSITIVE_WEIGHT - 1)
+        kept = [i for i, d in enumerate(ranked.documents) if d.cos is not None]
+        teacher = logits.new_tensor([ranked.documents[i].cos for i in kept]) * TEACHER_SCALE
+        student = log_softmax(logits[kept], 0) if len(kept) > 1 else logits[:1] * 0
+        kl = kl_div(student, softmax(teacher, 0), reduction="sum") if len(kept) > 1 else student.sum()
+        return {
+            "ce": -log_softmax(logits, 0)[0],
+            "bce": binary_cross_entropy_with_logits(logits, target, weight),
+            "kl": kl,
+        }
+
+    def one_step(self, lists: list[augment.Ranked]) -> dict[str, float]:
+        """One optimiser step over `lists`, long lists first so that the threads end together."""
+        lists = sorted(lists, key=lambda r: -sum(len(d.text) for d in r.documents))
+        units = [[r] for r in lists] if self.where.type == "cpu" else [lists]
+        free = list(self.replicas)
+
+        def work(unit: list[augment.Ranked]) -> dict[str, float]:
+            torch.set_num_threads(1)  # of this thread: the others have the other cores
+            replica = free.pop()
+            try:
+                return self.unit(replica, unit)
+            finally:
+                free.append(replica)
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            done = list(pool.map(work, units))
+        self._collect()
+        norm = nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], self.config["clip"])
+        factor = self.rate()
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self._average()
+        self.step += 1
+        return {k: sum(d[k] for d in done) / len(lists) for k in done[0]} | {"norm": float(norm), "rate": factor}
+
+    def _collect(self) -> None:
+        """Sum the replicas' gradients into the model's."""
+        for replica in self.replicas:
+            for mine, shared in zip(replica.parameters(), self.model.parameters(), strict=True):
+                if mine.grad is not None:
+                    shared.grad = mine.grad if shared.grad is None else shared.grad.add_(mine.grad)
+                    mine.grad = None
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config["ema"], (self.step + 1) / (self.step + 10))
+        names = dict(self.model.named_parameters())
+        for name, mean in self.ema.items():
+            mean.lerp_(names[name].detach(), 1 - decay)
+
+    def save(self) -> None:
+        """Write state.pt in one rename, so that a kill leaves the previous one."""
+        state = {"model": self.model.state_dict(), "ema": self.ema, "optimiser": self.optimiser.state_dict()}
+        torch.save(state | {"step": self.step, "elapsed": self.elapsed}, self.folder / "state.tmp")
+        (self.folder / "state.tmp").replace(self.folder / "state.pt")
+
+    def resume(self) -> None:
+        """Go on from state.pt if there is one."""
+        path = self.folder / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, map_location=self.where, weights_only=True)
+        for name, value in state["model"].items():
+            self.model.state_dict()[name].copy_(value)  # in place: the replicas share this storage
+        self.ema = state["ema"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.elapsed = state["step"], state["elapsed"]
+
+
+def training_lists(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """All mined lists in one seeded order, passes appended; identical on every run."""
+    folder = Path(config["runs"]) / "lists"
+    lists = [r for s in config["sources"] for r in common.read(folder / f"{s}.jsonl") if len(r["negatives"]) >= 4]
+    needed = config["train"]["steps"] * config["train"]["lists"]
+    rng, order = random.Random(config["seed"]), []
+    while len(order) < needed:
+        epoch = list(lists)
+        rng.shuffle(epoch)
+        order += epoch
+    return order[:needed]
+
+
+def train(config: dict[str, Any], folder: Path) -> None:
+    """Run the schedule to its end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer, order, size = Trainer(config, folder), training_lists(config), config["train"]["lists"]
+    trainer.resume()
+    saved, mark = time.monotonic(), time.monotonic()
+    with (folder / "log.jsonl").open("a") as log:
+        while trainer.progress() < 1:
+            at = trainer.step * size
+            lists = [augment.build(r, f"{trainer.seed} {at + i}", config["train"]) for i, r in enumerate(order[at : at + size])]
+            losses = trainer.one_step(lists)
+            trainer.elapsed += time.monotonic() - mark
+            mark = time.monotonic()
+            scalars = {n: float(getattr(trainer.model, n)) for n in ("scale", "bias", "beta")}
+            line = {"step": trainer.step, "minutes": round(trainer.elapsed / 60, 2)} | losses | scalars
+            log.write(json.dumps({k: round(v, 4) for k, v in line.items()}) + "\n")
+            log.flush()
+            if mark - saved > 60 * config["train"]["checkpoint_minutes"]:
+                trainer.save()
+                saved = time.monotonic()
+    trainer.save()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Train the cross-encoder.")
+    parser.add_argument("--name", default="main")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="override a key of [train], as JSON")
+    arguments = parser.parse_args()
+    configuration = common.settings()
+    for item in arguments.set:
+        key, _, value = item.partition("=")
+        configuration["train"][key] = json.loads(value)
+    train(configuration, Path(configuration["runs"]) / arguments.name)
