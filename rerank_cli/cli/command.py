@@ -7,13 +7,15 @@ text, numbers, paths, lists and booleans, so each parameter gets a conversion of
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import typer
 from typer.core import TyperCommand
 
 from rerank_cli.cli import help as help_text
-from rerank_cli.cli.options import CHOICES, ENV_PREFIX, MINIMUM, NO_DEFAULT
+from rerank_cli.cli.options import CHOICES, ENV_PREFIX, MINIMUM, NO_DEFAULT, Config, NoConfig
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -27,21 +29,25 @@ class Convert:
 
     def __init__(self, annotation: Any) -> None:
         kinds = [kind for kind in get_args(annotation) if kind is not type(None)] or [annotation]
-        self._kind = kinds[0]
-        self._many = getattr(self._kind, "__origin__", self._kind) is list
+        declared = annotation if getattr(annotation, "__origin__", None) is list else kinds[0]
+        self.many = getattr(declared, "__origin__", declared) is list
+        self.kind = (*get_args(declared), str)[0] if self.many else declared
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ARG002 Typer passes the context too
         """The value in its declared type. Raises UsageError naming the option."""
         if value is None:
-            return () if self._many else None
-        if self._many:
-            return list(value) if isinstance(value, list | tuple) else [value]
+            return () if self.many else None
+        if self.many:
+            return [self._one(item, param) for item in (value if isinstance(value, list | tuple) else [value])]
+        return self._one(value, param)
+
+    def _one(self, value: Any, param: Any) -> Any:
         name = param.opts[0]
-        if self._kind is bool:
+        if self.kind is bool:
             return value if isinstance(value, bool) else boolean(str(value), name)
-        if self._kind is int or self._kind is float:
-            return number(value, self._kind, name, MINIMUM.get(param.name))
-        if self._kind is Path:
+        if self.kind is int or self.kind is float:
+            return number(value, self.kind, name, MINIMUM.get(param.name))
+        if self.kind is Path:
             return Path(value)
         return choice(str(value), name, CHOICES.get(param.name))
 
@@ -75,24 +81,30 @@ def choice(text: str, name: str, choices: tuple[str, ...] | None) -> str:
     return text
 
 
+def shared_params() -> list[Any]:
+    """Options that each command has without saying so, and whose function never sees them: --config, --no-config."""
+
+    def shared(config: Config = None, no_config: NoConfig = False) -> None:
+        pass
+
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(shared)
+    params: list[Any] = typer.main.get_command(app).params
+    for param in params:
+        param.expose_value = False
+    return params
+
+
 class Command(TyperCommand):
     """A command whose options may come from `RERANK_*` and config files, and whose help is ours."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.params.extend(shared_params())
         for param in self.params:
             descriptor = getattr(param, "type_descriptor", None)
             if descriptor is not None:
                 param._runtime_param = Convert(descriptor.annotation)  # type: ignore[attr-defined]  # noqa: SLF001 Typer's own slot for it
-
-    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Parse with defaults from environment and configuration; `parent.obj` is the Terminal."""
-        terminal = parent.obj if parent is not None else extra.get("obj")
-        if terminal is not None:
-            from rerank_cli.cli.defaults import defaults_for
-
-            extra["default_map"] = defaults_for(self, args, terminal)
-        return super().make_context(info_name, args, parent=parent, **extra)
 
     def get_help_option(self, ctx: Any) -> Any:
         """`-h` is short, `--help` complete: two options of our own instead of Click's one."""
@@ -103,8 +115,38 @@ class Command(TyperCommand):
         before = args[: args.index("--")] if "--" in args else args
         if "--help" in before or "-h" in before:
             raise help_text.HelpRequested(help_text.of_command(self, ctx, complete="--help" in before))
+        if ctx.obj is not None:
+            self.set_defaults(ctx, args)
         rest: list[str] = super().parse_args(ctx, args)
         return rest
+
+    def set_defaults(self, ctx: Any, args: list[str]) -> None:
+        """Defaults from environment and configuration, before options are read; `ctx.obj` is the Terminal."""
+        from rerank_cli.cli import defaults
+
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))  # raises what the real parsing would raise
+        said = {name: value for name, value in given.items() if value is not None}
+        resolved = defaults.resolve(defaults.section_of(ctx), self.params, ctx.obj.env, said)
+        ctx.default_map = resolved.default_map()
+        ctx.meta[defaults.META] = resolved
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; with -v, first say which configuration files count."""
+        if ctx.obj is not None and ctx.params.get("verbose") and not ctx.params.get("quiet"):
+            from rerank_cli.cli import defaults
+
+            files = defaults.resolved_for(ctx).files
+            terminal = replace(ctx.obj, verbosity=1)
+            terminal.detail("configuration: " + ("; ".join(file.shown for file in files) or "no file"))
+        return super().invoke(ctx)
+
+
+def collect(ctx: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A command's options by name, from its `locals()`; `trusted` holds the tables of trusted configuration files."""
+    from rerank_cli.cli import defaults
+
+    options = {name: value for name, value in values.items() if name != "ctx"}
+    return options | {"trusted": defaults.resolved_for(ctx)}
 
 
 def environment_defaults(params: list[Any], env: Mapping[str, str]) -> dict[str, Any]:

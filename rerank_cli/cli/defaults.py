@@ -1,15 +1,160 @@
-"""Where an option's default comes from when no flag was given: environment, then config files, then the option itself."""
+"""Where an option's value comes from when no flag was given: environment, then config files, then the option itself.
+
+The one place where the layers meet. It turns the option table into the `Key` records that `rerank_cli.config` checks
+files with, and remembers for every value who said it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.cli.command import environment_defaults
+from rerank_cli.cli.options import (
+    CHOICES,
+    ENV_PREFIX,
+    EXCLUSIVE,
+    GENERAL,
+    JOINED,
+    MINIMUM,
+    NO_DEFAULT,
+    PROJECT_GROUPS,
+    TABLES,
+)
+from rerank_cli.config.files import find_files
 
 if TYPE_CHECKING:
-    from rerank_cli.terminal import Terminal
+    from collections.abc import Collection, Iterable, Mapping
+
+    from rerank_cli.config import ConfigFile, Key
+
+META = "rerank.resolved"  # where a command's context keeps what was resolved
 
 
-def defaults_for(command: Any, args: list[str], terminal: Terminal) -> dict[str, Any]:  # noqa: ARG001 --config is in args
-    """Click's default map for a command: option name to value."""
-    return environment_defaults(command.params, terminal.env)
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and who said it: a variable's name or a file."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What environment and files say to one command."""
+
+    settings: dict[str, Setting] = field(default_factory=dict)
+    files: tuple[ConfigFile, ...] = ()
+    endpoints: dict[str, dict[str, object]] = field(default_factory=dict)
+    prices: dict[str, float] = field(default_factory=dict)
+    flags: dict[str, Any] = field(default_factory=dict)  # --config and --no-config, as the command line has them
+
+    def default_map(self) -> dict[str, Any]:
+        """Option name to value, as Click wants defaults."""
+        return {name: setting.value for name, setting in self.settings.items()}
+
+
+NOTHING = Resolved()
+
+
+class Options:
+    """The options of all commands as configuration keys; a command is imported when a file speaks of it."""
+
+    def commands(self) -> Collection[str]:
+        """Names of commands, which are names of sections."""
+        from rerank_cli.cli.app import COMMANDS
+
+        return COMMANDS
+
+    def of(self, command: str) -> Mapping[str, Key]:
+        """The keys of one command; of all its sub-commands, if it has some."""
+        return {param.name: key_of(param) for param in params_of(command)}
+
+    def everywhere(self) -> Mapping[str, list[Key]]:
+        """The keys of all commands."""
+        found: dict[str, list[Key]] = {}
+        for command in self.commands():
+            for name, key in self.of(command).items():
+                found.setdefault(name, []).append(key)
+        return found
+
+
+def params_of(command: str) -> list[Any]:
+    """The options of a command and of its sub-commands."""
+    from rerank_cli.cli.app import load
+
+    loaded = load(command)
+    parts = list(getattr(loaded, "commands", {}).values()) or [loaded]
+    return [param for part in parts for param in part.params if param.param_type_name == "option"]
+
+
+def key_of(param: Any) -> Key:
+    """What configuration must know of an option."""
+    from rerank_cli.config import Key
+
+    group, name = param.rich_help_panel or GENERAL, param.name
+    return Key(
+        name=name,
+        kind=param._runtime_param.kind,  # noqa: SLF001 the Convert that our Command put there
+        group=group,
+        many=bool(param.multiple),
+        joined=name in JOINED,
+        table=name in TABLES,
+        choices=CHOICES.get(name),
+        minimum=0 if getattr(param, "count", False) else MINIMUM.get(name),
+        harmless=group in PROJECT_GROUPS,
+        allowed=name not in NO_DEFAULT,
+    )
+
+
+def resolve(command: str, params: Iterable[Any], env: Mapping[str, str], given: Mapping[str, Any]) -> Resolved:
+    """What environment and files say to a command.
+
+    Args:
+        command: its name, which is its section's.
+        params: its options.
+        env: the environment.
+        given: what the command line says, raw, by option name; decides which files are read and which options of
+            weaker layers end.
+
+    Raises:
+        ConfigError: a file or variable that cannot be taken as it is.
+    """
+    from rerank_cli.cli.command import environment_defaults
+
+    files = find_files(env, given.get("config"), none=bool(given.get("no_config")))
+    variables = environment_defaults(list(params), env)
+    layers = [{name: Setting(value, ENV_PREFIX + name.upper()) for name, value in variables.items()}]
+    endpoints: dict[str, dict[str, object]] = {}
+    prices: dict[str, float] = {}
+    for file in files:
+        from rerank_cli.config import check_file
+
+        checked = check_file(file, command, Options())
+        layers.append({name: Setting(value, file.shown) for name, value in checked.values.items()})
+        endpoints = checked.endpoints | endpoints
+        prices = checked.prices | prices
+    flags = {name: given[name] for name in ("config", "no_config") if name in given}
+    return Resolved(merge(layers, given), tuple(files), endpoints, prices, flags)
+
+
+def merge(layers: Iterable[Mapping[str, Setting]], given: Collection[str]) -> dict[str, Setting]:
+    """One setting an option, strongest layer first; of two that exclude each other the stronger layer's stays."""
+    merged: dict[str, Setting] = {}
+    for layer in layers:
+        taken = set(given) | set(merged)
+        ended = {other for pair in EXCLUSIVE for name in pair if name in taken for other in pair if other not in taken}
+        merged = {name: setting for name, setting in layer.items() if name not in ended} | merged
+    return merged
+
+
+def section_of(ctx: Any) -> str:
+    """The top-level command that a context belongs to: `models` for `rerank models pull`."""
+    while ctx.parent is not None and ctx.parent.parent is not None:
+        ctx = ctx.parent
+    return str(ctx.info_name)
+
+
+def resolved_for(ctx: Any) -> Resolved:
+    """What was resolved for a running command, with the tables that only trusted files may set."""
+    found: Resolved = ctx.meta.get(META, NOTHING)
+    return found

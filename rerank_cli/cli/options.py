@@ -59,6 +59,15 @@ COMMON = frozenset(
 )
 # Options that make sense only on one command line, never as a habit: no environment variable, no config key.
 NO_DEFAULT = frozenset({"files", "query", "query_file", "output", "json", "version", "config", "no_config", "dry_run"})
+# Options that a stronger layer takes over from a weaker one: `--text-field` on the command line ends a configured
+# `rank_fields` instead of quarrelling with it.
+EXCLUSIVE = (("rank_fields", "text_field"), ("json", "format"))
+# Strings that are lists: configuration may write ["title", "body"] for "title,body".
+JOINED = frozenset({"rank_fields"})
+# Strings of JSON: configuration may write a table.
+TABLES = frozenset({"extra"})
+# Groups whose options a project's rerank.toml may set; `model` besides, by hub name (rerank_cli.config.trust).
+PROJECT_GROUPS = frozenset({INPUT, RANKING, OUTPUT, LONG})
 ENV_PREFIX = "RERANK_"
 
 Files = Annotated[
@@ -363,3 +372,17 @@ Quiet = Annotated[
     bool, typer.Option("--quiet", help="No notes, warnings or progress; errors stay.", rich_help_panel=GENERAL)
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks for errors.", rich_help_panel=GENERAL)]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Read this configuration file too; it beats the others.",
+        rich_help_panel=GENERAL,
+    ),
+]
+NoConfig = Annotated[bool, typer.Option("--no-config", help="Read no configuration file.", rich_help_panel=GENERAL)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
+CommandName = Annotated[
+    str, typer.Argument(metavar="[COMMAND]", help="The command whose options are shown (default: rank).")
+]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rerank_cli.cli import options as o
+from rerank_cli.cli.command import collect
 from rerank_cli.settings import DEFAULT_MAX_TOKENS, RemoteSettings
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ def rank(
       rerank -q "…" --min-score 0.5 --fail-if-empty docs.txt
       rerank < cohere_request.json
     """
-    options = {name: value for name, value in locals().items() if name != "ctx"}
-    return run(options, explicit(ctx), ctx.obj)
+    return run(collect(ctx, locals()), explicit(ctx), ctx.obj)
 
 
 def explicit(ctx: typer.Context) -> frozenset[str]:

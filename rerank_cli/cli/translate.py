@@ -123,7 +123,10 @@ def remote_of(options: dict[str, Any]) -> RemoteSettings:
         "retries", "requests_per_minute", "tokens_per_minute", "max_units", "dry_run", "allow_split",
         "native_rank_fields", "ca_bundle", "insecure",
     )  # fmt: skip
+    trusted = options.get("trusted")  # what configuration files may say of endpoints (rerank_cli.cli.command.collect)
     return RemoteSettings(
+        endpoints=trusted.endpoints if trusted else {},
+        prices=trusted.prices if trusted else {},
         headers=tuple(options["header"] or ()),
         timeout_s=options["timeout"],
         max_wait_s=options["max_wait"],

@@ -1,0 +1,286 @@
+"""From a file's TOML to option values: known keys, right types, lists in option form, `file: key: …` on every fault."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rerank_cli.config import secrets, trust
+from rerank_cli.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from rerank_cli.config.files import ConfigFile
+
+ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+PATH_STARTS = ("./", "../", "~")
+KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    Path: "a path (a string)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An option as configuration sees it."""
+
+    name: str
+    kind: type  # bool, int, float, str or Path
+    group: str
+    many: bool = False  # a list of `kind`
+    joined: bool = False  # a string that is a comma-separated list: TOML may say a list
+    table: bool = False  # a string of JSON: TOML may say a table
+    choices: tuple[str, ...] | None = None
+    minimum: float | None = None
+    harmless: bool = False  # a project file may set it
+    allowed: bool = True  # False: only the command line may say it
+
+
+class Catalogue(Protocol):
+    """The options of every command; commands are loaded only when a file speaks of them."""
+
+    def commands(self) -> Collection[str]:
+        """Names that may be sections."""
+
+    def of(self, command: str) -> Mapping[str, Key]:
+        """The options of one command."""
+
+    def everywhere(self) -> Mapping[str, list[Key]]:
+        """The options of all commands, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a file came to for one command: option values in option form, and the tables of trusted files."""
+
+    values: dict[str, Any]
+    endpoints: dict[str, dict[str, object]] = field(default_factory=dict)
+    prices: dict[str, float] = field(default_factory=dict)
+
+
+def check_file(file: ConfigFile, command: str, catalogue: Catalogue) -> Checked:
+    """Check every key of a file, also those of other commands, and keep what concerns one.
+
+    Args:
+        file: as read.
+        command: the command about to run; its section beats the keys at the top.
+        catalogue: all options.
+
+    Raises:
+        ConfigError: an unknown key or section, a wrong type or value, a secret, or what a project file may not say.
+    """
+    shared: dict[str, Any] = {}
+    section: dict[str, Any] = {}
+    endpoints: dict[str, dict[str, object]] = {}
+    prices: dict[str, float] = {}
+    for name, value in file.data.items():
+        where = f"{file.path}: {name}"
+        if name in {"endpoints", "prices"}:
+            if not file.role.trusted:
+                trust.refuse_table(where, name)
+            if name == "endpoints":
+                endpoints = check_endpoints(where, value)
+            else:
+                prices = check_prices(where, value)
+        elif isinstance(value, dict) and name in catalogue.commands():
+            checked = check_section(file, name, value, catalogue)
+            section = checked if name == command else section
+        else:
+            plain = name.replace("-", "_")
+            _twice(where, plain, shared)
+            shared[plain] = check_shared(file, plain, value, command, catalogue)
+    here = {name: value for name, value in shared.items() if value is not None}
+    return Checked(here | section, endpoints, prices)
+
+
+def check_section(file: ConfigFile, command: str, table: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """The values of `[command]`."""
+    known = catalogue.of(command)
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        where, plain = f"{file.path}: {command}.{name}", name.replace("-", "_")
+        _twice(where, plain, values)
+        if plain not in known:
+            raise unknown(where, plain, value, known)
+        values[plain] = check_value(file, where, known[plain], value)
+    return values
+
+
+def check_shared(file: ConfigFile, name: str, value: Any, command: str, catalogue: Catalogue) -> Any:
+    """The value of a key at the top for one command; None if that command has no such option or choice.
+
+    A key at the top speaks to every command that has the option, and each has its own choices (`format`), so a value is
+    wrong only if no command takes it.
+    """
+    where = f"{file.path}: {name}"
+    mine = catalogue.of(command).get(name)
+    if mine is not None:
+        try:
+            return check_value(file, where, mine, value)
+        except ConfigError:
+            if not mine.choices:
+                raise
+    everywhere = catalogue.everywhere()
+    if name not in everywhere:
+        names = [*everywhere, *catalogue.commands(), "endpoints", "prices"]
+        raise unknown(where, name, value, names)
+    fault: ConfigError | None = None
+    for key in everywhere[name]:
+        try:
+            check_value(file, where, key, value)
+        except ConfigError as error:
+            fault = fault or error
+        else:
+            return None
+    raise fault or unknown(where, name, value, everywhere)
+
+
+def unknown(where: str, name: str, value: Any, known: Collection[str]) -> ConfigError:
+    """The error for a key that nothing knows; a secret's name gets the secret's message."""
+    secrets.refuse_key(where, name)
+    what = "section" if isinstance(value, dict) else "key"
+    return ConfigError(
+        f"{where}: unknown {what}", did_you_mean(name, known) or "docs/config.md and `rerank --help` list them"
+    )
+
+
+def _twice(where: str, name: str, seen: Collection[str]) -> None:
+    if name in seen:
+        raise ConfigError(f"{where}: said twice, with `_` and with `-`", f"keep `{name}`")
+
+
+def check_value(file: ConfigFile, where: str, key: Key, value: Any) -> Any:
+    """One option's value in option form. Raises ConfigError."""
+    if not key.allowed:
+        raise ConfigError(f"{where}: belongs on the command line, not in a file")
+    typed = in_type(where, key, value)
+    secrets.refuse_value(where, key.name, value if isinstance(value, dict) else typed)
+    if not file.role.trusted:
+        trust.refuse_untrusted(where, key, typed)
+    if key.kind is Path and not key.many:
+        return str(file.path.parent.absolute() / Path(typed).expanduser())
+    if key.name == "model" and typed.startswith(PATH_STARTS):
+        return str(file.path.parent.absolute() / Path(typed).expanduser())
+    return typed
+
+
+def in_type(where: str, key: Key, value: Any) -> Any:
+    """A TOML value as the option's type; lists become what the option's text would be."""
+    if key.many:
+        items = value if isinstance(value, list) else [value]
+        return [scalar(where, key, item) for item in items]
+    if key.joined and isinstance(value, list):
+        return joined(where, key, value)
+    if key.table and isinstance(value, dict):
+        return as_json(where, value)
+    return scalar(where, key, value)
+
+
+def joined(where: str, key: Key, value: list[Any]) -> str:
+    """`["title", "body"]` as `title,body`."""
+    items = [scalar(where, key, item) for item in value]
+    if any("," in item for item in items):
+        raise ConfigError(f"{where}: a name with a comma cannot be said here")
+    return ",".join(items)
+
+
+def as_json(where: str, value: dict[str, Any]) -> str:
+    """A TOML table as JSON text."""
+    import json
+
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{where}: dates and times, inf and nan have no form in JSON") from None
+
+
+def scalar(where: str, key: Key, value: Any) -> Any:
+    """One value of the option's kind: no `"5"` for 5, no 1 for true."""
+    wanted = key.kind
+    right = isinstance(value, str) if wanted in {str, Path} else isinstance(value, wanted)
+    if wanted is float:
+        right = isinstance(value, int | float)
+    if isinstance(value, bool) and wanted is not bool:
+        right = False
+    if not right:
+        raise ConfigError(f"{where}: expected {KINDS[wanted]}, found {described(value)}", example(key))
+    if isinstance(value, str) and "\x00" in value:
+        raise ConfigError(f"{where}: holds a NUL character")
+    if wanted is float and not finite(value):
+        raise ConfigError(f"{where}: expected a finite number")
+    if key.minimum is not None and value < key.minimum:
+        raise ConfigError(f"{where}: {value} is too small", f"at least {key.minimum:g}")
+    if key.choices and value not in key.choices:
+        hint = did_you_mean(value, key.choices) or "choose one of " + ", ".join(key.choices)
+        raise ConfigError(f"{where}: unknown value `{value}`", hint)
+    return value
+
+
+def finite(value: float) -> bool:
+    """Whether a number is a float at all; TOML has integers of any size."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def described(value: Any) -> str:
+    """A TOML value's type in TOML's words; never the value, which may be a secret in the wrong place."""
+    names = {
+        bool: "a boolean",
+        int: "a whole number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "a table",
+    }
+    return names.get(type(value), "a date or time")
+
+
+def example(key: Key) -> str:
+    """A right line for this key."""
+    if key.many:
+        return f'for example {key.name} = ["…"]'
+    shown = {bool: "true", int: "5", float: "0.5"}.get(key.kind, f'"{key.choices[0] if key.choices else "…"}"')
+    return f"for example {key.name} = {shown}"
+
+
+def check_endpoints(where: str, value: Any) -> dict[str, dict[str, object]]:
+    """`[endpoints.NAME]` tables: provider, url, model, api_key_env."""
+    from rerank_cli.scorers.remote.target import NAMED_KEYS
+
+    if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
+        raise ConfigError(f"{where}: expected tables", "write [endpoints.NAME], then provider, url, model, api_key_env")
+    for name, entry in value.items():
+        if not ENDPOINT_NAME.fullmatch(name) or name == "builtin":
+            raise ConfigError(
+                f"{where}.{name}: no name for an endpoint", "letters, digits, `_`, `.` and `-`; not builtin"
+            )
+        for key, member in entry.items():
+            here = f"{where}.{name}.{key}"
+            if key not in NAMED_KEYS:
+                secrets.refuse_key(here, key.replace("-", "_"))
+                raise ConfigError(f"{here}: unknown key", did_you_mean(key, NAMED_KEYS) or ", ".join(NAMED_KEYS))
+            if not isinstance(member, str):
+                raise ConfigError(f"{here}: expected a string, found {described(member)}")
+            secrets.refuse_value(here, key, member)
+        if "provider" not in entry:
+            raise ConfigError(f"{where}.{name}: `provider` is missing", 'for example provider = "cohere"')
+    return value
+
+
+def check_prices(where: str, value: Any) -> dict[str, float]:
+    """`[prices]`: provider or model to the price of a unit."""
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: expected a table", 'write [prices], then "cohere:rerank-v3.5" = 0.002')
+    for name, price in value.items():
+        if isinstance(price, bool) or not isinstance(price, int | float) or not finite(price) or price < 0:
+            raise ConfigError(f"{where}.{name}: expected a price: a number of at least 0")
+    return {name: float(price) for name, price in value.items()}

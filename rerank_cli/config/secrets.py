@@ -1,0 +1,93 @@
+"""Secrets do not belong in files: what looks like one is refused, and never repeated in the message."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from rerank_cli.errors import ConfigError
+
+KEY = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|authorization|bearer|credentials?)$", re.IGNORECASE)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Keys of providers are long runs of letters and digits; names of variables that long have underscores.
+PASTED = re.compile(r"(?=.*\d)[A-Za-z0-9]{24,}")
+SCHEME = re.compile(r"\s*(bearer|basic|token)\s+\S", re.IGNORECASE)
+
+
+def refuse_key(where: str, name: str) -> None:
+    """A key such as `api_key` or `token` that is no option. Raises ConfigError."""
+    if KEY.search(name):
+        raise ConfigError(
+            f"{where}: a secret does not belong in a file",
+            'name the variable that holds it: `api_key_env = "CO_API_KEY"`',
+        )
+
+
+def refuse_value(where: str, name: str, value: Any) -> None:
+    """The value of an option that may carry a secret: headers, key variables, URLs, request members.
+
+    Args:
+        where: `file: key` for the message.
+        name: the option.
+        value: as TOML has it, of the right type.
+
+    Raises:
+        ConfigError: it holds a literal secret; the message does not repeat it.
+    """
+    if name == "header":
+        for header in value:
+            _header(where, header)
+    elif name == "api_key_env":
+        _variable(where, value)
+    elif name in {"endpoint", "url"}:
+        _url(where, value)
+    elif name == "auth_header" and ":" in value and "{key}" not in value:
+        raise ConfigError(f"{where}: the header's value is written out", "write `{key}` where the key goes")
+    elif name == "extra":
+        _members(where, value)
+
+
+def _header(where: str, header: str) -> None:
+    from rerank_cli.scorers.remote.keys import HARMLESS, SENSITIVE
+
+    name, _, value = (part.strip() for part in header.partition(":"))
+    if value.startswith("@env:"):
+        return
+    if (SENSITIVE.search(name) and name.lower() not in HARMLESS) or SCHEME.match(value):
+        shown = name if re.fullmatch(r"[\w-]{1,64}", name) else "Authorization"
+        raise ConfigError(
+            f"{where}: a secret does not belong in a file", f"put it in a variable and write '{shown}: @env:VARIABLE'"
+        )
+
+
+def _variable(where: str, value: str) -> None:
+    if not VARIABLE.fullmatch(value) or PASTED.fullmatch(value):
+        raise ConfigError(
+            f"{where}: not the name of an environment variable",
+            "the key itself does not belong in a file: put it in a variable and name that",
+        )
+
+
+def _url(where: str, value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        inside = parts.username or parts.password
+    except ValueError:
+        raise ConfigError(f"{where}: not a URL") from None
+    names = [pair.partition("=")[0].replace("-", "_") for pair in parts.query.split("&")]
+    if inside or any(KEY.search(name) for name in names):
+        raise ConfigError(
+            f"{where}: the URL holds a secret",
+            'use `api_key_env = "NAME"`, or `header = ["Name: @env:VARIABLE"]`',
+        )
+
+
+def _members(where: str, value: Any) -> None:
+    if isinstance(value, dict):
+        for name, member in value.items():
+            refuse_key(f"{where}.{name}", name.replace("-", "_"))
+            _members(f"{where}.{name}", member)
+    elif isinstance(value, list):
+        for member in value:
+            _members(where, member)

@@ -1,0 +1,63 @@
+"""What a project file may say.
+
+It comes with a checkout: whoever wrote that must not choose where documents are sent, which code runs, or which files
+are written.
+Input, ranking, output and long-document options, and a model by its hub name; nothing that names a file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rerank_cli.config.check import Key
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", re.ASCII)
+ELSEWHERE = "put it in your user file (`rerank config -v` says where), a file given with --config, RERANK_{}, or a flag"
+
+
+def refuse_untrusted(where: str, key: Key, value: Any) -> None:
+    """Check one option of a project file. Raises ConfigError with the reason and where it may stand."""
+    if key.name == "model":
+        _model(where, value)
+    elif not key.harmless:
+        raise ConfigError(f"{where}: {reason(key)}, so a project file may not set it", elsewhere(key.name))
+    elif key.kind is Path:
+        raise ConfigError(f"{where}: a project file may not name files", elsewhere(key.name))
+
+
+def refuse_table(where: str, name: str) -> None:
+    """`[endpoints]` and `[prices]` of a project file. Raises ConfigError."""
+    what = "endpoints decide where documents and keys go" if name == "endpoints" else "prices belong to endpoints"
+    raise ConfigError(
+        f"{where}: {what}, so a project file may not set them",
+        "put the table in your user file (`rerank config -v` says where) or a file given with --config",
+    )
+
+
+def elsewhere(name: str) -> str:
+    """The hint: where a refused option may stand."""
+    return ELSEWHERE.format(name.upper())
+
+
+def reason(key: Key) -> str:
+    """Why an option is refused, in the user's terms."""
+    if key.name in {"trust_remote_code", "allow_pickle"}:
+        return "it lets a model run code"
+    if key.group == "Remote endpoints":
+        return "it decides where documents and keys go"
+    if key.group == "Score cache":
+        return "it decides which files are written"
+    return "it is no input, ranking or output option"
+
+
+def _model(where: str, value: str) -> None:
+    if value != "builtin" and not HUB_NAME.fullmatch(value):
+        raise ConfigError(
+            f"{where}: a project file may choose `builtin` or a Hugging Face name, not `{value}`",
+            elsewhere("model"),
+        )
