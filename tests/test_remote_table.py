@@ -13,7 +13,7 @@ from rerank_cli.errors import ConfigError, ModelError, UsageError
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import Limits
-from rerank_cli.scorers.remote import is_remote, open_remote, provider_names
+from rerank_cli.scorers.remote import open_remote, provider_names
 from rerank_cli.scorers.remote.keys import find_key
 from rerank_cli.scorers.remote.table import TABLE, load_table
 from rerank_cli.scorers.remote.target import build_url, choose, open_target
@@ -115,11 +115,12 @@ def documented_usage(name, response):
     if name == "tei":
         return {"compute_tokens": 53}
     without = {"xinference", "elasticsearch", "contextual", "nvidia-nim"}  # their samples hold none
+    billed = ("cohere-v1", "cohere-v2", "azure-serverless", "azure-foundry", "litellm")
     counter = {
         "siliconflow": {"input_tokens": 53},
         "isaacus": {"input_tokens": 53},
         "pinecone": {"rerank_units": 1},
-        **dict.fromkeys(("cohere-v1", "cohere-v2", "azure-serverless", "azure-foundry", "litellm"), {"search_units": 1}),
+        **{key: {"search_units": 1} for key in billed},
         "vllm": {"total_tokens": 56},
     }
     return {} if name in without else counter.get(name, {"total_tokens": 53})
@@ -217,7 +218,9 @@ def test_a_missing_key_names_the_variable():
     assert open_target("tei:", settings(), {}).headers == ()
 
 
-@pytest.mark.parametrize("url", ["http://10.0.0.5", "http://tei.internal:80", "http://localhost.example", "http://0.0.0.0"])
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.5", "http://tei.internal:80", "http://localhost.example", "http://0.0.0.0"]
+)
 def test_a_key_never_travels_over_plain_http(url):
     with pytest.raises(UsageError, match="not sent over plain http"):
         open_target("tei:", settings(endpoint=url), {"TEI_API_KEY": "k-1234"})
@@ -268,32 +271,34 @@ def test_auth_header_takes_a_name_or_a_template(auth_header, name, value):
 
 
 def test_voyage_keys_of_mongodb_go_to_mongodb():
-    assert open_target("voyage:rerank-2.5", settings(), {"VOYAGE_API_KEY": "pa-1"}).url.startswith("https://api.voyageai")
-    assert open_target("voyage:rerank-2.5", settings(), {"VOYAGE_API_KEY": "al-1"}).url == "https://ai.mongodb.com/v1/rerank"
+    assert open_target("voyage:rerank-2.5", settings(), {"VOYAGE_API_KEY": "pa-1"}).url.startswith(
+        "https://api.voyageai"
+    )
+    assert (
+        open_target("voyage:rerank-2.5", settings(), {"VOYAGE_API_KEY": "al-1"}).url
+        == "https://ai.mongodb.com/v1/rerank"
+    )
 
 
 def test_named_endpoints_name_provider_url_model_and_key():
     entry = {"provider": "cohere", "url": "https://gw.example/api", "model": "rerank-v4.0-pro", "api_key_env": "GW_KEY"}
     target = open_target("search", settings(endpoints={"search": entry}), {"GW_KEY": "k-1234", "CO_API_KEY": "wrong"})
-    assert (target.row.id, target.model, target.url) == ("cohere-v2", "rerank-v4.0-pro", "https://gw.example/api/v2/rerank")
+    assert (target.row.id, target.model, target.url) == (
+        "cohere-v2",
+        "rerank-v4.0-pro",
+        "https://gw.example/api/v2/rerank",
+    )
     assert target.headers[0][1].reveal() == "Bearer k-1234"
 
 
 def test_a_secret_shows_nowhere():
-    target = open_target("cohere:m", settings(headers=("X-Key: @env:OTHER",)), {"CO_API_KEY": "k-1234", "OTHER": "o-5678"})
+    target = open_target(
+        "cohere:m", settings(headers=("X-Key: @env:OTHER",)), {"CO_API_KEY": "k-1234", "OTHER": "o-5678"}
+    )
     shown = f"{target!r} {target} {target.headers} {target.secrets!r} {target.secrets[0]}"
     assert "1234" not in shown
     assert "5678" not in shown
     assert len(target.secrets) == 2
-
-
-@pytest.mark.parametrize(
-    ("reference", "remote"),
-    [("cohere:m", True), ("azure:", True), ("coher:m", True), ("mine", True), ("builtin", False), ("owner/name", False),
-     ("./a:b", False), ("/x:y", False), ("owner/name@a:b", False), ("llama.cpp:m", True), (":x", False)],
-)  # fmt: skip
-def test_references_with_a_colon_are_remote(reference, remote):
-    assert is_remote(reference, settings(endpoints={"mine": {"provider": "tei"}})) is remote
 
 
 def test_every_name_before_the_colon_is_known():

@@ -23,15 +23,7 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.settings import ModelSettings
 
-__all__ = ["estimate", "is_remote", "open_remote", "provider_names"]
-
-
-def is_remote(reference: str, settings: ModelSettings) -> bool:
-    """Whether a model reference is `provider:model` or a named endpoint; an unknown provider counts, to be told so."""
-    if reference in settings.remote.endpoints:
-        return True
-    provider, colon, _ = reference.partition(":")
-    return bool(colon) and bool(provider) and not set("/\\.~@") & set(provider.removeprefix("llama.cpp"))
+__all__ = ["estimate", "open_remote", "provider_names"]
 
 
 def provider_names() -> list[str]:

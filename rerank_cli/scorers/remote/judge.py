@@ -59,8 +59,25 @@ def _decoded(target: Target, reply: Reply) -> Any:
     try:
         return wire.decode(reply.body, reply.headers.get("content-type", "").partition(";")[0])
     except RemoteError as error:
-        words = redact(error.message, target.secrets)
-        raise RemoteError(f"{target.shown_url}: {words}", error.hint) from None
+        failure = error
+    raise named(target, failure)
+
+
+def parsed(target: Target, payload: Any, n: int) -> list[float]:
+    """The n scores of a payload; a RemoteError names the URL and holds no key."""
+    try:
+        return wire.parse_scores(target.row, payload, n)
+    except RemoteError as error:
+        failure = error
+    raise named(target, failure)
+
+
+def named(target: Target, error: RemoteError) -> RemoteError:
+    """An error of `wire` with its URL and without secrets.
+
+    Raise it outside the handler: as its `__context__` the original, which may quote a key, would travel along.
+    """
+    return RemoteError(f"{target.shown_url}: {redact(error.message, target.secrets)}", error.hint)
 
 
 def _redirected(target: Target, reply: Reply) -> RemoteError:

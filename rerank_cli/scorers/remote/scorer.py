@@ -16,7 +16,7 @@ from rerank_cli.records import Score
 from rerank_cli.scorers.base import Facts
 from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.cost import check_budget, estimate_batches
-from rerank_cli.scorers.remote.judge import TooLarge, judge
+from rerank_cli.scorers.remote.judge import TooLarge, judge, parsed
 from rerank_cli.scorers.remote.keys import redact
 from rerank_cli.scorers.remote.pace import Pace
 from rerank_cli.scorers.remote.retries import Policy, Transient, persist
@@ -239,11 +239,7 @@ class RemoteScorer:
                 raise
 
         payload, headers = persist(attempt, self._policy, pause)
-        try:
-            scores = wire.parse_scores(row, payload, len(batch.items))
-        except RemoteError as error:
-            words = f"{self._target.shown_url}: {redact(error.message, self._target.secrets)}"
-            raise RemoteError(words, error.hint) from None
+        scores = parsed(self._target, payload, len(batch.items))
         self._count(payload, headers)
         return scores
 

@@ -1,0 +1,388 @@
+"""What goes wrong on the wire ends in the right exit code and words, within the time-out, and never shows a key."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import re
+import time
+from email.utils import formatdate
+
+import pytest
+from remote.loopback import Loopback, as_json, cohere, drip, free_port, hang, in_turn, reset, tei
+
+from rerank_cli.errors import ExitCode, RemoteError, UsageError
+from rerank_cli.records import Pair
+from rerank_cli.report import Report
+from rerank_cli.scorers.base import Limits
+from rerank_cli.scorers.remote import open_remote
+from rerank_cli.scorers.remote.retries import asked_wait, is_transient
+from rerank_cli.scorers.remote.scorer import PartialError
+from rerank_cli.settings import ModelSettings, RemoteSettings
+
+KEY = "sk-very-secret-0123456789"
+PAIRS = [
+    Pair("reset the router", text) for text in ("the router is reset by a pin", "cats", "the office opens at nine")
+]
+HTML = (200, {"Content-Type": "text/html; charset=utf-8"}, b"<!DOCTYPE html><html><body>Please sign in</body></html>")
+
+
+def results(*items, **more):
+    return as_json({"results": [{"index": i, "relevance_score": s} for i, s in items], **more})
+
+
+def score(url, pairs=PAIRS, report=None, reference="cohere:rerank-v3.5", **remote):
+    """Score over one endpoint; quick retries unless said otherwise."""
+    remote = {"retries": 0, "timeout_s": 5.0, "max_wait_s": 0.05, **remote}
+    settings = ModelSettings(remote=RemoteSettings(endpoint=url, **remote))
+    env = {"CO_API_KEY": KEY, "TEI_API_KEY": KEY}
+    scorer = open_remote(reference, settings, env, report or Report())
+    try:
+        return scorer.score(pairs, Limits())
+    finally:
+        scorer.close()
+
+
+BOMB = gzip.compress(bytes(64 * 2**20), 9)
+BAD_REPLIES = {
+    "html-200": (HTML, r"the reply is no JSON but text/html: `<!DOCTYPE html>"),
+    "html-unnamed": ((200, {}, b"<html>"), r"the reply is no JSON but a page"),
+    "empty-200": ((200, {}, b""), r"the reply is empty"),
+    "truncated-json": ((200, {}, b'{"results": [{"index": 0, "relev'), r"the reply is no whole JSON"),
+    "no-results": (as_json({"id": "x"}), r"the reply holds no `results`"),
+    "error-with-200": (as_json({"error": {"message": "quota gone"}}), r"holds no `results`: quota gone"),
+    "result-no-object": (as_json({"results": [0.3, 0.2, 0.1]}), r"a result is a number instead of an object"),
+    "index-too-big": (results((0, 0.1), (1, 0.2), (3, 0.3)), r"index 3, but only 3 documents were sent"),
+    "index-negative": (results((0, 0.1), (1, 0.2), (-1, 0.3)), r"index -1, but only"),
+    "index-string": (results((0, 0.1), (1, 0.2), ("2", 0.3)), r"a string as its `index`"),
+    "index-float": (results((0, 0.1), (1, 0.2), (2.0, 0.3)), r"a number as its `index`"),
+    "index-bool": (results((0, 0.1), (True, 0.2), (2, 0.3)), r"a boolean as its `index`"),
+    "index-missing": (as_json({"results": [{"relevance_score": 0.5}] * 3}), r"null or missing as its `index`"),
+    "index-twice": (results((0, 0.1), (1, 0.2), (1, 0.3)), r"holds document 1 twice"),
+    "score-nan": ((200, {}, b'{"results": [{"index": 0, "relevance_score": NaN}]}'), r"of document 0 is nan, no finite number"),
+    "score-infinite": ((200, {}, b'{"results": [{"index": 0, "relevance_score": -Infinity}]}'), r"is -inf, no finite"),
+    "score-huge": ((200, {}, b'{"results": [{"index": 0, "relevance_score": 1' + b"0" * 400 + b"}]}"), r"no finite number"),
+    "score-string": (results((0, "0.9"), (1, 0.2), (2, 0.3)), r"relevance_score of document 0 is a string"),
+    "score-null": (results((0, None), (1, 0.2), (2, 0.3)), r"of document 0 is null or missing"),
+    "score-bool": (results((0, True), (1, 0.2), (2, 0.3)), r"of document 0 is a boolean"),
+    "fewer-results": (results((2, 0.1)), r"asked for 3 scores and got 1: document 0, 1 missing"),
+    "no-results-at-all": (results(), r"asked for 3 scores and got 0"),
+    "accepted-later": (as_json({}, 202), r"answered 202 Accepted"),
+    "gzip-bomb": ((200, {"Content-Encoding": "gzip"}, BOMB), r"exceeds 8 MiB"),
+    "not-gzip": ((200, {"Content-Encoding": "gzip"}, b"plain"), r"not compressed as it says"),
+    "bad-request": (as_json({"message": "model 'x' not found"}, 400), r"answered 400 Bad Request: model 'x' not found"),
+    "unauthorized": (as_json({"message": "invalid api token"}, 401), r"answered 401 Unauthorized: invalid api token"),
+    "empty-401": ((401, {}, b""), r"answered 401 Unauthorized; 0 of 3"),
+    "no-credit": (as_json({"message": "Please add a payment method"}, 402), r"402 Payment Required: Please add"),
+    "forbidden": (as_json({"detail": "no access"}, 403), r"403 Forbidden: no access"),
+    "not-found": ((404, {}, b"404 page not found"), r"404 Not Found: 404 page not found"),
+    "unprocessable": (as_json({"detail": [{"msg": "field required"}]}, 422), r"422 \w+( \w+)?: field required"),
+    "deny-listed": (as_json({"message": "deny-listed"}, 498), r"answered 498: deny-listed"),
+    "not-implemented": (as_json({"error": {"message": "no reranking"}}, 501), r"501 Not Implemented: no reranking"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_REPLIES)
+def test_bad_replies_fail_at_once_with_the_providers_words(name):
+    answer, words = BAD_REPLIES[name]
+    with Loopback(lambda _seen: answer) as server, pytest.raises(RemoteError, match=words) as caught:
+        score(server.url, retries=3)
+    assert len(server.seen) == 1
+    assert server.url in caught.value.message
+    assert caught.value.code == ExitCode.REMOTE
+    assert "0 of 3 documents were scored" in caught.value.message
+
+
+def test_what_is_odd_but_right_is_accepted():
+    strange = {"results": [{"index": 1, "relevance_score": 1, "document": None}, {"index": 0, "relevance_score": 0,
+               "document": "text"}, {"index": 2, "relevance_score": 5e-1, "document": {"text": 3}, "x": []}],
+               "meta": {"billed_units": None, "warnings": ["model is  old"]}, "warnings": ["b"], "usage": None}  # fmt: skip
+    report = Report()
+    with Loopback(lambda _seen: as_json(strange)) as server:
+        assert [s.value for s in score(server.url, report=report)] == [0.0, 1.0, 0.5]
+    assert report.warnings() == ("cohere-v2 says: model is old", "cohere-v2 says: b")
+
+
+@pytest.mark.parametrize(
+    ("answer", "attempts"),
+    [
+        (as_json({"message": "slow down"}, 429), 2),
+        (as_json({}, 503, Retry_After="0"), 2),
+        (as_json({}, 500), 2),
+        (as_json({}, 502), 2),
+        (as_json({}, 408), 2),
+        (as_json({}, 409), 2),
+        (as_json({"message": "request cancelled"}, 499), 2),
+        (as_json({}, 400, x_should_retry="true"), 2),
+        (reset, 2),
+    ],
+    ids=["429", "503", "500", "502", "408", "409", "499", "x-should-retry", "reset"],
+)
+def test_failures_that_pass_are_tried_again(answer, attempts):
+    with Loopback(in_turn(answer)) as server:
+        assert len(score(server.url, retries=2)) == 3
+    assert len(server.seen) == attempts
+
+
+def test_retries_end_and_are_counted():
+    with Loopback(lambda _seen: as_json({"message": "full"}, 503)) as server:
+        with pytest.raises(RemoteError, match=r"answered 503 Service Unavailable: full \(after 3 attempts\)"):
+            score(server.url, retries=2)
+        assert len(server.seen) == 3
+
+
+def test_a_cancelled_request_is_sent_once_more_only():
+    with Loopback(lambda _seen: as_json({}, 499)) as server:
+        with pytest.raises(RemoteError, match="after 2 attempts"):
+            score(server.url, retries=5)
+        assert len(server.seen) == 2
+
+
+def test_x_should_retry_false_ends_it():
+    with Loopback(lambda _seen: as_json({}, 500, x_should_retry="false")) as server:
+        with pytest.raises(RemoteError, match="500"):
+            score(server.url, retries=5)
+        assert len(server.seen) == 1
+
+
+def test_a_server_that_asks_for_too_much_patience_is_told_so():
+    with Loopback(lambda _seen: as_json({"message": "limit"}, 429, Retry_After="3600")) as server:
+        with pytest.raises(RemoteError, match="limit; it asks to wait 3,600 s") as caught:
+            score(server.url, retries=5, max_wait_s=60.0)
+        assert len(server.seen) == 1
+    assert "--max-wait is 60 s" in caught.value.hint
+
+
+def test_retry_after_is_obeyed():
+    with Loopback(in_turn(as_json({}, 429, Retry_After="1"))) as server:
+        started = time.monotonic()
+        score(server.url, retries=1, max_wait_s=10.0)
+        assert time.monotonic() - started >= 1.0
+    assert len(server.seen) == 2
+
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.25"}, 0.25),
+        ({"retry-after": formatdate(NOW + 30, usegmt=True)}, 30.0),
+        ({"retry-after": formatdate(NOW - 30, usegmt=True)}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
+        ({"x-ratelimit-reset": str(int(NOW) + 5)}, 5.0),
+        ({"x-ratelimit-reset": "12"}, 12.0),
+        ({"ratelimit-reset": "3"}, 3.0),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(headers, seconds):
+    assert asked_wait(headers, NOW) == seconds
+
+
+def test_which_statuses_may_pass():
+    again = {status for status in range(400, 600) if is_transient(status, {})}
+    assert again == {408, 409, 429, 499} | set(range(500, 600)) - {501, 505}
+
+
+def test_a_port_where_nothing_listens():
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(RemoteError, match=r"cannot connect to http://127.*[Cc]onnection refused \(after 2 attempts\)"):
+        score(url, retries=1)
+
+
+def test_a_host_that_is_unknown_is_final(monkeypatch):
+    with pytest.raises(RemoteError, match="the host is unknown") as caught:
+        score("https://no-such-host.invalid", retries=5)
+    assert "attempts" not in caught.value.message
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("answer", [hang, drip("headers"), drip("body")], ids=["stall", "drip-headers", "drip-body"])
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_nothing_outlives_the_time_out(answer, concurrency):
+    with Loopback(lambda _seen: answer) as server:
+        with pytest.raises(RemoteError, match=r"did not answer within 0\.4 s"):
+            score(server.url, timeout_s=0.4, concurrency=concurrency, batch_docs=1)
+
+
+def test_after_a_time_out_the_next_attempt_may_succeed():
+    with Loopback(in_turn(hang, drip("body"))) as server:
+        assert len(score(server.url, timeout_s=0.4, retries=2)) == 3
+
+
+def test_a_413_halves_until_it_fits_and_is_remembered():
+    def small(seen):
+        return cohere(seen) if len(seen.body["documents"]) <= 5 else (413, {}, b"Payload Too Large")
+
+    pairs = [Pair("q", f"text {i}") for i in range(40)]
+    report = Report()
+    with Loopback(small) as server:
+        found = score(server.url, pairs, report, concurrency=1, batch_docs=20)
+    with Loopback() as plain:
+        assert found == score(plain.url, pairs)
+    sizes = [len(seen.body["documents"]) for seen in server.seen]
+    assert sizes[:3] == [20, 10, 5]
+    assert set(sizes[2:]) == {5}
+    assert any("refused 20 documents" in note for note in report.notes)
+
+
+def test_a_422_that_names_the_batch_limit_halves_too():
+    pairs = [Pair("q", f"text {i}") for i in range(100)]
+    with Loopback(lambda seen: tei(seen, cap=8)) as server:
+        assert len(score(server.url, pairs, reference="tei:", batch_docs=64)) == 100
+    assert max(len(s.body["texts"]) for s in server.seen[1:] if len(s.body["texts"]) <= 8) == 8
+
+
+def test_a_422_that_names_a_field_does_not():
+    answer = as_json({"message": "unknown field: parameter 'x' is not a valid field"}, 422)
+    with Loopback(lambda _seen: answer) as server, pytest.raises(RemoteError, match="unknown field"):
+        score(server.url)
+    assert len(server.seen) == 1
+
+
+def test_one_document_beyond_the_servers_size_fails():
+    with Loopback(lambda _seen: (413, {}, b"")) as server, pytest.raises(RemoteError, match="413") as caught:
+        score(server.url, concurrency=1)
+    assert "one document is larger than the server accepts" in caught.value.hint
+
+
+def test_a_listwise_model_is_not_split_silently():
+    pairs = [Pair("q", f"text {i}") for i in range(6)]
+    settings = {"batch_docs": 2}
+    with Loopback() as server:
+        with pytest.raises(UsageError, match="6 documents would need 3 requests") as caught:
+            score_jina(server.url, pairs, **settings)
+        assert "--allow-split" in caught.value.hint
+        assert not server.seen
+        report = Report()
+        assert len(score_jina(server.url, pairs, report, allow_split=True, **settings)) == 6
+        assert "--allow-split" in report.warnings()[0]
+    with Loopback(lambda _seen: (413, {}, b"")) as server:
+        with pytest.raises(UsageError, match="refused 6 documents in one request"):
+            score_jina(server.url, pairs)
+        assert len(server.seen) == 1
+
+
+def score_jina(url, pairs, report=None, **remote):
+    settings = ModelSettings(remote=RemoteSettings(endpoint=url, retries=0, **remote))
+    scorer = open_remote("jina:jina-reranker-v3", settings, {"JINA_API_KEY": KEY}, report or Report())
+    try:
+        return scorer.score(pairs, Limits())
+    finally:
+        scorer.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed_and_the_key_stays(status):
+    with Loopback() as other:
+        away = f"http://localhost:{other.port}/v2/rerank?token={KEY}"
+        with Loopback(lambda _seen: (status, {"Location": away}, b"")) as server:
+            with pytest.raises(RemoteError, match=f"points to `http://localhost:{other.port}/v2/rerank`: not followed"):
+                score(server.url)
+            assert len(server.seen) == 1
+        assert not other.seen
+
+
+def test_the_scores_so_far_come_with_the_failure():
+    def fails_late(seen):
+        return cohere(seen) if seen.number < 3 else as_json({"message": "invalid api token"}, 401)
+
+    with Loopback(fails_late) as server, pytest.raises(PartialError, match="2 of 3 documents were scored") as caught:
+        score(server.url, concurrency=1, batch_docs=1)
+    assert [s is not None for s in caught.value.scores] == [True, True, False]
+
+
+@pytest.mark.timeout(10)
+def test_a_failure_ends_the_waiting_neighbours():
+    def answer(seen):
+        return as_json({}, 502, Retry_After="30") if seen.number == 1 else as_json({"message": "no"}, 401)
+
+    pairs = [Pair("q", f"t{i}") for i in range(8)]
+    with Loopback(answer) as server:
+        with pytest.raises(RemoteError, match="401"):
+            score(server.url, pairs, batch_docs=1, concurrency=2, retries=3, max_wait_s=60.0)
+
+
+def test_no_key_in_messages_logs_or_repr(caplog):
+    caplog.set_level(logging.INFO)
+    said = []
+    echo = as_json({"error": {"message": f"Incorrect API key provided: {KEY}. Header was 'Bearer {KEY}'"}}, 401)
+    for answer in (echo, (500, {}, KEY.encode()), (200, {}, f"<html>{KEY}".encode()), as_json({"message": KEY}),
+                   as_json({"results": [KEY]}), (302, {"Location": f"http://x/{KEY}"}, b""),
+                   results((0, 1), (1, 1), (2, 1), warnings=[f"key {KEY}"])):  # fmt: skip
+        report = Report()
+        with Loopback(lambda _seen, answer=answer: answer) as server:
+            try:
+                score(server.url, report=report, retries=1)
+            except RemoteError as error:
+                said += [str(error), repr(error), error.message, str(error.hint)]
+                chain = error
+                while chain := (chain.__cause__ or chain.__context__):
+                    said += [str(chain), repr(chain)]
+        said += [*report.warnings(), *report.notes]
+        assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
+    assert "Incorrect API key provided: ***" in "".join(said)
+    assert KEY not in "".join(said)
+    assert KEY not in caplog.text
+
+
+def test_the_scorer_and_its_parts_show_no_key():
+    settings = ModelSettings(remote=RemoteSettings(endpoint="https://gw.example/?sig=abcdef"))
+    scorer = open_remote("cohere:m", settings, {"CO_API_KEY": KEY}, Report())
+    shown = f"{scorer!r} {scorer} {scorer.facts} {scorer._client!r} {scorer._target!r}"
+    assert KEY not in shown
+    assert "abcdef" not in f"{scorer!r} {scorer.facts.reason} {scorer._client!r}"
+    scorer.close()
+
+
+# --- through the command line: code, words, empty stdout, no key -----------------------------------------------------
+
+DOCS = b"the router is reset by a pin\ncats\nthe office opens at nine\n"
+COMMAND = {
+    "html": (lambda _s: HTML, 5, r"the reply is no JSON but text/html.*\nhint: this URL is a web page"),
+    "401": (lambda _s: as_json({"message": f"bad {KEY}"}, 401), 5, r"401 Unauthorized: bad \*\*\*.*\nhint: check the key"),
+    "429": (lambda _s: as_json({}, 429), 5, r"429 Too Many Requests.*\nhint: lower --concurrency"),
+    "stall": (lambda _s: hang, 5, r"did not answer within 0\.3 s.*\nhint: .*--timeout"),
+    "fewer": (lambda _s: results((0, 0.5)), 5, r"asked for 3 scores and got 1.*\nhint: .*top_n"),
+    "reset": (lambda _s: reset, 5, r"the connection to http://127.* was lost"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMAND)
+def test_the_command_ends_with_5_and_clear_words(run, name):
+    answer, code, words = COMMAND[name]
+    with Loopback(answer) as server:
+        done = run(
+            "-q", "reset the router", "-m", "cohere:rerank-v3.5", "--endpoint", server.url,
+            "--timeout", "0.3", "--retries", "0", stdin=DOCS, env={"CO_API_KEY": KEY},
+        )  # fmt: skip
+    assert (done.code, done.out) == (code, b"")
+    assert re.search(r"rerank: error: .*" + words, done.err)
+    assert KEY not in done.err
+
+
+def test_the_command_refuses_a_key_over_plain_http(run):
+    done = run("-q", "q", "-m", "tei:", "--endpoint", "http://tei.example", stdin=DOCS, env={"TEI_API_KEY": KEY})
+    assert (done.code, done.out) == (2, b"")
+    assert "a key is not sent over plain http to tei.example" in done.err
+    assert KEY not in done.err
+
+
+def test_the_command_ranks_over_a_provider(run):
+    with Loopback() as server:
+        done = run(
+            "-q", "reset the router", "-m", "cohere:rerank-v3.5", "--endpoint", server.url, "--json",
+            stdin=DOCS, env={"CO_API_KEY": KEY},
+        )  # fmt: skip
+    assert done.code == 0, done.err
+    assert [r["index"] for r in done.json["results"]] == [0, 2, 1]
+    assert done.json["meta"]["usage"] == {"search_units": 1}
+    assert json.dumps(done.json).find(KEY) < 0
