@@ -1,0 +1,246 @@
+"""Which parts of a document are scored, and how they become text: rank_fields, text field, id, prior score.
+
+It sees parsed values only and knows nothing of files or formats. Two paths give the same answer: `make_quick` handles
+objects whose wanted values are plain strings, and says None for everything else; `make_full` handles all, and words the
+errors.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import InputError, did_you_mean
+from rerank_cli.records import Document
+from rerank_cli.rendering import bare, dump_yaml, simple_key, yaml_field, yaml_string
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rerank_cli.records import Source
+    from rerank_cli.report import Report
+    from rerank_cli.settings import FieldSettings
+
+    Quick = Callable[[Any, int, bytes, Source], Document | None]
+    Full = Callable[[Any, str, int, bytes, Source], Document]
+    Renderer = Callable[[Any, str], tuple[str, int]]
+
+# Where the text usually is when it is not in `text`; compared without case.
+LIKELY = (
+    "text", "body", "content", "contents", "passage", "page_content", "document", "doc", "chunk", "snippet", "abstract",
+    "description", "summary", "message", "answer", "value", "title",
+)  # fmt: skip
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
+
+
+def lookup(value: Any, path: str) -> Any:
+    """The value at a dotted path, None if there is none; an exact key that contains a dot wins."""
+    if not isinstance(value, dict):
+        return None
+    if path in value:
+        return value[path]
+    cut = path.find(".")
+    while cut > 0:
+        inner = value.get(path[:cut])
+        found = lookup(inner, path[cut + 1 :]) if isinstance(inner, dict) else None
+        if found is not None:
+            return found
+        cut = path.find(".", cut + 1)
+    return None
+
+
+def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
+    """How documents become text: value and `where` in; text and length of its first rank field, in characters, out.
+
+    The length is 0 without rank fields or with only one of them: there is nothing then that a window would lack.
+
+    Raises:
+        InputError: none of the wanted fields is there, or the value is neither an object nor a string.
+    """
+
+    def render(value: Any, where: str) -> tuple[str, int]:
+        if isinstance(value, str):
+            refuse_fields(fields, where, "a plain string")
+            return clean(value), 0
+        if not isinstance(value, dict):
+            raise InputError(f"a document is an object or a string, not {kind_of(value)}", where=where)
+        names = fields.rank_fields or (fields.text_field,)
+        found = [(name, item) for name in names if (item := lookup(value, name)) is not None]
+        if not found:
+            raise _missing(value, fields, where)
+        if not fields.rank_fields:
+            return clean(bare(found[0][1], where)), 0
+        if fields.field_format == "yaml":
+            parts = [yaml_field(name, item, where) for name, item in found]
+        else:
+            parts = [bare(item, where) + "\n" for _, item in found]
+            parts[-1] = parts[-1][:-1]
+        return clean("".join(parts)), len(parts[0]) if len(parts) > 1 else 0
+
+    def clean(text: str) -> str:
+        if text.isascii() or not _SURROGATE.search(text):
+            return text
+        report.count("replaced_surrogates")
+        return replace_surrogates(text)
+
+    return render
+
+
+def make_full(fields: FieldSettings, report: Report) -> Full:
+    """How a parsed value becomes a `Document`, whatever it holds; `(value, where, index, raw, source)` in."""
+    render = make_renderer(fields, report)
+
+    def full(value: Any, where: str, index: int, raw: bytes, source: Source) -> Document:
+        text, head = render(value, where)
+        prior = _prior(value, fields.prior_field, where) if fields.prior_field else None
+        return Document(index, raw, text, source, _identity(value, fields.id_fields), head, prior)
+
+    return full
+
+
+def make_quick(fields: FieldSettings) -> Quick:
+    """How an object of plain strings becomes a `Document`; None if that takes the full way. The reader's hot path.
+
+    Floats count as not plain: orjson reads integers beyond 64 bits as floats, so the caller parses again, exactly.
+    """
+    ids = fields.id_fields
+    if fields.prior_field or any("." in name for name in ids):
+        return lambda *_: None
+    render = _quick_renderer(fields)
+
+    def quick(value: Any, index: int, raw: bytes, source: Source) -> Document | None:
+        found = render(value)
+        if found is None:
+            return None
+        for name in ids:
+            if name in value:
+                known = value[name]
+                kind = type(known)
+                if kind is str:
+                    return _new((index, raw, found[0], source, known, found[1], None))
+                if kind is int:
+                    return _new((index, raw, found[0], source, str(known), found[1], None))
+                return None
+        return _new((index, raw, found[0], source, None, found[1], None))
+
+    return quick
+
+
+def replace_surrogates(text: str) -> str:
+    """Text that can be encoded: lone surrogates become U+FFFD."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def refuse_fields(fields: FieldSettings, where: str, what: str) -> None:
+    """Raises InputError if fields are asked of something that has none: plain strings, lines, whole files."""
+    option = ""
+    if fields.rank_fields:
+        option = "--rank-fields " + ",".join(fields.rank_fields)
+    elif fields.explicit_text_field and fields.text_field != "text":
+        option = f"--text-field {fields.text_field}"
+    elif fields.prior_field:
+        option = f"--prior-field {fields.prior_field}"
+    if option:
+        hint = "give objects (JSONL, JSON, YAML, CSV; see --input-format), or leave the option out"
+        raise InputError(f"{what} has no fields for `{option}`", hint, where)
+
+
+def kind_of(value: Any) -> str:
+    """The JSON name of a value's type, with its article, for messages."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number" if isinstance(value, (int, float)) else f"a {type(value).__name__}")
+
+
+def likely_field(wanted: str, value: dict[str, Any]) -> str | None:
+    """The key that was probably meant: a near spelling, a usual name, else the one with the longest string."""
+    usable = [key for key, item in value.items() if item is not None and isinstance(key, str)]
+    lowered = {key.lower(): key for key in usable}
+    if near := did_you_mean(wanted.lower(), lowered):
+        return lowered[near.split("`")[1]]
+    for name in LIKELY:
+        if name in lowered:
+            return lowered[name]
+    texts = [key for key in usable if isinstance(value[key], str)]
+    return max(texts, key=lambda key: len(value[key]), default=None)
+
+
+def name_list(names: Iterable[str], most: int = 12) -> str:
+    """Names for a message, in backticks, the first few of them."""
+    every = [f"`{name}`" for name in names]
+    return ", ".join(every[:most]) + (" …" if len(every) > most else "") if every else "nothing"
+
+
+def _quick_renderer(fields: FieldSettings) -> Callable[[dict[str, Any]], tuple[str, int] | None]:
+    if not fields.rank_fields:
+        return _quick_text(fields.text_field)
+    as_yaml = fields.field_format == "yaml"
+    # A key of a mapping is written like a value, but simple ones only; the rest is PyYAML's business.
+    names = [(name, simple_key(name) if as_yaml else "", "." in name) for name in fields.rank_fields]
+
+    def quick_fields(value: dict[str, Any]) -> tuple[str, int] | None:
+        parts: list[str] = []
+        for name, key, dotted in names:
+            item = lookup(value, name) if dotted else value.get(name)
+            if item is None:
+                continue
+            if type(item) is not str:
+                return None
+            if as_yaml:
+                scalar = yaml_string(item) if key else None
+                parts.append(f"{key}: {scalar}\n" if scalar is not None else dump_yaml({name: item}))
+            else:
+                parts.append(item + "\n")
+        if not parts:
+            return None
+        text = "".join(parts)
+        return text if as_yaml else text[:-1], len(parts[0]) if len(parts) > 1 else 0
+
+    return quick_fields
+
+
+def _quick_text(name: str) -> Callable[[dict[str, Any]], tuple[str, int] | None]:
+    dotted = "." in name
+
+    def quick_text(value: dict[str, Any]) -> tuple[str, int] | None:
+        text = lookup(value, name) if dotted else value.get(name)
+        return (text, 0) if type(text) is str else None
+
+    return quick_text
+
+
+def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputError:
+    wanted = fields.rank_fields or (fields.text_field,)
+    what = f"field `{wanted[0]}` is" if len(wanted) == 1 else f"all of the fields {name_list(wanted)} are"
+    how = "null" if all(name in value for name in wanted) else "missing or null"
+    likely = likely_field(wanted[0], value)
+    option = "--rank-fields" if fields.rank_fields else "--text-field"
+    hint = f"did you mean `{option} {likely}`?" if likely else f"name the field to score with `{option}`"
+    return InputError(f"{what} {how}; the document has {name_list(map(str, value))}", hint, where)
+
+
+def _identity(value: Any, names: tuple[str, ...]) -> str | None:
+    for name in names:
+        found = lookup(value, name)
+        if isinstance(found, str):
+            return replace_surrogates(found)
+        if isinstance(found, int) and not isinstance(found, bool):
+            return str(found)
+    return None
+
+
+def _prior(value: Any, name: str, where: str) -> float:
+    found = lookup(value, name)
+    if found is None:
+        keys = value if isinstance(value, dict) else {}
+        hint = did_you_mean(name, map(str, keys)) or "every document needs the retriever's own score"
+        raise InputError(f"prior field `{name}` is missing or null", hint, where)
+    try:
+        number = math.nan if isinstance(found, (bool, list, dict)) else float(found)
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"prior field `{name}` is no number: {str(found)[:60]!r}", where=where)
+    return number

@@ -1,0 +1,96 @@
+"""CSV and TSV with a header row. A document is a row: fields by column name, raw bytes as they stood."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import TYPE_CHECKING
+
+from rerank_cli.errors import InputError
+from rerank_cli.fields import make_full, make_quick, name_list
+from rerank_cli.readers.values import not_utf8
+from rerank_cli.records import Document, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rerank_cli.readers.feed import Feed
+    from rerank_cli.report import Report
+    from rerank_cli.settings import FieldSettings
+
+HINT = "quote fields that hold quotes, delimiters or newlines; plain text is `--input-format lines`"
+Row = tuple[list[str], bytes, int]  # fields, original bytes without the end, first line
+
+
+def read_rows(feed: Feed, delimiter: str, fields: FieldSettings, report: Report, start: int) -> Iterator[Document]:
+    """Documents, numbered from `start`; blank lines are none.
+
+    Raises:
+        InputError: with file:line, for broken quoting, a row of another width than the header, repeated column names,
+            invalid UTF-8, or a row without the wanted field.
+    """
+    rows = _rows(feed, delimiter)
+    header = next(rows, None)
+    if header is None:
+        return
+    columns, header_raw, header_line = header
+    repeated = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
+    if repeated:
+        raise InputError(f"two columns are named {name_list(repeated)}", where=f"{feed.name}:{header_line}")
+    source = Source(feed.name, "row", tuple(columns), header_raw, delimiter)
+    quick, full = make_quick(fields), make_full(fields, report)
+    width = len(columns)
+    for index, (row, raw, line) in enumerate(rows, start):
+        if len(row) != width:
+            message = f"the row has {len(row)} field{'s' * (len(row) != 1)}, the header has {width}"
+            raise InputError(message, HINT, f"{feed.name}:{line}")
+        value = dict(zip(columns, row, strict=True))
+        yield quick(value, index, raw, source) or full(value, f"{feed.name}:{line}", index, raw, source)
+
+
+def parse_row(raw: bytes, source: Source) -> dict[str, str]:
+    """The fields of one row again, by column."""
+    allow_long_fields()
+    text = raw.decode()
+    row = next(csv.reader(text.splitlines(keepends=True) or [text], delimiter=source.delimiter, strict=True), [""])
+    return dict(zip(source.columns, row, strict=True))
+
+
+def allow_long_fields() -> None:
+    """Lift the csv module's limit of 128 KB a field: it spares memory, but the rows are in memory already."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+
+
+def _rows(feed: Feed, delimiter: str) -> Iterator[Row]:
+    taken: list[bytes] = []
+    lines = _lines(feed, taken)
+    allow_long_fields()
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    line = 1
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as exc:
+            raise InputError(f"broken quoting: {exc}", HINT, f"{feed.name}:{line}") from exc
+        if row is None:
+            return
+        raw = taken[0] if len(taken) == 1 else b"\n".join(taken)
+        taken.clear()
+        if raw and not raw.isspace():
+            yield row, raw.removesuffix(b"\r"), line
+        line = reader.line_num + 1
+
+
+def _lines(feed: Feed, taken: list[bytes]) -> Iterator[str]:
+    """The text of each line with its end, for the csv reader; what it took since the last row is in `taken`."""
+    first = 1
+    for block in feed.records(b"\n"):
+        try:
+            text = block.decode()
+        except UnicodeDecodeError as exc:
+            raise not_utf8(block, exc.start, feed.name, first) from exc
+        raws = block.split(b"\n")
+        first += len(raws)
+        for raw, line in zip(raws, text.split("\n"), strict=True):
+            taken.append(raw)
+            yield line + "\n"

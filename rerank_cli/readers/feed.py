@@ -1,0 +1,208 @@
+"""One input as a feed of bytes: opened, decompressed, without byte order mark, with the look-ahead that sniffing needs.
+
+It knows files, stdin and compression; it knows nothing of formats or documents. Every failure becomes an InputError.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from rerank_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK = 1 << 19  # bytes read at once: some 5,000 records of 100 bytes; larger blocks gain nothing and hold more
+GZIP = b"\x1f\x8b"
+ZSTD = b"\x28\xb5\x2f\xfd"
+BOM = b"\xef\xbb\xbf"
+STDIN = "<stdin>"
+_VISIBLE = re.compile(rb"\S")
+
+
+class Feed:
+    """The bytes of one input, once, front to back, with look-ahead kept in `head`.
+
+    Args:
+        name: what messages and `Source.name` call it.
+        stream: the bytes as they are on disk; gzip and zstd are recognised by their first bytes.
+
+    Raises:
+        InputError: (from every method) the input cannot be read or its compression is broken.
+    """
+
+    def __init__(self, name: str, stream: BinaryIO) -> None:
+        self.name = name
+        self.head = bytearray()
+        self._raw = self._stream = stream
+        self._broken: tuple[type[Exception], ...] = (OSError,)
+        start = self._read()
+        if start.startswith((GZIP, ZSTD)):
+            self._decompress(start)
+            start = self._read()
+        while 0 < len(start) < 3 and BOM.startswith(start) and (more := self._read()):
+            start += more
+        self.head += start[3:] if start.startswith(BOM) else start
+
+    def _decompress(self, start: bytes) -> None:
+        whole = cast("BinaryIO", io.BufferedReader(_Chain(start, self._raw), BLOCK))
+        if start.startswith(GZIP):
+            import gzip
+            import zlib
+
+            self._stream = cast("BinaryIO", gzip.GzipFile(fileobj=whole))
+            self._broken = (OSError, EOFError, zlib.error)
+            return
+        import sys
+
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+        self._stream = cast("BinaryIO", zstd.ZstdFile(whole))
+        self._broken = (OSError, EOFError, zstd.ZstdError)
+
+    def _read(self, size: int = BLOCK) -> bytes:
+        try:
+            return self._stream.read(size) or b""
+        except self._broken as exc:
+            if self._stream is self._raw:
+                raise InputError(f"cannot be read: {os_reason(exc)}", where=self.name) from exc
+            hint = "is the file complete? `gzip -t` or `zstd -t` checks it"
+            raise InputError(f"broken compressed data: {exc}", hint, self.name) from exc
+
+    def grow(self) -> bool:
+        """Look further ahead by one block; False at the end."""
+        block = self._read()
+        self.head += block
+        return bool(block)
+
+    def first_line(self) -> tuple[bytes, bool]:
+        """The first line that is not blank, without surrounding blanks, and whether anything but blanks follows it."""
+        start, scanned = None, 0
+        while True:
+            start = start or _VISIBLE.search(self.head, scanned)
+            end = self.head.find(b"\n", max(scanned, start.start())) if start else -1
+            if start and end >= 0:
+                return bytes(self.head[start.start() : end]).strip(), self._visible_after(end)
+            scanned = len(self.head)
+            if not self.grow():
+                return bytes(self.head[start.start() :]).strip() if start else b"", False
+
+    def _visible_after(self, position: int) -> bool:
+        while not _VISIBLE.search(self.head, position):
+            position = len(self.head)
+            if not self.grow():
+                return False
+        return True
+
+    def fill(self) -> bytearray:
+        """Everything, kept as look-ahead: for formats that must be whole to be recognised."""
+        while self.grow():
+            pass
+        return self.head
+
+    def whole(self) -> bytes:
+        """Everything, handed over."""
+        data = bytes(self.fill())
+        self.head = bytearray()
+        return data
+
+    def records(self, separator: bytes) -> Iterator[bytes]:
+        """Blocks of whole records: each ends before a separator, so that splitting it gives complete records."""
+        carry: list[bytes] = []
+        block = bytes(self.head)
+        self.head = bytearray()
+        while block:
+            cut = block.rfind(separator)
+            if cut < 0:
+                carry.append(block)
+            else:
+                carry.append(block[:cut])
+                yield b"".join(carry)
+                carry = [block[cut + 1 :]]
+            block = self._read()
+        if rest := b"".join(carry):
+            yield rest
+
+    def close(self) -> None:
+        """Close a file; stdin is left open, it is not ours."""
+        if self.name != STDIN:
+            self._stream.close()
+            self._raw.close()
+
+
+class _Chain(io.RawIOBase):
+    """Bytes that were read to look at, then the stream they came from."""
+
+    def __init__(self, start: bytes, stream: BinaryIO) -> None:
+        self._start = start
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # any writable buffer
+        data = self._start[: len(buffer)] or self._stream.read(len(buffer)) or b""
+        self._start = self._start[len(data) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def open_feed(name: str, stdin: BinaryIO) -> Feed:
+    """The feed of a file, or of stdin for `-`.
+
+    Raises:
+        InputError: missing, a directory, not permitted or unreadable; the hint names a file that may have been meant.
+    """
+    if name == "-":
+        return Feed(STDIN, stdin)
+    try:
+        stream = open(name, "rb", buffering=0)  # noqa: SIM115, PTH123 the feed closes it
+    except (OSError, ValueError) as exc:
+        raise unreadable(name, exc) from exc
+    return Feed(name, cast("BinaryIO", stream))
+
+
+def check_file(name: str) -> None:
+    """Fail before any work if a named file cannot be there; raises InputError."""
+    try:
+        folder = Path(name).is_dir()
+        if not folder:
+            os.stat(name)  # noqa: PTH116 Path.stat would do the same twice as slowly for thousands of names
+    except (OSError, ValueError) as exc:
+        raise unreadable(name, exc) from exc
+    if folder:
+        raise unreadable(name, IsADirectoryError())
+
+
+def unreadable(name: str, exc: Exception) -> InputError:
+    """The error for a file that cannot be opened, with the hint that fits."""
+    if isinstance(exc, FileNotFoundError):
+        return InputError("no such file", _near_file(name), name)
+    if isinstance(exc, IsADirectoryError):
+        hint = f"name its files, as in `{name.rstrip('/')}/*`; `--input-format files` ranks whole files"
+        return InputError("is a directory", hint, name)
+    if isinstance(exc, PermissionError):
+        return InputError("permission denied", where=name)
+    return InputError(f"cannot be opened: {os_reason(exc)}", where=name)
+
+
+def os_reason(exc: Exception) -> str:
+    """What the system said, without errno and path."""
+    return (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__).lower()
+
+
+def _near_file(name: str) -> str | None:
+    path = Path(name)
+    try:
+        names = os.listdir(path.parent)  # noqa: PTH208 names are all we need
+    except (OSError, ValueError):
+        return f"there is no folder `{path.parent}`" if str(path.parent) != "." else None
+    near = get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f"did you mean `{path.parent / near[0]}`?" if near else None

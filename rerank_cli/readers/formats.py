@@ -1,0 +1,81 @@
+"""Which format an input has: told by its name, else by its bytes. The rules are those of the manual."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from rerank_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from rerank_cli.readers.feed import Feed
+    from rerank_cli.settings import InputFormat
+
+BY_SUFFIX: dict[str, InputFormat] = {
+    "jsonl": "jsonl", "ndjson": "jsonl", "jsonlines": "jsonl", "json": "json", "yaml": "yaml", "yml": "yaml",
+    "csv": "csv", "tsv": "tsv", "tab": "tsv", "txt": "lines", "log": "lines",
+}  # fmt: skip
+_COMPRESSED = (".gz", ".zst", ".zstd")
+_YAML_START = re.compile(r"---(?:\s|$)|- [\w.-]+:(?:\s|$)|(?:documents|query):(?:\s|$)")
+_ENOUGH = 1 << 16  # characters that settle whether a text that looks like JSON is JSON so far
+_CUT = 32  # an error this near the end of a cut text may be the cut's doing
+
+
+def by_name(name: str) -> InputFormat | None:
+    """The format that a file's name tells, `.gz` and `.zst` aside; None if it tells none."""
+    lowered = name.lower()
+    for suffix in _COMPRESSED:
+        lowered = lowered.removesuffix(suffix)
+    _, dot, suffix = lowered.rpartition(".")
+    return BY_SUFFIX.get(suffix) if dot else None
+
+
+def sniff(feed: Feed) -> InputFormat:
+    """The format that the bytes tell; reads ahead as far as that takes."""
+    if feed.head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        hint = "convert it with `iconv -f UTF-16 -t UTF-8`, or take it as it is with `--input-format lines`"
+        raise InputError("this looks like UTF-16", hint, feed.name)
+    line, _ = feed.first_line()
+    start = line[:1]
+    if start in {b"{", b'"'} and _is_json(line, (dict, str)):
+        return "jsonl"
+    if start in {b"{", b"["} and _whole_is_json(feed):
+        return "json"
+    if _YAML_START.match(line.decode("utf-8", "replace")) and _whole_is_yaml(feed):
+        return "yaml"
+    return "lines"
+
+
+def _is_json(data: bytes | bytearray, kinds: tuple[type, ...]) -> bool:
+    from rerank_cli.readers.values import exact
+
+    try:
+        return isinstance(exact(data.decode(), ""), kinds)
+    except (InputError, UnicodeDecodeError):
+        return False
+
+
+def _whole_is_json(feed: Feed) -> bool:
+    """Whether everything is one JSON list or object; what cannot be is seen early, without reading it all."""
+    from rerank_cli.readers.values import blank_from, value_at
+
+    text = feed.head[:_ENOUGH].decode("utf-8", "replace")
+    cut = len(feed.head) > _ENOUGH or feed.grow()
+    try:
+        _, end = value_at(text, blank_from(text, 0))
+        early = blank_from(text, end) == len(text)
+    except json.JSONDecodeError as exc:
+        early = cut and (exc.pos >= len(text) - _CUT or exc.msg.startswith("Unterminated string"))
+    except ValueError:
+        early = True
+    return early and _is_json(feed.fill(), (dict, list))
+
+
+def _whole_is_yaml(feed: Feed) -> bool:
+    from rerank_cli.readers.yamltext import holds_documents
+
+    try:
+        return holds_documents(feed.fill().decode())
+    except UnicodeDecodeError:
+        return False

@@ -1,0 +1,131 @@
+"""A whole JSON text: a list of documents, a Cohere-shaped request, or one document, each with its original text.
+
+Documents are never serialised again: their spans in the text are found by parsing element by element.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import InputError
+from rerank_cli.fields import kind_of
+from rerank_cli.readers.values import Element, Parsed, blank_from, decode, expect_end, one_line, reason, value_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Place = Callable[[int, int], str]  # (number of the element, its position in the text) -> where
+
+
+def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
+    """What a JSON text holds; `place` words the positions of documents, by default `name:line`.
+
+    Raises:
+        InputError: not JSON, with the line; also while the elements are read.
+    """
+    text = decode(data, name)
+    place = place or _by_line(text, name)
+    start = blank_from(text, 0)
+    if start == len(text):
+        return Parsed({}, lambda: iter(()))
+    if text[start] == "[":
+        return Parsed({}, lambda: _guard(_elements(text, start, place, last=True), name))
+    if text[start] != "{":
+        message = "JSON input holds a list of documents or a request object"
+        raise InputError(message, "for plain text use `--input-format lines`", f"{name}:{_line(text, start)}")
+    return _object(text, start, name, place)
+
+
+def _object(text: str, start: int, name: str, place: Place) -> Parsed:
+    try:
+        keys, documents_at, end = _members(text, start)
+        expect_end(text, end)
+    except ValueError as exc:
+        raise _broken(exc, name) from exc
+    if documents_at is None:
+        whole = Element(keys, one_line(text[start:end]).encode("utf-8", "surrogatepass"), place(0, start))
+        return Parsed(keys, lambda: iter((whole,)))
+    if text[documents_at] != "[":
+        wrong = kind_of(value_at(text, documents_at)[0])
+        raise InputError(f"`documents` must be a list, not {wrong}", where=f"{name}:{_line(text, documents_at)}")
+    return Parsed(keys, lambda: _guard(_elements(text, documents_at, place, last=False), name))
+
+
+def _members(text: str, start: int) -> tuple[dict[str, Any], int | None, int]:
+    """The members of the object at `start`, where `documents` has its value, and the object's end."""
+    keys: dict[str, Any] = {}
+    documents_at = None
+    position = blank_from(text, start + 1)
+    if text[position : position + 1] == "}":
+        return keys, None, position + 1
+    while True:
+        if text[position : position + 1] != '"':
+            raise json.JSONDecodeError("expecting a key in double quotes", text, position)
+        key, position = value_at(text, position)
+        position = _expect(text, position, ":")
+        if key in keys:
+            raise json.JSONDecodeError(f"key `{key}` stands twice", text, position)
+        if key == "documents":
+            documents_at = position
+        value, position = value_at(text, position)
+        keys[key] = None if key == "documents" and isinstance(value, list) else value
+        position = blank_from(text, position)
+        if text[position : position + 1] == "}":
+            return keys, documents_at, position + 1
+        position = _expect(text, position, ",")
+
+
+def _elements(text: str, start: int, place: Place, *, last: bool) -> Iterator[Element]:
+    """The elements of the list at `start`; with `last`, nothing may follow it."""
+    position = blank_from(text, start + 1)
+    number = 0
+    if text[position : position + 1] != "]":
+        while True:
+            value, end = value_at(text, position)
+            raw = one_line(text[position:end]).encode("utf-8")
+            yield Element(value, raw, place(number, position))
+            number += 1
+            position = blank_from(text, end)
+            if text[position : position + 1] == "]":
+                break
+            position = _expect(text, position, ",")
+    if last:
+        expect_end(text, position + 1)
+
+
+def _expect(text: str, position: int, sign: str) -> int:
+    position = blank_from(text, position)
+    if text[position : position + 1] != sign:
+        raise json.JSONDecodeError(f"expecting `{sign}`", text, position)
+    return blank_from(text, position + 1)
+
+
+def _guard(elements: Iterator[Element], name: str) -> Iterator[Element]:
+    try:
+        yield from elements
+    except ValueError as exc:
+        raise _broken(exc, name) from exc
+
+
+def _broken(exc: ValueError, name: str) -> InputError:
+    if not isinstance(exc, json.JSONDecodeError):
+        return InputError(f"not valid JSON: {exc}", where=name)
+    hint = "one JSON value a line is `--input-format jsonl`" if exc.msg == "more after the value" else None
+    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, f"{name}:{exc.lineno}")
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+def _by_line(text: str, name: str) -> Place:
+    seen, line = 0, 1
+
+    def place(_number: int, position: int) -> str:
+        nonlocal seen, line
+        line += text.count("\n", seen, position)
+        seen = position
+        return f"{name}:{line}"
+
+    return place

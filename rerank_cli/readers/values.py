@@ -1,0 +1,109 @@
+"""JSON text to values, exactly: the standard library's parser where orjson would round or refuse.
+
+orjson reads integers beyond 64 bits as floats and refuses lone surrogates, numbers beyond 1e308 and depths over 1,024;
+the standard library reads all of them. Neither accepts NaN or Infinity here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rerank_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_BLANKS = re.compile(r"[ \t\r\n]*")
+# In valid JSON a line break is never inside a string, so the blanks around one can go without touching any value.
+_AFTER_OPEN = re.compile(r"(?<=[{\[])[ \t\r]*\n[ \t\r\n]*|[ \t\r]*\n[ \t\r\n]*(?=[}\]])")
+_LINE_BREAK = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")
+
+
+class Element(NamedTuple):
+    """One document of a list: its value, its own JSON text on one line, and where it stands."""
+
+    value: Any
+    raw: bytes
+    where: str
+
+
+class Parsed(NamedTuple):
+    """What a JSON or YAML text holds: a request's own keys (none for a list), and its documents, read on demand."""
+
+    keys: dict[str, Any]
+    elements: Callable[[], Iterator[Element]]
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def blank_from(text: str, position: int) -> int:
+    """The position of the next character that is no JSON blank, or the end."""
+    found = _BLANKS.match(text, position)
+    return found.end() if found else position
+
+
+def value_at(text: str, position: int) -> tuple[Any, int]:
+    """One JSON value and where it ends.
+
+    Raises:
+        ValueError: no JSON value there (JSONDecodeError knows where), or a number of more digits than Python reads.
+    """
+    try:
+        return _DECODER.raw_decode(text, position)
+    except RecursionError as exc:
+        raise json.JSONDecodeError("nested too deeply", text, position) from exc
+
+
+def expect_end(text: str, position: int) -> None:
+    """Raises JSONDecodeError if anything but blanks follows."""
+    rest = blank_from(text, position)
+    if rest < len(text):
+        raise json.JSONDecodeError("more after the value", text, rest)
+
+
+def exact(text: str, where: str, hint: str | None = None) -> Any:
+    """The value of a whole JSON text; raises InputError with `where` and the column."""
+    try:
+        value, end = value_at(text, blank_from(text, 0))
+        expect_end(text, end)
+    except json.JSONDecodeError as exc:
+        raise InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, where) from exc
+    except ValueError as exc:
+        raise InputError(f"not valid JSON: {exc}", hint, where) from exc
+    return value
+
+
+def reason(exc: json.JSONDecodeError) -> str:
+    """The parser's words in our case."""
+    return exc.msg[:1].lower() + exc.msg[1:]
+
+
+def one_line(text: str) -> str:
+    """The same JSON text without line breaks between its tokens."""
+    if "\n" not in text and "\r" not in text:
+        return text
+    return _LINE_BREAK.sub(" ", _AFTER_OPEN.sub("", text))
+
+
+def decode(data: bytes, name: str) -> str:
+    """UTF-8 text, a byte order mark dropped; raises InputError with the line that is none."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise not_utf8(data, exc.start, name) from exc
+
+
+def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> InputError:
+    """The error for bytes that are not UTF-8; `data` starts at line `first_line` of the input."""
+    hint = "convert it, as with `iconv -f ISO-8859-1 -t UTF-8`; `--input-format lines` takes any bytes"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) and first_line == 1:
+        hint = "it looks like UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`"
+    line = first_line + data.count(b"\n", 0, position)
+    return InputError("invalid UTF-8", hint, f"{name}:{line}")
