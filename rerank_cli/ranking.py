@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
     from rerank_cli.settings import Fusion
 
+INFINITY = math.inf
 RRF_K = 60  # Cormack, Clarke and Büttcher 2009, "Reciprocal Rank Fusion outperforms Condorcet"
 
 
 def sigmoid(logit: float) -> float:
     """1 / (1 + exp(-logit)) in float64, without overflow for any finite logit."""
-    if logit >= 0:
+    if logit > -700.0:  # exp(700) is finite
         return 1.0 / (1.0 + math.exp(-logit))
     power = math.exp(logit)
     return power / (1.0 + power)
@@ -27,7 +28,7 @@ def sigmoid(logit: float) -> float:
 
 def order(values: Sequence[float | None]) -> list[int]:
     """Positions best first: a stable sort, so ties keep input order; None (empty documents) last."""
-    keys = [math.inf if value is None else -value for value in values]
+    keys = [INFINITY if value is None else -value for value in values]
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 

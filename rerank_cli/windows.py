@@ -29,10 +29,12 @@ def split(tokens: int, window: int, overlap: int, word_starts: Sequence[bool]) -
     overlap = min(overlap, window - 1)
     count = -(-(tokens - overlap) // (window - overlap))
     length = -(-(tokens + (count - 1) * overlap) // count)
+    starts = [number * (tokens - length) // (count - 1) for number in range(count)]
     spans = []
-    for number in range(count):
-        start = number * (tokens - length) // (count - 1)
-        spans.append(Span(_word_start(start, start + overlap, word_starts), start + length))
+    for start, following in zip(starts, [*starts[1:], tokens], strict=True):
+        # Not beyond the next window's start: two windows never begin at the same token.
+        begin = _word_start(start, min(start + overlap, following), word_starts) if start else 0
+        spans.append(Span(begin, start + length))
     return spans
 
 
