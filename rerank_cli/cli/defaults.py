@@ -18,9 +18,10 @@ from rerank_cli.cli.options import (
     MINIMUM,
     NO_DEFAULT,
     PROJECT_GROUPS,
+    RUNS_CODE,
     TABLES,
 )
-from rerank_cli.config.files import find_files
+from rerank_cli.config.files import Role, find_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -59,6 +60,9 @@ NOTHING = Resolved()
 class Options:
     """The options of all commands as configuration keys; a command is imported when a file speaks of it."""
 
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Key]] = {}  # building a command costs a millisecond or two
+
     def commands(self) -> Collection[str]:
         """Names of commands, which are names of sections."""
         from rerank_cli.cli.app import COMMANDS
@@ -67,7 +71,9 @@ class Options:
 
     def of(self, command: str) -> Mapping[str, Key]:
         """The keys of one command; of all its sub-commands, if it has some."""
-        return {param.name: key_of(param) for param in params_of(command)}
+        if command not in self._known:
+            self._known[command] = {param.name: key_of(param) for param in params_of(command)}
+        return self._known[command]
 
     def everywhere(self) -> Mapping[str, list[Key]]:
         """The keys of all commands."""
@@ -126,10 +132,11 @@ def resolve(command: str, params: Iterable[Any], env: Mapping[str, str], given: 
     layers = [{name: Setting(value, ENV_PREFIX + name.upper()) for name, value in variables.items()}]
     endpoints: dict[str, dict[str, object]] = {}
     prices: dict[str, float] = {}
+    options = Options()
     for file in files:
         from rerank_cli.config import check_file
 
-        checked = check_file(file, command, Options())
+        checked = check_file(file, command, options)
         layers.append({name: Setting(value, file.shown) for name, value in checked.values.items()})
         endpoints = checked.endpoints | endpoints
         prices = checked.prices | prices
@@ -144,7 +151,18 @@ def merge(layers: Iterable[Mapping[str, Setting]], given: Collection[str]) -> di
         taken = set(given) | set(merged)
         ended = {other for pair in EXCLUSIVE for name in pair if name in taken for other in pair if other not in taken}
         merged = {name: setting for name, setting in layer.items() if name not in ended} | merged
-    return merged
+    return without_standing_trust(merged)
+
+
+def without_standing_trust(settings: dict[str, Setting]) -> dict[str, Setting]:
+    """Settings where trust given for the user's own models does not pass to a model that a project file chose.
+
+    `trust_remote_code` and `allow_pickle` of the environment or a user file then do not count: only flags do.
+    """
+    model = settings.get("model")
+    if model is None or not model.source.startswith(Role.PROJECT.value):
+        return settings
+    return {name: setting for name, setting in settings.items() if name not in RUNS_CODE}
 
 
 def section_of(ctx: Any) -> str:

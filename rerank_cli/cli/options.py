@@ -66,6 +66,8 @@ EXCLUSIVE = (("rank_fields", "text_field"), ("json", "format"))
 JOINED = frozenset({"rank_fields"})
 # Strings of JSON: configuration may write a table.
 TABLES = frozenset({"extra"})
+# Options that let a model run code: given for the user's own models, they do not reach one that a project file chose.
+RUNS_CODE = frozenset({"trust_remote_code", "allow_pickle"})
 # Groups whose options a project's rerank.toml may set; `model` besides, by hub name (rerank_cli.config.trust).
 PROJECT_GROUPS = frozenset({INPUT, RANKING, OUTPUT, LONG})
 ENV_PREFIX = "RERANK_"

@@ -45,7 +45,7 @@ def refuse_value(where: str, name: str, value: Any) -> None:
     elif name == "auth_header" and ":" in value and "{key}" not in value:
         raise ConfigError(f"{where}: the header's value is written out", "write `{key}` where the key goes")
     elif name == "extra":
-        _members(where, value)
+        _members(where, _loaded(where, value))
 
 
 def _header(where: str, header: str) -> None:
@@ -81,6 +81,17 @@ def _url(where: str, value: str) -> None:
             f"{where}: the URL holds a secret",
             'use `api_key_env = "NAME"`, or `header = ["Name: @env:VARIABLE"]`',
         )
+
+
+def _loaded(where: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return value
+    import json
+
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{where}: not JSON", "write a table: extra = { priority = 1 }") from None
 
 
 def _members(where: str, value: Any) -> None:
