@@ -208,9 +208,9 @@ def test_a_host_that_is_unknown_is_final(monkeypatch):
 @pytest.mark.parametrize("answer", [hang, drip("headers"), drip("body")], ids=["stall", "drip-headers", "drip-body"])
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_nothing_outlives_the_time_out(answer, concurrency):
-    with Loopback(lambda _seen: answer) as server:
-        with pytest.raises(RemoteError, match=r"did not answer within 0\.4 s"):
-            score(server.url, timeout_s=0.4, concurrency=concurrency, batch_docs=1)
+    words = r"did not answer within 0\.4 s"
+    with Loopback(lambda _seen: answer) as server, pytest.raises(RemoteError, match=words):
+        score(server.url, timeout_s=0.4, concurrency=concurrency, batch_docs=1)
 
 
 def test_after_a_time_out_the_next_attempt_may_succeed():
@@ -306,9 +306,8 @@ def test_a_failure_ends_the_waiting_neighbours():
         return as_json({}, 502, Retry_After="30") if seen.number == 1 else as_json({"message": "no"}, 401)
 
     pairs = [Pair("q", f"t{i}") for i in range(8)]
-    with Loopback(answer) as server:
-        with pytest.raises(RemoteError, match="401"):
-            score(server.url, pairs, batch_docs=1, concurrency=2, retries=3, max_wait_s=60.0)
+    with Loopback(answer) as server, pytest.raises(RemoteError, match="401"):
+        score(server.url, pairs, batch_docs=1, concurrency=2, retries=3, max_wait_s=60.0)
 
 
 def test_no_key_in_messages_logs_or_repr(caplog):

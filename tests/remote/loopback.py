@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @dataclass
@@ -108,7 +110,7 @@ class Server(ThreadingHTTPServer):
 class Loopback:
     """`with Loopback(answer) as server: server.url, server.seen`."""
 
-    def __init__(self, answer: Callable[[Seen], Any] = cohere, latency_s: float = 0.0) -> None:
+    def __init__(self, answer: Callable[[Seen], Any] = cohere, latency_s: float = 0.0, tls: Path | None = None) -> None:
         self.seen: list[Seen] = []
         self.answer = answer
         self.latency_s = latency_s
@@ -138,6 +140,11 @@ class Loopback:
         self._server.gone = threading.Event()
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = f"https://localhost:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
@@ -188,6 +195,54 @@ def in_turn(*answers: Any) -> Callable[[Seen], Any]:
         return now(seen) if now in (cohere, tei) else now
 
     return answer
+
+
+class Tunnel:
+    """A CONNECT proxy that leads every name to one local port; `asked` holds the names, `heads` the whole requests."""
+
+    def __init__(self, port: int, status: bytes = b"200 OK") -> None:
+        self.asked: list[str] = []
+        self.heads: list[bytes] = []
+        self._port, self._status = port, status
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += near.recv(4096)
+            self.heads.append(head)
+            self.asked.append(head.split()[1].decode())
+            near.sendall(b"HTTP/1.1 " + self._status + b"\r\n\r\n")
+            if not self._status.startswith(b"200"):
+                near.close()
+                continue
+            far = socket.create_connection(("127.0.0.1", self._port))
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._relay, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _relay(one: socket.socket, other: socket.socket) -> None:
+        try:
+            while data := one.recv(65536):
+                other.sendall(data)
+        except OSError:
+            pass
+        finally:
+            one.close()
+            other.close()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
 
 
 def free_port() -> int:

@@ -1,0 +1,180 @@
+"""Authorities, proxies, --insecure, imports: how the client reaches an endpoint and what it loads for that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from remote.loopback import Loopback, Tunnel, as_json
+
+from rerank_cli.errors import ConfigError, RemoteError, UsageError
+from rerank_cli.records import Pair
+from rerank_cli.report import Report
+from rerank_cli.scorers.base import Limits
+from rerank_cli.scorers.remote import open_remote
+from rerank_cli.scorers.remote.client import find_proxy
+from rerank_cli.settings import ModelSettings, RemoteSettings
+
+KEY = "k-123456789"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A self-signed certificate for localhost and api.example: file with key, file without."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, public, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
+    names = "subjectAltName=DNS:localhost,DNS:api.example"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=rerank test", "-addext", names, "-keyout", key, "-out", public],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    both.write_bytes(key.read_bytes() + public.read_bytes())
+    return both, public
+
+
+def score(url, env=None, report=None, **remote):
+    settings = ModelSettings(remote=RemoteSettings(endpoint=url, retries=0, timeout_s=10, **remote))
+    scorer = open_remote("cohere:m", settings, {"CO_API_KEY": KEY, **(env or {})}, report or Report())
+    try:
+        return scorer.score([Pair("q", "a")], Limits())
+    finally:
+        scorer.close()
+
+
+def test_a_private_authority_is_named_by_flag_or_environment(certificate):
+    both, public = certificate
+    with Loopback(tls=both) as server:
+        assert score(server.url, ca_bundle=public)[0].value is not None
+        assert score(server.url, {"SSL_CERT_FILE": str(public)})[0].value is not None
+        with pytest.raises(RemoteError, match=r"certificate of https://localhost.* is not trusted") as caught:
+            score(server.url)
+        assert "--ca-bundle" in caught.value.hint
+        assert "attempts" not in caught.value.message
+        with pytest.raises(RemoteError, match=r"not trusted: .*127\.0\.0\.1"):
+            score(server.url.replace("localhost", "127.0.0.1"), ca_bundle=public)
+        assert len(server.seen) == 2
+
+
+def test_insecure_says_so_each_time(certificate):
+    both, _ = certificate
+    with Loopback(tls=both) as server:
+        for _ in range(2):
+            report = Report()
+            assert score(server.url, report=report, insecure=True)[0].value is not None
+            assert report.warnings() == (f"--insecure: the identity of {server.url}/v2/rerank is not checked",)
+
+
+def test_plain_http_behind_an_https_url():
+    with Loopback() as server, pytest.raises(RemoteError, match="speaks no TLS that we know"):
+        score(server.url.replace("http://127.0.0.1", "https://localhost"))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_authorities_that_cannot_be_read(tmp_path, content):
+    file = tmp_path / "ca.pem"
+    if content:
+        file.write_text(content)
+    with pytest.raises(ConfigError, match="cannot load the authorities of"):
+        score("https://localhost:1", ca_bundle=file)
+
+
+def test_https_goes_through_the_proxy_and_the_key_stays_inside_the_tunnel(certificate):
+    both, public = certificate
+    with Loopback(tls=both) as server, Tunnel(server.port) as proxy:
+        score("https://api.example", {"HTTPS_PROXY": proxy.url}, ca_bundle=public)
+    assert proxy.asked == ["api.example:443"]
+    assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
+    assert KEY.encode() not in b"".join(proxy.heads)
+
+
+def test_a_proxy_that_refuses_is_named():
+    words = r"the proxy refused to connect to https://api\.example.*407"
+    with Tunnel(1, b"407 Proxy Authentication Required") as proxy, pytest.raises(RemoteError, match=words):
+        score("https://api.example", {"HTTPS_PROXY": proxy.url})
+
+
+def test_an_unusable_proxy_is_told_without_its_password():
+    with pytest.raises(UsageError, match="proxy of the environment") as caught:
+        score("https://api.example", {"HTTPS_PROXY": "gopher://user:secret@proxy"})
+    assert "secret" not in f"{caught.value.message}{caught.value.hint}"
+
+
+P = {"HTTPS_PROXY": "http://p:1", "http_proxy": "q:2"}
+
+
+@pytest.mark.parametrize(
+    ("url", "env", "proxy"),
+    [
+        ("https://a.example", P, "http://p:1"),
+        ("http://a.example", P, "http://q:2"),
+        ("https://a.example", {}, None),
+        ("https://a.example", {"ALL_PROXY": "http://r:3"}, "http://r:3"),
+        ("https://a.example", {**P, "NO_PROXY": "b.example, example"}, None),
+        ("https://a.example", {**P, "no_proxy": ".a.example"}, None),
+        ("https://a.example", {**P, "no_proxy": "*.example"}, None),
+        ("https://a.example", {**P, "no_proxy": "le"}, "http://p:1"),
+        ("https://a.example", {**P, "no_proxy": "*"}, None),
+        ("https://a.example:8443", {**P, "no_proxy": "a.example:8443"}, None),
+        ("https://a.example:8443", {**P, "no_proxy": "a.example:443"}, "http://p:1"),
+        ("https://10.1.2.3", {**P, "no_proxy": "10.0.0.0/8"}, None),
+        ("http://localhost:8080", P, None),
+        ("http://127.0.0.1:8080", P, None),
+    ],
+)
+def test_which_proxy(url, env, proxy):
+    assert find_proxy(url, env) == proxy
+
+
+def test_loopback_keys_do_not_travel_to_a_proxy():
+    with Tunnel(1) as proxy, Loopback() as server:
+        score(server.url, {"HTTP_PROXY": proxy.url, "ALL_PROXY": proxy.url})
+    assert proxy.heads == []
+
+
+HEAVY = {"numpy", "tokenizers", "onnxruntime", "torch", "transformers", "openvino", "huggingface_hub"}
+
+
+def test_a_remote_run_loads_no_model_library(home):
+    code = (
+        "import sys, io\n"
+        "from rerank_cli.cli.main import main\n"
+        "from rerank_cli.terminal import Terminal\n"
+        "out = io.BytesIO()\n"
+        "stdin = io.BytesIO(b'a router\\nthe cat\\n')\n"
+        "terminal = Terminal(stdin=stdin, stdout=out, stderr=sys.stderr, env={'HOME': sys.argv[2]})\n"
+        "code = main(['-q', 'router', '-m', 'tei:', '--endpoint', sys.argv[1], '-f', 'ids'], terminal)\n"
+        "print(code, out.getvalue().split(), ' '.join(sorted(sys.modules)))\n"
+    )
+
+    def answer(seen):
+        texts = seen.body["texts"]
+        return as_json([{"index": i, "score": 0.9 if "router" in t else 0.1} for i, t in enumerate(texts)])
+
+    with Loopback(answer) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", code, server.url, str(home)], capture_output=True, text=True, check=True, timeout=60
+        )
+    assert done.stdout.startswith("0 [b'0', b'1']"), done.stdout[:200] + done.stderr
+    loaded = set(done.stdout.split())
+    assert "httpx2" in loaded
+    assert not loaded & HEAVY
+
+
+def test_importing_the_package_loads_neither_httpx2_nor_stamina():
+    code = "import sys, rerank_cli.scorers.remote; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"httpx2", "stamina", "httpcore2", "orjson", *HEAVY}
+
+
+def test_an_estimate_loads_no_network_library():
+    code = (
+        "import sys\n"
+        "from rerank_cli.scorers.remote import estimate\n"
+        "from rerank_cli.settings import ModelSettings\n"
+        "estimate('cohere:m', [], ModelSettings())\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"httpx2", "stamina", "httpcore2", *HEAVY}
