@@ -106,9 +106,9 @@ class Command(TyperCommand):
             if descriptor is not None:
                 param._runtime_param = Convert(descriptor.annotation)  # type: ignore[attr-defined]  # noqa: SLF001 Typer's own slot for it
 
-    def get_help_option(self, ctx: Any) -> Any:
-        """`-h` is short, `--help` complete: two options of our own instead of Click's one."""
-        return None if ctx is None else super().get_help_option(ctx)
+    def get_help_option(self, ctx: Any) -> Any:  # noqa: ARG002 Typer's signature
+        """None: `parse_args` serves `-h` and `--help`, and Typer's own option would load pydantic in every run."""
+        return None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Serve help before anything is checked, so that it cannot fail."""

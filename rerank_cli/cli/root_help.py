@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 from typing import Any
 
 import rerank_cli
@@ -48,6 +45,10 @@ def text(group: Any, ctx: Any, *, complete: bool) -> str:
 
 def version() -> str:
     """Name, version, Python and the backends installed, from package metadata: nothing is imported."""
+    import platform
+    from importlib.metadata import PackageNotFoundError  # drags in `email`: 10 ms that help need not pay
+    from importlib.metadata import version as version_of
+
     found = [f"Python {platform.python_version()}"]
     for package in ("onnxruntime", "openvino", "torch", "transformers"):
         try:

@@ -1,0 +1,183 @@
+"""Start-up is a reviewed property: what help, completion and faults load, and who may import what.
+
+A static rule (the imports as written) and a run-time proof (the modules as loaded), because each misses what the other sees.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rerank_cli.cli.app import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "rerank_cli"
+
+# From numpy upwards: nothing that help or a typo needs.
+HEAVY = {
+    "numpy", "tokenizers", "onnxruntime", "openvino", "torch", "transformers", "safetensors", "onnx", "httpx2", "httpx",
+    "stamina", "huggingface_hub", "rich", "pydantic", "starlette", "uvicorn", "prometheus_client", "ray", "pytrec_eval",
+    "pyarrow", "yaml", "orjson", "sqlite3", "asyncio", "click", "platformdirs", "tomllib", "email", "ssl",
+}  # fmt: skip
+# Cheap enough for the top of a module that is itself loaded late.
+AT_THE_TOP = {"yaml", "orjson", "ssl", "sqlite3", "asyncio", "email", "click"}
+# Package -> where it may be imported, inside functions only: one module or one folder (torch also where graphs are made).
+HOMES = {
+    "onnxruntime": {"scorers/onnx.py"},
+    "openvino": {"scorers/openvino.py"},
+    "torch": {"scorers/torch.py", "scorers/torch", "convert"},
+    "transformers": {"scorers/torch.py", "scorers/torch", "convert"},
+    "safetensors": {"scorers/torch.py", "scorers/torch", "convert"},
+    "onnx": {"convert"},
+    "httpx2": {"scorers/remote"},
+    "stamina": {"scorers/remote"},
+    "huggingface_hub": {"hub.py"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "prometheus_client": {"server"},
+    "ray": {"distributed.py", "distributed"},
+    "pytrec_eval": {"evaluation"},
+    "pyarrow": {"readers", "writers", "batch", "distributed.py", "distributed"},
+}
+FRONT = {"terminal.py", "writers", "cli"}  # who may know Typer or Rich
+LOADED = """
+import json, sys
+from rerank_cli.cli.main import main
+from rerank_cli.terminal import Terminal
+code = main(sys.argv[1:], Terminal.of_process())
+print(json.dumps([int(code), sorted({name.partition(".")[0] for name in sys.modules})]), file=sys.stderr)
+"""
+
+
+def loaded(*argv: str, stdin: bytes = b"", script: str = LOADED) -> tuple[int, set[str]]:
+    """Exit code and top-level modules of a fresh process that runs one command line."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *argv],
+        input=stdin,
+        capture_output=True,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"},
+        timeout=60,
+        check=True,
+    )
+    code, modules = json.loads(done.stderr.decode().splitlines()[-1])
+    return code, set(modules)
+
+
+LIGHT = {
+    "short help": (("-h",), 0),
+    "whole help": (("--help",), 0),
+    "no arguments, nothing on stdin": (("rank",), 2),
+    "unknown option": (("--nope",), 2),
+    "unknown format": (("-q", "x", "-f", "jsnl"), 2),
+    "a number that is none": (("-q", "x", "-n", "five"), 2),
+    "configuration": (("config",), 0),
+    **{f"{name} -h": ((name, "-h"), 0) for name in COMMANDS},
+    **{f"{name} --help": ((name, "--help"), 0) for name in COMMANDS},
+}
+
+
+@pytest.mark.parametrize(("argv", "code"), LIGHT.values(), ids=LIGHT)
+def test_help_and_faults_load_nothing_heavy(argv: tuple[str, ...], code: int) -> None:
+    got, modules = loaded(*argv)
+    assert got == code
+    assert not modules & HEAVY, f"loaded by {argv}"
+
+
+def test_version_asks_metadata_not_the_backends() -> None:
+    _, modules = loaded("--version")
+    assert not modules & (HEAVY - {"email"})
+
+
+def test_the_package_itself_is_nearly_free() -> None:
+    script = "import json, sys; import rerank_cli; print(json.dumps([0, [n.partition('.')[0] for n in sys.modules]]), file=sys.stderr)"
+    _, modules = loaded(script=script)
+    assert not modules & (HEAVY | {"typer"})
+
+
+def test_the_embedded_model_needs_neither_torch_nor_the_network() -> None:
+    code, modules = loaded("-q", "capital", "-f", "jsonl", stdin=b"Paris is the capital of France.\nCats sleep.\n")
+    assert code == 0
+    assert {"numpy", "tokenizers", "onnxruntime"} <= modules
+    assert not modules & (HEAVY - {"numpy", "tokenizers", "onnxruntime", "orjson", "email"})
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """(module, is it inside a function) of each import that is executed; type-checking blocks are not."""
+    found: list[tuple[str, bool]] = []
+
+    def walk(node: ast.AST, inside: bool) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, inside) for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            found.append((node.module or "", inside))
+        inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            walk(child, inside)
+
+    walk(ast.parse(path.read_text()), inside=False)
+    return found
+
+
+MODULES = {path.relative_to(PACKAGE).as_posix(): imports(path) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def within(module: str, homes: set[str]) -> bool:
+    """Whether a module is one of the homes or lies in one."""
+    return any(module == home or module.startswith(home + "/") for home in homes)
+
+
+@pytest.mark.parametrize("name", ["errors.py", "records.py"])
+def test_the_foundations_stand_on_the_standard_library(name: str) -> None:
+    assert {module.partition(".")[0] for module, _ in MODULES[name]} <= sys.stdlib_module_names
+
+
+def test_only_the_front_knows_typer_and_rich() -> None:
+    wrong = [
+        (name, module)
+        for name, found in MODULES.items()
+        for module, _ in found
+        if module.partition(".")[0] in {"typer", "rich", "click"} and not within(name, FRONT)
+    ]
+    assert wrong == []
+
+
+def test_the_core_does_not_know_the_command_line() -> None:
+    """Only `cli` and the entry points import `cli`; scorers, readers and writers never do."""
+    wrong = [
+        name
+        for name, found in MODULES.items()
+        for module, _ in found
+        if module.startswith("rerank_cli.cli") and not within(name, {"cli", "__main__.py"})
+    ]
+    assert wrong == []
+
+
+def test_heavy_packages_are_imported_inside_functions() -> None:
+    wrong = [
+        (name, module)
+        for name, found in MODULES.items()
+        for module, inside in found
+        if module.partition(".")[0] in HEAVY - AT_THE_TOP and not inside
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", HOMES)
+def test_each_heavy_package_has_one_home(package: str) -> None:
+    users = {name for name, found in MODULES.items() if package in {module.partition(".")[0] for module, _ in found}}
+    assert {name for name in users if not within(name, HOMES[package])} == set()
+
+
+def test_nothing_imports_click_or_requests() -> None:
+    """Typer brings a Click of its own: an error of the other one would end as a traceback."""
+    assert not [name for name, found in MODULES.items() for module, _ in found if module in {"click", "requests"}]
