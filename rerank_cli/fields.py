@@ -32,6 +32,7 @@ LIKELY = (
     "text", "body", "content", "contents", "passage", "page_content", "document", "doc", "chunk", "snippet", "abstract",
     "description", "summary", "message", "answer", "value", "title",
 )  # fmt: skip
+_PLAIN_ID = frozenset({str, int, type(None)})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
 
@@ -106,27 +107,55 @@ def make_quick(fields: FieldSettings) -> Quick:
 
     Floats count as not plain: orjson reads integers beyond 64 bits as floats, so the caller parses again, exactly.
     """
-    ids = fields.id_fields
-    if fields.prior_field or any("." in name for name in ids):
+    if fields.prior_field or any("." in name for name in (*fields.id_fields, *fields.rank_fields, fields.text_field)):
         return lambda *_: None
-    render = _quick_renderer(fields)
+    return _quick_fields(fields) if fields.rank_fields else _quick_text(fields.text_field, fields.id_fields)
 
-    def quick(value: Any, index: int, raw: bytes, source: Source) -> Document | None:
-        found = render(value)
-        if found is None:
+
+def _quick_text(name: str, ids: tuple[str, ...]) -> Quick:
+    def quick_text(value: Any, index: int, raw: bytes, source: Source) -> Document | None:
+        text = value.get(name)
+        if type(text) is not str:
             return None
-        for name in ids:
-            if name in value:
-                known = value[name]
+        for field in ids:
+            known = value.get(field)
+            if known is not None:
                 kind = type(known)
                 if kind is str:
-                    return _new((index, raw, found[0], source, known, found[1], None))
-                if kind is int:
-                    return _new((index, raw, found[0], source, str(known), found[1], None))
-                return None
-        return _new((index, raw, found[0], source, None, found[1], None))
+                    return _new((index, raw, text, source, known, 0, None))
+                return _new((index, raw, text, source, str(known), 0, None)) if kind is int else None
+        return _new((index, raw, text, source, None, 0, None))
 
-    return quick
+    return quick_text
+
+
+def _quick_fields(fields: FieldSettings) -> Quick:
+    as_yaml = fields.field_format == "yaml"
+    # A key of a mapping is written like a value, but simple ones only; the rest is PyYAML's business.
+    keys = [(name, simple_key(name) if as_yaml else "") for name in fields.rank_fields]
+    ids = fields.id_fields
+
+    def quick_fields(value: Any, index: int, raw: bytes, source: Source) -> Document | None:
+        parts: list[str] = []
+        for name, key in keys:
+            item = value.get(name)
+            if item is None:
+                continue
+            if type(item) is not str:
+                return None
+            scalar = yaml_string(item) if key else item
+            if scalar is None or (as_yaml and not key):
+                parts.append(dump_yaml({name: item}))
+            else:
+                parts.append(f"{key}: {scalar}\n" if as_yaml else item + "\n")
+        if not parts or any(type(value.get(field)) not in _PLAIN_ID for field in ids):
+            return None
+        text = "".join(parts) if as_yaml else "".join(parts)[:-1]
+        head = len(parts[0]) if len(parts) > 1 else 0
+        known = next((value[field] for field in ids if value.get(field) is not None), None)
+        return _new((index, raw, text, source, known if known is None else str(known), head, None))
+
+    return quick_fields
 
 
 def replace_surrogates(text: str) -> str:
@@ -171,44 +200,6 @@ def name_list(names: Iterable[str], most: int = 12) -> str:
     """Names for a message, in backticks, the first few of them."""
     every = [f"`{name}`" for name in names]
     return ", ".join(every[:most]) + (" …" if len(every) > most else "") if every else "nothing"
-
-
-def _quick_renderer(fields: FieldSettings) -> Callable[[dict[str, Any]], tuple[str, int] | None]:
-    if not fields.rank_fields:
-        return _quick_text(fields.text_field)
-    as_yaml = fields.field_format == "yaml"
-    # A key of a mapping is written like a value, but simple ones only; the rest is PyYAML's business.
-    names = [(name, simple_key(name) if as_yaml else "", "." in name) for name in fields.rank_fields]
-
-    def quick_fields(value: dict[str, Any]) -> tuple[str, int] | None:
-        parts: list[str] = []
-        for name, key, dotted in names:
-            item = lookup(value, name) if dotted else value.get(name)
-            if item is None:
-                continue
-            if type(item) is not str:
-                return None
-            if as_yaml:
-                scalar = yaml_string(item) if key else None
-                parts.append(f"{key}: {scalar}\n" if scalar is not None else dump_yaml({name: item}))
-            else:
-                parts.append(item + "\n")
-        if not parts:
-            return None
-        text = "".join(parts)
-        return text if as_yaml else text[:-1], len(parts[0]) if len(parts) > 1 else 0
-
-    return quick_fields
-
-
-def _quick_text(name: str) -> Callable[[dict[str, Any]], tuple[str, int] | None]:
-    dotted = "." in name
-
-    def quick_text(value: dict[str, Any]) -> tuple[str, int] | None:
-        text = lookup(value, name) if dotted else value.get(name)
-        return (text, 0) if type(text) is str else None
-
-    return quick_text
 
 
 def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputError:
