@@ -119,6 +119,7 @@ class RemoteSettings:
     dry_run: bool = False
     allow_split: bool = False
     native_rank_fields: bool = False
+    rank_fields: tuple[str, ...] = ()  # with YAML rendering only; a row that chooses fields itself gets objects
     ca_bundle: Path | None = None
     insecure: bool = False
     endpoints: dict[str, dict[str, object]] = field(default_factory=dict)

@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 from remote.loopback import Loopback, as_json, cohere, pointwise, tei
 
 from rerank_cli.errors import UsageError
+from rerank_cli.fields import make_renderer
 from rerank_cli.pipeline import rank
 from rerank_cli.records import Document, Pair, Source
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.remote import estimate, open_remote
 from rerank_cli.scorers.remote.cost import search_units
+from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.pace import Pace
 from rerank_cli.scorers.remote.split import cut, find_bounds, group
 from rerank_cli.scorers.remote.table import load_table
-from rerank_cli.settings import ModelSettings, RankSettings, RemoteSettings
+from rerank_cli.settings import FieldSettings, ModelSettings, RankSettings, RemoteSettings
 
 ENV = {"CO_API_KEY": "k-1234", "JINA_API_KEY": "k-1234", "VOYAGE_API_KEY": "k-1234", "PINECONE_API_KEY": "k-1234"}
 
@@ -241,16 +243,22 @@ def test_extra_instruction_and_client_name_travel():
         body_of("cohere:m", instruction="find parts")
 
 
+def rendered(report, *documents, fields):
+    """The texts that `fields` makes of objects: what a scorer really gets."""
+    render = make_renderer(FieldSettings(rank_fields=fields), report)
+    return [Pair("refund", render(document, "")[0]) for document in documents]
+
+
+TITLE_BODY = ("title", "body")
+
+
 def test_cohere_v1_gets_objects_and_rank_fields():
     """The request of the wire reference, section 2.2."""
     documents = [{"title": "Return form", "body": "Use this form"}, {"title": "Hours", "body": "Nine to five"}]
-    with Loopback(
-        lambda _s: as_json({"results": [{"index": 0, "relevance_score": 0.81}, {"index": 1, "relevance_score": 0.1}]})
-    ) as server:
-        scorer = open_at(server.url, "cohere-v1:rerank-english-v3.0")
-        assert scorer.native_rank_fields
-        found = scorer.score_objects("refund", documents, ["title", "body"], Limits())
-        scorer.close()
+    reply = as_json({"results": [{"index": 0, "relevance_score": 0.81}, {"index": 1, "relevance_score": 0.1}]})
+    with Loopback(lambda _seen: reply) as server:
+        pairs = rendered(Report(), *documents, fields=TITLE_BODY)
+        found = score(server.url, pairs, "cohere-v1:rerank-english-v3.0", rank_fields=TITLE_BODY)
     assert [s.value for s in found] == [0.81, 0.1]
     assert server.seen[0].body == {
         "model": "rerank-english-v3.0", "query": "refund", "documents": documents, "rank_fields": ["title", "body"],
@@ -258,20 +266,49 @@ def test_cohere_v1_gets_objects_and_rank_fields():
     }  # fmt: skip
 
 
-def test_objects_elsewhere_only_when_asked_and_only_where_there_is_a_field():
-    assert not open_at("http://127.0.0.1:9").native_rank_fields
-    assert not open_at("http://127.0.0.1:9", native_rank_fields=True).native_rank_fields
-    assert not open_at("http://127.0.0.1:9", "pinecone:m").native_rank_fields
-    assert open_at("http://127.0.0.1:9", "pinecone:m", native_rank_fields=True).native_rank_fields
-    with pytest.raises(UsageError, match="cohere-v2 takes no objects"):
-        open_at("http://127.0.0.1:9").score_objects("q", [{"a": "b"}], ["a"], Limits())
-    with Loopback(lambda _s: as_json({"data": [{"index": 0, "score": 0.5}]})) as server:
-        scorer = open_at(server.url, "pinecone:m", native_rank_fields=True)
-        objects = [{"a": " ", "b": None}, {"a": 12, "b": {"c": [1]}, "z": "never sent"}]
-        found = scorer.score_objects("q", objects, ["b", "a"], Limits())
-        scorer.close()
-    assert [s.value for s in found] == [None, 0.5]
-    assert server.seen[0].body["documents"] == [{"b": '{"c":[1]}', "a": "12"}]
+def test_objects_hold_strings_and_blank_ones_stay_here():
+    objects = [
+        {"body": " "},
+        {"title": 12, "body": {"c": [1, "x"]}, "z": "unused"},
+        {"title": "no: yes\n#b", "body": "1e3"},
+    ]
+    reply = as_json({"results": [{"index": 0, "relevance_score": 0.5}, {"index": 1, "relevance_score": 0.4}]})
+    with Loopback(lambda _seen: reply) as server:
+        pairs = rendered(Report(), *objects, fields=("body", "title"))
+        found = score(server.url, pairs, "cohere-v1:m", rank_fields=("body", "title"))
+    assert [s.value for s in found] == [None, 0.5, 0.4]
+    assert server.seen[0].body["documents"] == [
+        {"body": '{"c":["1","x"]}', "title": "12"},
+        {"body": "1e3", "title": "no: yes\n#b"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reference", "native", "objects"),
+    [("cohere:m", True, False), ("pinecone:m", False, False), ("pinecone:m", True, True), ("cohere-v1:m", False, True)],
+)
+def test_objects_travel_only_where_a_row_takes_them(reference, native, objects):
+    text = "title: a\nbody: b\n"
+
+    def answer(seen):
+        return as_json(
+            {("data" if "pinecone" in reference else "results"): [{"index": 0, "score": 1, "relevance_score": 1}]}
+        )
+
+    with Loopback(answer) as server:
+        score(server.url, [Pair("q", text)], reference, rank_fields=TITLE_BODY, native_rank_fields=native)
+    plain = {"text": text} if reference == "pinecone:m" else text
+    assert server.seen[0].body["documents"] == [{"title": "a", "body": "b"} if objects else plain]
+    assert server.seen[0].body.get("rank_fields") == (["title", "body"] if objects else None)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(TITLE_BODY), st.text(max_size=30), min_size=1))
+def test_any_object_comes_back_from_its_rendered_text(document):
+    [pair] = rendered(Report(), document, fields=TITLE_BODY)
+    whole = {name: document[name] for name in TITLE_BODY if name in document}
+    expected = {k: v.encode("utf-8", "replace").decode() for k, v in whole.items()}
+    assert fields_of(pair.text, TITLE_BODY) == (expected if any(v.strip() for v in expected.values()) else None)
 
 
 # --- pace and cost ---------------------------------------------------------------------------------------------------
@@ -341,12 +378,12 @@ def test_search_units_of_the_reference(chunk, documents, query, tokens, units):
 
 def test_an_estimate_needs_no_key_and_sends_nothing():
     pairs = [Pair("q" * 80, "x" * 1200 + str(i)) for i in range(250)] + [Pair("q" * 80, "  ")]
-    model = ModelSettings(remote=RemoteSettings(prices={"rerank-v3.5": 2.0}))
+    model = ModelSettings(remote=RemoteSettings(prices={"cohere:rerank-v3.5": 0.002}))
     found = estimate("cohere:rerank-v3.5", pairs, model)
     assert (found.requests, found.documents, found.unit, found.units) == (1, 250, "search_units", 3)
     assert found.cost == pytest.approx(0.006)
     assert found.tokens == sum(20 + -(-len(p.text) // 4) for p in pairs[:-1])
-    tokens = estimate("jina:m", pairs, ModelSettings(remote=RemoteSettings(prices={"jina": 0.02})))
+    tokens = estimate("jina:m", pairs, ModelSettings(remote=RemoteSettings(prices={"jina": 2e-8})))
     assert (tokens.unit, tokens.units, tokens.cost) == ("tokens", found.tokens, pytest.approx(found.tokens * 2e-8))
     assert estimate("tei:", pairs, model).units is None
     assert estimate("tei:", pairs, model).requests == 8

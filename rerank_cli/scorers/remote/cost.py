@@ -27,7 +27,6 @@ CHUNKS: tuple[tuple[str, int | None], ...] = (
     (r"rerank-(v3|english-v3|multilingual-v3)", 4096),
     (r"rerank", 500),
 )
-BATCHED_PRICE = {"search_units": 1_000, "rerank_units": 1_000, "tokens": 1_000_000}  # what a price is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +79,9 @@ def estimate_batches(row: Row, model: str, batches: Iterable[Batch], prices: Map
         if chunk:
             units += search_units(batch.job.query_tokens, (item.tokens for item in batch.items), chunk)
     found = {"search_units": units, "tokens": float(tokens)}.get(unit or "")
-    price = next((prices[name] for name in (f"{row.id}:{model}", model, row.id) if name in prices), None)
-    cost = found * price / BATCHED_PRICE[unit] if unit and found is not None and price is not None else None
+    names = [name + part for part in (f":{model}", "") for name in (row.id, *row.aliases)]
+    price = next((prices[name] for name in (*names, model) if name in prices), None)
+    cost = found * price if found is not None and price is not None else None
     return Estimate(row.id, model, requests, documents, tokens, unit, found, cost, _notes(unit, chunk, model))
 
 
@@ -101,7 +101,7 @@ def estimate(reference: str, pairs: Sequence[Pair], settings: ModelSettings, lim
         reference: `provider:model` or a named endpoint.
         pairs: what would be scored.
         settings: as for `open_remote`; `remote.prices` maps `provider:model`, a model or a provider to the price of
-            1,000 search units, or of a million tokens where tokens are billed.
+            one unit: a search unit, or a token where tokens are billed.
         limits: as for `score`.
 
     Raises:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,9 +19,10 @@ from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.cost import check_budget, estimate_batches
 from rerank_cli.scorers.remote.judge import TooLarge, judge, parsed
 from rerank_cli.scorers.remote.keys import redact
+from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.pace import Pace
 from rerank_cli.scorers.remote.retries import Policy, Transient, persist
-from rerank_cli.scorers.remote.split import Batch, Item, Job, clean, cut, estimate_tokens, find_bounds, group, new_job
+from rerank_cli.scorers.remote.split import Batch, Job, cut, find_bounds, group, text_of
 from rerank_cli.scorers.remote.workers import run_all
 
 if TYPE_CHECKING:
@@ -52,7 +54,6 @@ class RemoteScorer:
     Attributes:
         whole_query: all documents of a query should come in one `score` call, so that splitting, budget and listwise
             models are judged on the whole.
-        native_rank_fields: the provider chooses the fields itself: hand the objects to `score_objects`.
     """
 
     whole_query = True
@@ -70,7 +71,8 @@ class RemoteScorer:
         self._lock = threading.Lock()
         self._learned: int | None = None  # documents a request, after the server refused more
         self._usage: dict[str, float] = {}
-        self.native_rank_fields = bool(row.rank_fields) and (row.native_by_default or remote.native_rank_fields)
+        native = bool(row.rank_fields) and (row.native_by_default or remote.native_rank_fields)
+        self._rank_fields = remote.rank_fields if native else ()  # objects travel, the provider chooses
 
     def __repr__(self) -> str:
         return f"RemoteScorer({self.facts.model!r}, {self._target.shown_url!r})"
@@ -79,7 +81,15 @@ class RemoteScorer:
     def facts(self) -> Facts:
         """What made the scores: provider, model and URL; no key enters the digest."""
         row, target = self._target.row, self._target
-        made_of = [row.id, target.url, target.model, target.extra, target.instruction, dict(row.fixed)]
+        made_of = [
+            row.id,
+            target.url,
+            target.model,
+            target.extra,
+            target.instruction,
+            dict(row.fixed),
+            self._rank_fields,
+        ]
         return Facts(
             model=f"{row.id}:{target.model}",
             revision=None,
@@ -97,53 +107,30 @@ class RemoteScorer:
             UsageError: a blank query, a listwise split, more than --max-units, limits the provider cannot keep.
             PartialError: the endpoint failed; it says how many documents were scored.
         """
-        jobs, blank = group(pairs, share=not self._target.listwise)
-        return self._score(jobs, blank, len(pairs), wire.constants(self._target, limits), limits, advance)
-
-    def score_objects(
-        self,
-        query: str,
-        objects: Sequence[Mapping[str, Any]],
-        rank_fields: Sequence[str],
-        limits: Limits,
-        advance: Advance | None = None,
-    ) -> list[Score]:
-        """Like `score`, for providers that take objects and choose the fields themselves (`native_rank_fields`).
-
-        Args:
-            query: one query.
-            objects: the chosen fields of each document, by name; values that are no strings travel as their JSON.
-            rank_fields: the names, in the order that counts.
-            limits: as for `score`.
-            advance: as for `score`.
-        """
-        field = self._target.row.rank_fields
-        if not field or not rank_fields:
-            raise UsageError(
-                f"{self._target.row.id} takes no objects with rank_fields", "leave --native-rank-fields out"
-            )
-        job, blank = new_job(query), []
-        for place, found in enumerate(objects):
-            values = {name: _as_text(found[name]) for name in rank_fields if found.get(name) is not None}
-            if any(value.strip() for value in values.values()):
-                tokens, size = estimate_tokens("\n".join(values.values()))
-                job.items.append(Item(values, size + 20 * len(values), tokens, [place]))
-            else:
-                blank.append(place)
-        shared = wire.constants(self._target, limits)
-        wire.put(shared, field, list(rank_fields))
-        return self._score([job], blank, len(objects), shared, limits, advance)
-
-    def _score(
-        self, jobs: list[Job], blank: list[int], n: int, shared: dict[str, Any], limits: Limits, advance: Advance | None
-    ) -> list[Score]:
+        make = partial(fields_of, names=self._rank_fields) if self._rank_fields else text_of
+        jobs, blank = group(pairs, make, share=not self._target.listwise)
         bounds = find_bounds(self._target.row, self._remote, limits.max_chunks_per_doc)
         self._check(jobs, bounds, limits)
-        scores: list[Score | None] = [None] * n
+        shared = wire.constants(self._target, limits)
+        if self._rank_fields and self._target.row.rank_fields:
+            wire.put(shared, self._target.row.rank_fields, list(self._rank_fields))
+        scores: list[Score | None] = [None] * len(pairs)
         for place in blank:
             scores[place] = Score(None)
         if blank and advance:
             advance(len(blank))
+        self._send(jobs, bounds, shared, scores, advance)
+        return [score for score in scores if score is not None]
+
+    def _send(
+        self,
+        jobs: list[Job],
+        bounds: Bounds,
+        shared: dict[str, Any],
+        scores: list[Score | None],
+        advance: Advance | None,
+    ) -> None:
+        """Exchange everything and fill `scores`, whatever the order of the replies."""
 
         def keep(answered: tuple[Batch, list[float]]) -> None:
             for item, value in zip(answered[0].items, answered[1], strict=True):
@@ -158,7 +145,6 @@ class RemoteScorer:
             run_all(batches, lambda batch, pause: self._exchange(batch, shared, pause), keep, workers)
         except RemoteError as error:
             raise PartialError(error, scores) from error
-        return [score for score in scores if score is not None]
 
     def _cap(self, bounds: Bounds) -> int:
         return min(bounds.documents, self._learned or bounds.documents)
@@ -265,8 +251,3 @@ def _no_split(model: str, why: str) -> UsageError:
         f"{model} compares all documents of a request with each other: {why}, whose scores are not comparable",
         "send fewer documents, raise --batch-docs, or accept it with --allow-split",
     )
-
-
-def _as_text(value: Any) -> str:
-    """Objects for providers hold strings only."""
-    return clean(value) if isinstance(value, str) else orjson.dumps(value).decode()

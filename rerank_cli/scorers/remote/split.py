@@ -98,11 +98,21 @@ def has_surrogates(text: str) -> bool:
     return False
 
 
-def group(pairs: Iterable[Pair], *, share: bool) -> tuple[list[Job], list[int]]:
+def text_of(text: str) -> str | None:
+    """The text as it is sent, None if it is blank."""
+    if not text.strip():
+        return None
+    return clean(text) if has_surrogates(text) else text
+
+
+def group(
+    pairs: Iterable[Pair], make: Callable[[str], Text | None] = text_of, *, share: bool
+) -> tuple[list[Job], list[int]]:
     """Pairs by query, in order of first sight.
 
     Args:
         pairs: queries and texts in the caller's order.
+        make: what is sent for a text; None = nothing.
         share: send equal texts of a query once; not for listwise models, where a neighbour counts.
 
     Returns:
@@ -115,20 +125,20 @@ def group(pairs: Iterable[Pair], *, share: bool) -> tuple[list[Job], list[int]]:
     seen: dict[tuple[str, str], Item] = {}
     blank: list[int] = []
     for place, pair in enumerate(pairs):
-        text = pair.text
-        if not text.strip():
-            blank.append(place)
-            continue
-        job = jobs.get(pair.query) or jobs.setdefault(pair.query, new_job(pair.query))
-        known = seen.get((pair.query, text)) if share else None
+        known = seen.get((pair.query, pair.text)) if share else None
         if known:
             known.places.append(place)
             continue
-        tokens, size = estimate_tokens(text)
-        item = Item(clean(text) if has_surrogates(text) else text, size + OVERHEAD, tokens, [place])
+        made = make(pair.text)
+        if made is None:
+            blank.append(place)
+            continue
+        job = jobs.get(pair.query) or jobs.setdefault(pair.query, new_job(pair.query))
+        tokens, size = estimate_tokens(pair.text)
+        item = Item(made, size + OVERHEAD, tokens, [place])
         job.items.append(item)
         if share:
-            seen[pair.query, text] = item
+            seen[pair.query, pair.text] = item
     return list(jobs.values()), blank
 
 

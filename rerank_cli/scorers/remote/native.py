@@ -1,0 +1,40 @@
+"""Objects for the providers that choose fields themselves (Cohere v1, and others with --native-rank-fields).
+
+Scorers get texts, and the text of rank fields is a YAML mapping in their order; reading it back gives the object without
+a second way through the whole program. Every scalar stays the string that was written: providers take strings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from rerank_cli.scorers.remote.split import text_of
+
+
+def fields_of(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
+    """The object of a rendered text, None if nothing in it is visible.
+
+    Args:
+        text: what `fields` rendered with `--field-format yaml`.
+        names: the rank fields; a text that is no mapping of them is sent as the first.
+    """
+    found = _mapping(text, names)
+    values = {name: _as_text(value) for name, value in found.items()}
+    return values if any(value.strip() for value in values.values()) else None
+
+
+def _mapping(text: str, names: tuple[str, ...]) -> dict[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    try:
+        found = yaml.load(text, Loader=loader)  # noqa: S506 the base loader builds nothing but strings, lists and dicts
+    except yaml.YAMLError:
+        found = None
+    return found if isinstance(found, dict) and set(found) <= set(names) else {names[0]: text}
+
+
+def _as_text(value: Any) -> str:
+    return text_of(value) or "" if isinstance(value, str) else orjson.dumps(value).decode()
