@@ -1,10 +1,10 @@
-"""The public Python API: `Reranker(model).score(…)` and `.rank(…)`. A thin front on the same core as the command line."""
+"""The public Python API: `Reranker(model).score(…)` and `.rank(…)`, a thin front on the command line's core."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rerank_cli import pipeline
 from rerank_cli.errors import UsageError, did_you_mean
@@ -46,9 +46,9 @@ class Reranker:
         self._scorer = open_scorer(settings, os.environ, self.report)
 
     def score(self, query: str, documents: Sequence[str | Mapping[str, Any]]) -> list[float]:
-        """Logits of a local model, or the provider's scores, one a document in input order; NaN for an empty document."""
-        made = _documents(documents, FieldSettings(), self.report)
-        found = pipeline.score_documents(query, made, self._scorer, RankSettings(limits=self._limits))
+        """Logits of a local model, or the provider's scores, one a document in input order; NaN for an empty
+        document.
+        """Logits of a local model or the provider's scores, one a document in input order; NaN for an empty one."""
         return [float("nan") if score.value is None else score.value for score in found]
 
     def rank(
@@ -74,7 +74,7 @@ class Reranker:
         """Give back sessions, pools and connections."""
         self._scorer.close()
 
-    def __enter__(self) -> Reranker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -88,9 +88,7 @@ def _take(options: dict[str, Any], kind: Any) -> Any:
     return kind(**{f.name: options.pop(f.name) for f in fields(kind) if f.name in options})
 
 
-def _documents(
-    documents: Sequence[str | Mapping[str, Any]], settings: FieldSettings, report: Report
-) -> list[Document]:
+def _documents(documents: Sequence[str | Mapping[str, Any]], settings: FieldSettings, report: Report) -> list[Document]:
     """Records of the caller's documents; raw bytes stay empty because the caller has the originals."""
     from rerank_cli.fields import make_renderer
 

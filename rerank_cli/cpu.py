@@ -1,4 +1,4 @@
-"""What this machine's processor offers: threads that the container may really use, and the instruction sets that matter.
+"""What this machine's processor offers: threads that the container may use, instruction sets that matter.
 
 It reads /proc and cgroup files only; no numerical library is imported.
 """
@@ -65,7 +65,7 @@ def _read(path: Path) -> str:
 
 @cache
 def features() -> frozenset[str]:
-    """Instruction sets of this CPU among those that decide graph and precision: avx2, avx512_vnni, avx_vnni, amx_*, bf16."""
+    """Instruction sets of this CPU that decide graph and precision: avx2, avx512_vnni, avx_vnni, amx_*, bf16."""
     machine = platform.machine().lower()
     words = set(_read(Path("/proc/cpuinfo")).split())
     if machine in {"aarch64", "arm64"}:

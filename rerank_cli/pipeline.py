@@ -112,7 +112,7 @@ def checked(
             f"holds {error.window} beside this query",
             "use `--long-documents chunk` or `truncate`",
         ) from None
-    if not all([value is None or isfinite(value) for value, *_ in scores]):
+    if not all(value is None or isfinite(value) for value, *_ in scores):
         number = next(i for i, score in enumerate(scores) if score.value is not None and not isfinite(score.value))
         raise ModelError(
             f"the model gave {scores[number].value} for query {pairs[number].query[:80]!r} and document "
@@ -130,7 +130,7 @@ def name_of(document: Document) -> str:
 def trim(
     documents: list[Document], scores: list[Score], settings: RankSettings, facts: Facts
 ) -> tuple[list[Document], list[Score]]:
-    """What can still reach the result: below the threshold or beyond top_n nothing can. In input order, so ties hold."""
+    """What can still reach the result, in input order so that ties hold: nothing below threshold or top_n can."""
     if settings.fusion or settings.keep_order:
         return documents, scores
     keep: list[int] | None = None
@@ -163,7 +163,7 @@ def select(documents: Sequence[Document], scores: Sequence[Score], settings: Ran
         ordered = sorted(ordered)
     ranks = map(places.__getitem__, ordered) if places else count(1)
     columns = ([column[i] for i in ordered] for column in (shown, documents, scores, fused))
-    rows = zip([documents[i][0] for i in ordered], ranks, *columns)
+    rows = zip([documents[i][0] for i in ordered], ranks, *columns, strict=False)  # ranks may be endless
     return list(map(make_hit, rows))
 
 

@@ -1,6 +1,7 @@
 """The frozen records that travel between the stages: what was read, what was scored, what was ranked.
 
-They hold data only: nothing here reads, scores, prints or imports anything beyond the standard library. Records made once a
+They hold data only: nothing here reads, scores, prints or imports anything beyond the standard library. Records made
+once a
 document are named tuples, because a frozen dataclass costs three times as much to build and a million of them show.
 """
 
@@ -19,8 +20,8 @@ Kind = Literal["line", "json", "row", "file"]
 class Source:
     """Where documents came from and how their raw bytes are to be read again.
 
-    `kind` says what `Document.raw` holds: `line` the line's bytes without its end, `json` the JSON text of an object or a
-    string, `row` the bytes of a CSV/TSV row without its end, `file` the path of a whole file.
+    `kind` says what `Document.raw` holds: `line` the line's bytes without its end, `json` the JSON text of an object
+    or a string, `row` the bytes of a CSV/TSV row without its end, `file` the path of a whole file.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Source:
 class Document(NamedTuple):
     """One candidate: its 0-based input position, original bytes and the text to score."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     raw: bytes
     text: str
     source: Source
@@ -99,7 +100,7 @@ class Score(NamedTuple):
 class Hit(NamedTuple):
     """One place in a ranking; `document` is a `Document`, or the caller's own object in the Python API."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     rank: int  # from 1
     relevance_score: float | None  # None: an empty document, always last
     document: Any

@@ -94,7 +94,7 @@ class ModelSettings:
     trust_remote_code: bool = False
     allow_pickle: bool = False
     require_revision: bool = False
-    remote: RemoteSettings = field(default_factory=lambda: RemoteSettings())
+    remote: RemoteSettings = field(default_factory=lambda: RemoteSettings())  # noqa: PLW0108 the class comes below
 
 
 @dataclass(frozen=True, slots=True)

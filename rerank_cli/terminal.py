@@ -1,7 +1,7 @@
 """The outside world as a value: streams, which of them are terminals, environment, verbosity, colour.
 
-Nothing else in the package touches `sys.stdin`, `sys.stdout`, `sys.stderr` or `os.environ`; tests build a Terminal of their
-own. It knows nothing of documents, scores or commands. Rich is imported only when something is really drawn.
+Nothing else in the package touches `sys.stdin`, `sys.stdout`, `sys.stderr` or `os.environ`; tests build a Terminal of
+their own. It knows nothing of documents, scores or commands. Rich is imported only when something is really drawn.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Terminal:
     @staticmethod
     def of_process() -> Terminal:
         """The terminal of this process; a stream that is closed (as under cron) becomes the null device."""
-        stdin = sys.stdin.buffer if sys.stdin else open(os.devnull, "rb")  # noqa: SIM115 lives as long as the process
-        stdout = sys.stdout.buffer if sys.stdout else open(os.devnull, "wb")  # noqa: SIM115
-        stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        stdin = sys.stdin.buffer if sys.stdin else open(os.devnull, "rb")  # noqa: SIM115, PTH123 lives as long as the process
+        stdout = sys.stdout.buffer if sys.stdout else open(os.devnull, "wb")  # noqa: SIM115, PTH123
+        stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         if hasattr(stderr, "reconfigure"):
             stderr.reconfigure(errors="backslashreplace")
         return Terminal(
@@ -70,7 +70,7 @@ class Terminal:
         return int(told) if told.isdigit() and int(told) > 0 else shutil.get_terminal_size((80, 24)).columns
 
     def colored(self, stream: Literal["stdout", "stderr"]) -> bool:
-        """Whether to colour a stream: --color, then NO_COLOR, FORCE_COLOR (non-empty), TERM=dumb, then: is it a terminal."""
+        """Whether to colour: --color, then NO_COLOR, FORCE_COLOR (non-empty), TERM=dumb, then: is it a terminal."""
         if self.color != "auto":
             return self.color == "always"
         if self.env.get("NO_COLOR"):
@@ -117,8 +117,8 @@ class Terminal:
         if not self.stderr_tty or self.verbosity < 0 or self.env.get("TERM") == "dumb":
             yield lambda _n: None
             return
-        from rich.console import Console  # noqa: PLC0415
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(file=self.stderr, no_color=not self.colored("stderr"))
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

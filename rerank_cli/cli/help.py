@@ -17,7 +17,7 @@ WIDTH = 80
 INDENT = 26
 
 
-class HelpRequested(Exception):  # noqa: N818 not an error
+class HelpRequested(Exception):
     """Somebody asked for help: the text to print on stdout."""
 
     def __init__(self, text: str) -> None:

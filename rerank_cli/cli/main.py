@@ -16,6 +16,8 @@ from rerank_cli.terminal import Terminal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rerank_cli.terminal import ColorChoice
+
 
 class Terminated(BaseException):
     """SIGTERM arrived; a BaseException so that nothing on the way mistakes it for a failure to handle."""
@@ -23,13 +25,15 @@ class Terminated(BaseException):
 
 def run() -> None:
     """The console script."""
-    gc.disable()  # records hold no cycles, and looking for some among a million doubles the time of a run; serve turns it on
+    # records hold no cycles, and looking for some among a million doubles the time of a run; serve turns it on
+    gc.disable()
     terminal = Terminal.of_process()
     with signals():
         code = main(sys.argv[1:], terminal)
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
-    # Interpreter shutdown with big sessions and pools costs tens of milliseconds and can block; output is flushed by now.
+    # Interpreter shutdown with big sessions and pools costs tens of milliseconds and can block; output is flushed by
+    # now.
     os._exit(code)
 
 
@@ -115,9 +119,9 @@ def print_help(text: str, terminal: Terminal) -> int:
     return ExitCode.OK
 
 
-def configure(terminal: Terminal, *, verbose: int, quiet: bool, color: str = "auto") -> Terminal:
+def configure(terminal: Terminal, *, verbose: int, quiet: bool, color: ColorChoice = "auto") -> Terminal:
     """The terminal with what the options say of it."""
-    return replace(terminal, verbosity=-1 if quiet else verbose, color=color)  # type: ignore[arg-type] checked choice
+    return replace(terminal, verbosity=-1 if quiet else verbose, color=color)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
 """Every option of every command, declared once: flags, group, help, choices, environment variable.
 
-Help texts, completions, the man page and the tables in README and docs are generated from here. Nothing is parsed or run
-here. Values arrive as text, whole numbers, numbers, paths, lists or booleans; choices are checked by `command.py`, because
-Typer's own words for a wrong one do not say what was meant.
+Help texts, completions, the man page and the tables in README and docs are generated from here. Nothing is parsed or
+run
+here. Values arrive as text, whole numbers, numbers, paths, lists or booleans; choices are checked by `command.py`,
+because Typer's own words for a wrong one do not say what was meant.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def find_query(options: dict[str, Any], body: Body) -> str:
     """The query. Raises UsageError if there is none or two, or if it is blank."""
-    query, path = options["query"], options["query_file"]
+    query: str | None = options["query"]
+    path: Path | None = options["query_file"]
     if query is not None and path is not None:
         raise UsageError("--query and --query-file exclude each other", "give one of them")
     if path is not None:

@@ -1,4 +1,4 @@
-"""Slips of the command line and what was probably meant: unknown options, misplaced commands, a query without its flag."""
+"""Slips of the command line and what was meant: unknown options, misplaced commands, a query without its flag."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ class Facts:
     """What a ranking says about the scorer that made it.
 
     `scale` names what `Score.value` is: `log-odds` is shown through a sigmoid, anything else as it is.
-    `digest` identifies everything that can change a score (weights, tokenizer, backend, dtype, template): the cache key.
+    `digest` identifies everything that can change a score (weights, tokenizer, backend, dtype, template): the cache
+    key.
     """
 
     model: str
