@@ -46,9 +46,9 @@ class Reranker:
         self._scorer = open_scorer(settings, os.environ, self.report)
 
     def score(self, query: str, documents: Sequence[str | Mapping[str, Any]]) -> list[float]:
-        """Logits of a local model, or the provider's scores, one a document in input order; NaN for an empty
-        document.
         """Logits of a local model or the provider's scores, one a document in input order; NaN for an empty one."""
+        made = _documents(documents, FieldSettings(), self.report)
+        found = pipeline.score_documents(query, made, self._scorer, RankSettings(limits=self._limits))
         return [float("nan") if score.value is None else score.value for score in found]
 
     def rank(
