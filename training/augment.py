@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 Random = random.Random
 
 FUNCTION_WORDS = frozenset(
-    "a about an and are as at be been by can could did do does for from had has have how i if in into is it its many me "
-    "much my of on or should so that the their them there these they this to was were what when where which who whom "
-    "whose why will with would you your".split()
+    (
+        "a about an and are as at be been by can could did do does for from had has have how i if in into is it its many "
+        "me much my of on or should so that the their them there these they this to was were what when where which who "
+        "whom whose why will with would you your"
+    ).split(" ")
 )
 ENTITY = re.compile(r"\b(?:[A-Z][\w'-]+(?:\s+[A-Z][\w'-]+)*|\d[\d,.]*\d|\d)\b")
 FIELDS = (("Title", "Content"), ("title", "body"), ("Subject", "Body"), ("name", "description"), ("title", "text"))
@@ -54,9 +56,27 @@ def window(record: dict[str, Any], rng: Random) -> Shown:
     return Shown(text, "positive", own[at]["cos"])
 
 
+def crop(text: str, words: int, query: str, rng: Random) -> str:
+    """About `words` words of a text, at a random place around the sentence that shares most with the query.
+
+    Positives and negatives are cut alike, so that neither length nor a cut end tells them apart.
+    """
+    split = text.split()
+    if len(split) <= words * 1.2:
+        return text
+    asked = {w.lower() for w in content_words(query)}
+    starts = [0, *(i + 1 for i, w in enumerate(split[:-1]) if w[-1] in ".!?")]
+    ends = [*starts[1:], len(split)]
+    hits = [len({w.lower().strip(".,;:()?!") for w in split[a:b]} & asked) for a, b in zip(starts, ends, strict=True)]
+    best = max(range(len(starts)), key=lambda i: (hits[i], -i))
+    low, high = max(0, ends[best] - words), min(starts[best], len(split) - words)
+    at = rng.randint(min(low, high), max(low, high))
+    return " ".join(split[max(0, at) : max(0, at) + words])
+
+
 def distracted(positive: Shown, other: str, rng: Random) -> Shown:
     """The positive inside the text of another document: the answer counts wherever it stands."""
-    words = other.split()[: rng.randint(15, 50)]
+    words = other.split()[: rng.randint(10, 40)]
     cut = rng.randint(0, len(words))
     return Shown(" ".join([*words[:cut], positive.text, *words[cut:]]), "positive", None)
 
@@ -78,7 +98,7 @@ def swapped(query: str, positive: Shown, others: list[str], rng: Random) -> Show
     return Shown(positive.text.replace(entity, rng.choice(pool)), "swap", None)
 
 
-def trap(query: str, positive: Shown, rng: Random) -> Shown:
+def trap(query: str, rng: Random) -> Shown:
     """What a lexical or cosine matcher falls for: an echo, keyword soup, a bare title, punctuation, nothing."""
     words = content_words(query) or query.split()
     kind = rng.choice(("echo", "echo", "soup", "soup", "title", "punctuation"))
@@ -127,7 +147,7 @@ def negatives(record: dict[str, Any], positive: Shown, rng: Random, config: dict
         rng.shuffle(pool)
     chosen: list[Shown] = []
     if rng.random() < config["traps"]:
-        chosen.append(trap(record["query"], positive, rng))
+        chosen.append(trap(record["query"], rng))
     if rng.random() < config["swap"]:
         made = swapped(record["query"], positive, [n["text"] for n in record["negatives"]], rng)
         chosen += [made] if made else []
@@ -143,6 +163,8 @@ def build(record: dict[str, Any], seed: str, config: dict[str, Any]) -> Ranked:
     rng = Random(seed)
     positive = window(record, rng)
     documents = [positive, *negatives(record, positive, rng, config)]
+    words = config["words_long"] if rng.random() < config["long"] else config["words"]
+    documents = [d._replace(text=crop(d.text, words, record["query"], rng)) for d in documents]
     if rng.random() < config["distractors"]:
         others = [d.text for d in documents[1:] if d.kind == "random"] or [record["negatives"][-1]["text"]]
         documents[0] = distracted(positive, others[0], rng)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import gzip
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,8 +121,11 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 class Scorer:
     """Scores documents with a torch module as the product would: best window's logit."""
 
-    def __init__(self, model: torch.nn.Module, tokens: Tokenizer, window: int, where: torch.device) -> None:
+    def __init__(
+        self, model: torch.nn.Module, tokens: Tokenizer, window: int, where: torch.device, threads: int = 1
+    ) -> None:
         self.model, self.tokens, self.window, self.where = model.to(where).eval(), tokens, window, where
+        self.threads = threads if where.type == "cpu" else 1
 
     def pairs(self, query: str, document: str) -> list[Pair]:
         """The windows of one document; an empty document is one window without tokens."""
@@ -132,16 +136,20 @@ class Scorer:
         room = max(1, min(self.window, MAX_POSITIONS - 3 - len(head)))
         return [pair(head, body.ids[begin:end]) for begin, end in spans(starts, room)]
 
-    @torch.inference_mode()
-    def logits(self, pairs: Sequence[Pair], progress: Callable[[int], None] | None = None) -> list[float]:
-        """Logits in input order."""
+    def logits(self, pairs: Sequence[Pair]) -> list[float]:
+        """Logits in input order. Threads take batches one by one: none waits for another at a barrier."""
         scores = [0.0] * len(pairs)
-        for batch in batches([len(p.ids) for p in pairs], 2048 if self.where.type == "cpu" else 65536):
-            out = self.model(**collate([pairs[i] for i in batch], self.where))
-            for position, value in zip(batch, out.tolist(), strict=True):
+
+        def one(batch: list[int]) -> None:
+            torch.set_num_threads(1)
+            with torch.inference_mode():
+                out = self.model(**collate([pairs[i] for i in batch], self.where)).tolist()
+            for position, value in zip(batch, out, strict=True):
                 scores[position] = value
-            if progress:
-                progress(len(batch))
+
+        budget = 1024 if self.where.type == "cpu" else 65536
+        with ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(one, reversed(list(batches([len(p.ids) for p in pairs], budget)))))
         return scores
 
     def score(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[list[float]]:

@@ -9,6 +9,8 @@ lesson. It knows nothing of augmentation, which happens in training, nor of held
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,12 +73,25 @@ class Bm25:
         return self.index.retrieve(tokens, k=min(depth, self.size), show_progress=False, return_as="documents")
 
 
+def overlapping(records: Sequence[dict[str, Any]], count: int) -> list[list[str]]:
+    """For each record the `count` passages that share the rarest words with its question: the only ones embedded."""
+    words = [[set(re.findall(r"\w+", p.lower())) for p in r["passages"]] for r in records]
+    frequency = Counter(w for sets in words for s in sets for w in s)
+    kept = []
+    for record, sets in zip(records, words, strict=True):
+        asked = set(re.findall(r"\w+", record["query"].lower()))
+        weight = [sum(1 / frequency[w] ** 0.5 for w in s & asked) for s in sets]
+        order = sorted(range(len(sets)), key=lambda i: -weight[i])[:count]
+        kept.append([record["passages"][i] for i in order])
+    return kept
+
+
 def choose(record: dict[str, Any], source: str, own: list[int], cosines: np.ndarray, found: dict[str, Any]) -> dict[str, Any]:
     """One list: the best own passage, hard negatives below the ceiling, random ones. `found` holds config and retrievers."""
     mining, texts, random_ = found["mining"], found["texts"], found["random"]
     positive = max(own, key=lambda p: cosines[p])
     ceiling = cosines[positive] * mining["ceiling_reliable" if source in RELIABLE else "ceiling"]
-    banned = {texts[p] for p in own}
+    banned = set(record["passages"])
     negatives: list[dict[str, Any]] = []
 
     def take(kind: str, candidates: Sequence[int], count: int) -> None:
@@ -95,13 +110,14 @@ def choose(record: dict[str, Any], source: str, own: list[int], cosines: np.ndar
     if source == "squad_sentences":
         page = [p for p in range(len(texts)) if 0 < abs(found["rows"][p] - record["row"]) <= NEIGHBOURS]
         take("page", random_.sample(page, min(len(page), 6)), 2)
-    take("random", random_.sample(range(len(texts)), 4 * mining["random"]), mining["random"])
-    others = [{"text": texts[p], "cos": round(float(cosines[p]), 4)} for p in own]
+    take("random", random_.sample(range(len(texts)), min(len(texts), 4 * mining["random"])), mining["random"])
+    known = {texts[p]: round(float(cosines[p]), 4) for p in own}
+    others = [{"text": text, "cos": known.get(text)} for text in record["passages"]]
     return {
         "source": source,
         "query": record["query"],
         "positives": others,
-        "best": own.index(positive),
+        "best": record["passages"].index(texts[positive]),
         "negatives": negatives,
     }
 
@@ -113,15 +129,16 @@ def mine(source: str, config: dict[str, Any], encoder: BiEncoder) -> None:
     if target.exists():
         return
     records = list(common.read(runs / "prepared" / f"{source}.jsonl"))
-    texts = list(dict.fromkeys(p for r in records for p in r["passages"]))
+    kept = overlapping(records, config["mining"]["embedded"])
+    texts = list(dict.fromkeys(p for own in kept for p in own))
     place = {text: i for i, text in enumerate(texts)}
-    rows = {place[p]: r["row"] for r in records for p in r["passages"]}
+    rows = {place[p]: r["row"] for r, own in zip(records, kept, strict=True) for p in own}
     vectors = encoder.embed(texts, 128)
     queries = encoder.embed([r["query"] for r in records], 64)
     bm25 = Bm25(texts).best([r["query"] for r in records], config["mining"]["depth"])
     found = {"mining": config["mining"], "texts": texts, "rows": rows, "random": random.Random(f"{config['seed']} {source}")}
     lists = [
-        choose(r, source, [place[p] for p in r["passages"]], vectors @ queries[i], found | {"bm25": bm25[i]})
+        choose(r, source, [place[p] for p in kept[i]], vectors @ queries[i], found | {"bm25": bm25[i]})
         for i, r in enumerate(records)
     ]
     common.write(target, lists)

@@ -32,7 +32,7 @@ TEACHER_SCALE = 20.0
 POSITIVE_WEIGHT = 2.0
 
 
-def untrained() -> CrossEncoder:
+def untrained(frozen: int = 0) -> CrossEncoder:
     """The starting encoder under the new head: it ranks before any training."""
     folder = common.start_folder()
     config = BertConfig.from_pretrained(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -42,6 +42,8 @@ def untrained() -> CrossEncoder:
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # one pass over the data: nothing to regularise, and it costs time on a CPU
     model.enc.embeddings.word_embeddings.weight.requires_grad_(False)  # rare words keep their places
+    for part in [model.enc.embeddings, *model.enc.encoder.layer[:frozen]] if frozen else []:
+        part.requires_grad_(False)
     return model
 
 
@@ -68,7 +70,7 @@ class Trainer:
         self.config, self.folder, self.seed = config["train"], folder, config["seed"]
         torch.manual_seed(self.seed)
         self.where = common.device(config)
-        self.model = untrained().to(self.where).train()
+        self.model = untrained(self.config["frozen"]).to(self.where).train()
         self.ema = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}
         self.optimiser = optimiser(self.model, self.config)
         self.rates = [g["lr"] for g in self.optimiser.param_groups]
@@ -107,7 +109,8 @@ class Trainer:
         parts = [order[:half], order[half:]] if self.where.type == "cpu" else [order]
         scored = torch.cat([model(**common.collate([pairs[i] for i in part], self.where)) for part in parts if part])
         logits = torch.empty_like(scored).index_copy(0, torch.tensor(order, device=self.where), scored)
-        total, sums, at = logits.new_zeros(()), {"ce": 0.0, "bce": 0.0, "kl": 0.0, "right": 0.0}, 0
+        total, at = logits.new_zeros(()), 0
+        sums = dict.fromkeys(("ce", "bce", "kl", "right", "solved"), 0.0)
         for ranked in lists:
             values = logits[at : at + len(ranked.documents)]
             at += len(ranked.documents)
@@ -116,7 +119,10 @@ class Trainer:
             for name, loss in losses.items():
                 sums[name] += float(loss.detach())
             sums["right"] += float(values.detach().argmax() == 0)
-        (total / self.config["lists"]).backward()
+        if float(total.detach()) < self.config["solved"] * len(lists):
+            sums["solved"] += len(lists)
+        else:
+            (total / self.config["lists"]).backward()
         return sums
 
     def kl_weight(self) -> float:
@@ -226,7 +232,7 @@ def train(config: dict[str, Any], folder: Path) -> None:
             losses = trainer.one_step(lists)
             trainer.elapsed += time.monotonic() - mark
             mark = time.monotonic()
-            scalars = {n: float(getattr(trainer.model, n)) for n in ("scale", "bias", "beta")}
+            scalars = {n: float(getattr(trainer.model, n).detach()) for n in ("scale", "bias", "beta")}
             line = {"step": trainer.step, "minutes": round(trainer.elapsed / 60, 2)} | losses | scalars
             log.write(json.dumps({k: round(v, 4) for k, v in line.items()}) + "\n")
             log.flush()
@@ -239,9 +245,12 @@ def train(config: dict[str, Any], folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train the cross-encoder.")
     parser.add_argument("--name", default="main")
+    parser.add_argument("--sources", nargs="*", help="only these: a first phase can start while the others are mined")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="override a key of [train], as JSON")
     arguments = parser.parse_args()
     configuration = common.settings()
+    if arguments.sources:
+        configuration["sources"] = {s: configuration["sources"][s] for s in arguments.sources}
     for item in arguments.set:
         key, _, value = item.partition("=")
         configuration["train"][key] = json.loads(value)

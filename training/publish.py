@@ -1,0 +1,142 @@
+"""Step 5, publish: calibrate the chosen weights and write the checkpoint folder that export.py reads.
+
+    python training/publish.py main@0.8/160 FOLDER      # config.json, model.safetensors (fp16), tokenizer.json, vocab.txt
+
+Temperature a and bias b are fitted by logistic regression on held-out `dev` queries, 1 positive : 3 hard : 6 random, and
+folded into scale, bias and the MLP's last layer; the reliability figures come from the `test` half. Ranking is unchanged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import common
+import numpy as np
+import systems
+import torch
+from safetensors.torch import save_file
+
+HARD, RANDOM, BINS = 3, 6, 10
+
+
+class Scored(NamedTuple):
+    """Logits and labels pooled over queries, with each pair's query length in words."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+    words: np.ndarray
+
+
+def calibration_set(records: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """One positive, three hard candidates and six documents of other queries for each query."""
+    rng, made = random.Random(seed), []
+    for record in records:
+        both = list(zip(record["documents"], record["relevance"], strict=True))
+        positive = next(d for d, r in both if r)
+        hard = [d for d, r in both if not r]
+        others = [d for r in rng.sample(records, min(len(records), RANDOM + 1)) if r is not record for d in r["documents"][:1]]
+        documents = [positive, *rng.sample(hard, min(HARD, len(hard))), *others[:RANDOM]]
+        relevance = [1] + [0] * (len(documents) - 1)
+        made.append({"query": record["query"], "documents": documents, "relevance": relevance})
+    return made
+
+
+def pooled(records: list[dict[str, Any]], scores: list[list[float]]) -> Scored:
+    """All pairs of all queries in one row."""
+    words = [len(r["query"].split()) for r in records for _ in r["documents"]]
+    labels = [x for r in records for x in r["relevance"]]
+    return Scored(np.array([x for s in scores for x in s]), np.array(labels, float), np.array(words))
+
+
+def fit(found: Scored, steps: int = 50) -> tuple[float, float]:
+    """Temperature a and bias b of sigmoid(a · logit + b), by Newton's method."""
+    x = np.stack([found.logits, np.ones_like(found.logits)], 1)
+    theta = np.array([1.0, 0.0])
+    for _ in range(steps):
+        p = 1 / (1 + np.exp(-x @ theta))
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
+        theta -= np.linalg.solve(hessian, x.T @ (p - found.labels))
+    return float(theta[0]), float(theta[1])
+
+
+def auc(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Area under the ROC curve, pooled over queries: are scores comparable between queries?"""
+    ranks = logits.argsort().argsort() + 1
+    positives = labels.sum()
+    below = ranks[labels == 1].sum() - positives * (positives + 1) / 2
+    return float(below / positives / (len(labels) - positives))
+
+
+def reliability(found: Scored) -> dict[str, Any]:
+    """ECE over ten equal bins, the curve (mean score, share right, pairs), and pooled AUC."""
+    p = 1 / (1 + np.exp(-found.logits))
+    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    curve = [
+        (float(p[bins == b].mean()), float(found.labels[bins == b].mean()), int((bins == b).sum()))
+        for b in range(BINS)
+        if (bins == b).any()
+    ]
+    ece = sum(abs(mean - share) * n for mean, share, n in curve) / len(p)
+    return {"pairs": len(p), "ece": round(ece, 4), "auc": round(auc(found.logits, found.labels), 4), "curve": curve}
+
+
+def by_length(found: Scored) -> dict[str, dict[str, Any]]:
+    """Reliability of all pairs and of short, middling and long queries."""
+    groups = {"all": found.words > 0, "1-5 words": found.words <= 5, "11+ words": found.words > 10}
+    groups["6-10 words"] = (found.words > 5) & (found.words <= 10)
+    return {name: reliability(Scored(*(part[chosen] for part in found))) for name, chosen in groups.items() if chosen.any()}
+
+
+def fold(model: torch.nn.Module, a: float, b: float) -> None:
+    """Scale the logit by a and shift it by b inside the weights."""
+    with torch.no_grad():
+        model.scale *= a
+        model.bias.copy_(model.bias * a + b)
+        model.mlp[2].weight *= a
+        model.mlp[2].bias *= a
+
+
+def write_folder(model: torch.nn.Module, window: int, folder: Path) -> None:
+    """The checkpoint in the form of the first one: fp16 weights under the same names, the window in config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.half().contiguous() for k, v in model.state_dict().items() if not k.endswith(("position_ids", "token_type_ids"))}
+    save_file(state, folder / "model.safetensors")
+    start = common.start_folder()
+    config = json.loads((start / "config.json").read_text()) | {"window": window}
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    for name in ("tokenizer.json", "vocab.txt"):
+        shutil.copy(start / name, folder / name)
+
+
+def main() -> None:
+    """Fit on `dev`, report on `test`, fold, write."""
+    parser = argparse.ArgumentParser(description="Calibrate and write a checkpoint folder.")
+    parser.add_argument("system")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--limit", type=int, default=20, help="queries of each source")
+    arguments = parser.parse_args()
+    config = common.settings()
+    scorer = systems.scorer(arguments.system, config)
+
+    def scored(kind: str) -> Scored:
+        sets = systems.load_sets(kind, config, arguments.limit).values()
+        records = [r for records in sets for r in calibration_set(records, config["seed"])]
+        return pooled(records, scorer.score([(r["query"], r["documents"]) for r in records]))
+
+    a, b = fit(scored("dev"))
+    before = scored("test")
+    after = Scored(a * before.logits + b, before.labels, before.words)
+    fold(scorer.model, a, b)
+    write_folder(scorer.model, scorer.window, arguments.folder)
+    report = {"a": a, "b": b, "system": arguments.system, "before": reliability(before), "after": by_length(after)}
+    (arguments.folder / "calibration.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
