@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from remote.loopback import Loopback, Tunnel, as_json
+from remote.loopback import Loopback, Tunnel, as_json, make_certificate
 
 from rerank_cli.errors import ConfigError, RemoteError, UsageError
 from rerank_cli.records import Pair
@@ -22,16 +22,7 @@ KEY = "k-123456789"
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A self-signed certificate for localhost and api.example: file with key, file without."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, public, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
-    names = "subjectAltName=DNS:localhost,DNS:api.example"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=rerank test", "-addext", names, "-keyout", key, "-out", public],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    both.write_bytes(key.read_bytes() + public.read_bytes())
-    return both, public
+    return make_certificate(tmp_path_factory.mktemp("tls"), ["localhost", "api.example"])
 
 
 def score(url, env=None, report=None, **remote):

@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
@@ -243,6 +244,19 @@ class Tunnel:
 
     def __exit__(self, *_: object) -> None:
         self._listener.close()
+
+
+def make_certificate(folder: Path, names: list[str]) -> tuple[Path, Path]:
+    """A self-signed certificate for these host names: (file with its key, file without)."""
+    key, public, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
+    listed = "subjectAltName=" + ",".join(f"DNS:{name}" for name in names)
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=rerank test", "-addext", listed, "-keyout", key, "-out", public],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    both.write_bytes(key.read_bytes() + public.read_bytes())
+    return both, public
 
 
 def free_port() -> int:

@@ -1,7 +1,7 @@
 """Objects for the providers that choose fields themselves (Cohere v1, and others with --native-rank-fields).
 
-Scorers get texts, and the text of rank fields is a YAML mapping in their order; reading it back gives the object without
-a second way through the whole program. Every scalar stays the string that was written: providers take strings.
+Scorers get texts, and the text of rank fields is a YAML mapping in their order; reading it back gives the object
+without a second way through the whole program. Every scalar stays the string that was written: providers take strings.
 """
 
 from __future__ import annotations

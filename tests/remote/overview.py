@@ -1,0 +1,41 @@
+"""The overview table of docs/providers/README.md, made from the rows: `python tests/remote/overview.py` rewrites it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rerank_cli.scorers.remote.table import Row, load_table
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/providers/README.md"
+START, END = "<!-- generated: providers -->", "<!-- end generated -->"
+PROMISED = {
+    "cohere-v2": "cohere", "cohere-v1": "cohere", "azure-serverless": "azure", "azure-foundry": "azure", "jina": "jina",
+    "voyage": "voyage", "tei": "tei", "vllm": "vllm", "litellm": "litellm", "new-api": "new-api",
+}  # fmt: skip
+
+
+def table() -> str:
+    head = [
+        "| `-m` | provider | default URL | key | documents a request | scores | billed in |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join(head + [line(row) for row in load_table().rows.values()])
+
+
+def line(row: Row) -> str:
+    names = "<br>".join(f"`{name}:`" for name in (row.id, *row.aliases))
+    title = f"[{row.title}]({PROMISED[row.id]}.md)" if row.id in PROMISED else row.title
+    key = f"`{row.keys[0]}`" + ("" if row.key_required else " (optional)")
+    most = f"{row.max_docs:,}" + (f" (at most {row.hard_docs:,})" if row.hard_docs else "")
+    kinds = {"unit": "0 to 1", "logit": "logits", "model": "the model's", "upstream": "what is behind it gives"}
+    billed = (row.billing or "–").replace("_", " ")
+    return f"| {names} | {title} | `{row.base}{row.path}` | {key} | {most} | {kinds[row.kind]} | {billed} |"
+
+
+def rewritten(text: str) -> str:
+    before, _, rest = text.partition(START)
+    return f"{before}{START}\n{table()}\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rewritten(PAGE.read_text()))
