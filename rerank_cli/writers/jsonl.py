@@ -44,8 +44,12 @@ def lines(
     if not settings.documents:
         return [b"{%b}\n" % member for member in members]
     raws = [hit[3][1] for hit in hits]
-    if {hit[3][3].kind for hit in hits} == {"json"} and are_plain(raws, names):
+    kinds = {hit[3][3].kind for hit in hits}
+    if kinds == {"json"} and are_plain(raws, names):
         return [b"%b,%b}\n" % (raw[:-1], member) for raw, member in zip(raws, members, strict=True)]
+    if kinds == {"line"} and "text" not in names.names:
+        texts = [encode_string(raw.decode("utf-8", "replace")) for raw in raws]
+        return [b'{"text":%b,%b}\n' % pair for pair in zip(texts, members, strict=True)]
     return [record(hit[3], member, names, report) for hit, member in zip(hits, members, strict=True)]
 
 

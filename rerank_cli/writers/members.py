@@ -11,10 +11,14 @@ from typing import NamedTuple
 
 import orjson
 
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]', re.DOTALL)
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_KEY = re.compile(rb"\s*(%b)\s*:" % _STRING, re.DOTALL)
+_SCALAR = re.compile(rb"\s*(?:%b|[^\s\"{}\[\],]++)\s*" % _STRING, re.DOTALL)
+_BRACKET = re.compile(rb"%b|[{}\[\]]" % _STRING, re.DOTALL)
 # Every ASCII letter and the underscore, written as an escape: how a key may hide from a search for its plain form.
 _ESCAPED_LETTER = re.compile(rb"\\u00[567]")
-_QUOTE, _OPEN, _CLOSE, _COMMA, _COLON = b'"', b"{[", b"}]", b",", b":"
+_STEP = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}  # a string is no step
+_SPACE = re.compile(rb"\s*")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -30,27 +34,25 @@ class Member(NamedTuple):
 def members(raw: bytes) -> list[Member]:
     """The top-level members of an object, in order, repeated keys included."""
     found: list[Member] = []
-    depth = start = value = 0
-    key: str | None = None
-    for token in _TOKEN.finditer(raw):
-        first = raw[token.start() : token.start() + 1]
-        if first in _OPEN:
-            depth += 1
-            start = token.end() if depth == 1 else start
-        elif first in _CLOSE:
-            depth -= 1
-            if depth == 0 and key is not None:
-                found.append(Member(key, start, token.start(), value))
-        elif depth != 1:
-            continue
-        elif first == _COMMA and key is not None:
-            found.append(Member(key, start, token.start(), value))
-            key, start = None, token.end()
-        elif first == _COLON:
-            value = token.end()
-        elif first == _QUOTE and key is None:
-            key = decode_string(token.group())
+    start = raw.index(b"{") + 1
+    while key := _KEY.match(raw, start):
+        end = value_end(raw, key.end())
+        found.append(Member(decode_string(key[1]), start, end, key.end()))
+        start = end + 1  # behind the comma, or behind the closing brace, where no key follows
     return found
+
+
+def value_end(raw: bytes, start: int) -> int:
+    """Where the comma or brace behind a value stands; of objects and lists the brackets are counted."""
+    scalar = _SCALAR.match(raw, start)
+    if scalar:
+        return scalar.end()
+    depth = 0
+    for token in _BRACKET.finditer(raw, start):
+        depth += _STEP.get(token[0], 0)
+        if depth == 0:
+            return _SPACE.match(raw, token.end()).end()  # type: ignore[union-attr]
+    raise ValueError("not the text of a JSON object")
 
 
 def decode_string(raw: bytes) -> str:

@@ -147,7 +147,10 @@ def title_of(document: Document) -> str | None:
 
 def utf8(text: str) -> bytes:
     """Text as UTF-8; a lone surrogate, which UTF-8 cannot hold, becomes U+FFFD."""
-    return SURROGATE.sub("\ufffd", text).encode("utf-8")
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        return SURROGATE.sub("\ufffd", text).encode("utf-8")
 
 
 def id_of(document: Document) -> str | None:

@@ -6,7 +6,6 @@ there the line is the last column and ends with its record.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.writers.members import numbers
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from rerank_cli.settings import OutputSettings
     from rerank_cli.writers.results import Shape
 
-_NEEDS_QUOTES = {b",": re.compile('[",\r\n]'), b"\t": re.compile('["\t\r\n]')}
+_QUOTED = (b'"', b"\r", b"\n")  # what makes quotes necessary, beside the delimiter
 
 
 class Frame(NamedTuple):
@@ -141,4 +140,7 @@ def objects(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes
 
 def field(text: str, delimiter: bytes) -> bytes:
     """One value as a field, in quotes where it needs them."""
-    return utf8('"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES[delimiter].search(text) else text)
+    raw = utf8(text)
+    if delimiter in raw or any(mark in raw for mark in _QUOTED):
+        return b'"%b"' % raw.replace(b'"', b'""')
+    return raw

@@ -142,7 +142,7 @@ def explained(hit: Hit, drawing: Drawing) -> list[Text]:
     """`--explain`: the figures behind the score, and the scored text, line by line."""
     score, signs = hit.score, drawing.signs
     value = signs.missing if score.value is None else f"{score.value:.6g}"
-    facts = [f"{drawing.value_name} {value}", f"{score.tokens} tokens", f"{score.windows} windows"]
+    facts = [f"{drawing.value_name} {value}", f"{score.tokens} tokens", f"{score.windows} window{'s' * (score.windows != 1)}"]
     if score.best:
         facts.append("best chunk {}-{}".format(*score.best))
     if score.truncated:
@@ -156,7 +156,7 @@ def explained(hit: Hit, drawing: Drawing) -> list[Text]:
 def wrapped(text: str, most: int, drawing: Drawing, style: str = "") -> list[Text]:
     """Text with the query's words marked, in at most so many lines of the document's column."""
     width, sign = drawing.layout.body, drawing.signs.ellipsis
-    cut = text[: width * most * 4 + 200]  # more cannot be seen, and wrapping is slow
+    cut = text[: width * (most + 1) + 20]  # more cannot be seen, and wrapping is slow
     found = list(marked(cut, drawing, style).wrap(drawing.console, width, overflow="fold"))
     for line in found:
         line.rstrip()
