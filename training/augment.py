@@ -1,7 +1,7 @@
-"""From a mined list to what one training step sees: windows, negatives, traps, query noise, rendering; seeded by position.
+"""From a mined list to what one step sees: windows, negatives, traps, query noise, rendering; seeded by position.
 
-It knows texts only: no token ids, tensors or losses. `cos` is the teacher's cosine where it applies to the text as shown,
-None where it does not (swapped, trap, inside a distractor), and there the KL term says nothing.
+It knows texts only: no token ids, tensors or losses. `cos` is the teacher's cosine where it applies to the text as
+shown, None where it does not (swapped, trap, inside a distractor), and there the KL term says nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 Random = random.Random
 
 FUNCTION_WORDS = frozenset(
-    (
-        "a about an and are as at be been by can could did do does for from had has have how i if in into is it its many "
-        "me much my of on or should so that the their them there these they this to was were what when where which who "
-        "whom whose why will with would you your"
-    ).split(" ")
+    re.findall(
+        r"\w+",
+        """a about an and are as at be been by can could did do does for from had has have how i if in into is it its
+        many me much my of on or should so that the their them there these they this to was were what when where which
+        who whom whose why will with would you your""",
+    )
 )
 ENTITY = re.compile(r"\b(?:[A-Z][\w'-]+(?:\s+[A-Z][\w'-]+)*|\d[\d,.]*\d|\d)\b")
 FIELDS = (("Title", "Content"), ("title", "body"), ("Subject", "Body"), ("name", "description"), ("title", "text"))

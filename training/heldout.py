@@ -1,9 +1,9 @@
 """Step 2b, the development sets: held-out queries with BM25's and the bi-encoder's candidates, long documents, traps.
 
-    python training/heldout.py            # reads runs/heldout, writes runs/sets/{dev,test}/SOURCE.jsonl.gz, long and traps
+    python training/heldout.py            # reads runs/heldout, writes runs/sets/{dev,test}/SOURCE.jsonl.gz, long, traps
 
-`dev` is for choosing, `test` is left alone until the end; groups never stand in both. A record has the form of the given
-dev sets: id, query, documents, relevance. It knows nothing of the cross-encoder.
+`dev` is for choosing, `test` is left alone until the end; groups never stand in both. A record has the form of the
+given dev sets: id, query, documents, relevance. It knows nothing of the cross-encoder.
 """
 
 from __future__ import annotations
@@ -84,12 +84,14 @@ def long_documents(config: dict[str, Any], count: int = 200) -> None:
         documents[0][at : at + 1] = [record["positives"][0]]
         texts = ["\n\n".join(parts) for parts in documents]
         relevance = [1] + [0] * (LONG_DOCUMENTS - 1)
-        made.append({"id": str(i), "query": record["query"], "documents": texts, "relevance": relevance, "tenth": tenth})
+        made.append(
+            {"id": str(i), "query": record["query"], "documents": texts, "relevance": relevance, "tenth": tenth}
+        )
     common.write(runs / "sets" / "long.jsonl.gz", made)
 
 
 def traps(config: dict[str, Any], count: int = 100) -> None:
-    """The right answer against an echo, keyword soup, punctuation, and a document of the same page without the answer."""
+    """The right answer against an echo, keyword soup, punctuation, and a like document without the answer."""
     runs, rng = Path(config["runs"]), random.Random(f"{config['seed']} traps")
     records = [r for s in LONG_SOURCES for r in list(common.read(runs / "heldout" / f"{s}.jsonl"))[1:]]
     rng.shuffle(records)

@@ -5,10 +5,13 @@ It knows nothing of models or files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytrec_eval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SAMPLES = 10_000
 

@@ -1,9 +1,9 @@
-"""Step 2, mine: for every training query a positive passage and its hard negatives, with the bi-encoder's cosines cached.
+"""Step 2, mine: for every training query a positive passage and hard negatives, with the bi-encoder's cosines cached.
 
-    python training/mine.py               # reads runs/prepared, writes runs/lists/SOURCE.jsonl (resumes a source at a time)
+    python training/mine.py               # reads runs/prepared, writes runs/lists/SOURCE.jsonl, skipping what is there
 
-The bi-encoder finds negatives and its cosines serve the KL term; BM25 finds others, so that its mistakes are not the only
-lesson. It knows nothing of augmentation, which happens in training, nor of held-out sets (heldout.py).
+The bi-encoder finds negatives and its cosines serve the KL term; BM25 finds others, so that its mistakes are not the
+only lesson. It knows nothing of augmentation, which happens in training, nor of held-out sets (heldout.py).
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bm25s
 import common
@@ -22,6 +21,9 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 from transformers import BertModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RELIABLE = {"squad", "squad_sentences"}
 NEIGHBOURS = 40  # rows of squad_sentences that stand on the same page
@@ -33,13 +35,18 @@ class BiEncoder:
     def __init__(self, config: dict[str, Any]) -> None:
         self.where = common.device(config)
         self.tokens = common.tokenizer()
-        self.model = BertModel.from_pretrained(common.start_folder(), add_pooling_layer=False, attn_implementation="eager")
+        self.model = BertModel.from_pretrained(
+            common.start_folder(), add_pooling_layer=False, attn_implementation="eager"
+        )
         self.model = self.model.to(self.where).eval()
         self.threads = config["threads"]
 
     def embed(self, texts: Sequence[str], limit: int = 256) -> np.ndarray:
         """Unit vectors [texts, 384] of the first `limit` tokens (256 is the model's own default)."""
-        ids = [[common.CLS, *e.ids[: limit - 2], common.SEP] for e in self.tokens.encode_batch(list(texts), add_special_tokens=False)]
+        ids = [
+            [common.CLS, *e.ids[: limit - 2], common.SEP]
+            for e in self.tokens.encode_batch(list(texts), add_special_tokens=False)
+        ]
         found = np.zeros((len(texts), 384), np.float32)
 
         def one(batch: list[int]) -> None:
@@ -86,8 +93,10 @@ def overlapping(records: Sequence[dict[str, Any]], count: int) -> list[list[str]
     return kept
 
 
-def choose(record: dict[str, Any], source: str, own: list[int], cosines: np.ndarray, found: dict[str, Any]) -> dict[str, Any]:
-    """One list: the best own passage, hard negatives below the ceiling, random ones. `found` holds config and retrievers."""
+def choose(
+    record: dict[str, Any], source: str, own: list[int], cosines: np.ndarray, found: dict[str, Any]
+) -> dict[str, Any]:
+    """One list: the best own passage, hard negatives below the ceiling, random ones; `found` is what was retrieved."""
     mining, texts, random_ = found["mining"], found["texts"], found["random"]
     positive = max(own, key=lambda p: cosines[p])
     ceiling = cosines[positive] * mining["ceiling_reliable" if source in RELIABLE else "ceiling"]
@@ -136,14 +145,21 @@ def mine(source: str, config: dict[str, Any], encoder: BiEncoder) -> None:
     vectors = encoder.embed(texts, 128)
     queries = encoder.embed([r["query"] for r in records], 64)
     bm25 = Bm25(texts).best([r["query"] for r in records], config["mining"]["depth"])
-    found = {"mining": config["mining"], "texts": texts, "rows": rows, "random": random.Random(f"{config['seed']} {source}")}
+    found = {
+        "mining": config["mining"],
+        "texts": texts,
+        "rows": rows,
+        "random": random.Random(f"{config['seed']} {source}"),
+    }
     lists = [
         choose(r, source, [place[p] for p in kept[i]], vectors @ queries[i], found | {"bm25": bm25[i]})
         for i, r in enumerate(records)
     ]
     common.write(target, lists)
     ranks = [sum(n["cos"] > x["positives"][x["best"]]["cos"] for n in x["negatives"]) for x in lists]
-    print(f"{source}: {len(lists)} lists, {len(texts)} passages, {np.mean([r > 0 for r in ranks]):.2f} beaten", flush=True)
+    print(
+        f"{source}: {len(lists)} lists, {len(texts)} passages, {np.mean([r > 0 for r in ranks]):.2f} beaten", flush=True
+    )
 
 
 if __name__ == "__main__":

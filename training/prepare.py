@@ -2,8 +2,8 @@
 
     python training/prepare.py            # writes runs/prepared/SOURCE.jsonl and runs/heldout/SOURCE.jsonl
 
-Groups (article, page, thread, command, disease) are split before anything is mined, so that no held-out question meets its
-page in training. It knows nothing of embeddings, models or losses.
+Groups (article, page, thread, command, disease) are split before anything is mined, so that no held-out question meets
+its page in training. It knows nothing of embeddings, models or losses.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import common
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Record = dict[str, Any]
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=\S)")
@@ -126,7 +128,11 @@ def prepare(source: str, config: dict[str, Any]) -> None:
     random.Random(f"{config['seed']} {source} sample").shuffle(train)
     chosen, rest = train[: config["sources"][source]], train[config["sources"][source] :]
     made = [
-        {"row": r["row"], "query": r["query"], "passages": passages(r["positives"][0], config["mining"]["passage_words"])}
+        {
+            "row": r["row"],
+            "query": r["query"],
+            "passages": passages(r["positives"][0], config["mining"]["passage_words"]),
+        }
         for r in chosen
     ]
     runs = Path(config["runs"])

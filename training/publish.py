@@ -1,9 +1,10 @@
 """Step 5, publish: calibrate the chosen weights and write the checkpoint folder that export.py reads.
 
-    python training/publish.py main@0.8/160 FOLDER      # config.json, model.safetensors (fp16), tokenizer.json, vocab.txt
+    python training/publish.py main@0.8/160 FOLDER      # config.json, model.safetensors (fp16), tokenizer.json, vocab
 
-Temperature a and bias b are fitted by logistic regression on held-out `dev` queries, 1 positive : 3 hard : 6 random, and
-folded into scale, bias and the MLP's last layer; the reliability figures come from the `test` half. Ranking is unchanged.
+Temperature a and bias b are fitted by logistic regression on held-out `dev` queries, 1 positive : 3 hard : 6 random,
+and folded into scale, bias and the MLP's last layer; the reliability figures come from the `test` half. Ranking is
+unchanged.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def calibration_set(records: list[dict[str, Any]], seed: int) -> list[dict[str, 
         both = list(zip(record["documents"], record["relevance"], strict=True))
         positive = next(d for d, r in both if r)
         hard = [d for d, r in both if not r]
-        others = [d for r in rng.sample(records, min(len(records), RANDOM + 1)) if r is not record for d in r["documents"][:1]]
+        others = [
+            d for r in rng.sample(records, min(len(records), RANDOM + 1)) if r is not record for d in r["documents"][:1]
+        ]
         documents = [positive, *rng.sample(hard, min(HARD, len(hard))), *others[:RANDOM]]
         relevance = [1] + [0] * (len(documents) - 1)
         made.append({"query": record["query"], "documents": documents, "relevance": relevance})
@@ -89,7 +92,9 @@ def by_length(found: Scored) -> dict[str, dict[str, Any]]:
     """Reliability of all pairs and of short, middling and long queries."""
     groups = {"all": found.words > 0, "1-5 words": found.words <= 5, "11+ words": found.words > 10}
     groups["6-10 words"] = (found.words > 5) & (found.words <= 10)
-    return {name: reliability(Scored(*(part[chosen] for part in found))) for name, chosen in groups.items() if chosen.any()}
+    return {
+        name: reliability(Scored(*(part[chosen] for part in found))) for name, chosen in groups.items() if chosen.any()
+    }
 
 
 def fold(model: torch.nn.Module, a: float, b: float) -> None:
@@ -104,7 +109,11 @@ def fold(model: torch.nn.Module, a: float, b: float) -> None:
 def write_folder(model: torch.nn.Module, window: int, folder: Path) -> None:
     """The checkpoint in the form of the first one: fp16 weights under the same names, the window in config.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.half().contiguous() for k, v in model.state_dict().items() if not k.endswith(("position_ids", "token_type_ids"))}
+    state = {
+        k: v.half().contiguous()
+        for k, v in model.state_dict().items()
+        if not k.endswith(("position_ids", "token_type_ids"))
+    }
     save_file(state, folder / "model.safetensors")
     start = common.start_folder()
     config = json.loads((start / "config.json").read_text()) | {"window": window}

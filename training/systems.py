@@ -1,7 +1,7 @@
 """What a system name stands for, and its scores over development sets, stored so that a comparison costs nothing.
 
-Names: `bm25`, `biencoder`, `start` (untrained), a checkpoint folder, or RUN[:last] for the averaged (or last) weights of
-runs/RUN/state.pt; then `@A` mixes the encoder with the untrained one at A, and `/W` sets the window of inference.
+Names: `bm25`, `biencoder`, `start` (untrained), a checkpoint folder, or RUN[:last] for the averaged (or last) weights
+of runs/RUN/state.pt; then `@A` mixes the encoder with the untrained one at A, and `/W` sets the window of inference.
 It knows nothing of measures or training.
 """
 

@@ -14,19 +14,22 @@ import copy
 import json
 import random
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import augment
 import common
 import torch
 from model import CrossEncoder
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, kl_div, log_softmax, softmax
 from transformers import BertConfig, BertModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenizers import Tokenizer
 
 TEACHER_SCALE = 20.0
 POSITIVE_WEIGHT = 2.0
@@ -131,7 +134,7 @@ class Trainer:
         return first + (last - first) * min(1.0, 2 * self.progress())
 
     def losses(self, logits: Tensor, ranked: augment.Ranked) -> dict[str, Tensor]:
-        """Listwise softmax, binary cross-entropy (levels comparable between queries), KL to the teacher where it counts."""
+        """Listwise softmax, binary cross-entropy (levels comparable between queries), KL where the teacher counts."""
         target = torch.zeros_like(logits)
         target[0] = 1.0
         weight = 1 + target * (POSITIVE_WEIGHT - 1)
@@ -228,7 +231,10 @@ def train(config: dict[str, Any], folder: Path) -> None:
     with (folder / "log.jsonl").open("a") as log:
         while trainer.progress() < 1:
             at = trainer.step * size
-            lists = [augment.build(r, f"{trainer.seed} {at + i}", config["train"]) for i, r in enumerate(order[at : at + size])]
+            lists = [
+                augment.build(r, f"{trainer.seed} {at + i}", config["train"])
+                for i, r in enumerate(order[at : at + size])
+            ]
             losses = trainer.one_step(lists)
             trainer.elapsed += time.monotonic() - mark
             mark = time.monotonic()
