@@ -55,7 +55,7 @@ class Client:
                 verify=tls_context(target.url, remote, env, proxied=bool(proxy)),
                 proxy=proxy,
                 trust_env=False,  # the environment comes as a value
-                limits=httpx2.Limits(max_connections=size, max_keepalive_connections=size),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=size),  # workers are the bound
             )
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             hint = "pip install 'httpx2[socks]'" if isinstance(error, ImportError) else None

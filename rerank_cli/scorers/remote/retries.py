@@ -20,6 +20,7 @@ T = TypeVar("T")
 RETRIED = frozenset({408, 409, 429, 499})  # and 5xx
 FINAL = frozenset({501, 505})  # "not implemented" does not change with time
 FIRST_WAIT_S = 0.5
+CROWDED_FACTOR = 4.0  # a limit a minute wants more patience: 2 + 4 + 8 + 16 + 32 s outlast it
 UNIX_S = 1e9  # reset headers above this are a date, below a duration
 
 
@@ -125,7 +126,7 @@ def persist(send: Callable[[], T], policy: Policy, pause: Callable[[float], None
                 try:
                     return send()
                 except Transient as failure:
-                    wait = _wait_after(failure, attempt.next_wait)
+                    wait = _wait_after(failure, attempt.next_wait, policy.max_wait_s)
                     failure.attempts = attempt.num
                     raise
     except Transient as failure:
@@ -144,11 +145,12 @@ def _worth_it(policy: Policy, error: Exception) -> bool | float:
     return 0.0  # `pause` does the waiting
 
 
-def _wait_after(failure: Transient, backoff: float) -> float:
+def _wait_after(failure: Transient, backoff: float, most: float) -> float:
     """Jitter spreads workers that failed together; a server's own figure is never undercut."""
     if failure.wait_s is not None:
         return failure.wait_s * random.uniform(1.0, 1.1)  # noqa: S311 no secret depends on it
-    return backoff * random.uniform(0.75, 1.0)  # noqa: S311
+    backoff *= CROWDED_FACTOR if failure.crowded else 1.0
+    return min(backoff, most) * random.uniform(0.75, 1.0)  # noqa: S311
 
 
 def _given_up(failure: Transient, policy: Policy) -> RemoteError:
