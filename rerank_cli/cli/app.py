@@ -20,6 +20,7 @@ DEFAULT = "rank"
 # name -> (module, function, one line for the list of commands)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "rank": ("rerank_cli.cli.rank", "rank", "rank documents for one query (the default)"),
+    "completion": ("rerank_cli.cli.completion_command", "completion", "print a completion script for a shell"),
     "config": ("rerank_cli.cli.config_command", "config", "show every value and where it came from"),
 }
 

@@ -38,6 +38,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dtype": ("auto", "fp32", "bf16", "fp16", "int8"),
     "color": ("auto", "always", "never"),
     "cache_mode": ("rw", "ro"),
+    "shell": ("bash", "zsh", "fish"),
 }
 # Smallest value of a number, inclusive.
 MINIMUM: dict[str, float] = {
@@ -389,3 +390,4 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_pa
 CommandName = Annotated[
     str, typer.Argument(metavar="[COMMAND]", help="The command whose options are shown (default: rank).")
 ]
+Shell = Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]

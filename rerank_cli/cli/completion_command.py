@@ -1,0 +1,31 @@
+"""`rerank completion SHELL`: the completion script of a shell, for those who installed a wheel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from rerank_cli.cli import options as o
+
+if TYPE_CHECKING:
+    from rerank_cli.terminal import Terminal
+
+
+def completion(ctx: typer.Context, shell: o.Shell, debug: o.Debug = False) -> int:
+    """Print a completion script.
+
+    examples:
+      rerank completion bash > ~/.local/share/bash-completion/completions/rerank
+      rerank completion zsh > ~/.zfunc/_rerank        # a folder of $fpath
+      rerank completion fish > ~/.config/fish/completions/rerank.fish
+    """
+    from rerank_cli.cli.generate.facts import commands
+    from rerank_cli.cli.generate.targets import SHELLS
+    from rerank_cli.writers.output import open_output
+
+    del debug
+    terminal: Terminal = ctx.obj
+    with open_output(None, terminal, "none") as write:
+        write(SHELLS[shell][0](commands()).encode())
+    return 0

@@ -1,0 +1,173 @@
+"""The option table as plain facts: every command, its options and arguments, in the order in which help shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rerank_cli.cli.help import default_of
+from rerank_cli.cli.options import CHOICES, ENV_PREFIX, GENERAL, GROUPS, NO_DEFAULT
+
+# Variables beside RERANK_<OPTION>; a test finds each of them in the sources.
+ENVIRONMENT: tuple[tuple[str, str], ...] = (
+    ("RERANK_CONFIG", "a configuration file, as `--config`"),
+    ("RERANK_NO_CONFIG", "`1`: read no configuration file, as `--no-config`"),
+    ("RERANK_DEBUG", "`1`: tracebacks for errors, as `--debug`"),
+    ("NO_COLOR", "not empty: no colour"),
+    ("FORCE_COLOR", "not empty: colour also where no terminal is"),
+    ("TERM", "`dumb`: no colour, no progress"),
+    ("COLUMNS", "width of tables"),
+    ("LC_ALL, LC_CTYPE, LANG", "without UTF-8 in them, tables are plain ASCII"),
+    ("XDG_CONFIG_HOME", "where the user's configuration lies (`~/.config` without it)"),
+)
+DIRECTORIES = {"DIR", "FOLDER"}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option as generators need it."""
+
+    name: str
+    flags: tuple[str, ...]  # short first
+    negations: tuple[str, ...]
+    metavar: str | None  # None: takes no value
+    help: str
+    group: str
+    choices: tuple[str, ...]
+    default: str | None
+    default_value: Any
+    many: bool
+    kind: type
+    allowed: bool  # as a variable and in files
+
+    @property
+    def takes(self) -> str:
+        """What follows the flag: nothing, choice, file, folder, model or text."""
+        if self.metavar is None:
+            return "nothing"
+        if self.choices:
+            return "choice"
+        if self.name == "model":
+            return "model"
+        if self.metavar in DIRECTORIES or self.name.endswith("_dir"):
+            return "folder"
+        return "file" if self.kind is Path or self.metavar == "FILE" else "text"
+
+    @property
+    def variable(self) -> str | None:
+        """Its environment variable."""
+        return ENV_PREFIX + self.name.upper() if self.allowed else None
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A positional argument."""
+
+    metavar: str
+    help: str
+    files: bool
+    words: tuple[str, ...] = ()  # what it may be
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command or sub-command: `rank`, `models pull`."""
+
+    name: str
+    summary: str  # one sentence
+    examples: tuple[str, ...]
+    options: tuple[Option, ...]
+    arguments: tuple[Argument, ...]
+    children: tuple[Command, ...] = ()
+
+    @property
+    def usage(self) -> str:
+        """`rerank rank [OPTIONS] [FILE]...`."""
+        if self.children:
+            return f"rerank {self.name} COMMAND [OPTIONS] ..."
+        return " ".join(["rerank", self.name, "[OPTIONS]", *(argument.metavar for argument in self.arguments)])
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Names of its sub-commands."""
+        return tuple(child.name.split()[-1] for child in self.children)
+
+    def by_group(self) -> dict[str, list[Option]]:
+        """Options under their headings, in help's order."""
+        found: dict[str, list[Option]] = {}
+        for option in self.options:
+            found.setdefault(option.group, []).append(option)
+        order = [*GROUPS, *sorted(set(found) - set(GROUPS))]
+        return {group: found[group] for group in order if group in found}
+
+
+def commands() -> tuple[Command, ...]:
+    """All commands, in the order of the root's help."""
+    from rerank_cli.cli.app import COMMANDS, load
+
+    return tuple(command_of(name, load(name), line) for name, (_, _, line) in COMMANDS.items())
+
+
+def command_of(name: str, command: Any, line: str) -> Command:
+    """The facts of one built command."""
+    summary, _, rest = (command.help or line).partition("\n\n")
+    examples = [text.strip() for text in rest.splitlines() if text.strip() and not text.strip().endswith("examples:")]
+    children = tuple(
+        command_of(f"{name} {word}", child, child.help or "")
+        for word, child in getattr(command, "commands", {}).items()
+        if not child.hidden
+    )
+    shown = [param for param in command.params if not getattr(param, "hidden", False)]
+    return Command(
+        name=name,
+        summary=" ".join(summary.split()),
+        examples=tuple(examples),
+        options=tuple(option_of(param) for param in shown if param.param_type_name == "option" and not children),
+        arguments=tuple(argument_of(param) for param in shown if param.param_type_name == "argument"),
+        children=children,
+    )
+
+
+def option_of(param: Any) -> Option:
+    """The facts of one option."""
+    value = not param.is_flag and not param.count
+    return Option(
+        name=param.name,
+        flags=tuple(sorted(param.opts, key=lambda flag: flag.startswith("--"))),
+        negations=tuple(param.secondary_opts),
+        metavar=(param.metavar or param.name.upper()) if value else None,
+        help=param.help or "",
+        group=param.rich_help_panel or GENERAL,
+        choices=CHOICES.get(param.name, ()) if value else (),
+        default=default_of(param),
+        default_value=param.default,
+        many=bool(param.multiple or param.count),
+        kind=param._runtime_param.kind,  # noqa: SLF001 the Convert that our Command put there
+        allowed=param.name not in NO_DEFAULT,
+    )
+
+
+def argument_of(param: Any) -> Argument:
+    """The facts of one positional argument."""
+    from rerank_cli.cli.app import COMMANDS
+
+    metavar = param.metavar or param.name.upper()
+    return Argument(
+        metavar=metavar,
+        help=param.help or "",
+        files=any(word in metavar for word in ("FILE", "RUN", "PATH", "FOLDER")),
+        words=tuple(COMMANDS) if param.name == "command" else CHOICES.get(param.name, ()),
+    )
+
+
+def models() -> tuple[str, ...]:
+    """What -m can begin with: the built-in and the providers of the table."""
+    from rerank_cli.scorers.remote.table import load_table
+
+    return ("builtin", *(f"{name}:" for name in load_table().names()))
+
+
+def leaves(table: tuple[Command, ...]) -> list[Command]:
+    """Commands that do something: sub-commands in place of their parents."""
+    return [leaf for command in table for leaf in (command.children or (command,))]
