@@ -49,11 +49,11 @@ class Tokens:
 class Encoder:
     """A tokenizer.json as this product needs it: no truncation, no padding, no special tokens out of document text.
 
-    `Tokenizer.from_file` obeys the truncation and padding stored in the file, and by default turns `[SEP]` in a document
-    into the control token; both would change scores silently.
+    `Tokenizer.from_file` obeys the truncation and padding stored in the file, and by default turns `[SEP]` in a
+    document into the control token; both would change scores silently.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lower_case: bool = False) -> None:
         from tokenizers import Tokenizer
 
         try:
@@ -63,11 +63,43 @@ class Encoder:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._tokenizer.encode_special_tokens = True
+        if lower_case:
+            self._lower_case()
         self._path = path
         self.query = lru_cache(maxsize=4096)(self._query)
 
     def _query(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _lower_case(self) -> None:
+        """Lower-case before the tokenizer's own normalisation, as sentence-transformers' `do_lower_case` does."""
+        from tokenizers import normalizers
+
+        own = self._tokenizer.normalizer
+        self._tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *([own] if own else [])])
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text, nothing added, control tokens in it read as text."""
+        found: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return found
+
+    def controlled(self, text: str) -> list[int]:
+        """Token ids of a text whose control tokens count: for templates only, never for a user's text."""
+        self._tokenizer.encode_special_tokens = False
+        try:
+            return self.ids(text)
+        finally:
+            self._tokenizer.encode_special_tokens = True
+
+    def controls(self) -> dict[str, int]:
+        """Control tokens and their ids."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return {token.content: number for number, token in added.items() if token.special}
+
+    def token_id(self, token: str) -> int | None:
+        """The id of one token, or None if the vocabulary has it not."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
 
     def documents(self, texts: Sequence[str], long: int) -> list[Tokens]:
         """Token ids of each text, in input order.

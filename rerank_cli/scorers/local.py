@@ -1,7 +1,7 @@
 """A local cross-encoder as a scorer: tokenise, cut into windows, batch, run an engine, fold windows into documents.
 
-It knows the shape of the work; what runs a batch is an `Engine` (ONNX Runtime, OpenVINO, torch), what a model is comes from
-`models`. Scores of a pair do not depend on the other pairs.
+It knows the shape of the work; what runs a batch is an `Engine` (ONNX Runtime, OpenVINO, torch), what an input looks
+like is a `Prompt`, what a model is comes from `models`. Scores of a pair do not depend on the other pairs.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rerank_cli import windows
 from rerank_cli.errors import ModelError
-from rerank_cli.records import Score
+from rerank_cli.records import Pair, Score
 from rerank_cli.scorers.base import TooLongError
 from rerank_cli.scorers.batching import batches
+from rerank_cli.scorers.prompts import Body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rerank_cli.models import LocalModel
-    from rerank_cli.records import Pair
-    from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Facts, Limits
     from rerank_cli.scorers.encoding import Encoder, Tokens
+    from rerank_cli.scorers.prompts import Prompt
 
 BLOCK = 2048  # pairs tokenised at a time: bounds memory, still sorts well by length
 CHARS_PER_TOKEN = 12  # more than any real text needs; only used to avoid tokenising megabytes that will be cut anyway
@@ -32,6 +32,9 @@ CHARS_PER_TOKEN = 12  # more than any real text needs; only used to avoid tokeni
 
 class Engine(Protocol):
     """Runs one padded batch; `run` returns logits [rows, labels]."""
+
+    name: str
+    token_budget: int  # padded tokens a batch that suit it
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -63,13 +66,11 @@ class _Shape(NamedTuple):
 class LocalScorer:
     """Scores pairs with a local model. Not thread-safe; one at a time is also the fastest on a CPU."""
 
-    def __init__(self, model: LocalModel, encoder: Encoder, engine: Engine, facts: Facts, report: Report) -> None:
+    def __init__(self, model: LocalModel, encoder: Encoder, prompt: Prompt, engine: Engine, facts: Facts) -> None:
         self._model = model
         self._encoder = encoder
+        self._prompt = prompt
         self._engine = engine
-        self._template = encoder.template()
-        self._report = report
-        self._cut_queries: set[str] = set()
         self._facts = facts
 
     @property
@@ -114,33 +115,23 @@ class LocalScorer:
     def _prepare(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[_Input], list[_Shape]]:
         """Windows of all pairs and each pair's token count; a pair without tokens has no window."""
         capacities = [self._capacity(pair.query) for pair in pairs]
-        longest = max(1, min(capacities, default=1))
+        longest = max(1, min([limits.max_tokens_per_doc, *capacities]))
         texts = [_cut_text(pair.text, limits.max_tokens_per_doc) for pair in pairs]
         encoded = self._encoder.documents(texts, long=longest)
         inputs: list[_Input] = []
         shapes: list[_Shape] = []
         for number, pair in enumerate(pairs):
+            pair = Pair(pair.query, texts[number], pair.head)  # noqa: PLW2901 the text as it was tokenised
             made, shape = self._windows(number, pair, encoded[number], capacities[number], limits)
-            shorter = len(texts[number]) < len(pair.text)
+            shorter = len(texts[number]) < len(pairs[number].text)
             inputs += made
             shapes.append(_Shape(shape.tokens, shape.truncated or shorter))
         return inputs, shapes
 
     def _capacity(self, query: str) -> int:
         """Document tokens that fit beside a query in one window."""
-        room = self._model.max_tokens - self._template.specials
-        return max(1, min(self._model.window or room, room - len(self._query(query))))
-
-    def _query(self, query: str) -> tuple[int, ...]:
-        """The query's tokens, cut only beyond half of what the model can read."""
-        ids: tuple[int, ...] = self._encoder.query(query)
-        half = (self._model.max_tokens - self._template.specials) // 2
-        if len(ids) > half:
-            if query not in self._cut_queries:
-                self._cut_queries.add(query)
-                self._report.count("query_cut")
-            return ids[:half]
-        return ids
+        room = self._prompt.room(query)
+        return min(self._model.window or room, room)
 
     def _windows(
         self, number: int, pair: Pair, tokens: Tokens, capacity: int, limits: Limits
@@ -164,8 +155,8 @@ class LocalScorer:
             if limits.max_chunks_per_doc and len(spans) > limits.max_chunks_per_doc:
                 spans = spans[: limits.max_chunks_per_doc]
                 truncated, count = True, spans[-1].end
-        query = self._query(pair.query)
-        return [self._input(number, query, tokens, span, repeated) for span in spans], _Shape(count, truncated)
+        bodies = [Body(pair.text, tokens, span.start, span.end, repeated) for span in spans]
+        return [self._input(number, pair.query, body) for body in bodies], _Shape(count, truncated)
 
     @staticmethod
     def _head_tokens(head: int, tokens: Tokens, capacity: int) -> int:
@@ -175,14 +166,11 @@ class LocalScorer:
         count = next((t for t, (start, _) in enumerate(tokens.offsets) if start >= head), len(tokens.offsets))
         return min(count, capacity // 4)
 
-    def _input(self, number: int, query: tuple[int, ...], tokens: Tokens, span: windows.Span, repeated: int) -> _Input:
-        body = tokens.ids[span.start : span.end]
-        if repeated and span.start >= repeated:
-            body = tokens.ids[:repeated] + body
-        ids, types = self._template.build(query, body)
+    def _input(self, number: int, query: str, body: Body) -> _Input:
+        ids, types = self._prompt.build(query, body)
         offsets = (0, 0)
-        if tokens.offsets:
-            offsets = (tokens.offsets[span.start][0], tokens.offsets[span.end - 1][1])
+        if body.tokens.offsets:
+            offsets = (body.tokens.offsets[body.start][0], body.tokens.offsets[body.end - 1][1])
         return _Input(number, ids, types, offsets)
 
     def _run(self, inputs: Sequence[_Input], total: int, advance: Advance | None) -> list[float]:
@@ -193,7 +181,7 @@ class LocalScorer:
         values = [0.0] * len(inputs)
         if advance:
             advance(sum(not windows_left for windows_left in left))
-        for batch in batches([len(item.ids) for item in inputs]):
+        for batch in batches([len(item.ids) for item in inputs], self._engine.token_budget):
             for position, value in zip(batch, self._batch([inputs[i] for i in batch]), strict=True):
                 values[position] = value
                 left[inputs[position].pair] -= 1
@@ -202,7 +190,7 @@ class LocalScorer:
         return values
 
     def _batch(self, items: Sequence[_Input]) -> list[float]:
-        """Logits of one batch. A single row is doubled: one-row matrix products take another path and other roundings."""
+        """Logits of one batch. A single row is doubled: one-row products take another path and other roundings."""
         import numpy as np
 
         rows = max(2, len(items))
@@ -212,10 +200,12 @@ class LocalScorer:
         types = np.zeros((rows, length), dtype=np.int64)
         for row in range(rows):
             item = items[min(row, len(items) - 1)]
-            end = len(item.ids)
-            ids[row, :end] = item.ids
-            mask[row, :end] = 1
-            types[row, :end] = item.types
+            start = length - len(item.ids) if self._model.left_padded else 0
+            end = start + len(item.ids)
+            ids[row, start:end] = item.ids
+            mask[row, start:end] = 1
+            if self._model.token_types:
+                types[row, start:end] = item.types
         logits = self._engine.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
         logits = logits[: len(items)].astype(np.float64)
         if logits.shape[1] != self._model.labels:

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
+from rerank_cli.scorers.batching import TOKEN_BUDGET
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,7 @@ class OnnxEngine:
     """
 
     name = "onnx"
+    token_budget = TOKEN_BUDGET
 
     def __init__(self, graph: Path, threads: int, *, spinning: bool = True) -> None:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # the wheel writes identifiers into HOME otherwise

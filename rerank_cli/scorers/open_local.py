@@ -1,68 +1,158 @@
-"""Opening a local model: which graph and which engine on this machine, and why.
+"""Opening a local model: its facts without an engine (`identify`), or ready to score (`open_local`).
 
-It joins `models` (what the model is) with an engine (what runs it); it scores nothing.
+It joins `models` (what the model is), `selection` (what runs it here) and an engine; it scores nothing. For the built-in
+nothing beyond numpy, tokenizers and onnxruntime is imported.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli import cpu, models
 from rerank_cli.errors import ModelError
+from rerank_cli.scorers import selection
 from rerank_cli.scorers.base import Facts
-from rerank_cli.scorers.encoding import Encoder
-from rerank_cli.scorers.local import LocalScorer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rerank_cli.models import LocalModel
     from rerank_cli.report import Report
+    from rerank_cli.scorers.encoding import Encoder
+    from rerank_cli.scorers.local import Engine, LocalScorer
+    from rerank_cli.scorers.selection import Choice
     from rerank_cli.settings import ModelSettings
+
+SCORING = 1  # raised when the same model and options come to score differently by a change of ours
+ARITHMETIC = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "arm64", "i8mm"}
+WHOLE = 256 << 20  # bytes; larger weights are told by size, time and samples, because hashing gigabytes takes seconds
+SAMPLE = 1 << 20
+
+
+class Plan(NamedTuple):
+    """All decisions of a run, before anything heavy is imported."""
+
+    model: LocalModel
+    choice: Choice
+    facts: Facts
+
+
+def identify(settings: ModelSettings) -> Facts:
+    """What the scorer of these settings will say of itself, without opening it; may download a hub repository.
+
+    Raises ModelError or UsageError as `open_local` does for what can be known without running the model.
+    """
+    return make_plan(settings).facts
 
 
 def open_local(settings: ModelSettings, report: Report) -> LocalScorer:
-    """The scorer of a local model on the chosen backend. Raises ModelError with a hint."""
-    from rerank_cli.scorers.onnx import OnnxEngine
+    """The scorer of a local model on the chosen backend. Raises ModelError or UsageError with a hint."""
+    from rerank_cli.scorers.encoding import Encoder
+    from rerank_cli.scorers.local import LocalScorer
+    from rerank_cli.scorers.prompts import make_prompt
 
-    model = models.resolve(settings.model)
-    form, graph, reason = choose_graph(model)
-    engine = OnnxEngine(graph, settings.threads or cpu.available_threads())
-    digest = hashlib.blake2b(f"{model.revision or _fingerprint(model, graph)}|{engine.version}|{form}".encode())
+    model, choice, facts = make_plan(settings)
+    encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
+    model = replace(model, pad_id=pad_id(model, encoder))
+    prompt = make_prompt(model, encoder, settings.instruction, report)
+    engine = open_engine(model, choice, encoder, settings.threads or cpu.available_threads())
+    return LocalScorer(model, encoder, prompt, engine, facts)
+
+
+def make_plan(settings: ModelSettings) -> Plan:
+    """Resolve the model, choose what runs it, and say what decides its scores."""
+    model = models.resolve(settings.model, models.Access.of(settings))
+    choice = selection.choose(model, settings)
     facts = Facts(
         model=model.name,
         revision=model.revision,
-        backend=engine.name,
-        dtype=form,
+        backend=choice.backend,
+        dtype=choice.dtype,
         scale=model.scale,
-        digest=digest.hexdigest()[:32],
-        reason=reason,
+        digest=digest_of(model, choice, settings),
+        reason=choice.reason,
         english_only=model.english_only,
     )
-    return LocalScorer(model, Encoder(model.tokenizer), engine, facts, report)
+    return Plan(model, choice, facts)
 
 
-def choose_graph(model: LocalModel) -> tuple[str, Path, str]:
-    """Precision, file and reason: the per-token 8-bit form where it is exact, else the weight-only one, else fp32."""
-    graphs = model.graphs
-    if not graphs:
-        raise ModelError(
-            f"{model.folder} has no ONNX graph",
-            "convert it: `rerank models convert`, or run it with the torch backend: pip install 'rerank-cli[torch]'",
-        )
-    if "per-token" in graphs and cpu.int8_dot():
-        return "int8", graphs["per-token"], "8-bit products are exact on this CPU"
-    if "weight-only" in graphs:
-        return "int8-weights", graphs["weight-only"], "this CPU would saturate 8-bit products"
-    form, graph = next(iter(graphs.items()))
-    return form, graph, "the model's ONNX graph"
+def open_engine(model: LocalModel, choice: Choice, encoder: Encoder, threads: int) -> Engine:
+    """The engine of a choice, its packages imported here."""
+    if choice.backend == "torch":
+        from rerank_cli.scorers.torch_engine import TorchEngine
+
+        return TorchEngine(model, choice, encoder, threads)
+    if choice.graph is None:
+        raise ModelError(f"{model.name} has no graph for {choice.backend}")
+    if choice.backend == "openvino":
+        from rerank_cli.models.converted import models_folder
+        from rerank_cli.scorers.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(choice.graph, threads, choice.dtype, models_folder() / "compiled")
+    from rerank_cli.scorers.onnx import OnnxEngine
+
+    return OnnxEngine(choice.graph, threads)
 
 
-def _fingerprint(model: LocalModel, graph: Path) -> str:
-    """SHA-256 over graph, external weights beside it and tokenizer: what decides the scores of a bare folder."""
-    digest = hashlib.sha256()
-    for path in (graph, *sorted(graph.parent.glob(graph.name + "*data*")), model.tokenizer):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+def pad_id(model: LocalModel, encoder: Encoder) -> int:
+    """The padding token: the config's, else the tokenizer's, else 0 (masked anyway)."""
+    if model.pad_id >= 0:
+        return model.pad_id
+    from rerank_cli.models.files import optional_json
+
+    told = optional_json(model.tokenizer.with_name("tokenizer_config.json")).get("pad_token")
+    text = told.get("content") if isinstance(told, dict) else told
+    return (encoder.token_id(text) if isinstance(text, str) else None) or 0
+
+
+def digest_of(model: LocalModel, choice: Choice, settings: ModelSettings) -> str:
+    """What can change a score: files, backend and version, precision, device, instruction set class, prompt."""
+    package = selection.PACKAGES[choice.backend]
+    parts = (
+        str(SCORING),
+        identity_of(model, choice),
+        choice.backend,
+        str(selection.installed(package)),
+        str(selection.installed("transformers")) if choice.backend == "torch" else "",
+        choice.form,
+        choice.dtype,
+        choice.device.partition(":")[0],
+        ",".join(sorted(cpu.features() & ARITHMETIC)),
+        repr(settings.instruction),
+    )
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def identity_of(model: LocalModel, choice: Choice) -> str:
+    """Which files: a converted copy's own digest, a commit, or the contents of a folder."""
+    if choice.form in model.converted:
+        return model.converted[choice.form]
+    if model.revision:
+        return f"{model.name}@{model.revision}"
+    from rerank_cli.models.converted import source_files
+
+    graphs = _with_data(choice.graph) if choice.graph else []
+    files = [path for path in source_files(model) if not choice.graph or path not in model.weights]
+    return hashlib.sha256("\n".join(_content(path) for path in [*files, *graphs]).encode()).hexdigest()
+
+
+def _with_data(graph: Path) -> list[Path]:
+    """A graph and the weights beside it, which lie in files of their own above 2 GB and in OpenVINO's format."""
+    return [graph, *sorted(graph.parent.glob(graph.name + "*data*")), *graph.parent.glob(graph.stem + ".bin")]
+
+
+def _content(path: Path) -> str:
+    """What a file holds, for a digest."""
+    from rerank_cli.models.files import sha256
+
+    stat = path.stat()
+    if stat.st_size <= WHOLE:
+        return f"{path.name} {sha256(path)}"
+    with path.open("rb") as file:
+        head = file.read(SAMPLE)
+        file.seek(-SAMPLE, os.SEEK_END)
+        sample = hashlib.sha256(head + file.read(SAMPLE)).hexdigest()
+    return f"{path.name} {stat.st_size} {stat.st_mtime_ns} {sample}"

@@ -1,0 +1,256 @@
+"""Hugging Face repositories: where the hub's own cache keeps them, what is missing, and how to fetch it.
+
+The only module that imports huggingface_hub, and only to download: what is cached is found by looking. A cached model
+is used as it is, without asking whether there is a newer one; `rerank models pull` asks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rerank_cli.errors import ModelError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+TRUE = {"1", "true", "yes", "on"}
+SMALL_FILES = re.compile(r"(.*/)?([^/]+\.json|[^/]+\.jinja|README\.md|LICENSE[^/]*)")
+GRAPHS = re.compile(r"(onnx/)?model\.onnx([._]data)?")
+IR = re.compile(r"(openvino/)?openvino_model\.(xml|bin)")
+SAFETENSORS = re.compile(r"(\d+_[A-Za-z]+/)?model(-\d+-of-\d+)?\.safetensors")
+PICKLES = re.compile(r"(\d+_[A-Za-z]+/)?pytorch_model(-\d+-of-\d+)?\.bin")
+HEADS = re.compile(r"\d+_[A-Za-z]+/")  # module folders of sentence-transformers
+
+
+class Snapshot(NamedTuple):
+    """One revision of a repository in the cache."""
+
+    repository: str
+    commit: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Which files a run needs."""
+
+    backend: str = "auto"
+    allow_pickle: bool = False
+    code: bool = False  # *.py files, for models whose code the user trusts
+
+
+def cache_folder() -> Path:
+    """The hub's cache, from the same variables that huggingface_hub reads."""
+    env = os.environ
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if env.get(name):
+            return Path(os.path.expandvars(env[name])).expanduser()
+    if env.get("HF_HOME"):
+        return Path(os.path.expandvars(env["HF_HOME"])).expanduser() / "hub"
+    base = env.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache") / "huggingface" / "hub"
+
+
+def is_offline(asked: bool) -> bool:
+    """Whether the network is out of bounds: --offline, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
+    told = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return asked or told.lower() in TRUE
+
+
+def repository_folder(repository: str) -> Path:
+    """Where the cache keeps a repository: `models--owner--name`."""
+    return cache_folder() / f"models--{repository.replace('/', '--')}"
+
+
+def is_cached(repository: str, revision: str | None) -> bool:
+    """Whether some files of this revision are in the cache."""
+    return cached(repository, revision) is not None
+
+
+def cached(repository: str, revision: str | None) -> Snapshot | None:
+    """The cached snapshot of a revision (a branch, tag or commit; default `main`), complete or not."""
+    home = repository_folder(repository)
+    commit = revision or "main"
+    if not COMMIT.fullmatch(commit):
+        reference = home / "refs" / commit
+        if ".." in commit.split("/") or not reference.is_file():
+            return None
+        commit = reference.read_text().strip()
+    folder = home / "snapshots" / commit
+    return Snapshot(repository, commit, folder) if folder.is_dir() else None
+
+
+def locate(repository: str, revision: str | None, want: Want, *, offline: bool) -> Snapshot:
+    """The files of a repository, from the cache if it holds all that is wanted, else downloaded.
+
+    Raises ModelError: not found, gated, offline with the missing files named, no usable weights.
+    """
+    found = cached(repository, revision)
+    missing = missing_files(found.folder, want) if found else ["config.json"]
+    if found and not missing:
+        return found
+    if is_offline(offline):
+        known = did_you_mean(repository, cached_repositories())
+        what = f"{', '.join(missing)} of `{repository}`" if found else f"`{repository}`"
+        at = f" at `{revision}`" if revision and not found else ""
+        raise ModelError(
+            f"{what}{at} is not in the cache at {cache_folder()}, and the network is not to be used",
+            known or f"fetch it once with the network: `rerank models pull {name_of(repository, revision)}`",
+        )
+    return download(repository, revision, want)
+
+
+def name_of(repository: str, revision: str | None) -> str:
+    """The reference as it is written."""
+    return f"{repository}@{revision}" if revision else repository
+
+
+def cached_repositories() -> list[str]:
+    """Repositories in the cache, by name."""
+    home = cache_folder()
+    if not home.is_dir():
+        return []
+    return sorted(entry.name[len("models--") :].replace("--", "/", 1) for entry in home.glob("models--*"))
+
+
+def missing_files(folder: Path, want: Want) -> list[str]:
+    """Names of wanted files that a snapshot lacks, as far as the files that are there tell."""
+    modules = _json(folder / "modules.json", [])
+    base = folder / str(modules[0].get("path", "")) if modules else folder
+    needed = [base / "config.json"]
+    if not (folder / "tokenizer.json").is_file():
+        needed.append(base / "tokenizer.json")
+    graph = [folder / "onnx" / "model.onnx", folder / "model.onnx", folder / "openvino" / "openvino_model.xml"]
+    if want.backend == "torch" or not any(path.is_file() for path in graph):
+        needed += _weights(base, want)
+    for module in modules[1:]:
+        place = folder / str(module.get("path", ""))
+        if str(module.get("type", "")).endswith((".Dense", ".LayerNorm")):
+            needed += [place / "config.json", *_weights(place, want)]
+    return [str(path.relative_to(folder)) for path in needed if not path.is_file()]
+
+
+def _weights(folder: Path, want: Want) -> list[Path]:
+    """The weight files that should lie in a folder: shards by their index, else one file."""
+    names = ["model.safetensors", *(["pytorch_model.bin"] if want.allow_pickle else [])]
+    for name in names:
+        index = _json(folder / f"{name}.index.json", {})
+        if index:
+            return [folder / shard for shard in sorted(set(index.get("weight_map", {}).values()))]
+        if (folder / name).is_file():
+            return [folder / name]
+    # Pickles alone in the cache are for `models.files` to refuse with its own words.
+    return [] if (folder / "pytorch_model.bin").is_file() else [folder / "model.safetensors"]
+
+
+def _json(path: Path, default: Any) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return default
+
+
+def choose(files: Iterable[str], want: Want) -> list[str]:
+    """The files of a repository to download: settings and tokenizer, and the weights of one kind.
+
+    Raises ModelError if no kind of weights is usable.
+    """
+    names = list(files)
+    small = [name for name in names if SMALL_FILES.fullmatch(name) or (want.code and name.endswith(".py"))]
+    kinds = {kind: [n for n in names if pattern.fullmatch(n)] for kind, pattern in
+             (("graph", GRAPHS), ("ir", IR), ("torch", SAFETENSORS), ("pickle", PICKLES))}  # fmt: skip
+    heads = [name for name in kinds["torch"] if HEADS.match(name)]
+    pickle = kinds["pickle"] if want.allow_pickle and not kinds["torch"] else []
+    order = {
+        "torch": [kinds["torch"], pickle],
+        "onnx": [kinds["graph"], kinds["torch"], pickle],
+        "openvino": [kinds["ir"], kinds["graph"], kinds["torch"], pickle],
+    }.get(want.backend, [kinds["graph"], kinds["ir"], kinds["torch"], pickle])
+    if "modules.json" in names and HEADS.match(" ".join(heads)):  # a graph of the transformer alone would be of no use
+        order = [kinds["torch"]]
+    weights = next((kind for kind in order if kind), [])
+    if not weights:
+        only = ", only pickled weights" if kinds["pickle"] else ""
+        raise ModelError(
+            f"the repository has no usable weights: no safetensors, ONNX or OpenVINO file{only}",
+            "try another revision, or `--allow-pickle` if you trust its author" if only else "is it a model at all?",
+        )
+    return sorted({*small, *weights, *heads})
+
+
+def download(
+    repository: str, revision: str | None, want: Want, progress: Callable[[int, int], None] | None = None
+) -> Snapshot:
+    """Fetch what is wanted of a repository into the hub's cache; parts that are there are kept, broken ones resumed.
+
+    Args:
+        repository: `owner/name`.
+        revision: branch, tag or commit; None is the default branch.
+        want: which files.
+        progress: called with (files done, files in all).
+
+    Raises:
+        ModelError: not found, gated, no usable weights, or the hub did not answer.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_UPDATE_CHECK", "1")
+    from huggingface_hub import HfApi, hf_hub_download
+
+    cache = str(cache_folder())
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
+    try:
+        info = api.model_info(repository, revision=revision)
+        commit = str(info.sha)
+        names = choose([str(file.rfilename) for file in info.siblings or []], want)
+        for number, name in enumerate(names, start=1):
+            # The revision as written, so that the cache's own `refs` learns it; the commit guards against a move.
+            hf_hub_download(repository, name, revision=commit, cache_dir=cache, endpoint=api.endpoint)
+            if progress:
+                progress(number, len(names))
+    except ModelError:
+        raise
+    except Exception as error:  # the library raises its own, httpx2's and OS errors
+        raise _explained(error, repository, revision) from error
+    if revision != commit:
+        _remember(repository, revision or "main", commit)
+    return Snapshot(repository, commit, repository_folder(repository) / "snapshots" / commit)
+
+
+def _remember(repository: str, revision: str, commit: str) -> None:
+    """Write the cache's `refs` entry, as huggingface_hub does when it is given a branch or tag."""
+    path = repository_folder(repository) / "refs" / revision
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(commit)
+
+
+def _explained(error: Exception, repository: str, revision: str | None) -> ModelError:
+    """The hub's refusal in our words; a token never appears."""
+    from huggingface_hub import errors
+
+    reference = name_of(repository, revision)
+    if isinstance(error, errors.GatedRepoError):
+        return ModelError(
+            f"`{repository}` is gated: its owner must let you in",
+            f"ask for access at https://huggingface.co/{repository}, then log in (`hf auth login`) or set HF_TOKEN",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return ModelError(f"`{repository}` has no revision `{revision}`", "give a branch, a tag or a full commit")
+    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
+        known = did_you_mean(repository, cached_repositories())
+        return ModelError(
+            f"no model `{reference}` on the hub, or it is private and no valid token was found",
+            known or "check the name; for a private model log in (`hf auth login`) or set HF_TOKEN",
+        )
+    if isinstance(error, OSError) and not isinstance(error, errors.HfHubHTTPError | ConnectionError):
+        return ModelError(f"cannot keep `{reference}` in {cache_folder()}: {error}", "check the disk, or set HF_HOME")
+    return ModelError(
+        f"cannot download `{reference}`: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+        "check the network, or use what is cached with `--offline`",
+    )

@@ -1,0 +1,9 @@
+"""Model references to files and facts: what `-m` names, where its files lie, how its head and its input are to be read.
+
+Configuration files only are opened here; weights are the engines' business. No numerical library is imported.
+"""
+
+from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LocalModel
+from rerank_cli.models.reference import Access, is_path, resolve
+
+__all__ = ["BUILTIN", "BUILTIN_FOLDER", "Access", "LocalModel", "is_path", "resolve"]

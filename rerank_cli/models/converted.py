@@ -1,0 +1,132 @@
+"""Copies of models that `rerank models convert` made: where they lie, which source they belong to, what they hold.
+
+A copy is a folder with graphs, tokenizer and `rerank.json`; it needs neither torch nor a template engine. A copy belongs to
+one commit of a repository, or to the exact files of a folder: when those change it is left aside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import ModelError
+from rerank_cli.models.facts import Chat, LocalModel
+from rerank_cli.models.files import check_inside, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MANIFEST = "rerank.json"
+FORMAT = 1
+FIELDS = ("max_tokens", "window", "labels", "positive", "scale", "pad_id", "family", "instruction", "lower_case",
+          "token_types")  # fmt: skip
+
+
+def models_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """Where converted copies and compiled models are kept: beside the score cache."""
+    if folder := env.get("RERANK_CACHE_DIR"):
+        return Path(folder).expanduser() / "models"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("rerank", appauthor=False) / "models"
+
+
+def key_of(model: LocalModel) -> str:
+    """What a copy is filed under: repository and commit, or a folder's files with their sizes and times."""
+    digest = hashlib.sha256()
+    if model.revision:
+        digest.update(f"{model.name}@{model.revision}".encode())
+        return digest.hexdigest()[:24]
+    for path in source_files(model):
+        stat = path.stat()
+        digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:24]
+
+
+def source_files(model: LocalModel) -> list[Path]:
+    """The files of a model that decide its scores: settings, templates, tokenizer, weights, module weights."""
+    base = model.transformer or model.folder
+    small = [*base.glob("*.json"), *base.glob("*.jinja"), *model.folder.glob("*.json"), *model.folder.glob("*/*.json")]
+    heads = [module.weights for module in model.modules if module.weights]
+    return sorted({*small, model.tokenizer, *model.weights, *heads}, key=str)
+
+
+def folder_of(model: LocalModel) -> Path:
+    """Where the copy of a model belongs."""
+    return models_folder() / "converted" / key_of(model)
+
+
+def is_converted(folder: Path) -> bool:
+    """Whether a folder is a converted copy."""
+    return (folder / MANIFEST).is_file()
+
+
+def with_converted(model: LocalModel) -> LocalModel:
+    """The model with the graphs of its converted copy, if there is one; else the model itself."""
+    folder = folder_of(model)
+    if not is_converted(folder):
+        return model
+    copy = read_converted(folder, model.name)
+    return replace(
+        model,
+        graphs=copy.graphs,
+        tokenizer=copy.tokenizer,
+        chat=copy.chat,
+        instruction=copy.instruction,
+        pad_id=copy.pad_id,
+        converted=copy.converted,
+    )
+
+
+def read_converted(folder: Path, name: str) -> LocalModel:
+    """The facts of a converted copy. Raises ModelError for one of another format or with files missing."""
+    manifest = read_json(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise ModelError(
+            f"{folder} was converted by another version of rerank (format {manifest.get('format')})",
+            "convert the model again: `rerank models convert`",
+        )
+    graphs = {form: check_inside(folder / file, folder) for form, file in manifest["graphs"].items()}
+    for path in (*graphs.values(), folder / "tokenizer.json"):
+        if not path.is_file():
+            raise ModelError(f"{path} is missing from the converted copy", "convert the model again")
+    known = {field: manifest[field] for field in FIELDS}
+    return LocalModel(
+        name=name if name.startswith((".", "/", "~")) else manifest["name"],
+        folder=folder,
+        tokenizer=check_inside(folder / "tokenizer.json", folder),
+        graphs=graphs,
+        revision=manifest["revision"],
+        config=manifest["config"],
+        chat=Chat(**manifest["chat"]) if manifest["chat"] else None,
+        converted=dict(manifest["digests"]),
+        **known,
+    )
+
+
+def manifest_of(model: LocalModel, graphs: dict[str, str], digests: dict[str, str], check: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a copy; the model's chat template must be plain already.
+
+    Args:
+        model: the source.
+        graphs: form -> file name in the copy.
+        digests: form -> SHA-256 of all that decides the scores of that form.
+        check: what the comparison with the original found.
+    """
+    from rerank_cli import __version__
+
+    return {
+        "format": FORMAT,
+        "tool": f"rerank {__version__}",
+        "name": model.name,
+        "revision": model.revision,
+        "graphs": graphs,
+        "digests": digests,
+        "check": check,
+        "chat": asdict(model.chat) if model.chat else None,
+        "config": {name: model.config[name] for name in ("model_type", "architectures") if name in model.config},
+        **{field: getattr(model, field) for field in FIELDS},
+    }

@@ -1,0 +1,75 @@
+"""What is known of a model on disk: frozen records, no reading, no running.
+
+A `LocalModel` says everything a scorer must know and nothing of how to run it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+BUILTIN = "builtin"
+BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
+LOG_ODDS = "log-odds"  # the one scale whose sigmoid is a probability
+
+Family = Literal["classification", "decoder", "modules"]
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One step of a sentence-transformers repository after its transformer: kind, settings, weights if it has any."""
+
+    kind: str  # Pooling | Dense | LayerNorm | Normalize | Dropout | LogitScore
+    config: dict[str, Any]
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat template with the roles `query` and `document` (and `system` for an instruction), not yet rendered.
+
+    `text` is Jinja source for `kind` "jinja"; for "plain" it is text with the marks of `models.chat`, which is how a
+    converted copy keeps a rendered template, so that scoring needs no template engine.
+    """
+
+    kind: Literal["jinja", "plain"]
+    text: str
+    instructed: str | None = None  # the plain text when an instruction is given; None: it takes none
+    structured: bool = False  # message contents are lists of parts
+    tokens: dict[str, str] = field(default_factory=dict)  # bos_token and its like, as templates name them
+    options: dict[str, Any] = field(default_factory=dict)  # what the repository passes to its template
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A model on disk. Paths are absolute or relative to the working directory; none is opened by this record."""
+
+    name: str
+    folder: Path
+    tokenizer: Path
+    graphs: dict[str, Path]  # form (fp32, int8, weight-only, ir) -> ONNX or IR file that gives logits; may be empty
+    max_tokens: int  # of a whole input: specials, query and document
+    window: int | None = None  # document tokens of a window; None: all that fit
+    labels: int = 1
+    positive: int = 0  # index of the relevant label when there are two
+    scale: str = LOG_ODDS
+    pad_id: int = 0
+    revision: str | None = None
+    english_only: bool = False
+    config: dict[str, Any] = field(default_factory=dict)
+    family: Family = "classification"
+    weights: tuple[Path, ...] = ()  # torch weights of the transformer: safetensors, or .bin where pickle is allowed
+    transformer: Path | None = None  # folder of the transformer's own config and weights; None: `folder`
+    modules: tuple[Module, ...] = ()  # what follows the transformer in a module repository
+    chat: Chat | None = None  # None: query and document are joined by the tokenizer's pair template
+    instruction: str | None = None  # the repository's own default instruction
+    lower_case: bool = False  # the repository asks for lower-casing beside its tokenizer
+    token_types: bool = True  # the tokenizer hands segment ids to the model
+    remote_code: bool = False  # needs code from the repository, and the user allowed it
+    converted: dict[str, str] = field(default_factory=dict)  # form -> digest, for graphs that `models convert` made
+
+    @property
+    def left_padded(self) -> bool:
+        """Decoders read their answer off the last position, so padding goes before the text."""
+        return self.family == "decoder"

@@ -1,0 +1,131 @@
+"""The files of a model folder: JSON read with names in errors, weights found and checked, nothing outside the folder.
+
+It trusts nothing in a folder: links out of it, pickles and broken headers are refused here, before an engine sees them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MAX_HEADER = 100_000_000  # bytes; the format's own limit
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a model's file; anything else is a ModelError naming the file."""
+    value = read_any_json(path)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no JSON object")
+    return value
+
+
+def read_any_json(path: Path) -> Any:
+    """A JSON value from a model's file. Raises ModelError naming the file."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing", "is this a model folder, and was it downloaded whole?") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+
+
+def optional_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one if there is no such file."""
+    return read_json(path) if path.is_file() else {}
+
+
+def check_inside(path: Path, folder: Path) -> Path:
+    """The path, if it really lies in the folder; the hub's cache keeps its files as links into `blobs` of the same model.
+
+    Raises ModelError for a link or a name that leads elsewhere: a shared folder could otherwise make us read any file.
+    """
+    real = os.path.realpath(path)
+    home = os.path.realpath(folder)
+    allowed = [home]
+    repository, parent = os.path.split(os.path.dirname(home))  # noqa: PTH120 text of resolved paths
+    if parent == "snapshots" and os.path.basename(repository).startswith("models--"):  # noqa: PTH119
+        # A repository's own blobs, or the store that the repositories of one cache share.
+        allowed += [f"{repository}{os.sep}blobs", f"{os.path.dirname(repository)}{os.sep}blobs"]  # noqa: PTH120
+    if not any(real == place or real.startswith(place + os.sep) for place in allowed):
+        raise ModelError(f"{path} is a link out of the model folder, to {real}", "copy the file into the folder")
+    return path
+
+
+def find_weights(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:
+    """The torch weights of a folder, all shards, headers checked; empty if there are none.
+
+    Raises ModelError for pickled weights unless they are allowed, for a missing shard and for a broken header.
+    """
+    found = _by_index(folder, "model.safetensors")
+    for path in found:
+        safetensors_header(path)
+    if found:
+        return found
+    pickled = _by_index(folder, "pytorch_model.bin")
+    if pickled and not allow_pickle:
+        raise ModelError(
+            f"{folder} has only pickled weights ({pickled[0].name}), and a pickle can run any code when it is read",
+            "use a revision with model.safetensors, or `--allow-pickle` if you trust where it came from",
+        )
+    return pickled
+
+
+def _by_index(folder: Path, name: str) -> tuple[Path, ...]:
+    """One file, or the shards that an index beside it names."""
+    if (folder / name).is_file():
+        return (check_inside(folder / name, folder),)
+    index = folder / f"{name}.index.json"
+    if not index.is_file():
+        return ()
+    shards = sorted({str(shard) for shard in read_json(index).get("weight_map", {}).values()})
+    for shard in shards:
+        if not (folder / shard).is_file():
+            raise ModelError(f"{folder / shard} is missing, and {index.name} needs it", "download the model again")
+    return tuple(check_inside(folder / shard, folder) for shard in shards)
+
+
+def safetensors_header(path: Path) -> dict[str, Any]:
+    """Names, types and shapes of a safetensors file, without its `__metadata__`. Raises ModelError if it is broken.
+
+    The format: https://github.com/huggingface/safetensors#format (8 bytes of length, JSON, data).
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, MAX_HEADER):
+            raise ModelError(f"{path} is no safetensors file, or was cut short: its header says {length} bytes")
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+        header.pop("__metadata__", None)
+        end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise ModelError(f"{path} has a broken safetensors header: {error!r}") from error
+    if 8 + length + end != size:
+        raise ModelError(
+            f"{path} has {size} bytes, but its header describes {8 + length + end}", "download or copy it again"
+        )
+    tensors: dict[str, Any] = header
+    return tensors
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """One SHA-256 over the names and contents of files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(set(paths), key=str):
+        digest.update(f"{path.name} {sha256(path)}\n".encode())
+    return digest.hexdigest()

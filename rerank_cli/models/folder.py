@@ -1,0 +1,209 @@
+"""A model folder to facts: which family it is, how long an input may be, which files hold its weights.
+
+It reads configuration only; the families and their rules are those of docs/models.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rerank_cli.errors import ModelError, UsageError
+from rerank_cli.models import heads
+from rerank_cli.models.chat import find_chat
+from rerank_cli.models.facts import LOG_ODDS, Chat, Family, LocalModel, Module
+from rerank_cli.models.files import check_inside, find_weights, optional_json, read_json
+from rerank_cli.models.modules import Steps, output_labels, read_steps
+
+# RoBERTa-like position ids start after the padding id, so the table holds fewer tokens than its size says.
+OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text"}
+DEFAULT_LIMIT = 512  # of models that do not say
+SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+TASKS: dict[str, Family] = {
+    "sequence-classification": "classification",
+    "text-generation": "decoder",
+    "feature-extraction": "modules",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the user allows a model's files to do."""
+
+    remote_code: bool = False
+    allow_pickle: bool = False
+
+
+def read_folder(folder: Path, name: str, trust: Trust = Trust(), revision: str | None = None) -> LocalModel:
+    """The facts of a Hugging Face style folder. Raises ModelError with what is missing, unknown or refused."""
+    if not folder.is_dir():
+        raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
+    steps = read_steps(folder, allow_pickle=trust.allow_pickle)
+    base = steps.transformer if steps else folder
+    config = read_json(check_inside(base / "config.json", folder))
+    tokenizer = _tokenizer(base, folder)
+    settings = optional_json(base / "tokenizer_config.json")
+    saved = optional_json(folder / "config_sentence_transformers.json")
+    family = _family(config, steps, folder)
+    chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
+    if family == "decoder" and chat is None:
+        raise ModelError(
+            f"{folder} is a decoder without a template for query and document",
+            "a decoder reranker needs a chat template with the roles `query` and `document`",
+        )
+    labels, positive = _labels(family, config, steps, folder)
+    graphs = find_graphs(base, folder) if family == "classification" else {}
+    return LocalModel(
+        name=name,
+        folder=folder,
+        tokenizer=tokenizer,
+        graphs=graphs,
+        max_tokens=max_tokens(config, settings, steps),
+        labels=labels,
+        positive=positive,
+        scale=_scale(family, config, steps, saved, folder),
+        pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
+        revision=revision,
+        config=config,
+        family=family,
+        weights=_weights(base, folder, trust, graphs),
+        transformer=base,
+        modules=steps.modules if steps else (),
+        chat=chat,
+        instruction=default_prompt(saved),
+        lower_case=bool(steps and steps.settings.get("do_lower_case")),
+        token_types="token_type_ids" in settings.get("model_input_names", ["token_type_ids"]),
+        remote_code=_remote_code(config, folder, trust, graphs),
+    )
+
+
+def _tokenizer(base: Path, folder: Path) -> Path:
+    for place in (base, folder):
+        if (place / "tokenizer.json").is_file():
+            return check_inside(place / "tokenizer.json", folder)
+    raise ModelError(
+        f"{base} has no tokenizer.json",
+        "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)",
+    )
+
+
+def _family(config: dict[str, Any], steps: Steps | None, folder: Path) -> Family:
+    """Which family a folder is: the modules decide, else the architecture."""
+    if steps is not None:
+        kinds = [module.kind for module in steps.modules]
+        if steps.task not in TASKS:
+            raise ModelError(f"{folder} is made for the task `{steps.task}`, which is no reranking")
+        family = TASKS[steps.task]
+        if family == "decoder" and kinds != ["LogitScore"]:
+            raise ModelError(f"{folder} is a decoder followed by {kinds or 'nothing'}; LogitScore alone is known here")
+        if family == "classification" and kinds:
+            raise ModelError(f"{folder} is a classifier followed by {kinds}, which is not known here")
+    else:
+        architectures = [str(name) for name in config.get("architectures") or []]
+        family = "classification"
+        if any(name.endswith("ForCausalLM") for name in architectures):
+            family = "decoder"
+        elif not any("SequenceClassification" in name for name in architectures):
+            raise ModelError(
+                f"{folder} is no reranker: its architecture is {', '.join(architectures) or 'not named'}, "
+                "and a scoring head would have to be made up",
+                "a cross-encoder has a sequence classification head; an embedding model has none",
+            )
+    scaled = [name for name in SCALED_LOGITS if config.get(name) not in (None, 1, 1.0)]
+    if family == "decoder" and scaled:
+        raise ModelError(f"{folder} changes its logits by `{scaled[0]}`, which is not known here")
+    return family
+
+
+def _labels(family: Family, config: dict[str, Any], steps: Steps | None, folder: Path) -> tuple[int, int]:
+    if family == "decoder":
+        return 1, 0
+    if family == "classification":
+        return heads.head(config, folder)
+    labels = output_labels(steps.modules if steps else (), folder)
+    return heads.head({"num_labels": labels}, folder)
+
+
+def _scale(
+    family: Family, config: dict[str, Any], steps: Steps | None, saved: dict[str, Any], folder: Path
+) -> str:
+    """The scale of a score; a decoder without a `no` token gives the bare logit of `yes`."""
+    modules: tuple[Module, ...] = steps.modules if steps else ()
+    if family == "decoder":
+        bare = any(module.config.get("false_token_id") is None for module in modules)
+        return "logit of the yes token" if bare else LOG_ODDS
+    last = modules[-1].config.get("activation", "Identity") if modules else "Identity"
+    if last != "Identity":
+        return f"output of {last}"
+    return heads.scale_of(config, saved, folder)
+
+
+def _chat(base: Path, names: tuple[str, ...], config: dict[str, Any], steps: Steps | None) -> Chat | None:
+    """The chat template, unless the repository says that it feeds plain pairs."""
+    if steps is not None and not steps.speaks_chat:
+        return None
+    found = find_chat(base, str(config.get("model_type", "")), names)
+    options = steps.chat_options(base) if steps else {}
+    if found is None or not options:
+        return found
+    return Chat(found.kind, found.text, found.instructed, found.structured, found.tokens, options)
+
+
+def default_prompt(saved: dict[str, Any]) -> str | None:
+    """The prompt that the repository applies by itself: its default one, by name."""
+    name = saved.get("default_prompt_name")
+    prompts = saved.get("prompts") or {}
+    return str(prompts[name]) if name and prompts.get(name) else None
+
+
+def max_tokens(config: dict[str, Any], settings: dict[str, Any], steps: Steps | None = None) -> int:
+    """Tokens a whole input may have: the position table, less RoBERTa's offset, and the tokenizer's own limit.
+
+    Args:
+        config: of the transformer.
+        settings: tokenizer_config.json.
+        steps: of a module repository, whose `max_seq_length` stands for the tokenizer's limit.
+    """
+    table = int(config.get("max_position_embeddings") or 0)
+    if table > 0 and config.get("model_type") in OFFSET_POSITIONS:
+        table -= int(config.get("pad_token_id") or 0) + 1
+    limits = [table] if table > 0 else []
+    told = settings.get("model_max_length")
+    if isinstance(told, int | float) and 0 < told < 1_000_000:  # transformers writes 1e30 for "unknown"
+        limits.append(int(told))
+    limits += steps.limits() if steps else []
+    return min(limits, default=DEFAULT_LIMIT)
+
+
+def find_graphs(base: Path, folder: Path) -> dict[str, Path]:
+    """ONNX and OpenVINO files of a classifier by form, where exporters put them."""
+    found: dict[str, Path] = {}
+    for place in (base, base / "onnx"):
+        if "fp32" not in found and (place / "model.onnx").is_file():
+            found["fp32"] = check_inside(place / "model.onnx", folder)
+    for place in (base, base / "openvino"):
+        if "ir" not in found and (place / "openvino_model.xml").is_file():
+            check_inside(place / "openvino_model.bin", folder)
+            found["ir"] = check_inside(place / "openvino_model.xml", folder)
+    return found
+
+
+def _weights(base: Path, folder: Path, trust: Trust, graphs: dict[str, Path]) -> tuple[Path, ...]:
+    """Torch weights; a folder with a graph may have none, and pickles beside a graph are left alone."""
+    try:
+        found = find_weights(base, allow_pickle=trust.allow_pickle)
+    except ModelError:
+        if graphs:
+            return ()
+        raise
+    return tuple(check_inside(path, folder) for path in found)
+
+
+def _remote_code(config: dict[str, Any], folder: Path, trust: Trust, graphs: dict[str, Path]) -> bool:
+    """Whether the model may bring its own code; a repository that cannot do without is refused by the engine."""
+    if not config.get("auto_map") or not trust.remote_code:
+        return False
+    if graphs and not list(folder.glob("*.py")):
+        raise UsageError(f"{folder} holds no code to trust", "leave `--trust-remote-code` out")
+    return True

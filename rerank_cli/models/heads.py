@@ -1,0 +1,72 @@
+"""What a model's output means: how many logits, which of two is the relevant one, and on which scale a score lies.
+
+Activation names map through a table and are never imported: a name in a file is data, not code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import ModelError
+from rerank_cli.models.facts import LOG_ODDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POSITIVE_LABELS = ("relevant", "yes", "true", "positive", "label_1", "1")
+# The names under which torch.nn's activations are saved; the same ones may stand in a Dense module.
+ACTIVATIONS = frozenset(
+    {
+        "Identity", "Sigmoid", "Tanh", "ReLU", "GELU", "SiLU", "Mish", "ELU", "SELU", "CELU", "LeakyReLU", "ReLU6",
+        "Softplus", "Softsign", "Hardtanh", "Hardswish", "Hardsigmoid", "LogSigmoid", "Tanhshrink",
+    }
+)  # fmt: skip
+ACTIVATION_PLACES = ("torch.nn", "torch.nn.modules.activation", "torch.nn.modules.linear")
+# sentence-transformers shows sigmoid(logit), or the bare logit, of heads trained on log-odds.
+LOG_ODDS_ACTIVATIONS = {"Identity", "Sigmoid"}
+
+
+def head(config: dict[str, Any], where: Path) -> tuple[int, int]:
+    """Number of logits (1 or 2) and which of two means relevant (id2label, else the second, as trained heads have it)."""
+    labels = config.get("id2label") or {}
+    count = len(labels) or int(config.get("num_labels", 0)) or 2  # two is transformers' default
+    if count > 2:
+        raise ModelError(
+            f"{where} has {count} labels: a reranker has one logit, or two (irrelevant, relevant)",
+            "this looks like a classifier of another task",
+        )
+    if count == 1:
+        return 1, 0
+    named = {int(key): str(label).lower() for key, label in labels.items()}
+    for wanted in POSITIVE_LABELS:
+        for key, label in named.items():
+            if label == wanted:
+                return 2, key
+    return 2, 1
+
+
+def activation(name: str | None, default: str, where: Path) -> str:
+    """The bare name of an activation, e.g. `GELU` for `torch.nn.modules.activation.GELU`. Raises ModelError otherwise."""
+    if not name:
+        return default
+    place, _, kind = name.rpartition(".")
+    if place not in ACTIVATION_PLACES or kind not in ACTIVATIONS:
+        raise ModelError(
+            f"{where} asks for the activation `{name}`, which is none of torch.nn's known ones",
+            "such a name would have to be imported and run; it is refused",
+        )
+    return kind
+
+
+def scale_of(config: dict[str, Any], saved: dict[str, Any], where: Path) -> str:
+    """The scale of a classification head: log-odds, unless its saved activation says otherwise.
+
+    Args:
+        config: the transformer's config.json.
+        saved: config_sentence_transformers.json, or an empty dict.
+        where: the folder, for messages.
+    """
+    inner = config.get("sentence_transformers") or {}
+    name = saved.get("activation_fn") or inner.get("activation_fn") or config.get("sbert_ce_default_activation_function")
+    kind = activation(name, "Sigmoid", where)
+    return LOG_ODDS if kind in LOG_ODDS_ACTIVATIONS else f"logit before {kind}"

@@ -1,0 +1,155 @@
+"""sentence-transformers repositories: modules.json and the settings of each module, old and new type names alike.
+
+The type names are data: a table says which are known, and nothing is imported by name. What is not known is refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import ModelError
+from rerank_cli.models.facts import Module
+from rerank_cli.models.files import check_inside, find_weights, optional_json, read_any_json, read_json
+from rerank_cli.models.heads import activation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Where versions 1 to 6 of sentence-transformers keep their modules; new ones add the module's file: `….dense.Dense`.
+PLACES = (
+    "sentence_transformers.models",
+    "sentence_transformers.base.modules",
+    "sentence_transformers.sentence_transformer.modules",
+    "sentence_transformers.cross_encoder.modules",
+)
+WITH_WEIGHTS = {"Dense", "LayerNorm"}
+KINDS = {"Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout", "LogitScore"}
+POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+# Before version 5.3 a pooling was a set of flags; several are concatenated in this order.
+POOLING_FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+TRANSFORMER_FILES = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
+                     "sentence_camembert_config.json", "sentence_albert_config.json",
+                     "sentence_xlm-roberta_config.json", "sentence_xlnet_config.json")  # fmt: skip
+SIZE_OPTIONS = {"padding", "truncation", "max_length", "return_tensors", "restore_suffix"}
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A module repository: where its transformer lies and what it is asked to do, then the modules after it."""
+
+    transformer: Path
+    settings: dict[str, Any]  # sentence_bert_config.json
+    modules: tuple[Module, ...]
+
+    @property
+    def task(self) -> str:
+        """What the transformer is for; versions before 5.3 saved embedding transformers only."""
+        return str(self.settings.get("transformer_task") or "feature-extraction")
+
+    @property
+    def speaks_chat(self) -> bool:
+        """Whether pairs go through the chat template; repositories that do not say so feed plain pairs."""
+        return "message" in (self.settings.get("modality_config") or {})
+
+    def chat_options(self, where: Path) -> dict[str, Any]:
+        """What the repository passes to its template. Raises ModelError for options of other kinds."""
+        told = self.settings.get("processing_kwargs") or {}
+        other = set(told) - {"chat_template", "text"} or set(told.get("text") or {}) - {"max_length"}
+        if other:
+            raise ModelError(f"{where} sets processing options that are not known here: {', '.join(sorted(other))}")
+        options: dict[str, Any] = told.get("chat_template") or {}
+        return {name: value for name, value in options.items() if name not in SIZE_OPTIONS}
+
+    def limits(self) -> list[int]:
+        """Input lengths that the repository sets."""
+        text = (self.settings.get("processing_kwargs") or {}).get("text") or {}
+        told = (self.settings.get("max_seq_length"), text.get("max_length"))
+        return [int(limit) for limit in told if isinstance(limit, int) and limit > 0]
+
+
+def read_steps(folder: Path, *, allow_pickle: bool) -> Steps | None:
+    """The modules of a repository, or None if it has no modules.json. Raises ModelError naming what is not known."""
+    if not (folder / "modules.json").is_file():
+        return None
+    entries = read_any_json(check_inside(folder / "modules.json", folder))
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries) or not entries:
+        raise ModelError(f"{folder / 'modules.json'} holds no list of modules")
+    kinds = [_kind(str(entry.get("type")), folder) for entry in entries]
+    if kinds[0] != "Transformer" or "Transformer" in kinds[1:]:
+        raise ModelError(f"{folder} is {' + '.join(kinds)}: a reranker begins with its one transformer")
+    places = [_place(folder, str(entry.get("path", ""))) for entry in entries]
+    settings: dict[str, Any] = {}
+    for name in TRANSFORMER_FILES:
+        settings = settings or optional_json(places[0] / name)
+    made = [_module(kind, place, folder, allow_pickle) for kind, place in zip(kinds[1:], places[1:], strict=True)]
+    return Steps(places[0], settings, tuple(made))
+
+
+def _kind(name: str, folder: Path) -> str:
+    kind = name.rpartition(".")[2]
+    known = any(name.startswith(place + ".") for place in PLACES)
+    if not known or kind not in KINDS:
+        raise ModelError(
+            f"{folder} has a module of the type `{name}`, which is not known here",
+            f"known modules of sentence-transformers: {', '.join(sorted(KINDS))}",
+        )
+    return kind
+
+
+def _place(folder: Path, path: str) -> Path:
+    place = folder / path if path else folder
+    if path and (path.startswith(("/", "\\")) or ".." in path.replace("\\", "/").split("/")):
+        raise ModelError(f"{folder / 'modules.json'} names the path `{path}`, which leaves the folder")
+    return check_inside(place, folder)
+
+
+def _module(kind: str, place: Path, folder: Path, allow_pickle: bool) -> Module:
+    config = optional_json(place / "config.json") if kind in {"Normalize", "Dropout"} else read_json(place / "config.json")
+    weights = None
+    if kind in WITH_WEIGHTS:
+        found = find_weights(place, allow_pickle=allow_pickle)
+        if not found:
+            raise ModelError(f"{place} has no weights for its {kind} module", "download the model again")
+        weights = check_inside(found[0], folder)
+    if kind == "Pooling":
+        config = {**config, "modes": pooling_modes(config, place)}
+    if kind == "Dense":
+        config = {**config, "activation": activation(config.get("activation_function"), "Tanh", place)}
+    return Module(kind, config, weights)
+
+
+def pooling_modes(config: dict[str, Any], where: Path) -> list[str]:
+    """The poolings that are concatenated, from either way of saving them. Raises ModelError for an unknown one."""
+    told = config.get("pooling_mode")
+    modes = [told] if isinstance(told, str) else list(told or ())
+    modes = modes or [mode for flag, mode in POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
+    unknown = [mode for mode in modes if mode not in POOLINGS]
+    if unknown:
+        raise ModelError(f"{where} pools by `{unknown[0]}`, which is not known here", f"known: {', '.join(POOLINGS)}")
+    return modes
+
+
+def output_labels(modules: tuple[Module, ...], where: Path) -> int:
+    """Columns of `scores` that the last Dense gives. Raises ModelError if nothing gives any: an embedding model."""
+    current = "token_embeddings"
+    labels = 0
+    for module in modules:
+        if module.kind == "Pooling":
+            current = "sentence_embedding"
+        elif module.kind == "Dense" and (module.config.get("module_output_name") or current) == "scores":
+            labels = int(module.config["out_features"])
+    if not labels:
+        kinds = ", ".join(module.kind for module in modules) or "a transformer alone"
+        raise ModelError(
+            f"{where} is an embedding model ({kinds}): nothing in it gives a score for a pair",
+            "a reranker ends in a Dense module with the output `scores`, or in LogitScore",
+        )
+    return labels

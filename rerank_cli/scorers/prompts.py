@@ -1,0 +1,188 @@
+"""How a query and a part of a document become one input of token ids: a pair template, or a chat template.
+
+A prompt knows one tokenizer and the model's length; it knows nothing of windows' scores, engines or rankings.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from rerank_cli.errors import ModelError, UsageError
+from rerank_cli.models import chat as chats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerank_cli.models import LocalModel
+    from rerank_cli.report import Report
+    from rerank_cli.scorers.encoding import Encoder, Tokens
+
+SPARE = 8  # tokens beyond a full window that are rendered and then cut, because tokens merge at a window's edges
+
+
+class Body(NamedTuple):
+    """A part of a document: tokens start ≤ t < end, after the first `repeated` tokens again."""
+
+    text: str
+    tokens: Tokens
+    start: int
+    end: int
+    repeated: int = 0
+
+
+class Prompt(Protocol):
+    """Builds inputs of at most the model's length."""
+
+    def room(self, query: str) -> int:
+        """Document tokens that fit beside a query; at least one."""
+
+    def build(self, query: str, body: Body) -> tuple[list[int], list[int]]:
+        """Token ids and segment ids of one input. The query is cut only beyond half of what the model can read."""
+
+
+def make_prompt(model: LocalModel, encoder: Encoder, instruction: str | None, report: Report) -> Prompt:
+    """The prompt of a model. Raises ModelError or UsageError where template, tokenizer and instruction do not fit."""
+    if model.chat is not None:
+        text = chats.render(model.chat, instruction if instruction is not None else model.instruction, model.folder)
+        return ChatPrompt(encoder, text, model.max_tokens, report)
+    if instruction is not None and model.instruction is None:
+        raise UsageError(f"{model.name} takes no instruction", "leave `--instruction` out")
+    return PairPrompt(encoder, model.max_tokens, report, instruction or model.instruction or "")
+
+
+class _Queries:
+    """Counts each query that had to be cut once."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._seen: set[str] = set()
+
+    def cut(self, query: str) -> None:
+        if query not in self._seen:
+            self._seen.add(query)
+            self._report.count("query_cut")
+
+
+class PairPrompt:
+    """Query and document joined by the tokenizer's own pair template; `prefix` goes before every query."""
+
+    def __init__(self, encoder: Encoder, max_tokens: int, report: Report, prefix: str = "") -> None:
+        self._encoder = encoder
+        self._template = encoder.template()
+        self._free = max_tokens - self._template.specials
+        self._prefix = prefix
+        self._queries = _Queries(report)
+
+    def room(self, query: str) -> int:
+        """See `Prompt.room`."""
+        return max(1, self._free - len(self._query(query)))
+
+    def build(self, query: str, body: Body) -> tuple[list[int], list[int]]:
+        """See `Prompt.build`."""
+        ids = body.tokens.ids[body.start : body.end]
+        if body.repeated and body.start >= body.repeated:
+            ids = body.tokens.ids[: body.repeated] + ids
+        return self._template.build(self._query(query), ids)
+
+    def _query(self, query: str) -> tuple[int, ...]:
+        ids: tuple[int, ...] = self._encoder.query(self._prefix + query)
+        half = self._free // 2
+        if len(ids) > half:
+            self._queries.cut(query)
+            return ids[:half]
+        return ids
+
+
+class ChatPrompt:
+    """A rendered chat template with marks for query and document.
+
+    The text between two control tokens is tokenised whole, so that tokens merge over the edges of query and document as
+    they did in training; control tokens come from the template only. Too long: the first tokens up to the limit less the
+    template's tail, then the tail (an answer is read off the last position).
+    """
+
+    def __init__(self, encoder: Encoder, text: str, max_tokens: int, report: Report) -> None:
+        self._encoder = encoder
+        self._parts = _split(text, encoder)
+        self._max_tokens = max_tokens
+        self._queries = _Queries(report)
+        self._check(text)
+        self.suffix = _common_tail(self.ids("0", "0"), self.ids("1 2 3 4", "1 2 3 4"))
+        self._half = (max_tokens - len(self.ids("", ""))) // 2
+        if self._half < 1:
+            raise ModelError(f"the chat template alone is longer than the model's {max_tokens} tokens")
+        self._cut = lru_cache(maxsize=1024)(self._cut_query)
+        self._room = lru_cache(maxsize=1024)(self._room_beside)
+
+    def ids(self, query: str, document: str) -> list[int]:
+        """Token ids of a whole prompt, uncut."""
+        found: list[int] = []
+        for part in self._parts:
+            if isinstance(part, int):
+                found.append(part)
+            else:
+                found += self._encoder.ids(part.replace(chats.QUERY, query).replace(chats.DOCUMENT, document))
+        return found
+
+    def room(self, query: str) -> int:
+        """See `Prompt.room`."""
+        return self._room(query)
+
+    def build(self, query: str, body: Body) -> tuple[list[int], list[int]]:
+        """See `Prompt.build`."""
+        ids = self.ids(self._cut(query), self._text(query, body))
+        if len(ids) > self._max_tokens:
+            ids = ids[: self._max_tokens - len(self.suffix)] + self.suffix
+        return ids, [0] * len(ids)
+
+    def _text(self, query: str, body: Body) -> str:
+        """The characters of a part of a document; a whole document keeps its last white space."""
+        offsets = body.tokens.offsets
+        if offsets is None:
+            return body.text
+        spare = SPARE if body.end - body.start + body.repeated >= self._room(query) else 0
+        last = min(body.end + spare, len(offsets))
+        end = len(body.text) if last == len(offsets) else offsets[last - 1][1]
+        start = 0 if body.start == 0 else offsets[body.start][0]
+        part = body.text[start:end]
+        if body.repeated and body.start >= body.repeated:
+            part = body.text[: offsets[body.repeated][0]] + part
+        return part
+
+    def _room_beside(self, query: str) -> int:
+        return max(1, self._max_tokens - len(self.ids(self._cut(query), "")))
+
+    def _cut_query(self, query: str) -> str:
+        (tokens,) = self._encoder.documents([query], long=self._half)
+        if tokens.offsets is None:
+            return query
+        self._queries.cut(query)
+        return query[: tokens.offsets[self._half - 1][1]]
+
+    def _check(self, text: str) -> None:
+        """Our way of tokenising must give the tokens of the text as a whole."""
+        whole = text.replace(chats.QUERY, "red deer").replace(chats.DOCUMENT, "A stag, 12 points.")
+        if self._encoder.controlled(whole) != self.ids("red deer", "A stag, 12 points."):
+            raise ModelError(
+                "the tokenizer treats text after a control token in a way that is not known here",
+                "please report this model",
+            )
+
+
+def _split(text: str, encoder: Encoder) -> list[int | str]:
+    """Control tokens as ids, and the texts between them."""
+    controls = encoder.controls()
+    if not controls:
+        return [text]
+    pattern = "|".join(re.escape(token) for token in sorted(controls, key=len, reverse=True))
+    return [controls.get(piece, piece) for piece in re.split(f"({pattern})", text) if piece]
+
+
+def _common_tail(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    """The tokens that two prompts share at their ends: what follows the document, whatever it says."""
+    count = 0
+    while count < min(len(first), len(second)) and first[-1 - count] == second[-1 - count]:
+        count += 1
+    return list(first[len(first) - count :]) if count < min(len(first), len(second)) else []

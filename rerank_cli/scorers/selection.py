@@ -1,0 +1,209 @@
+"""Which backend, file, device and precision run a model on this machine, and why: a pure function of three records.
+
+Nothing is imported to find out: packages and devices are recognised by their files. The rules are those of docs/models.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rerank_cli import cpu
+from rerank_cli.errors import ModelError, UsageError
+from rerank_cli.models import BUILTIN
+
+if TYPE_CHECKING:
+    from rerank_cli.models import LocalModel
+    from rerank_cli.settings import ModelSettings
+
+EXTRAS = {"torch": "torch", "openvino": "openvino", "onnx": None}
+PACKAGES = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What this machine offers, as far as it decides anything here."""
+
+    openvino: bool = False
+    torch: bool = False
+    cuda: bool = False
+    features: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What runs a model; `graph` is None for torch, which reads the model's folder."""
+
+    backend: str
+    form: str  # of the graph: fp32, int8, per-token, weight-only, ir; `weights` for torch
+    dtype: str
+    device: str
+    reason: str
+    graph: Path | None = None
+
+
+def this_machine() -> Machine:
+    """Look at this machine; about a millisecond."""
+    return Machine(
+        openvino=installed("openvino") is not None,
+        torch=installed("torch") is not None and installed("transformers") is not None,
+        cuda=has_cuda(),
+        features=cpu.features(),
+    )
+
+
+@cache
+def installed(package: str) -> str | None:
+    """The version of an installed package, read off its metadata folder without importing it; None if absent.
+
+    importlib.metadata would cost as much as all the rest of the built-in's start.
+    """
+    from importlib.util import find_spec
+
+    spec = find_spec(package)
+    if spec is None or not spec.origin:
+        return None
+    pattern = re.compile(rf"{package}[a-z_]*-([^-]+)\.dist-info", re.IGNORECASE)
+    for name in sorted(os.listdir(Path(spec.origin).parent.parent)):  # noqa: PTH208 names only, and fast
+        if match := pattern.fullmatch(name):
+            return match[1]
+    return "unknown"
+
+
+def has_cuda(root: Path = Path("/")) -> bool:
+    """Whether torch would find a GPU: a device file, not hidden, and a torch built for it. Torch is not imported."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in {"", "-1"} or not installed("torch"):
+        return False
+    devices = root / "dev"
+    if not (any(devices.glob("nvidia[0-9]*")) or (devices / "kfd").exists() or (devices / "dxg").exists()):
+        return False
+    from importlib.util import find_spec
+
+    spec = find_spec("torch")
+    version = Path(str(spec.origin if spec else "")).with_name("version.py")
+    text = version.read_text() if version.is_file() else ""
+    return re.search(r"^(cuda|hip)\b[^=]*= *['\"]", text, re.MULTILINE) is not None
+
+
+def choose(model: LocalModel, settings: ModelSettings, machine: Machine | None = None) -> Choice:
+    """The choice for a model. Raises ModelError or UsageError where what is asked for cannot be, with the way out."""
+    if not DEVICE.fullmatch(settings.device):
+        raise UsageError(f"--device: unknown value `{settings.device}`", "give auto, cpu, cuda, cuda:N or mps")
+    if model.name == BUILTIN:
+        return _builtin(model, settings)
+    machine = machine or this_machine()
+    backend, reason = _backend(model, settings, machine)
+    _require(backend, machine)
+    if backend == "torch":
+        return _torch(model, settings, machine, reason)
+    return _graph(model, settings, backend, reason)
+
+
+def _builtin(model: LocalModel, settings: ModelSettings) -> Choice:
+    """The embedded graphs: on ONNX Runtime the per-token 8-bit form where it is exact, else the weight-only one."""
+    if settings.device not in {"auto", "cpu"}:
+        raise ModelError("the built-in model runs on the CPU", "leave `--device` out, or choose another model with `-m`")
+    if settings.backend == "torch":
+        raise ModelError("the built-in model has no torch weights", "use `--backend onnx` (the default) or openvino")
+    if settings.backend == "openvino":
+        _require("openvino", this_machine())
+        dtype = _cpu_dtype(settings)
+        return Choice("openvino", "weight-only", dtype, "cpu", "--backend openvino", model.graphs["weight-only"])
+    if settings.dtype not in {"auto", "int8", "fp32"}:
+        raise ModelError(f"the built-in model has no form in {settings.dtype}", "leave `--dtype` out")
+    if settings.dtype != "fp32" and "per-token" in model.graphs and cpu.int8_dot():
+        return Choice("onnx", "per-token", "int8", "cpu", "8-bit products are exact on this CPU", model.graphs["per-token"])
+    form, graph = next(((f, g) for f, g in model.graphs.items() if f == "weight-only"), next(iter(model.graphs.items())))
+    reason = "--dtype fp32: 8-bit weights, products in float32" if settings.dtype == "fp32" else ""
+    return Choice("onnx", form, "int8-weights", "cpu", reason or "this CPU would saturate 8-bit products", graph)
+
+
+def _backend(model: LocalModel, settings: ModelSettings, machine: Machine) -> tuple[str, str]:
+    """The backend by name, and the reason."""
+    if settings.backend != "auto":
+        return settings.backend, f"--backend {settings.backend}"
+    if settings.device.startswith(("cuda", "mps")):
+        return "torch", f"--device {settings.device}"
+    if machine.cuda and settings.device == "auto" and machine.torch and model.weights:
+        return "torch", "a GPU is there"
+    copy = "a converted copy" if model.converted else "the model's own"
+    if settings.dtype == "int8" and "int8" in model.graphs:
+        return "onnx", f"--dtype int8 and {copy} ONNX graph"
+    if machine.openvino and ("ir" in model.graphs or "fp32" in model.graphs):
+        return "openvino", f"{copy} {'OpenVINO' if 'ir' in model.graphs else 'ONNX'} graph, and OpenVINO is installed"
+    if "fp32" in model.graphs:
+        return "onnx", f"{copy} ONNX graph; OpenVINO is not installed"
+    if "int8" in model.graphs:
+        return "onnx", f"{copy} 8-bit ONNX graph, the only one"
+    if "ir" in model.graphs and not model.weights:
+        return "openvino", f"{copy} OpenVINO graph, the only form of the model"
+    return "torch", "the model has no ONNX or OpenVINO graph"
+
+
+def _require(backend: str, machine: Machine) -> None:
+    """Raise ModelError with the install command if a backend's packages are missing."""
+    there = {"torch": machine.torch, "openvino": machine.openvino, "onnx": True}[backend]
+    if not there:
+        wanted = "torch and transformers" if backend == "torch" else PACKAGES[backend]
+        raise ModelError(
+            f"the {backend} backend needs {wanted}, not installed here",
+            f"install it: pip install 'rerank-cli[{EXTRAS[backend]}]', or choose another with `--backend`",
+        )
+
+
+def _torch(model: LocalModel, settings: ModelSettings, machine: Machine, reason: str) -> Choice:
+    if not model.weights:
+        raise ModelError(
+            f"{model.folder} has no usable weights for torch: no safetensors file",
+            "use `--backend onnx` if it has a graph, or a revision with model.safetensors",
+        )
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if machine.cuda else "cpu"
+    if settings.dtype == "int8":
+        raise ModelError("the torch backend has no 8-bit form", "convert it: `rerank models convert --form int8`")
+    if device == "cpu":
+        return Choice("torch", "weights", _cpu_dtype(settings), device, reason)
+    return Choice("torch", "weights", "bf16" if settings.dtype == "auto" else settings.dtype, device, reason)
+
+
+def _graph(model: LocalModel, settings: ModelSettings, backend: str, reason: str) -> Choice:
+    if settings.device not in {"auto", "cpu"}:
+        raise ModelError(f"the {backend} backend runs on the CPU here", "use `--backend torch` for a GPU")
+    form = _form(model, settings, backend)
+    if form is None:
+        wanted = "int8 graph" if settings.dtype == "int8" else f"graph for the {backend} backend"
+        raise ModelError(
+            f"{model.name} has no {wanted}",
+            f"make one: `rerank models convert {model.name}`, or use `--backend torch`",
+        )
+    if backend == "onnx" and settings.dtype in {"bf16", "fp16"}:
+        raise ModelError(
+            f"ONNX Runtime runs a graph as it is, in {form}, not in {settings.dtype}",
+            "use `--backend openvino` or `--backend torch`, or leave `--dtype` out",
+        )
+    dtype = _cpu_dtype(settings) if backend == "openvino" else form
+    return Choice(backend, form, dtype, "cpu", reason, model.graphs[form])
+
+
+def _form(model: LocalModel, settings: ModelSettings, backend: str) -> str | None:
+    """Which graph a backend takes."""
+    if settings.dtype == "int8":
+        order = ["int8"] if backend == "onnx" else []
+    else:
+        order = ["fp32", *(["int8"] if settings.dtype == "auto" else [])] if backend == "onnx" else ["ir", "fp32"]
+    return next((form for form in order if form in model.graphs), None)
+
+
+def _cpu_dtype(settings: ModelSettings) -> str:
+    """Precision on a CPU: float32 unless another is asked for, so that scores do not depend on the machine."""
+    if settings.dtype in {"auto", "fp32"}:
+        return "fp32"
+    if settings.dtype == "bf16":
+        return "bf16"
+    raise ModelError(f"no CPU backend computes this model in {settings.dtype}", "use `--dtype fp32` or bf16")
