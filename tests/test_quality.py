@@ -1,0 +1,56 @@
+"""The embedded model on the forty hand-written cases and the seeds, through the public Python API."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rerank_cli import Reranker
+
+CASES = yaml.safe_load((Path(__file__).parent / "cases/quality_cases.yaml").read_text())["cases"]
+SAMPLES = Path(__file__).parent.parent / "sample_data"
+RIGHT = 34  # of forty: the issue's figure
+
+
+@pytest.fixture(scope="module")
+def builtin():
+    with Reranker("builtin") as model:
+        yield model
+
+
+def documents(case):
+    return ["\n\n".join(d) if isinstance(d, list) else d for d in case["documents"]]
+
+
+def test_the_cases_are_forty_and_well_formed():
+    assert len(CASES) == len({case["id"] for case in CASES}) == 40
+    assert all(0 <= case["best"] < len(case["documents"]) >= 3 for case in CASES)
+
+
+def test_most_hand_written_cases_are_right(builtin):
+    wrong = [c["id"] for c in CASES if builtin.rank(c["query"], documents(c), top_n=1).hits[0].index != c["best"]]
+    assert len(CASES) - len(wrong) >= RIGHT, f"wrong: {wrong}"
+
+
+def test_washington_is_clearly_the_capital(builtin):
+    request = json.loads((SAMPLES / "capital_v2.json").read_text())
+    hits = builtin.rank(request["query"], request["documents"]).hits
+    assert "Washington, D.C." in hits[0].document
+    assert hits[0].relevance_score >= 0.8
+    assert all(hit.relevance_score < 0.5 for hit in hits[1:])
+
+
+def test_emails_about_returns_come_first(builtin):
+    request = json.loads((SAMPLES / "emails.json").read_text())
+    hits = builtin.rank(request["query"], request["documents"], rank_fields=request["rank_fields"]).hits
+    about = [i for i, d in enumerate(request["documents"]) if "Return" in d["Title"] or "Wrong Item" in d["Title"]]
+    assert sorted(hit.index for hit in hits[:5]) == about
+
+
+def test_the_professional_camera_comes_last(builtin):
+    request = json.loads((SAMPLES / "cameras.json").read_text())
+    hits = builtin.rank(request["query"], request["documents"]).hits
+    assert "Sony" in hits[-1].document
