@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
-from remote.loopback import Loopback, Tunnel, as_json, make_certificate
+from remote.loopback import Loopback, Tunnel, as_json, hang, make_certificate
 
 from rerank_cli.errors import ConfigError, RemoteError, UsageError
 from rerank_cli.records import Pair
@@ -17,6 +20,7 @@ from rerank_cli.scorers.remote.client import find_proxy
 from rerank_cli.settings import ModelSettings, RemoteSettings
 
 KEY = "k-123456789"
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +126,29 @@ def test_loopback_keys_do_not_travel_to_a_proxy():
     with Tunnel(1) as proxy, Loopback() as server:
         score(server.url, {"HTTP_PROXY": proxy.url, "ALL_PROXY": proxy.url})
     assert proxy.heads == []
+
+
+@pytest.mark.parametrize("batch_docs", ["1", "1000"], ids=["threads", "one request"])
+@pytest.mark.parametrize("answer", [hang, as_json({}, 503, Retry_After="50")], ids=["in flight", "waiting to retry"])
+def test_ctrl_c_ends_at_once(home, answer, batch_docs):
+    """No thread of ours is waited for: neither one in a request nor one that sleeps before the next."""
+    with Loopback(lambda _seen: answer) as server:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "rerank_cli", "-q", "x", "-m", "tei:", "--endpoint", server.url, "--max-wait", "60",
+             "--batch-docs", batch_docs],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        running.stdin.write(b"a\nb\nc\n")
+        running.stdin.close()
+        while not server.seen:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 130
+        assert running.stdout.read() == b""
+        running.stdout.close()
+        running.stderr.close()
 
 
 HEAVY = {"numpy", "tokenizers", "onnxruntime", "torch", "transformers", "openvino", "huggingface_hub"}
