@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from writers_support import FILE, JSON, LINE, META, document, ranking, write
+from writers_support import FILE, LINE, META, document, ranking, write
 
 from rerank_cli import __version__
 from rerank_cli.records import Hit, Ranking, Score, Source
@@ -21,22 +21,39 @@ RECORDS = [
         'It is a federal district.", "area": 177.00, "big": 123456789012345678901234567890}',
         id="dc",
     ),
-    document('{"id":"nv","text":"Carson City is the capital city of the American state of Nevada.","tags":["a","b|c"]}', id="nv"),
+    document(
+        '{"id":"nv","text":"Carson City is the capital city of the American state of Nevada.","tags":["a","b|c"]}',
+        id="nv",
+    ),
     document('"A bare string with \\u001b[31mcolour, a | pipe and\\na second line."'),
-    document('{"id":"mp","rank":7,"text":"The Commonwealth of the Northern Mariana Islands is a group of islands."}', id="mp"),
+    document(
+        '{"id":"mp","rank":7,"text":"The Commonwealth of the Northern Mariana Islands is a group of islands."}', id="mp"
+    ),
     document('{"id":"empty","text":""}', id="empty"),
 ]
-LINES = [document(raw, LINE) for raw in (b"./a.py:1:def capital():", b"caf\xe9\tand a tab", b"[b]no markup[/b] <U+202E>\xe2\x80\xae")]
+LINES = [
+    document(raw, LINE)
+    for raw in (b"./a.py:1:def capital():", b"caf\xe9\tand a tab", b"[b]no markup[/b] <U+202E>\xe2\x80\xae")
+]
 FILES = [document("src/retry.py", FILE, "import time\n\n# Retries are handled here.\n", "src/retry.py")]
 ROWS = [document(raw, CSV, raw, raw[0]) for raw in ('1,"Camera, red",10', '2,"5"" lens",20', "3,Tripod")]
 TABBED = [document(raw, TSV, raw, raw[0]) for raw in ("1\tCamera, red\t10", "2\tLens\t20")]
 
 MIXED = ranking(RECORDS, [0.9987, 0.4, 0.03125, 1e-8, None])
-LONG = " ".join(f"Sentence number {n} says little." for n in range(40)) + " The capital of the United States is here. The end."
+LONG = (
+    " ".join(f"Sentence number {n} says little." for n in range(40))
+    + " The capital of the United States is here. The end."
+)
 WINDOWED = Ranking(
     MIXED.query,
     [
-        Hit(4, 1, 0.75, document(f'{{"text":"{LONG}"}}')._replace(index=4), Score(1.1, 400, 3, (600, len(LONG)), truncated=True)),
+        Hit(
+            4,
+            1,
+            0.75,
+            document(f'{{"text":"{LONG}"}}')._replace(index=4),
+            Score(1.1, 400, 3, (600, len(LONG)), truncated=True),
+        ),
         *[hit._replace(rank=2, fused_score=0.0123) for hit in MIXED.hits[1:2]],
     ],
     META,

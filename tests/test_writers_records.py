@@ -22,10 +22,20 @@ csv.field_size_limit(10_000_000)
 OURS = ("index", "rank", "relevance_score")
 
 # Any text that JSON can hold, lone surrogates and line separators among it.
-anything = st.text(st.characters() | st.sampled_from("\u2028\u2029\ud800\udfff\x00\x1b\x85\\\"'|,\t\r\n{}[]:<>&`*_~$ "), max_size=20)
+anything = st.text(
+    st.characters() | st.sampled_from("\u2028\u2029\ud800\udfff\x00\x1b\x85\\\"'|,\t\r\n{}[]:<>&`*_~$ "), max_size=20
+)
 keys = st.sampled_from([*OURS, "r\\ank", "text", "id", "", "explain", "index ", "é"]) | anything
-scalars = st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False) | anything
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=6)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | anything
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=6
+)
 spaces = st.sampled_from(["", " ", "\n", "\t\r\n  "])
 
 
@@ -81,7 +91,12 @@ def test_a_spliced_record_is_the_same_value_plus_the_three_keys(raw: str) -> Non
     assert line.endswith(b"}\n")
     assert line.count(b"\n") == 1
     expected = [(key, value) for key, value in exact(raw) if key not in OURS]
-    assert exact(line) == [*expected, ("index", ("int", "3")), ("rank", ("int", "1")), ("relevance_score", ("float", "0.25"))]
+    assert exact(line) == [
+        *expected,
+        ("index", ("int", "3")),
+        ("rank", ("int", "1")),
+        ("relevance_score", ("float", "0.25")),
+    ]
 
 
 @given(st.lists(objects(), min_size=1, max_size=5))
@@ -124,7 +139,10 @@ def test_members_are_found_as_a_parser_finds_them(raw: str) -> None:
     [
         ("{}", '{"index":3,"rank":1,"relevance_score":0.25}'),
         ("{ }", '{ "index":3,"rank":1,"relevance_score":0.25}'),
-        ('{"n":123456789012345678901234567890}', '{"n":123456789012345678901234567890,"index":3,"rank":1,"relevance_score":0.25}'),
+        (
+            '{"n":123456789012345678901234567890}',
+            '{"n":123456789012345678901234567890,"index":3,"rank":1,"relevance_score":0.25}',
+        ),
         ('{"n":1.10,"b":1,"a":2}', '{"n":1.10,"b":1,"a":2,"index":3,"rank":1,"relevance_score":0.25}'),
         ('{"t":"\\ud800","u":"\u2028"}', '{"t":"\\ud800","u":"\u2028","index":3,"rank":1,"relevance_score":0.25}'),
         ('{"a":1,"rank":2 , "b" : {"rank":3}}', '{"a":1, "b" : {"rank":3},"index":3,"rank":1,"relevance_score":0.25}'),
@@ -141,7 +159,9 @@ def test_records_keep_their_bytes(raw: str, expected: str) -> None:
 
 def test_replaced_keys_are_counted_once_a_record() -> None:
     report = Report()
-    write(ranking([document('{"rank":1,"index":2}'), document('{"a":{"rank":1}}'), document('{"rank":2}')]), report=report)
+    write(
+        ranking([document('{"rank":1,"index":2}'), document('{"a":{"rank":1}}'), document('{"rank":2}')]), report=report
+    )
     assert report.counts["replaced_keys"] == 2
 
 
@@ -237,7 +257,9 @@ def test_rows_keep_their_bytes_and_line_ends(made: tuple[list[list[str]], str, s
     assert out.endswith(newline.encode())
     assert [row[: len(columns)] for row in table(out, delimiter)[1:]] == rows
     assert table(out, delimiter)[0] == [*columns, *OURS]
-    found = [json.loads(line, object_pairs_hook=list)[: len(columns)] for line in write(ranking(documents)).splitlines()]
+    found = [
+        json.loads(line, object_pairs_hook=list)[: len(columns)] for line in write(ranking(documents)).splitlines()
+    ]
     assert [[value for _, value in pairs] for pairs in found] == rows
 
 
@@ -264,7 +286,9 @@ def test_rows_of_unlike_files_share_one_header() -> None:
 
 # Control characters other than tab and line ends have no place in Markdown: NUL is forbidden, the others are passed through.
 printable = st.text(
-    st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from("\t\r\n |\\`*_[]<>&~$#!-+=:1.) "), min_size=1, max_size=30
+    st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from("\t\r\n |\\`*_[]<>&~$#!-+=:1.) "),
+    min_size=1,
+    max_size=30,
 )
 
 
@@ -317,7 +341,9 @@ ROW = {"row"}
         ("x.txt", True, {"json"}, set(), "jsonl"),
     ],
 )
-def test_auto_chooses_by_file_name_terminal_and_kind(output: Any, tty: bool, kinds: Any, delimiters: Any, expected: str) -> None:
+def test_auto_chooses_by_file_name_terminal_and_kind(
+    output: Any, tty: bool, kinds: Any, delimiters: Any, expected: str
+) -> None:
     from pathlib import Path
 
     from rerank_cli.settings import OutputSettings

@@ -7,11 +7,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hypothesis import settings as hypothesis_settings
+
 from rerank_cli.records import Document, Hit, Meta, Ranking, Score, Source
 from rerank_cli.report import Report
 from rerank_cli.settings import OutputSettings
 from rerank_cli.terminal import Terminal
 from rerank_cli.writers import write_ranking
+
+hypothesis_settings.register_profile("writers", deadline=None)  # a busy machine is no failure
+hypothesis_settings.load_profile("writers")
 
 QUERY = "What is the capital of the United States?"
 META = Meta("builtin", "r1", "onnx", "int8", "probability", tokens=120, documents=6, truncated=1, warnings=("one",))
@@ -20,7 +25,7 @@ LINE = Source("-", "line")
 FILE = Source("files", "file")
 
 
-def document(raw: bytes | str, source: Source = JSON, text: str | None = None, id: str | None = None) -> Document:
+def document(raw: bytes | str, source: Source = JSON, text: str | None = None, id: str | None = None) -> Document:  # noqa: A002 as the field is called
     """A document as a reader would make it; its index is set by `ranking`."""
     data = raw.encode() if isinstance(raw, str) else raw
     if text is None:

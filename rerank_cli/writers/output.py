@@ -55,7 +55,7 @@ def open_output(path: Path | None, terminal: Terminal, guard: Guard = "text") ->
     if path is None or is_stdout(path):
         yield from _stdout(terminal, guard)
     elif _is_special(path):
-        yield from _stream(path, path)
+        yield from _stream(path)
     else:
         yield from _replaced(path)
 
@@ -74,7 +74,7 @@ _PLAIN = {0x09: None, 0x0A: None}
 
 
 def _stdout(terminal: Terminal, guard: Guard) -> Iterator[Callable[[bytes], None]]:
-    """Standard output: never closed by us, flushed at the end."""
+    """Standard output: never closed by us, and nothing of ours stays in its buffer."""
     stream = terminal.stdout
     guarded = terminal.stdout_tty and guard != "none"
 
@@ -82,28 +82,26 @@ def _stdout(terminal: Terminal, guard: Guard) -> Iterator[Callable[[bytes], None
         with _told(stream, "stdout"):
             _write_all(stream, harmless(data, guard) if guarded else data)
 
-    yield write
     with _told(stream, "stdout"):
-        _flush(stream)
+        stream.flush()  # whatever was written before us comes first
+    yield write
 
 
-def _stream(path: Path, shown: Path) -> Iterator[Callable[[bytes], None]]:
+def _stream(path: Path) -> Iterator[Callable[[bytes], None]]:
     """A pipe or device, written directly."""
     try:
         stream = path.open("wb")
     except OSError as error:
-        raise _failure(str(shown), error) from None
+        raise _failure(str(path), error) from None
 
     def write(data: bytes) -> None:
-        with _told(stream, str(shown)):
+        with _told(stream, str(path)):
             _write_all(stream, data)
 
     try:
         yield write
-        with _told(stream, str(shown)):
-            _flush(stream)
     finally:
-        with contextlib.suppress(OSError):
+        with _told(stream, str(path)):
             stream.close()
 
 
@@ -183,33 +181,24 @@ def _silence(stream: BinaryIO) -> None:
 
 
 def _write_all(stream: BinaryIO, data: bytes) -> None:
-    """Write everything, waiting where another process made the descriptor non-blocking."""
-    while data:
-        try:
-            stream.write(data)
-        except BlockingIOError as error:
-            data = data[error.characters_written :]
-            _wait(stream)
-        else:
-            return
+    """Write everything to the descriptor itself, waiting where another process made it non-blocking.
 
-
-def _flush(stream: BinaryIO) -> None:
-    """Flush, waiting like `_write_all`."""
-    while True:
+    Past `stream`'s own `write`: with PYTHONUNBUFFERED that is a raw file, which takes a part and says so only in what it
+    returns; and what is never buffered cannot fail once more when the interpreter ends.
+    """
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # bytes in memory
+        stream.write(data)
+        return
+    rest = memoryview(data)
+    while rest:
         try:
-            stream.flush()
+            rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
-            _wait(stream)
-        else:
-            return
+            from select import select
 
-
-def _wait(stream: BinaryIO) -> None:
-    """Sleep until the descriptor takes bytes again."""
-    from select import select
-
-    select([], [stream.fileno()], [])
+            select([], [descriptor], [])
 
 
 def _failure(name: str, error: OSError | ValueError) -> OutputError:

@@ -142,7 +142,11 @@ def explained(hit: Hit, drawing: Drawing) -> list[Text]:
     """`--explain`: the figures behind the score, and the scored text, line by line."""
     score, signs = hit.score, drawing.signs
     value = signs.missing if score.value is None else f"{score.value:.6g}"
-    facts = [f"{drawing.value_name} {value}", f"{score.tokens} tokens", f"{score.windows} window{'s' * (score.windows != 1)}"]
+    facts = [
+        f"{drawing.value_name} {value}",
+        f"{score.tokens} tokens",
+        f"{score.windows} window{'s' * (score.windows != 1)}",
+    ]
     if score.best:
         facts.append("best chunk {}-{}".format(*score.best))
     if score.truncated:
