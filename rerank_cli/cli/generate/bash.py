@@ -57,7 +57,7 @@ _rerank_reply() {
 _rerank() {
     local cur=${COMP_WORDS[COMP_CWORD]} at=$((COMP_CWORD - 1)) prefix= command=rank values i
     COMPREPLY=()
-    # bash also splits words at : and =, so `-m cohere:re` and `--format=js` arrive in pieces; `at` is where the option stands.
+    # bash also splits words at : and =: `-m cohere:re` and `--format=js` arrive in pieces. `at` is the option's place.
     if [[ $cur == : ]]; then
         prefix=${COMP_WORDS[at]}:
         cur=
@@ -100,6 +100,7 @@ _rerank() {
                 for ((i = 0; i < ${#COMPREPLY[@]}; i++)); do
                     [[ ${COMPREPLY[i]} == *: ]] && compopt -o nospace 2>/dev/null
                     COMPREPLY[i]=${COMPREPLY[i]#"$prefix"}
+                    [[ -z ${COMPREPLY[i]} ]] && unset "COMPREPLY[i]" # all of it is typed already
                 done
                 ;;
         esac

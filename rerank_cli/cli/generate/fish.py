@@ -46,8 +46,7 @@ end
 def script(table: tuple[Command, ...]) -> str:
     """The whole script."""
     lines = [HEAD.replace("{words}", " ".join(command.name for command in table))]
-    for command in table:
-        lines.append(f"complete -c rerank -n __rerank_first -a {command.name} -d {quoted(command.summary)}")
+    lines += [f"complete -c rerank -n __rerank_first -a {each.name} -d {quoted(each.summary)}" for each in table]
     lines.append("complete -c rerank -n __rerank_first -l version -d 'Print the version.'")
     for command in table:
         lines.append(f"\n# {command.name}")
