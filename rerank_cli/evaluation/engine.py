@@ -51,8 +51,8 @@ def _ask_engine(
     judgements: Judgements, scores: Scores, measures: Sequence[Measure], rel: int
 ) -> dict[str, dict[str, float]]:
     names = {_engine_name(measure) for measure in measures if measure.name != "Judged"}
-    # A query with an empty qrels or run row makes the engine's own defaults show through; absent means 0 here.
-    judged = {query: documents for query, documents in judgements.items() if documents}
+    # Without a relevant document every measure is 0, and pytrec_eval 0.5 never returns where all grades are negative.
+    judged = {query: documents for query, documents in judgements.items() if max(documents.values(), default=0) > 0}
     asked = {query: documents for query, documents in scores.items() if documents and query in judged}
     if not names or not asked:
         return {}

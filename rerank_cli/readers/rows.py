@@ -5,19 +5,14 @@ It knows neither what a run nor what a judgement is, only how a line becomes a v
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from pathlib import Path
+import io
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rerank_cli.errors import InputError
+from rerank_cli.readers.feed import STDIN, open_feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-BOM = b"\xef\xbb\xbf"
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-STDIN = "-"
 
 
 class Row(NamedTuple):
@@ -38,15 +33,16 @@ def raw_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int, by
 
     Raises InputError for a file that cannot be read.
     """
+    feed = open_feed(path, stdin or cast("BinaryIO", io.BytesIO()))
+    number = 0
     try:
-        with open_stream(path, stdin) as stream:
-            for number, raw in enumerate(stream, 1):
-                line = raw.removeprefix(BOM) if number == 1 else raw
-                if line and not line.isspace():
-                    yield number, line.rstrip(b"\r\n")
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot read {name_of_file(path)}: {reason}") from None
+        for block in feed.records(b"\n"):
+            for number, line in enumerate(block.split(b"\n"), number + 1):  # noqa: B020 goes on from block to block
+                raw = line.strip(b" \r\n")
+                if raw and not raw.isspace():
+                    yield number, raw
+    finally:
+        feed.close()
 
 
 def rows(path: str, stdin: BinaryIO | None = None) -> Iterator[Row]:
@@ -61,20 +57,7 @@ def rows(path: str, stdin: BinaryIO | None = None) -> Iterator[Row]:
 
 def name_of_file(path: str) -> str:
     """How messages call a file."""
-    return "stdin" if path == STDIN else path
-
-
-def open_stream(path: str, stdin: BinaryIO | None = None) -> BinaryIO:
-    """The decompressed bytes of a file, by its first bytes."""
-    stream = stdin if path == STDIN and stdin is not None else Path(path).open("rb")
-    magic = stream.peek(4)[:4] if hasattr(stream, "peek") else b""
-    if magic.startswith(GZIP):
-        return cast("BinaryIO", gzip.open(stream))
-    if magic == ZSTD:
-        from backports import zstd
-
-        return cast("BinaryIO", zstd.open(stream))
-    return stream
+    return STDIN if path == "-" else path
 
 
 def json_object(row: Row) -> dict[str, Any]:
