@@ -105,7 +105,7 @@ def choose(model: LocalModel, settings: ModelSettings, machine: Machine | None =
 
 
 def _builtin(model: LocalModel, settings: ModelSettings) -> Choice:
-    """The embedded graphs: on ONNX Runtime the per-token 8-bit form where it is exact, else the weight-only one."""
+    """The embedded graphs: the per-token 8-bit form on ONNX Runtime, the weight-only one for OpenVINO and --dtype fp32."""
     if settings.device not in {"auto", "cpu"}:
         raise ModelError("the built-in model runs on the CPU", "leave `--device` out, or choose another model with `-m`")
     if settings.backend == "torch":
@@ -116,11 +116,11 @@ def _builtin(model: LocalModel, settings: ModelSettings) -> Choice:
         return Choice("openvino", "weight-only", dtype, "cpu", "--backend openvino", model.graphs["weight-only"])
     if settings.dtype not in {"auto", "int8", "fp32"}:
         raise ModelError(f"the built-in model has no form in {settings.dtype}", "leave `--dtype` out")
-    if settings.dtype != "fp32" and "per-token" in model.graphs and cpu.int8_dot():
-        return Choice("onnx", "per-token", "int8", "cpu", "8-bit products are exact on this CPU", model.graphs["per-token"])
-    form, graph = next(((f, g) for f, g in model.graphs.items() if f == "weight-only"), next(iter(model.graphs.items())))
-    reason = "--dtype fp32: 8-bit weights, products in float32" if settings.dtype == "fp32" else ""
-    return Choice("onnx", form, "int8-weights", "cpu", reason or "this CPU would saturate 8-bit products", graph)
+    if settings.dtype == "fp32":
+        why = "--dtype fp32: 8-bit weights, products in float32"
+        return Choice("onnx", "weight-only", "int8-weights", "cpu", why, model.graphs["weight-only"])
+    # Its weights are limited so that no pair of u8 × s8 products can saturate: exact with and without VNNI.
+    return Choice("onnx", "per-token", "int8", "cpu", "embedded 8-bit graph", model.graphs["per-token"])
 
 
 def _backend(model: LocalModel, settings: ModelSettings, machine: Machine) -> tuple[str, str]:
