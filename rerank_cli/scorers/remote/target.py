@@ -136,7 +136,8 @@ def build_url(choice: Choice, key: Secret | None = None) -> str:
     path = row.path.replace("{model_path}", _model_path(row, choice.model)).replace("{model}", choice.model)
     if endpoint is None:
         if "{" in row.base:
-            raise UsageError(f"{row.id} needs --endpoint URL", f"as in --endpoint {row.base}{row.path}")
+            kin = [r.base for r in load_table().rows.values() if r is row or set(r.aliases) & set(row.aliases)]
+            raise UsageError(f"{row.id} needs --endpoint URL", f"as in --endpoint {' or '.join(kin)}")
         hosts = (base for prefix, base in row.key_hosts.items() if key and key.reveal().startswith(prefix))
         return next(hosts, row.base) + path
     parts = _checked(endpoint)
