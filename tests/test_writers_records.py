@@ -82,7 +82,7 @@ def exact(text: str | bytes) -> Any:
 
 def one(raw: str | bytes, source: Source = JSON, **settings: Any) -> bytes:
     form = settings.pop("form", "jsonl")
-    return write(ranking([document(raw, source, "x")], [0.25]), form, **settings)
+    return write(ranking([document(raw, source, None if source is LINE else "x")], [0.25]), form, **settings)
 
 
 @given(objects())

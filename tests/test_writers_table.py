@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from writers_support import FILE, JSON, LINE, META, document, ranking, write
@@ -41,6 +41,7 @@ def check_harmless(text: str) -> None:
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 200])
+@settings(max_examples=40)
 @given(texts=st.lists(st.tuples(nasty, nasty, nasty), min_size=1, max_size=3), long=st.booleans())
 def test_no_line_is_wider_than_the_terminal_nor_harmful(
     columns: int, texts: list[tuple[str, str, str]], long: bool

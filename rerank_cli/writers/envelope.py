@@ -66,7 +66,7 @@ def document_value(document: Document) -> bytes:
     if document.source.kind == "json":
         return one_line(document.raw)
     if document.source.kind == "line":
-        return encode_string(document.raw.decode("utf-8", "replace"))
+        return encode_string(document.text)
     return object_of(document)
 
 

@@ -48,7 +48,7 @@ def lines(
     if kinds == {"json"} and are_plain(raws, names):
         return [b"%b,%b}\n" % (raw[:-1], member) for raw, member in zip(raws, members, strict=True)]
     if kinds == {"line"} and "text" not in names.names:
-        texts = [encode_string(raw.decode("utf-8", "replace")) for raw in raws]
+        texts = [encode_string(hit[3][2]) for hit in hits]
         return [b'{"text":%b,%b}\n' % pair for pair in zip(texts, members, strict=True)]
     return [record(hit[3], member, names, report) for hit, member in zip(hits, members, strict=True)]
 
@@ -74,7 +74,7 @@ def object_of(document: Document) -> bytes:
     """A document as a JSON object on one line: objects as they are, texts as `text`, rows by column, paths as `id`."""
     kind, raw = document.source.kind, document.raw
     if kind == "line":
-        return b'{"text":%b}' % encode_string(raw.decode("utf-8", "replace"))
+        return b'{"text":%b}' % encode_string(document.text)
     if kind == "file":
         return b'{"id":%b}' % encode_string(raw.decode("utf-8", "replace"))
     if kind == "row":

@@ -183,7 +183,7 @@ def _silence(stream: BinaryIO) -> None:
 def _write_all(stream: BinaryIO, data: bytes) -> None:
     """Write everything to the descriptor itself, waiting where another process made it non-blocking.
 
-    Past `stream`'s own `write`: with PYTHONUNBUFFERED that is a raw file, which takes a part and says so only in what it
+    Past `stream`'s own `write`: with PYTHONUNBUFFERED that is a raw file, which takes a part and tells only by what it
     returns; and what is never buffered cannot fail once more when the interpreter ends.
     """
     try:

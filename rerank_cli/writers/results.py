@@ -89,7 +89,7 @@ def cells(document: Document) -> list[tuple[str, str]]:
     """
     kind, raw = document.source.kind, document.raw
     if kind == "line":
-        return [("text", raw.decode("utf-8", "replace"))]
+        return [("text", document.text)]
     if kind == "file":
         return [("id", raw.decode("utf-8", "replace"))]
     if kind == "row":
