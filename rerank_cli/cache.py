@@ -18,6 +18,7 @@ from rerank_cli.cache_file import (
     count_rows,
     evict,
     is_marked_as_ours,
+    may_write,
     open_file,
     pack,
     today,
@@ -63,7 +64,10 @@ class ScoreCache:
         self._damaged: list[bytes] = []  # failed their checksum, to be replaced
         self._connection: sqlite3.Connection | None = None
         with self._guarded():
-            self._connection = open_file(path, mode, busy_s)
+            if self._writable and path.exists() and not may_write(path):
+                self._writable = False
+                report.warn(f"the score cache {path} cannot be written: new scores are not kept")
+            self._connection = open_file(path, "rw" if self._writable else "ro", busy_s)
             if self._connection is None:
                 report.note(f"there is no score cache at {path} yet (--cache-mode ro makes none)")
 

@@ -7,6 +7,7 @@ SQLite in WAL mode: readers never wait, a killed process leaves whole transactio
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import time
 from pathlib import Path
@@ -192,6 +193,11 @@ def _cut(connection: sqlite3.Connection, surplus: int) -> tuple[int, float]:
             return day, surplus / count
         surplus -= count
     return day, 1.0
+
+
+def may_write(path: Path) -> bool:
+    """Whether this process may write the file and its folder, where SQLite keeps the log."""
+    return os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
 
 
 def is_marked_as_ours(path: Path) -> bool:

@@ -42,11 +42,11 @@ def test_tau_b_is_its_definition(pairs):
 def naive_rbo_ext(first, second, p):
     """Webber et al., equation 32, with the agreement of each depth counted from sets."""
     short, long = sorted((first, second), key=len)
-    s, l = len(short), len(long)
-    x = [0] + [len(set(short[:d]) & set(long[:d])) for d in range(1, l + 1)]
-    total = sum(x[d] / d * p**d for d in range(1, l + 1))
-    total += sum(x[s] * (d - s) / (s * d) * p**d for d in range(s + 1, l + 1))
-    return (1 - p) / p * total + ((x[l] - x[s]) / l + x[s] / s) * p**l
+    few, many = len(short), len(long)
+    x = [0] + [len(set(short[:d]) & set(long[:d])) for d in range(1, many + 1)]
+    total = sum(x[d] / d * p**d for d in range(1, many + 1))
+    total += sum(x[few] * (d - few) / (few * d) * p**d for d in range(few + 1, many + 1))
+    return (1 - p) / p * total + ((x[many] - x[few]) / many + x[few] / few) * p**many
 
 
 @given(order, order, st.sampled_from([0.5, 0.9, 0.98]))

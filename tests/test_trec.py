@@ -129,7 +129,9 @@ def test_a_run_is_handed_out_query_by_query(file):
         list(by_query(run_rows(torn)))
 
 
-@given(st.dictionaries(st.text("qrs", min_size=1), st.dictionaries(st.text("abcé", min_size=1), st.floats(-1e30, 1e30))))
+@given(
+    st.dictionaries(st.text("qrs", min_size=1), st.dictionaries(st.text("abcé", min_size=1), st.floats(-1e30, 1e30)))
+)
 @settings(deadline=None, max_examples=40)
 def test_what_is_written_as_trec_is_read_back(tmp_path_factory, scores):
     path = tmp_path_factory.mktemp("runs") / "run"
