@@ -17,8 +17,9 @@ _SEARCHED = 50_000  # characters of a passage that are looked through
 # Words that say nothing about a topic; they count only in a query made of nothing else.
 _COMMON = frozenset(
     """
-    a an and any are as at be by can do does for from has have how i in is it its me my not of on or our that the their
-    there these this those to was we were what when where which who whom whose why will with you your
+    a about all an and any are as at be but by can do does for from has have how i if in into is it its me my no not of
+    on or our so some than that the their then there these this those to us was we were what when where which who whom
+    whose why will with would you your
     """.split()  # noqa: SIM905 a list of sixty strings reads worse
 )
 

@@ -167,10 +167,19 @@ def wrapped(text: str, most: int, drawing: Drawing, style: str = "") -> list[Tex
     if len(found) <= most and cut == text:
         return found
     found = found[:most]
-    found[-1].truncate(width - len(sign))
-    found[-1].rstrip()
+    shorten(found[-1], width - len(sign))
     found[-1].append(sign)
     return found
+
+
+def shorten(line: Text, width: int) -> None:
+    """Cut a line to a width, at the end of a word if one ends in its last third."""
+    if line.cell_len > width:
+        line.truncate(width)
+        space = line.plain.rfind(" ")
+        if space > len(line) * 2 // 3:
+            line.right_crop(len(line) - space)
+    line.rstrip()
 
 
 def marked(text: str, drawing: Drawing, style: str) -> Text:
