@@ -1,4 +1,4 @@
-"""How fast documents are read: records a second and MB a second by format, median of five, processor time, nothing scored.
+"""How fast documents are read, by format: records and MB a second, median of five, processor time, nothing scored.
 
 Run from the repository root: `python benchmarks/readers.py [--records N]`.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ LIKELY = (
     "text", "body", "content", "contents", "passage", "page_content", "document", "doc", "chunk", "snippet", "abstract",
     "description", "summary", "message", "answer", "value", "title",
 )  # fmt: skip
+MOST_DEPTH = 200  # of nesting in a field: more is an attack
+_NO_ID = (None, "")
 _PLAIN_ID = frozenset({str, int, type(None)})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
@@ -65,27 +68,27 @@ def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
     def render(value: Any, where: str) -> tuple[str, int]:
         if isinstance(value, str):
             refuse_fields(fields, where, "a plain string")
-            return clean(value), 0
+            return cleaned([("", value)], where)[0][1], 0
         if not isinstance(value, dict):
             raise InputError(f"a document is an object or a string, not {kind_of(value)}", where=where)
         names = fields.rank_fields or (fields.text_field,)
         found = [(name, item) for name in names if (item := lookup(value, name)) is not None]
         if not found:
             raise _missing(value, fields, where)
+        found = cleaned(found, where)
         if not fields.rank_fields:
-            return clean(bare(found[0][1], where)), 0
+            return bare(found[0][1], where), 0
         if fields.field_format == "yaml":
             parts = [yaml_field(name, item, where) for name, item in found]
         else:
             parts = [bare(item, where) + "\n" for _, item in found]
             parts[-1] = parts[-1][:-1]
-        return clean("".join(parts)), len(parts[0]) if len(parts) > 1 else 0
+        return "".join(parts), len(parts[0]) if len(parts) > 1 else 0
 
-    def clean(text: str) -> str:
-        if text.isascii() or not _SURROGATE.search(text):
-            return text
-        report.count("replaced_surrogates")
-        return replace_surrogates(text)
+    def cleaned(found: list[tuple[str, Any]], where: str) -> list[tuple[str, Any]]:
+        clean = [(replace_surrogates(name), _scrub(item, where)) for name, item in found]
+        report.count("replaced_surrogates", int(clean != found))
+        return clean
 
     return render
 
@@ -119,7 +122,7 @@ def _quick_text(name: str, ids: tuple[str, ...]) -> Quick:
             return None
         for field in ids:
             known = value.get(field)
-            if known is not None:
+            if known is not None and known != "":
                 kind = type(known)
                 if kind is str:
                     return _new((index, raw, text, source, known, 0, None))
@@ -152,7 +155,7 @@ def _quick_fields(fields: FieldSettings) -> Quick:
             return None
         text = "".join(parts) if as_yaml else "".join(parts)[:-1]
         head = len(parts[0]) if len(parts) > 1 else 0
-        known = next((value[field] for field in ids if value.get(field) is not None), None)
+        known = next((value[field] for field in ids if value.get(field) not in _NO_ID), None)
         return _new((index, raw, text, source, known if known is None else str(known), head, None))
 
     return quick_fields
@@ -161,6 +164,23 @@ def _quick_fields(fields: FieldSettings) -> Quick:
 def replace_surrogates(text: str) -> str:
     """Text that can be encoded: lone surrogates become U+FFFD."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def _scrub(value: Any, where: str, depth: int = 0) -> Any:
+    """The value with every lone surrogate in it replaced, which no encoder or emitter would take."""
+    if isinstance(value, str):
+        return replace_surrogates(value)
+    if depth > MOST_DEPTH:
+        raise InputError(f"a field is nested deeper than {MOST_DEPTH} levels", where=where or None)
+    if isinstance(value, dict):
+        return {_scrub_key(key): _scrub(item, where, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_scrub(item, where, depth + 1) for item in value]
+    return value
+
+
+def _scrub_key(key: Any) -> Any:
+    return replace_surrogates(key) if isinstance(key, str) else key
 
 
 def refuse_fields(fields: FieldSettings, where: str, what: str) -> None:
@@ -187,8 +207,8 @@ def likely_field(wanted: str, value: dict[str, Any]) -> str | None:
     """The key that was probably meant: a near spelling, a usual name, else the one with the longest string."""
     usable = [key for key, item in value.items() if item is not None and isinstance(key, str)]
     lowered = {key.lower(): key for key in usable}
-    if near := did_you_mean(wanted.lower(), lowered):
-        return lowered[near.split("`")[1]]
+    if near := get_close_matches(wanted.lower(), lowered, n=1):
+        return lowered[near[0]]
     for name in LIKELY:
         if name in lowered:
             return lowered[name]
@@ -196,9 +216,15 @@ def likely_field(wanted: str, value: dict[str, Any]) -> str | None:
     return max(texts, key=lambda key: len(value[key]), default=None)
 
 
+def shown(name: str) -> str:
+    """A name from the input, short and on one line, for messages."""
+    flat = " ".join(name.split())
+    return flat if len(flat) <= 60 else flat[:59] + "…"
+
+
 def name_list(names: Iterable[str], most: int = 12) -> str:
     """Names for a message, in backticks, the first few of them."""
-    every = [f"`{name}`" for name in names]
+    every = [f"`{shown(name)}`" for name in names]
     return ", ".join(every[:most]) + (" …" if len(every) > most else "") if every else "nothing"
 
 
@@ -208,14 +234,14 @@ def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputE
     how = "null" if all(name in value for name in wanted) else "missing or null"
     likely = likely_field(wanted[0], value)
     option = "--rank-fields" if fields.rank_fields else "--text-field"
-    hint = f"did you mean `{option} {likely}`?" if likely else f"name the field to score with `{option}`"
+    hint = f"did you mean `{option} {shown(likely)}`?" if likely else f"name the field to score with `{option}`"
     return InputError(f"{what} {how}; the document has {name_list(map(str, value))}", hint, where)
 
 
 def _identity(value: Any, names: tuple[str, ...]) -> str | None:
     for name in names:
         found = lookup(value, name)
-        if isinstance(found, str):
+        if isinstance(found, str) and found:
             return replace_surrogates(found)
         if isinstance(found, int) and not isinstance(found, bool):
             return str(found)
@@ -226,12 +252,12 @@ def _prior(value: Any, name: str, where: str) -> float:
     found = lookup(value, name)
     if found is None:
         keys = value if isinstance(value, dict) else {}
-        hint = did_you_mean(name, map(str, keys)) or "every document needs the retriever's own score"
+        hint = did_you_mean(name, (shown(str(key)) for key in keys)) or "every document needs the retriever's own score"
         raise InputError(f"prior field `{name}` is missing or null", hint, where)
     try:
         number = math.nan if isinstance(found, (bool, list, dict)) else float(found)
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"prior field `{name}` is no number: {str(found)[:60]!r}", where=where)
+        raise InputError(f"prior field `{name}` is no number: {shown(str(found))!r}", where=where)
     return number

@@ -52,10 +52,10 @@ def open_documents(
     for name in names:
         if name != "-":
             check_file(name)
-    if inputs.input_format == "files" and not inputs.null:
+    if inputs.input_format == "files":
         from rerank_cli.readers.wholefiles import read_files
 
-        refuse_fields(inputs.fields, "files", "a whole file")
+        refuse_fields(inputs.fields, "", "a whole file")
         return DocumentStream(in_chunks(read_files(names, terminal.stdin)))
     start = partial(_start, inputs=inputs, terminal=terminal, report=report)
     body, chunks, feed = start(names[0])

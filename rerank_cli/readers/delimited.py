@@ -52,7 +52,8 @@ def parse_row(raw: bytes, source: Source) -> dict[str, str]:
     """The fields of one row again, by column."""
     allow_long_fields()
     text = raw.decode()
-    row = next(csv.reader(text.splitlines(keepends=True) or [text], delimiter=source.delimiter, strict=True), [""])
+    lines = (line + "\n" for line in text.split("\n"))
+    row = next(csv.reader(lines, delimiter=source.delimiter, strict=True))
     return dict(zip(source.columns, row, strict=True))
 
 

@@ -136,6 +136,11 @@ class Feed:
             self._stream.close()
             self._raw.close()
 
+    def __del__(self) -> None:
+        """A run that fails before it reads leaves no open file behind."""
+        if hasattr(self, "_raw"):
+            self.close()
+
 
 class _Chain(io.RawIOBase):
     """Bytes that were read to look at, then the stream they came from."""

@@ -48,17 +48,18 @@ def sniff(feed: Feed) -> InputFormat:
 
 
 def _is_json(data: bytes | bytearray, kinds: tuple[type, ...]) -> bool:
-    from rerank_cli.readers.values import exact
+    from rerank_cli.readers.values import TOO_DEEP, exact
 
     try:
-        return isinstance(exact(data.decode(), ""), kinds)
-    except (InputError, UnicodeDecodeError):
-        return False
+        # With bad UTF-8, or nested too deeply, it is still JSON: the reader says what is wrong with it.
+        return isinstance(exact(data.decode("utf-8", "replace"), ""), kinds)
+    except InputError as exc:
+        return TOO_DEEP in exc.message
 
 
 def _whole_is_json(feed: Feed) -> bool:
     """Whether everything is one JSON list or object; what cannot be is seen early, without reading it all."""
-    from rerank_cli.readers.values import blank_from, value_at
+    from rerank_cli.readers.values import TOO_DEEP, blank_from, value_at
 
     text = feed.head[:_ENOUGH].decode("utf-8", "replace")
     cut = len(feed.head) > _ENOUGH or feed.grow()
@@ -66,7 +67,8 @@ def _whole_is_json(feed: Feed) -> bool:
         _, end = value_at(text, blank_from(text, 0))
         early = blank_from(text, end) == len(text)
     except json.JSONDecodeError as exc:
-        early = cut and (exc.pos >= len(text) - _CUT or exc.msg.startswith("Unterminated string"))
+        at_the_cut = exc.pos >= len(text) - _CUT or exc.msg.startswith("Unterminated string")
+        early = exc.msg == TOO_DEEP or (cut and at_the_cut)
     except ValueError:
         early = True
     return early and _is_json(feed.fill(), (dict, list))

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import kind_of
+from rerank_cli.fields import kind_of, shown
 from rerank_cli.readers.values import Element, Parsed, blank_from, decode, expect_end, one_line, reason, value_at
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _members(text: str, start: int) -> tuple[dict[str, Any], int | None, int]:
         key, position = value_at(text, position)
         position = _expect(text, position, ":")
         if key in keys:
-            raise json.JSONDecodeError(f"key `{key}` stands twice", text, position)
+            raise json.JSONDecodeError(f"key `{shown(key)}` stands twice", text, position)
         if key == "documents":
             documents_at = position
         value, position = value_at(text, position)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.fields import kind_of, lookup, make_full, make_quick, name_list, replace_surrogates
+from rerank_cli.fields import kind_of, lookup, make_full, make_quick, name_list, replace_surrogates, shown
 from rerank_cli.readers.values import Element, Parsed
 from rerank_cli.records import Body, Document, Request, Source
 
@@ -62,8 +62,8 @@ def read_body(keys: Mapping[str, Any], where: str, report: Report) -> Body:
     """
     for key in keys:
         if key not in KEYS:
-            near = did_you_mean(key, KEYS)
-            report.note(f"unknown request key `{key}` is ignored" + (f"; {near}" if near else ""))
+            near = did_you_mean(shown(key), KEYS)
+            report.note(f"unknown request key `{shown(key)}` is ignored" + (f"; {near}" if near else ""))
     said: dict[str, Any] = {key: keys[key] for key in KEYS if keys.get(key) is not None and key != "documents"}
     for key in _TEXT:
         _check(said, key, str, "a string", where)
@@ -87,14 +87,14 @@ def _check(said: dict[str, Any], key: str, kind: type, what: str, where: str) ->
         return None
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not fits or (key in _COUNTS and value < 1):
-        shown = str(value) if fits else kind_of(value)
-        raise InputError(f"`{key}` must be {what}, not {shown[:60]}", where=where)
+        found = shown(str(value)) if fits else kind_of(value)
+        raise InputError(f"`{key}` must be {what}, not {found}", where=where)
     return value
 
 
 def _rank_fields(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        hint = f'as in `"rank_fields": ["{value}"]`' if isinstance(value, str) else None
+        hint = f'as in `"rank_fields": ["{shown(value)}"]`' if isinstance(value, str) else None
         raise InputError("`rank_fields` must be a list of field names", hint, where)
     return tuple(value)
 
@@ -128,9 +128,9 @@ def check_top(parsed: Parsed, fields: FieldSettings, where: str) -> Parsed:
     if any(lookup(keys, name) is not None for name in wanted):
         return Parsed({}, parsed.elements)
     lists = [key for key, item in keys.items() if isinstance(item, list)]
-    hint = did_you_mean("documents", keys)
+    hint = did_you_mean("documents", map(shown, keys))
     if not hint and len(lists) == 1:
-        hint = f"pick the list out first, as with `jq -c '.{lists[0]}[]'`"
+        hint = f"pick the list out first, as with `jq -c '.{shown(lists[0])}[]'`"
     message = f"an object with neither `documents` nor {name_list(wanted)}; it has {name_list(keys)}"
     raise InputError(message, hint, where)
 

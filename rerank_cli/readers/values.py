@@ -15,6 +15,7 @@ from rerank_cli.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+TOO_DEEP = "nested too deeply"
 _BLANKS = re.compile(r"[ \t\r\n]*")
 # In valid JSON a line break is never inside a string, so the blanks around one can go without touching any value.
 _AFTER_OPEN = re.compile(r"(?<=[{\[])[ \t\r]*\n[ \t\r\n]*|[ \t\r]*\n[ \t\r\n]*(?=[}\]])")
@@ -58,7 +59,7 @@ def value_at(text: str, position: int) -> tuple[Any, int]:
     try:
         return _DECODER.raw_decode(text, position)
     except RecursionError as exc:
-        raise json.JSONDecodeError("nested too deeply", text, position) from exc
+        raise json.JSONDecodeError(TOO_DEEP, text, position) from exc
 
 
 def expect_end(text: str, position: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import kind_of
+from rerank_cli.fields import kind_of, shown
 from rerank_cli.readers.request import json_text
 from rerank_cli.readers.values import Element, Parsed, decode
 
@@ -45,6 +45,7 @@ class _Frame:
     value: Any
     anchor: str | None
     weight: int  # of everything before it
+    line: int
     key: Any = _NO_KEY
     merges: list[dict[str, Any]] = field(default_factory=list)
 
@@ -70,7 +71,7 @@ class Builder:
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             self._open(event, line)
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            self._close(line)
+            self._close()
         elif isinstance(event, yaml.AliasEvent):
             self._alias(event.anchor or "", line)
         elif isinstance(event, yaml.DocumentStartEvent):
@@ -102,7 +103,7 @@ class Builder:
             return text
         value = self._number(text, line)
         if tag == short or short not in _CORE:
-            raise self.error(f"unknown tag `{tag}`", line, "leave the tag out: the value is read as plain YAML")
+            raise self.error(f"unknown tag `{shown(tag)}`", line, "leave the tag out: the value is read as plain YAML")
         if short == "float" and type(value) is int:
             return float(value)
         if type(value) is not _CORE[short]:
@@ -131,33 +132,35 @@ class Builder:
             raise self.error("a key must be plain text, not a list or mapping", line)
         known = _LISTS if is_list else _MAPPINGS
         if event.tag not in {None, "!"} and event.tag.removeprefix(_PREFIX) not in known:
-            raise self.error(f"unknown tag `{event.tag}`", line, "leave the tag out: the value is read as plain YAML")
+            raise self.error(
+                f"unknown tag `{shown(event.tag)}`", line, "leave the tag out: the value is read as plain YAML"
+            )
         if len(self._stack) >= DEPTH:
             raise self.error(f"nested deeper than {DEPTH} levels", line)
         if event.anchor:
             self._anchors[event.anchor] = (_OPEN, 0)
         if top and type(top.value) is list and len(self._stack) <= 2:
             self.lines[id(top.value)].append(line)
-        self._stack.append(_Frame([] if is_list else {}, event.anchor, self._weight))
+        self._stack.append(_Frame([] if is_list else {}, event.anchor, self._weight, line))
         if is_list and len(self._stack) <= 2:
             self.lines[id(self._stack[-1].value)] = []
         self._weight += 1
 
-    def _close(self, line: int) -> None:
+    def _close(self) -> None:
         frame = self._stack.pop()
         for merged in frame.merges:
             for key, value in merged.items():
                 frame.value.setdefault(key, value)
         if frame.anchor:
             self._anchors[frame.anchor] = (frame.value, self._weight - frame.weight)
-        self._place(frame.value, line, noted=True)
+        self._place(frame.value, frame.line, noted=True)
 
     def _alias(self, anchor: str, line: int) -> None:
         if anchor not in self._anchors:
-            raise self.error(f"unknown alias `*{anchor}`", line)
+            raise self.error(f"unknown alias `*{shown(anchor)}`", line)
         value, size = self._anchors[anchor]
         if value is _OPEN:
-            raise self.error(f"`*{anchor}` refers to itself", line)
+            raise self.error(f"`*{shown(anchor)}` refers to itself", line)
         self._weight += size
         self._expanded += size
         if self._expanded > self._limit:
@@ -172,7 +175,7 @@ class Builder:
 
     def _set_key(self, frame: _Frame, key: str, line: int, *, plain: bool) -> None:
         if key in frame.value:
-            raise self.error(f"key `{key[:60]}` stands twice", line)
+            raise self.error(f"key `{shown(key)}` stands twice", line)
         frame.key = _OPEN if plain and key == "<<" else key
 
     def _place(self, value: Any, line: int, *, noted: bool = False) -> None:

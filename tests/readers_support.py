@@ -1,0 +1,48 @@
+"""Reading in tests: through `open_documents`, over a real Terminal of byte streams, everything read to the end."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from rerank_cli.readers import open_documents
+from rerank_cli.records import Body, Document
+from rerank_cli.report import Report
+from rerank_cli.settings import FieldSettings, InputSettings
+from rerank_cli.terminal import Terminal
+
+FIELD_KEYS = ("rank_fields", "field_format", "text_field", "id_fields", "prior_field", "explicit_text_field")
+
+
+@dataclass
+class Reading:
+    body: Body
+    documents: list[Document]
+    report: Report
+    chunks: list[int]
+
+    @property
+    def texts(self) -> list[str]:
+        return [document.text for document in self.documents]
+
+    @property
+    def raws(self) -> list[bytes]:
+        return [document.raw for document in self.documents]
+
+    @property
+    def ids(self) -> list[str | None]:
+        return [document.id for document in self.documents]
+
+
+def read(data: bytes = b"", *files: str, tty: bool = False, stdin_taken: bool = False, **settings: Any) -> Reading:
+    """All documents of `files`, or of stdin holding `data`; settings are those of InputSettings and FieldSettings."""
+    fields = FieldSettings(**{key: settings.pop(key) for key in FIELD_KEYS if key in settings})
+    terminal = Terminal(io.BytesIO(data), io.BytesIO(), io.StringIO(), stdin_tty=tty)
+    report = Report()
+    inputs = InputSettings(files=tuple(map(str, files)), fields=fields, **settings)
+    stream = open_documents(inputs, terminal, report, stdin_taken=stdin_taken)
+    chunks = list(stream.chunks)
+    documents = [document for chunk in chunks for document in chunk]
+    assert [document.index for document in documents] == list(range(len(documents)))
+    return Reading(stream.body, documents, report, [len(chunk) for chunk in chunks])

@@ -1,0 +1,15 @@
+"""A short run of the fuzz script; the long one is `python tests/fuzz/fuzz_readers.py --count 1000000`."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parent / "fuzz" / "fuzz_readers.py"
+
+
+def test_two_thousand_mutated_inputs_give_no_error_but_our_own() -> None:
+    outcomes, failures = runpy.run_path(str(SCRIPT))["fuzz"](2000, 7)
+    assert not failures, failures[0]
+    assert outcomes["read"] > 200
+    assert outcomes["InputError"] > 200
