@@ -7,7 +7,7 @@ nothing, and knows neither formats nor terminals.
 from __future__ import annotations
 
 from functools import partial
-from itertools import count, repeat
+from itertools import chain, count, repeat
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,8 @@ def rank(
     kept: list[Document] = []
     scores: list[Score] = []
     seen: set[bytes] = set()
+    if scorer.facts.whole_query:
+        chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
         documents = without_repeats(chunk, seen, report) if settings.dedupe else chunk
         if number == 0:

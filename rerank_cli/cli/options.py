@@ -369,6 +369,18 @@ CaBundle = Annotated[
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Do not check certificates (said each time).", rich_help_panel=REMOTE)
 ]
+Cache = Annotated[
+    bool,
+    typer.Option("--cache/--no-cache", help="Keep scores and look them up before scoring.", rich_help_panel=CACHE),
+]
+CachePath = Annotated[
+    Path | None,
+    typer.Option("--cache-path", metavar="FILE", help="The cache file (default: the user's).", rich_help_panel=CACHE),
+]
+CacheMode = Annotated[
+    str,
+    typer.Option("--cache-mode", metavar="MODE", help="rw, or ro: read only (CI).", rich_help_panel=CACHE),
+]
 Verbose = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Say model, backend and why.", rich_help_panel=GENERAL)
 ]

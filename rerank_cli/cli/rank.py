@@ -81,6 +81,9 @@ def rank(
     native_rank_fields: o.NativeRankFields = False,
     ca_bundle: o.CaBundle = None,
     insecure: o.Insecure = False,
+    cache: o.Cache = False,
+    cache_path: o.CachePath = None,
+    cache_mode: o.CacheMode = "rw",
     verbose: o.Verbose = 0,
     quiet: o.Quiet = False,
     debug: o.Debug = False,
@@ -104,6 +107,7 @@ def explicit(ctx: typer.Context) -> frozenset[str]:
 
 def run(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> int:
     """Read, rank, write, judge; returns the exit code."""
+    from rerank_cli.cli.judge import judge
     from rerank_cli.cli.main import configure
     from rerank_cli.report import Report
 
@@ -113,13 +117,13 @@ def run(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> i
         ranking = rank_documents(options, given, terminal, report)
     finally:
         tell(report, terminal)
-    from rerank_cli.cli.judge import judge
-
-    return judge(ranking, options, terminal)
+    return judge(ranking, options, terminal) if ranking else 0
 
 
-def rank_documents(options: dict[str, Any], given: frozenset[str], terminal: Terminal, report: Report) -> Ranking:
-    """The ranking of what the options name, written where they say."""
+def rank_documents(
+    options: dict[str, Any], given: frozenset[str], terminal: Terminal, report: Report
+) -> Ranking | None:
+    """The ranking of what the options name, written where they say; None for a dry run."""
     from rerank_cli import pipeline
     from rerank_cli.cli import translate
     from rerank_cli.cli.query import find_query
@@ -135,7 +139,13 @@ def rank_documents(options: dict[str, Any], given: frozenset[str], terminal: Ter
     output = translate.output_of(options, stream.body)
     if stream.body.model and "model" not in given:
         report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
-    scorer = open_scorer(translate.model_of(options), terminal.env, report)
+    model = translate.model_of(options, stream.body)
+    if options["dry_run"]:
+        from rerank_cli.cli.dry_run import dry_run
+
+        dry_run(query, stream, model, settings.limits, terminal)
+        return None
+    scorer = open_scorer(model, terminal.env, report, translate.cache_of(options))
     try:
         terminal.detail(describe(scorer.facts))
         with terminal.progress("ranking") as advance:
@@ -162,4 +172,6 @@ def tell(report: Report, terminal: Terminal) -> None:
     counts = report.counts
     if counts["windowed"]:
         terminal.note(f"{counts['windowed']} long documents were read in windows; the best window counts")
+    if "cache_hits" in counts or "cache_misses" in counts:
+        terminal.detail(f"score cache: {counts['cache_hits']} pairs known, {counts['cache_misses']} scored")
     terminal.detail(f"{counts['documents']} documents, {counts['tokens']} tokens scored")

@@ -9,6 +9,7 @@ from rerank_cli.scorers.base import Limits
 from rerank_cli.settings import (
     DEFAULT_ID_FIELDS,
     DEFAULT_TEXT_FIELD,
+    CacheSettings,
     FieldSettings,
     InputSettings,
     ModelSettings,
@@ -99,7 +100,7 @@ def output_of(options: dict[str, Any], body: Body) -> OutputSettings:
     )
 
 
-def model_of(options: dict[str, Any]) -> ModelSettings:
+def model_of(options: dict[str, Any], body: Body | None = None) -> ModelSettings:
     """Which scorer; remote settings ride along untouched."""
     return ModelSettings(
         model=options["model"],
@@ -112,19 +113,21 @@ def model_of(options: dict[str, Any]) -> ModelSettings:
         trust_remote_code=options["trust_remote_code"],
         allow_pickle=options["allow_pickle"],
         require_revision=options["require_revision"],
-        remote=remote_of(options),
+        remote=remote_of(options, body),
     )
 
 
-def remote_of(options: dict[str, Any]) -> RemoteSettings:
-    """How an endpoint is called."""
+def remote_of(options: dict[str, Any], body: Body | None = None) -> RemoteSettings:
+    """How an endpoint is called. Rank fields ride along in case the provider chooses fields itself."""
     same = (
         "endpoint", "api_key_env", "api_key_file", "auth_header", "client_name", "extra", "batch_docs", "concurrency",
         "retries", "requests_per_minute", "tokens_per_minute", "max_units", "dry_run", "allow_split",
         "native_rank_fields", "ca_bundle", "insecure",
     )  # fmt: skip
     trusted = options.get("trusted")  # what configuration files may say of endpoints (rerank_cli.cli.command.collect)
+    fields = fields_of(options).rank_fields or (body.rank_fields if body else None) or ()
     return RemoteSettings(
+        rank_fields=fields if options["field_format"] == "yaml" else (),
         endpoints=trusted.endpoints if trusted else {},
         prices=trusted.prices if trusted else {},
         headers=tuple(options["header"] or ()),
@@ -132,3 +135,10 @@ def remote_of(options: dict[str, Any]) -> RemoteSettings:
         max_wait_s=options["max_wait"],
         **{name: options[name] for name in same},
     )
+
+
+def cache_of(options: dict[str, Any]) -> CacheSettings | None:
+    """The score cache, None without --cache."""
+    if not options["cache"]:
+        return None
+    return CacheSettings(enabled=True, path=options["cache_path"], mode=options["cache_mode"])

@@ -45,6 +45,7 @@ class Facts:
     digest: str
     reason: str = ""  # why this backend, for -v
     english_only: bool = False
+    whole_query: bool = False  # wants all documents of a query in one call: splitting, budget, listwise models
 
 
 class Scorer(Protocol):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Scorer
-    from rerank_cli.settings import ModelSettings
+    from rerank_cli.settings import CacheSettings, ModelSettings
 
 
 def is_remote(settings: ModelSettings) -> bool:
@@ -23,8 +23,15 @@ def is_remote(settings: ModelSettings) -> bool:
     return not models.is_path(name) and (":" in name or name in settings.remote.endpoints)
 
 
-def open_scorer(settings: ModelSettings, env: Mapping[str, str], report: Report) -> Scorer:
-    """The scorer of `settings.model`, ready to score. Raises ModelError, UsageError or RemoteError with a hint."""
+def open_scorer(
+    settings: ModelSettings, env: Mapping[str, str], report: Report, cache: CacheSettings | None = None
+) -> Scorer:
+    """The scorer of `settings.model`, ready to score, behind the score cache if there is one.
+
+    Raises ModelError, UsageError or RemoteError with a hint.
+    """
+    if cache is not None:
+        return _open_cached(settings, env, report, cache)
     if is_remote(settings):
         from rerank_cli.scorers.remote import open_remote
 
@@ -32,6 +39,21 @@ def open_scorer(settings: ModelSettings, env: Mapping[str, str], report: Report)
     from rerank_cli.scorers.open_local import open_local
 
     return open_local(settings, report)
+
+
+def _open_cached(settings: ModelSettings, env: Mapping[str, str], report: Report, cache: CacheSettings) -> Scorer:
+    """A scorer that is opened only if the cache does not know every pair."""
+    from rerank_cli.cache import ScoreCache
+    from rerank_cli.cache_file import cache_path
+    from rerank_cli.scorers.cached import CachedScorer
+
+    store = ScoreCache(cache_path(env, cache.path), report, cache.mode, cache.max_bytes)
+    if is_remote(settings):
+        remote = open_scorer(settings, env, report)  # opening sends nothing
+        return CachedScorer(remote.facts, lambda: remote, store, report)
+    from rerank_cli.scorers.open_local import identify
+
+    return CachedScorer(identify(settings), lambda: open_scorer(settings, env, report), store, report)
 
 
 def threads(settings: ModelSettings) -> int:

@@ -49,14 +49,7 @@ class PartialError(RemoteError):
 
 
 class RemoteScorer:
-    """A `Scorer` behind HTTP.
-
-    Attributes:
-        whole_query: all documents of a query should come in one `score` call, so that splitting, budget and listwise
-            models are judged on the whole.
-    """
-
-    whole_query = True
+    """A `Scorer` behind HTTP. It wants all documents of a query in one `score` call (`Facts.whole_query`)."""
 
     def __init__(self, target: Target, remote: RemoteSettings, client: Client, report: Report) -> None:
         self._target = target
@@ -98,6 +91,7 @@ class RemoteScorer:
             scale=row.scale,
             digest=hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS)).hexdigest(),
             reason=target.shown_url,
+            whole_query=True,
         )
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
