@@ -26,6 +26,7 @@ from rerank_cli.cache_file import (
     unpack,
 )
 from rerank_cli.errors import InputError, OutputError
+from rerank_cli.settings import DEFAULT_CACHE_BYTES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from rerank_cli.records import Score
     from rerank_cli.report import Report
 
-DEFAULT_MAX_BYTES = 1 << 30
 BUSY_S = 10.0  # how long to wait for another process's write
 LOOKUP = 900  # keys a SELECT: below the oldest SQLite's limit of 999 variables
 TRANSACTION = 20_000  # rows written at once: short enough that other processes hardly wait
@@ -52,7 +52,7 @@ class ScoreCache:
         path: Path,
         report: Report,
         mode: CacheMode = "rw",
-        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_bytes: int = DEFAULT_CACHE_BYTES,
         busy_s: float = BUSY_S,
     ) -> None:
         self._path = path

@@ -26,6 +26,7 @@ OUTPUT_FORMATS: tuple[str, ...] = (
 )  # fmt: skip
 DEFAULT_ID_FIELDS = ("id", "_id", "docid")
 DEFAULT_TEXT_FIELD = "text"
+DEFAULT_CACHE_BYTES = 1 << 30
 DEFAULT_MAX_TOKENS = Limits().max_tokens_per_doc
 
 
@@ -124,3 +125,13 @@ class RemoteSettings:
     insecure: bool = False
     endpoints: dict[str, dict[str, object]] = field(default_factory=dict)
     prices: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """Whether and where scores are remembered. `path` None: RERANK_CACHE_DIR, else the user's cache folder."""
+
+    enabled: bool = False
+    path: Path | None = None
+    mode: Literal["rw", "ro"] = "rw"
+    max_bytes: int = DEFAULT_CACHE_BYTES

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from rerank_cli import cache, cache_file
 from rerank_cli.cache import ScoreCache
 from rerank_cli.cache_file import CACHE_FILE, cache_path, pack, unpack
-from rerank_cli.errors import InputError, ModelError, OutputError
+from rerank_cli.errors import InputError, ModelError, OutputError, RemoteError
 from rerank_cli.records import Pair, Score
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import Facts, Limits
-from rerank_cli.scorers.cached import CachedScorer, pair_keys
+from rerank_cli.scorers.cached import CachedScorer, Habits, pair_keys
+from rerank_cli.scorers.remote.scorer import PartialError
 
 ROOT = Path(__file__).resolve().parent.parent
 scores = st.builds(
@@ -455,9 +456,9 @@ class Counting:
         self.log.append("close")
 
 
-def cached(path, log, report=None, facts=FACTS, **options):
+def cached(path, log, report=None, facts=FACTS, habits=None, **options):
     report = report or Report()
-    return CachedScorer(facts, lambda: Counting(log, **options), ScoreCache(path, report), report, commit_every=3)
+    return CachedScorer(facts, lambda: Counting(log, **options), ScoreCache(path, report), report, habits or Habits(3))
 
 
 PAIRS = [Pair("q", "a"), Pair("q", "bb"), Pair("q", "a"), Pair("q", "a", 1), Pair("r", "a"), Pair("q", "")]
@@ -490,6 +491,35 @@ def test_what_was_scored_before_a_failure_is_not_scored_again(path):
     scorer.score(PAIRS, Limits())
     scorer.close()
     assert log == ["open", 2, "close"]
+
+
+def test_what_a_remote_endpoint_answered_before_it_failed_is_kept(path):
+    class Failing(Counting):
+        def score(self, pairs, limits, advance=None):
+            self.log.append(len(pairs))
+            raise PartialError(RemoteError("gone"), [Score(1.0), None, Score(3.0), None][: len(pairs)])
+
+    report = Report()
+    scorer = CachedScorer(FACTS, lambda: Failing([]), ScoreCache(path, report), report, Habits(None))
+    with pytest.raises(RemoteError, match="2 of 4 documents were scored"):
+        scorer.score(PAIRS[1:5], Limits())
+    scorer.close()
+    scorer = cached(path, log := [], habits=Habits(None))
+    assert [score.value for score in scorer.score(PAIRS[1:5], Limits())] == [1.0, 1.0, 3.0, 1.0]
+    scorer.close()
+    assert log == ["open", 2, "close"]
+
+
+def test_listwise_scores_are_known_only_for_the_same_list(path):
+    habits = Habits(None, listwise=True)
+    scorer = cached(path, log := [], habits=habits)
+    pairs = [Pair("q", "a"), Pair("r", "a"), Pair("q", "b")]
+    scorer.score(pairs, Limits())
+    scorer.score([*pairs, Pair("r", "c")], Limits())  # q is known, r has another document: all of r again
+    scorer.score(pairs, Limits())
+    scorer.score(pairs[:1], Limits())
+    assert log == ["open", 3, 2, 1]
+    scorer.close()
 
 
 def test_a_score_that_is_no_number_is_not_remembered(path):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import astuple
 from hashlib import blake2b
 from math import isfinite
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rerank_cli.errors import ModelError
+from rerank_cli.errors import ModelError, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +19,23 @@ if TYPE_CHECKING:
     from rerank_cli.records import Pair, Score
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Facts, Limits, Scorer
+    from rerank_cli.settings import CacheSettings, ModelSettings
 
-COMMIT_EVERY = 2048  # pairs scored between two writes: the local scorer's block, and what a failed remote run can lose
 KEY_BYTES = 16
+
+
+class Habits(NamedTuple):
+    """How a scorer wants its pairs.
+
+    `commit_every`: pairs between two writes of the cache, None: all of a call at once (a remote scorer splits by itself
+    and tells what was answered before a failure). `listwise`: a score depends on the other documents of the query.
+    """
+
+    commit_every: int | None
+    listwise: bool = False
+
+
+LOCAL = Habits(2048)  # the local scorer's own block
 
 
 class Store(Protocol):
@@ -51,6 +65,18 @@ def pair_keys(digest: str, limits: Limits, pairs: Sequence[Pair]) -> list[bytes]
     return keys
 
 
+def listwise_keys(digest: str, limits: Limits, pairs: Sequence[Pair]) -> list[bytes]:
+    """Keys that also cover all documents of the pair's query, in their order."""
+    keys = pair_keys(digest, limits, pairs)
+    together: dict[str, blake2b] = {}
+    for key, pair in zip(keys, pairs, strict=True):
+        together.setdefault(pair.query, blake2b(digest_size=KEY_BYTES, person=b"rerank-score-l")).update(key)
+    return [
+        blake2b(key + together[pair.query].digest(), digest_size=KEY_BYTES).digest()
+        for key, pair in zip(keys, pairs, strict=True)
+    ]
+
+
 def _prefix(digest: str, limits: Limits, query: str) -> blake2b:
     state = blake2b(digest_size=KEY_BYTES, person=b"rerank-score-1")
     for part in (digest, repr(astuple(limits)), query):
@@ -72,13 +98,13 @@ class CachedScorer:
         open_scorer: Callable[[], Scorer],
         cache: Store,
         report: Report,
-        commit_every: int = COMMIT_EVERY,
+        habits: Habits = LOCAL,
     ) -> None:
         self._facts = facts
         self._open_scorer = open_scorer
         self._cache = cache
         self._report = report
-        self._commit_every = commit_every
+        self._habits = habits
         self._inner: Scorer | None = None
 
     @property
@@ -95,8 +121,10 @@ class CachedScorer:
 
         What was scored before a failure is kept, so that a second run resumes. Raises what the inner scorer raises.
         """
-        keys = pair_keys(self._facts.digest, limits, pairs)
+        keys = (listwise_keys if self._habits.listwise else pair_keys)(self._facts.digest, limits, pairs)
         found = self._cache.get(keys)
+        if self._habits.listwise:
+            found = _whole_queries(keys, pairs, found)
         missing: dict[bytes, Pair] = {}
         for key, pair in zip(keys, pairs, strict=True):
             if key not in found:
@@ -113,13 +141,23 @@ class CachedScorer:
         self, missing: dict[bytes, Pair], limits: Limits, advance: Advance | None, found: dict[bytes, Score]
     ) -> None:
         keys = list(missing)
-        for start in range(0, len(keys), self._commit_every):
-            block = keys[start : start + self._commit_every]
-            scores = self._scorer().score([missing[key] for key in block], limits, advance)
-            new = dict(zip(block, scores, strict=True))
-            found.update(new)
-            # A score that is no number is the pipeline's error to raise; it must not become a known score.
-            self._cache.put({key: score for key, score in new.items() if score.value is None or isfinite(score.value)})
+        size = self._habits.commit_every or len(keys)
+        for start in range(0, len(keys), max(1, size)):
+            block = keys[start : start + size]
+            try:
+                scores = self._scorer().score([missing[key] for key in block], limits, advance)
+            except RemoteError as error:
+                self._keep(block, getattr(error, "scores", ()))  # PartialError: what was answered is paid for
+                raise
+            found.update(zip(block, scores, strict=True))
+            self._keep(block, scores)
+
+    def _keep(self, keys: Sequence[bytes], scores: Sequence[Score | None]) -> None:
+        """Remember scores; one that is no number is the pipeline's error to raise and must not become known."""
+        pairs = zip(keys, scores, strict=False)
+        self._cache.put(
+            {key: score for key, score in pairs if score and (score.value is None or isfinite(score.value))}
+        )
 
     def _scorer(self) -> Scorer:
         if self._inner is None:
@@ -138,3 +176,38 @@ class CachedScorer:
         if self._inner is not None:
             self._inner.close()
         self._cache.close()
+
+
+def _whole_queries(keys: Sequence[bytes], pairs: Sequence[Pair], found: dict[bytes, Score]) -> dict[bytes, Score]:
+    """What is known, less the queries of which anything is missing: their documents must be scored together."""
+    torn = {pair.query for key, pair in zip(keys, pairs, strict=True) if key not in found}
+    return {key: found[key] for key, pair in zip(keys, pairs, strict=True) if pair.query not in torn}
+
+
+def open_cached(
+    settings: ModelSettings, where: CacheSettings, env: Mapping[str, str], report: Report
+) -> Scorer | CachedScorer:
+    """The scorer of `settings.model`, behind the score cache if `where.enabled`.
+
+    Raises ModelError, UsageError or RemoteError as `registry.open_scorer` does; the cache itself never fails.
+    """
+    from rerank_cli.scorers.registry import is_remote, open_scorer
+
+    if not where.enabled:
+        return open_scorer(settings, env, report)
+    from rerank_cli.cache import ScoreCache
+    from rerank_cli.cache_file import cache_path
+
+    if is_remote(settings):
+        from rerank_cli.scorers.remote.table import load_table
+
+        remote = open_scorer(settings, env, report)  # connects at the first request only
+        facts, habits = remote.facts, Habits(None, load_table().is_listwise(remote.facts.model))
+        opener: Callable[[], Scorer] = lambda: remote  # noqa: E731 the other branch's twin
+    else:
+        from rerank_cli.scorers.open_local import identify
+
+        facts, habits = identify(settings), LOCAL
+        opener = lambda: open_scorer(settings, env, report)  # noqa: E731
+    cache = ScoreCache(cache_path(env, where.path), report, where.mode, where.max_bytes)
+    return CachedScorer(facts, opener, cache, report, habits)
