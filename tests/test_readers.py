@@ -211,7 +211,6 @@ def test_a_request_says_its_query_fields_and_limits(how: str, indent: int | None
     assert reading.report.notes == [
         "unknown request key `topn` is ignored; did you mean `top_n`?",
         "unknown request key `xyzzy` is ignored",
-        "the request's model `m` is ignored (see --model)",
     ]
 
 

@@ -112,6 +112,7 @@ PLAIN = "plain text is `--input-format lines`"
             b'{"documents":[],"rank_fields":"a"}', {}, "`rank_fields` must be a list of field names",
             '"rank_fields": ["a"]', id="rank_fields a string",
         ),
+        pytest.param(b'{"documents":[],"rank_fields":[]}', {}, "`rank_fields` is empty", "leave it out", id="no rank_fields"),
         pytest.param(b'{"documents":[],"return_documents":1}', {}, "must be true or false", None, id="return_documents"),
         pytest.param(b"[1,\n2", {"input_format": "json"}, "<stdin>:1: a document is an object", None, id="scalar first"),
         pytest.param(b'["a",\n"b"', {"input_format": "json"}, "<stdin>:2: not valid JSON: expecting `,`", None, id="cut list"),

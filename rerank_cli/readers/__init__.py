@@ -59,8 +59,6 @@ def open_documents(
         return DocumentStream(in_chunks(read_files(names, terminal.stdin)))
     start = partial(_start, inputs=inputs, terminal=terminal, report=report)
     body, chunks, feed = start(names[0])
-    if body.model:
-        report.note(f"the request's model `{body.model}` is ignored (see --model)")
     return DocumentStream(_chain(names, (chunks, feed), start, _effective(inputs, body), body), body)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
@@ -59,6 +58,8 @@ def _is_json(data: bytes | bytearray, kinds: tuple[type, ...]) -> bool:
 
 def _whole_is_json(feed: Feed) -> bool:
     """Whether everything is one JSON list or object; what cannot be is seen early, without reading it all."""
+    import json
+
     from rerank_cli.readers.values import TOO_DEEP, blank_from, value_at
 
     text = feed.head[:_ENOUGH].decode("utf-8", "replace")

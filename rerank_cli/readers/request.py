@@ -96,6 +96,8 @@ def _rank_fields(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         hint = f'as in `"rank_fields": ["{shown(value)}"]`' if isinstance(value, str) else None
         raise InputError("`rank_fields` must be a list of field names", hint, where)
+    if not value:
+        raise InputError("`rank_fields` is empty", "name at least one field, or leave it out", where)
     return tuple(value)
 
 
