@@ -18,6 +18,8 @@ from rerank_cli.models.modules import Steps, output_labels, read_steps
 
 # RoBERTa-like position ids start after the padding id, so the table holds fewer tokens than its size says.
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text"}
+TYPED_TOKENIZERS = {"BertTokenizer", "ElectraTokenizer", "DebertaTokenizer", "DebertaV2Tokenizer", "FNetTokenizer",
+                    "MarkupLMTokenizer", "CanineTokenizer", "TapasTokenizer", "LayoutLMv2Tokenizer"}  # fmt: skip
 DEFAULT_LIMIT = 512  # of models that do not say
 SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 TASKS: dict[str, Family] = {
@@ -73,7 +75,7 @@ def read_folder(folder: Path, name: str, trust: Trust = Trust(), revision: str |
         chat=chat,
         instruction=default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
-        token_types="token_type_ids" in settings.get("model_input_names", ["token_type_ids"]),
+        token_types=hands_token_types(config, settings),
         remote_code=_remote_code(config, folder, trust, graphs),
     )
 
@@ -174,6 +176,17 @@ def max_tokens(config: dict[str, Any], settings: dict[str, Any], steps: Steps | 
         limits.append(int(told))
     limits += steps.limits() if steps else []
     return min(limits, default=DEFAULT_LIMIT)
+
+
+def hands_token_types(config: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Whether the model's tokenizer gives segment ids, as transformers 5 decides it: by its list of inputs, else its class."""
+    names = settings.get("model_input_names")
+    if names is not None:
+        return "token_type_ids" in names
+    told = settings.get("tokenizer_class") or config.get("tokenizer_class")
+    if told is None:
+        return config.get("model_type") in {"bert", "electra", "deberta", "deberta-v2", "fnet"}
+    return str(told).removesuffix("Fast") in TYPED_TOKENIZERS
 
 
 def find_graphs(base: Path, folder: Path) -> dict[str, Path]:

@@ -67,10 +67,10 @@ class LocalScorer:
     """Scores pairs with a local model. Not thread-safe; one at a time is also the fastest on a CPU."""
 
     def __init__(self, model: LocalModel, encoder: Encoder, prompt: Prompt, engine: Engine, facts: Facts) -> None:
-        self._model = model
-        self._encoder = encoder
-        self._prompt = prompt
-        self._engine = engine
+        self.model = model
+        self.encoder = encoder
+        self.prompt = prompt
+        self.engine = engine
         self._facts = facts
 
     @property
@@ -84,7 +84,7 @@ class LocalScorer:
 
     def close(self) -> None:
         """Free the engine."""
-        self._engine.close()
+        self.engine.close()
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
         """One score a pair, in input order; see `Scorer.score`."""
@@ -117,7 +117,7 @@ class LocalScorer:
         capacities = [self._capacity(pair.query) for pair in pairs]
         longest = max(1, min([limits.max_tokens_per_doc, *capacities]))
         texts = [_cut_text(pair.text, limits.max_tokens_per_doc) for pair in pairs]
-        encoded = self._encoder.documents(texts, long=longest)
+        encoded = self.encoder.documents(texts, long=longest)
         inputs: list[_Input] = []
         shapes: list[_Shape] = []
         for number, pair in enumerate(pairs):
@@ -130,8 +130,8 @@ class LocalScorer:
 
     def _capacity(self, query: str) -> int:
         """Document tokens that fit beside a query in one window."""
-        room = self._prompt.room(query)
-        return min(self._model.window or room, room)
+        room = self.prompt.room(query)
+        return min(self.model.window or room, room)
 
     def _windows(
         self, number: int, pair: Pair, tokens: Tokens, capacity: int, limits: Limits
@@ -167,7 +167,7 @@ class LocalScorer:
         return min(count, capacity // 4)
 
     def _input(self, number: int, query: str, body: Body) -> _Input:
-        ids, types = self._prompt.build(query, body)
+        ids, types = self.prompt.build(query, body)
         offsets = (0, 0)
         if body.tokens.offsets:
             offsets = (body.tokens.offsets[body.start][0], body.tokens.offsets[body.end - 1][1])
@@ -181,7 +181,7 @@ class LocalScorer:
         values = [0.0] * len(inputs)
         if advance:
             advance(sum(not windows_left for windows_left in left))
-        for batch in batches([len(item.ids) for item in inputs], self._engine.token_budget):
+        for batch in batches([len(item.ids) for item in inputs], self.engine.token_budget):
             for position, value in zip(batch, self._batch([inputs[i] for i in batch]), strict=True):
                 values[position] = value
                 left[inputs[position].pair] -= 1
@@ -195,23 +195,23 @@ class LocalScorer:
 
         rows = max(2, len(items))
         length = max(len(item.ids) for item in items)
-        ids = np.full((rows, length), self._model.pad_id, dtype=np.int64)
+        ids = np.full((rows, length), self.model.pad_id, dtype=np.int64)
         mask = np.zeros((rows, length), dtype=np.int64)
         types = np.zeros((rows, length), dtype=np.int64)
         for row in range(rows):
             item = items[min(row, len(items) - 1)]
-            start = length - len(item.ids) if self._model.left_padded else 0
+            start = length - len(item.ids) if self.model.left_padded else 0
             end = start + len(item.ids)
             ids[row, start:end] = item.ids
             mask[row, start:end] = 1
-            if self._model.token_types:
+            if self.model.token_types:
                 types[row, start:end] = item.types
-        logits = self._engine.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
+        logits = self.engine.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
         logits = logits[: len(items)].astype(np.float64)
-        if logits.shape[1] != self._model.labels:
-            raise ModelError(f"{self._model.name} gave {logits.shape[1]} logits a pair, expected {self._model.labels}")
-        if self._model.labels == 2:
-            positive = self._model.positive
+        if logits.shape[1] != self.model.labels:
+            raise ModelError(f"{self.model.name} gave {logits.shape[1]} logits a pair, expected {self.model.labels}")
+        if self.model.labels == 2:
+            positive = self.model.positive
             return [float(row[positive] - row[1 - positive]) for row in logits]
         return [float(row[0]) for row in logits]
 

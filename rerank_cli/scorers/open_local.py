@@ -66,17 +66,35 @@ def make_plan(settings: ModelSettings) -> Plan:
     """Resolve the model, choose what runs it, and say what decides its scores."""
     model = models.resolve(settings.model, models.Access.of(settings))
     choice = selection.choose(model, settings)
-    facts = Facts(
+    return Plan(model, choice, make_facts(model, choice, digest_of(model, choice, settings)))
+
+
+def make_facts(model: LocalModel, choice: Choice, digest: str) -> Facts:
+    """What a scorer says of itself."""
+    return Facts(
         model=model.name,
         revision=model.revision,
         backend=choice.backend,
         dtype=choice.dtype,
         scale=model.scale,
-        digest=digest_of(model, choice, settings),
+        digest=digest,
         reason=choice.reason,
         english_only=model.english_only,
     )
-    return Plan(model, choice, facts)
+
+
+def open_form(model: LocalModel, form: str, threads: int) -> LocalScorer:
+    """The scorer of one form of a converted copy, whatever this machine would choose."""
+    from rerank_cli.report import Report
+    from rerank_cli.scorers.encoding import Encoder
+    from rerank_cli.scorers.local import LocalScorer
+    from rerank_cli.scorers.prompts import make_prompt
+
+    choice = selection.choose_form(model, form)
+    encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
+    engine = open_engine(model, choice, encoder, threads)
+    prompt = make_prompt(model, encoder, None, Report())
+    return LocalScorer(model, encoder, prompt, engine, make_facts(model, choice, ""))
 
 
 def open_engine(model: LocalModel, choice: Choice, encoder: Encoder, threads: int) -> Engine:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SHOWN = ("INFERENCE_PRECISION_HINT", "DYNAMIC_QUANTIZATION_GROUP_SIZE", "INFERENCE_NUM_THREADS")  # read back by doctor
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
@@ -35,10 +36,7 @@ class OpenVinoEngine:
     token_budget = TOKEN_BUDGET
 
     def __init__(self, graph: Path, threads: int, dtype: str, cache: Path) -> None:
-        # The wheel's telemetry writes an identifier into HOME and calls home; a blocked import turns it off.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        import openvino
-
+        openvino = _openvino()
         core: Any = openvino.Core()
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[dtype],
@@ -57,7 +55,7 @@ class OpenVinoEngine:
         except Exception as error:  # OpenVINO raises RuntimeError with a C++ trace
             raise ModelError(f"OpenVINO cannot load {graph}: {_last_line(error)}") from error
         self.version: str = openvino.__version__
-        self.settings = {name: str(self._compiled.get_property(name)) for name in (*list(config)[:3],)}
+        self.settings = {name: str(self._compiled.get_property(name)) for name in SHOWN}
         self.inputs = frozenset(port.get_any_name() for port in self._compiled.inputs)
         unknown = self.inputs - {"input_ids", "attention_mask", "token_type_ids"}
         if unknown:
@@ -74,6 +72,29 @@ class OpenVinoEngine:
     def close(self) -> None:
         """Free the model."""
         self._request = self._compiled = None
+
+
+def _openvino() -> Any:
+    """The package, without its telemetry: that writes an identifier into HOME and calls home; a blocked import stops it."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def save_as_ir(graph: Path, target: Path) -> None:
+    """Write an ONNX file as OpenVINO's own format, weights in float32. Raises ModelError."""
+    openvino = _openvino()
+    try:
+        openvino.save_model(openvino.convert_model(str(graph)), str(target), compress_to_fp16=False)
+    except Exception as error:  # OpenVINO raises RuntimeError with a C++ trace
+        raise ModelError(f"OpenVINO cannot convert {graph}: {_last_line(error)}") from error
+
+
+def devices() -> dict[str, str]:
+    """OpenVINO's devices by name, for `rerank doctor`."""
+    core = _openvino().Core()
+    return {name: str(core.get_property(name, "FULL_DEVICE_NAME")) for name in core.available_devices}
 
 
 def _writable(folder: Path) -> bool:

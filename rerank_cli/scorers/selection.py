@@ -98,7 +98,7 @@ def choose(model: LocalModel, settings: ModelSettings, machine: Machine | None =
         return _builtin(model, settings)
     machine = machine or this_machine()
     backend, reason = _backend(model, settings, machine)
-    _require(backend, machine)
+    require(backend, machine)
     if backend == "torch":
         return _torch(model, settings, machine, reason)
     return _graph(model, settings, backend, reason)
@@ -111,7 +111,7 @@ def _builtin(model: LocalModel, settings: ModelSettings) -> Choice:
     if settings.backend == "torch":
         raise ModelError("the built-in model has no torch weights", "use `--backend onnx` (the default) or openvino")
     if settings.backend == "openvino":
-        _require("openvino", this_machine())
+        require("openvino", this_machine())
         dtype = _cpu_dtype(settings)
         return Choice("openvino", "weight-only", dtype, "cpu", "--backend openvino", model.graphs["weight-only"])
     if settings.dtype not in {"auto", "int8", "fp32"}:
@@ -145,7 +145,7 @@ def _backend(model: LocalModel, settings: ModelSettings, machine: Machine) -> tu
     return "torch", "the model has no ONNX or OpenVINO graph"
 
 
-def _require(backend: str, machine: Machine) -> None:
+def require(backend: str, machine: Machine) -> None:
     """Raise ModelError with the install command if a backend's packages are missing."""
     there = {"torch": machine.torch, "openvino": machine.openvino, "onnx": True}[backend]
     if not there:
@@ -154,6 +154,17 @@ def _require(backend: str, machine: Machine) -> None:
             f"the {backend} backend needs {wanted}, not installed here",
             f"install it: pip install 'rerank-cli[{EXTRAS[backend]}]', or choose another with `--backend`",
         )
+
+
+def torch_on_cpu(reason: str) -> Choice:
+    """Torch in float32 on the CPU: what conversions are compared with."""
+    return Choice("torch", "weights", "fp32", "cpu", reason)
+
+
+def choose_form(model: LocalModel, form: str) -> Choice:
+    """The backend that belongs to one form of a model."""
+    backend = "openvino" if form == "ir" else "onnx"
+    return Choice(backend, form, "int8" if form == "int8" else "fp32", "cpu", f"the {form} form", model.graphs[form])
 
 
 def _torch(model: LocalModel, settings: ModelSettings, machine: Machine, reason: str) -> Choice:

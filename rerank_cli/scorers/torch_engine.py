@@ -40,7 +40,7 @@ class TorchEngine:
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[choice.dtype]
-        self._network: Any = load_network(model, encoder, dtype).to(self._device)
+        self.network: Any = load_network(model, encoder, dtype).to(self._device)
         self.version: str = torch.__version__
         self.inputs = frozenset({"input_ids", "attention_mask", "token_type_ids"})
         self.token_budget = CPU_BUDGET if self._device.type == "cpu" else GPU_BUDGET
@@ -89,10 +89,10 @@ class TorchEngine:
     def _forward(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         with self._torch.inference_mode():
             tensors = {name: self._torch.from_numpy(feed).to(self._device) for name, feed in feeds.items()}
-            logits = self._network(**tensors).float().cpu().numpy()
+            logits = self.network(**tensors).float().cpu().numpy()
         found: NDArray[np.float32] = logits.reshape(logits.shape[0], -1)
         return found
 
     def close(self) -> None:
         """Free the weights."""
-        self._network = None
+        self.network = None

@@ -1,0 +1,90 @@
+"""A torch network to a self-contained ONNX graph: input ids to logits, rows and tokens of any number.
+
+It needs torch and the `onnx` package and knows nothing of references, tokenizers or scores.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.convert.graph import OPSET
+from rerank_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+SINGLE_FILE = 1_900_000_000  # bytes; protobuf allows two gigabytes a file
+
+
+def export_network(network: Any, path: Path, *, vocabulary: int, left_padded: bool, typed: bool) -> None:
+    """Write `network(input_ids, attention_mask, token_type_ids)` as ONNX.
+
+    The TorchScript exporter is used: it needs no further package and takes seconds. The example holds padding, so that no
+    shortcut for full rows is recorded, and a mask that is neither all ones nor equal in all rows.
+
+    Args:
+        network: a float32 network on the CPU.
+        path: the file to write; weights above two gigabytes go to one file beside it.
+        vocabulary: ids below it are valid.
+        left_padded: where the example's padding goes.
+        typed: whether segment ids are other than 0.
+
+    Raises:
+        ModelError: the network cannot be exported.
+    """
+    import torch
+
+    example = _example(vocabulary, left_padded=left_padded, typed=typed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracer notes; the result is checked against the network
+        try:
+            with torch.no_grad():
+                torch.onnx.export(
+                    network.eval(),
+                    tuple(example.values()),
+                    str(path),
+                    dynamo=False,
+                    input_names=list(INPUTS),
+                    output_names=["logits"],
+                    dynamic_axes={name: {0: "rows", 1: "tokens"} for name in INPUTS},
+                    opset_version=OPSET,
+                )
+        except Exception as error:  # the exporter raises whatever an operator of the model raises
+            raise ModelError(
+                f"torch cannot export this network: {(str(error).splitlines() or [repr(error)])[0]}",
+                "run it with `--backend torch`",
+            ) from error
+    _gather(path)
+
+
+def _example(vocabulary: int, *, left_padded: bool, typed: bool) -> dict[str, Any]:
+    """Three rows of 24, 17 and 9 tokens."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    low = min(5, vocabulary - 1)
+    ids = torch.randint(low, vocabulary, (3, 24), generator=generator)
+    mask = torch.zeros_like(ids)
+    for row, length in enumerate((24, 17, 9)):
+        part = slice(24 - length, 24) if left_padded else slice(0, length)
+        mask[row, part] = 1
+    types = torch.zeros_like(ids)
+    types[:, 12:] = int(typed)
+    return dict(zip(INPUTS, (ids, mask, types * mask), strict=True))
+
+
+def _gather(path: Path) -> None:
+    """One file, or two for large models: the exporter scatters large weights over a file each."""
+    import onnx
+
+    scattered = [entry for entry in path.parent.iterdir() if entry != path]
+    model = onnx.load(str(path))
+    for entry in scattered:
+        entry.unlink()
+    large = model.ByteSize() > SINGLE_FILE
+    location = {"location": f"{path.name}.data", "all_tensors_to_one_file": True} if large else {}
+    onnx.save_model(model, str(path), save_as_external_data=large, **location)
+
+

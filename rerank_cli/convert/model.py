@@ -1,0 +1,248 @@
+"""A model to a converted copy: export, smaller forms, and a comparison with the original before anything is kept.
+
+A copy holds graphs, tokenizer and facts and needs neither torch nor a template engine. It is written under a temporary name
+and renamed when every form has passed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.convert.pairs import check_pairs
+from rerank_cli.errors import ModelError
+from rerank_cli.models import chat as chats
+from rerank_cli.models.converted import MANIFEST, manifest_of, read_converted
+from rerank_cli.models.files import fingerprint
+from rerank_cli.report import Report
+from rerank_cli.scorers.base import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rerank_cli.models import LocalModel
+    from rerank_cli.scorers.local import LocalScorer
+
+FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx", "ir": "openvino_model.xml"}
+TOLERANCE = 1e-4  # |Δ logit| relative to max(1, |logit|), of forms that compute in float32
+INT8_MEAN = 0.1  # mean |Δ logit| of the 8-bit form, in standard deviations of the logits
+INT8_ORDER = 0.98  # Spearman's rank correlation that the 8-bit form must keep
+LIMITS = Limits(long_documents="truncate")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A form against the original on the check pairs."""
+
+    form: str
+    pairs: int
+    largest: float  # |Δ logit|
+    mean: float
+    correlation: float  # Spearman's
+    size: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """Where a copy is and how its forms compare."""
+
+    folder: Path
+    comparisons: tuple[Comparison, ...]
+
+
+def convert(
+    model: LocalModel, forms: Sequence[str], target: Path, threads: int, tell: Callable[[str], None] = lambda _text: None
+) -> Converted:
+    """Convert a model with torch weights and keep the copy at `target` if every form agrees with the original.
+
+    Args:
+        model: a resolved model; its chat template is rendered for good.
+        forms: of `fp32`, `int8` and `ir`; all are made from the float32 export.
+        target: the copy's folder, replaced if it is an older copy.
+        threads: of the comparison.
+        tell: told each step.
+
+    Raises:
+        ModelError: no torch weights, a missing package, an export that fails, or a form that does not agree.
+    """
+    if not model.weights:
+        raise ModelError(f"{model.name} has no torch weights to convert", "only torch checkpoints are converted")
+    _need("onnx", "convert")
+    _check_target(target)
+    if model.chat is not None:
+        model = replace(model, chat=chats.plain(model.chat, model.folder))
+    tell("scoring 200 pairs with the original")
+    scorer = _open_original(model, threads)
+    model = scorer.model
+    expected = _scores(scorer)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
+    try:
+        _export(scorer, made, tell)
+        comparisons = _forms(model, forms, made, (expected, threads), tell)
+        _replace(made, target)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        scorer.close()
+    return Converted(target, comparisons)
+
+
+def _need(package: str, extra: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise ModelError(f"converting needs the package `{package}`", f"install it: pip install 'rerank-cli[{extra}]'")
+
+
+def _check_target(target: Path) -> None:
+    """Never replace a folder that is no copy of ours."""
+    if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise ModelError(f"{target} exists and is no converted copy", "give another folder with -o")
+
+
+def _open_original(model: LocalModel, threads: int) -> LocalScorer:
+    """The torch scorer in float32 on the CPU."""
+    from rerank_cli.scorers.encoding import Encoder
+    from rerank_cli.scorers.local import LocalScorer
+    from rerank_cli.scorers.open_local import make_facts, pad_id
+    from rerank_cli.scorers.prompts import make_prompt
+    from rerank_cli.scorers.selection import require, this_machine, torch_on_cpu
+
+    require("torch", this_machine())
+    from rerank_cli.scorers.torch_engine import TorchEngine
+
+    encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
+    model = replace(model, pad_id=pad_id(model, encoder))
+    prompt = make_prompt(model, encoder, None, Report())
+    choice = torch_on_cpu("the original")
+    engine = TorchEngine(model, choice, encoder, threads)
+    return LocalScorer(model, encoder, prompt, engine, make_facts(model, choice, ""))
+
+
+def _scores(scorer: LocalScorer) -> list[float]:
+    """Logits of the check pairs; a pair without tokens counts as 0."""
+    return [score.value or 0.0 for score in scorer.score(check_pairs(), LIMITS)]
+
+
+def _export(scorer: LocalScorer, folder: Path, tell: Callable[[str], None]) -> None:
+    from rerank_cli.convert.export_torch import export_network
+
+    model = scorer.model
+    network = scorer.engine.network  # type: ignore[attr-defined] the torch engine's
+    vocabulary = int(model.config.get("vocab_size") or 1000)
+    tell("exporting to ONNX")
+    shape = {"vocabulary": vocabulary, "left_padded": model.left_padded, "typed": model.token_types}
+    export_network(network, folder / FILES["fp32"], **shape)
+    shutil.copyfile(model.tokenizer, folder / "tokenizer.json")
+
+
+def _forms(
+    model: LocalModel, forms: Sequence[str], folder: Path, check: tuple[list[float], int], tell: Callable[[str], None]
+) -> tuple[Comparison, ...]:
+    """Make each form, write the manifest, compare each form with the original."""
+    for form in forms:
+        if form == "int8":
+            tell("8-bit weights and products")
+            _to_int8(folder)
+        elif form == "ir":
+            tell("converting to OpenVINO")
+            _to_openvino(folder)
+    graphs = {form: FILES[form] for form in forms}
+    if "fp32" not in forms:
+        for path in folder.glob(FILES["fp32"] + "*"):
+            path.unlink()
+    digests = {form: _digest(model, folder, form) for form in forms}
+    _write_manifest(folder, manifest_of(model, graphs, digests, {}))
+    comparisons = []
+    for form in forms:
+        tell(f"comparing {form} with the original")
+        comparisons.append(_compare(folder, form, *check))
+    _write_manifest(folder, manifest_of(model, graphs, digests, {c.form: asdict(c) for c in comparisons}))
+    return tuple(comparisons)
+
+
+def _to_int8(folder: Path) -> None:
+    import onnx
+
+    from rerank_cli.convert.graph import save
+    from rerank_cli.convert.rewrite import Form, quantize_graph
+
+    save(quantize_graph(onnx.load(str(folder / FILES["fp32"])), Form.PER_TOKEN), folder / FILES["int8"])
+
+
+def _to_openvino(folder: Path) -> None:
+    _need("openvino", "openvino")
+    from rerank_cli.scorers.openvino_engine import save_as_ir
+
+    save_as_ir(folder / FILES["fp32"], folder / FILES["ir"])
+
+
+def _digest(model: LocalModel, folder: Path, form: str) -> str:
+    """All that decides the scores of a form: graph, weights, tokenizer, prompt, limits."""
+    stem = Path(FILES[form]).stem
+    files = [path for path in folder.iterdir() if path.name == "tokenizer.json" or path.stem.partition(".")[0] == stem]
+    facts = (model.max_tokens, model.labels, model.positive, model.family, model.pad_id, model.token_types,
+             model.lower_case, model.instruction, model.chat)  # fmt: skip
+    return hashlib.sha256(f"{fingerprint(files)} {facts!r}".encode()).hexdigest()
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    import json
+
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _compare(folder: Path, form: str, expected: list[float], threads: int) -> Comparison:
+    """Score the check pairs with a form; raises ModelError if it does not agree with the original."""
+    from rerank_cli.scorers.open_local import open_form
+
+    scorer = open_form(read_converted(folder, str(folder)), form, threads)
+    try:
+        found = _scores(scorer)
+    finally:
+        scorer.close()
+    size = sum(path.stat().st_size for path in folder.glob(Path(FILES[form]).stem + ".*"))
+    result = compare(form, expected, found, size)
+    if not agrees(result, expected, found):
+        raise ModelError(
+            f"the {form} form does not agree with the original: on {result.pairs} pairs the logits differ by up to "
+            f"{result.largest:.3g}, {result.mean:.3g} on average, rank correlation {result.correlation:.4f}",
+            "nothing was kept; use another form, or `--backend torch`",
+        )
+    return result
+
+
+def compare(form: str, expected: list[float], found: list[float], size: int) -> Comparison:
+    """Differences and rank correlation of two lists of logits."""
+    import numpy as np
+
+    delta = np.abs(np.array(expected) - np.array(found))
+    ranks = [np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (expected, found)]
+    correlation = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    return Comparison(form, len(expected), float(delta.max()), float(delta.mean()), correlation, size)
+
+
+def agrees(result: Comparison, expected: list[float], found: list[float]) -> bool:
+    """Whether a form may stand for its original: the same numbers in float32, the same order in eight bits."""
+    import numpy as np
+
+    if form_is_exact(result.form):
+        allowed = TOLERANCE * np.maximum(1.0, np.abs(expected))
+        return bool((np.abs(np.array(expected) - np.array(found)) <= allowed).all())
+    return result.mean <= INT8_MEAN * float(np.std(expected)) and result.correlation >= INT8_ORDER
+
+
+def form_is_exact(form: str) -> bool:
+    """Whether a form computes in float32."""
+    return form != "int8"
+
+
+def _replace(made: Path, target: Path) -> None:
+    """Put the finished folder into its place."""
+    if target.exists():
+        shutil.rmtree(target)
+    made.rename(target)
