@@ -209,5 +209,5 @@ def _near_file(name: str) -> str | None:
         names = os.listdir(path.parent)  # noqa: PTH208 names are all we need
     except (OSError, ValueError):
         return f"there is no folder `{path.parent}`" if str(path.parent) != "." else None
-    near = get_close_matches(path.name, names, n=1, cutoff=0.6)
+    near = get_close_matches(path.name, names, n=1, cutoff=0.75)
     return f"did you mean `{path.parent / near[0]}`?" if near else None
