@@ -7,7 +7,7 @@
 _rerank_values() {
     case "$1 $2" in
         "rank -q" | "rank --query" | "rank --rank-fields" | "rank --text-field" | "rank --id-field" | "rank -n" | "rank --top-n" | "rank --min-score" | "rank --expect" | "rank --prior-field" | "rank --weight" | "rank --result-key" | "rank --query-id" | "rank --run-tag" | "rank --max-tokens-per-doc" | "rank --max-chunks-per-doc" | "rank --device" | "rank --threads" | "rank --instruction" | "rank --endpoint" | "rank --api-key-env" | "rank --auth-header" | "rank --client-name" | "rank --header" | "rank --extra" | "rank --batch-docs" | "rank --concurrency" | "rank --timeout" | "rank --retries" | "rank --max-wait" | "rank --requests-per-minute" | "rank --tokens-per-minute" | "rank --max-units") echo 'NOTHING' ;;
-        "rank --query-file" | "rank -o" | "rank --output" | "rank --api-key-file" | "rank --ca-bundle" | "rank --config") echo 'FILES' ;;
+        "rank --query-file" | "rank -o" | "rank --output" | "rank --api-key-file" | "rank --ca-bundle" | "rank --cache-path" | "rank --config") echo 'FILES' ;;
         "rank --input-format") echo 'auto jsonl json yaml lines csv tsv files' ;;
         "rank --field-format") echo 'yaml text' ;;
         "rank --fusion") echo 'rrf weighted' ;;
@@ -17,6 +17,23 @@ _rerank_values() {
         "rank -m" | "rank --model") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
         "rank --backend") echo 'auto onnx openvino torch' ;;
         "rank --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
+        "rank --cache-mode") echo 'rw ro' ;;
+        "eval --qrels" | "eval --queries" | "eval -o" | "eval --output" | "eval --config") echo 'FILES' ;;
+        "eval --measure" | "eval --baseline" | "eval --fail-under" | "eval --fail-on-drop" | "eval --worst" | "eval --resamples" | "eval --seed") echo 'NOTHING' ;;
+        "eval -f" | "eval --format") echo 'auto table json csv markdown' ;;
+        "compare --depth" | "compare --rbo-p" | "compare --limit") echo 'NOTHING' ;;
+        "compare -f" | "compare --format") echo 'auto table json csv markdown' ;;
+        "compare -o" | "compare --output" | "compare --config") echo 'FILES' ;;
+        "models --form" | "models --threads") echo 'NOTHING' ;;
+        "models -o" | "models --output") echo 'FOLDERS' ;;
+        "models --backend") echo 'auto onnx openvino torch' ;;
+        "models --config" | "models --config") echo 'FILES' ;;
+        "doctor -m" | "doctor --model") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
+        "doctor --backend") echo 'auto onnx openvino torch' ;;
+        "doctor --device" | "doctor --threads" | "doctor --instruction") echo 'NOTHING' ;;
+        "doctor --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
+        "doctor --config" | "doctor --config") echo 'FILES' ;;
+        "cache --cache-path" | "cache --config") echo 'FILES' ;;
         "completion --config") echo 'FILES' ;;
         "config --config") echo 'FILES' ;;
         *) return 1 ;;
@@ -26,7 +43,12 @@ _rerank_values() {
 # The options of a command.
 _rerank_options() {
     case "$1" in
-        "rank") echo '-q --query --query-file --input-format --rank-fields --field-format --text-field --id-field -z --null -n --top-n --min-score --fail-if-empty --expect --dedupe --keep-order --prior-field --fusion --weight --raw-scores -f --format --json -o --output --explain --documents --no-documents --result-key --query-id --run-tag --color --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --dry-run --allow-split --native-rank-fields --ca-bundle --insecure -v --verbose --quiet --debug --config --no-config --help' ;;
+        "rank") echo '-q --query --query-file --input-format --rank-fields --field-format --text-field --id-field -z --null -n --top-n --min-score --fail-if-empty --expect --dedupe --keep-order --prior-field --fusion --weight --raw-scores -f --format --json -o --output --explain --documents --no-documents --result-key --query-id --run-tag --color --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --dry-run --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
+        "eval") echo '--qrels --queries --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
+        "compare") echo '--depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models") echo '--form -o --output --backend --threads --offline --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --config --no-config --help' ;;
+        "doctor") echo '-m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --config --no-config --help' ;;
+        "cache") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "completion") echo '--debug --config --no-config --help' ;;
         "config") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
     esac
@@ -36,8 +58,13 @@ _rerank_options() {
 _rerank_arguments() {
     case "$1" in
         "rank") echo 'FILES' ;;
+        "eval") echo 'FILES' ;;
+        "compare") echo 'NOTHING' ;;
+        "models") echo 'info verify clear' ;;
+        "doctor") echo 'NOTHING' ;;
+        "cache") echo 'info verify clear' ;;
         "completion") echo 'bash zsh fish' ;;
-        "config") echo 'rank completion config' ;;
+        "config") echo 'rank eval compare models doctor cache completion config' ;;
     esac
 }
 
@@ -78,7 +105,7 @@ _rerank() {
     fi
     if [[ $COMP_CWORD -gt 1 ]]; then
         case "${COMP_WORDS[1]}" in
-            rank | completion | config) command=${COMP_WORDS[1]} ;;
+            rank | eval | compare | models | doctor | cache | completion | config) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case "$command" in
@@ -116,7 +143,7 @@ _rerank() {
         [[ $COMP_CWORD -eq 1 ]] && values="$values --version"
         _rerank_reply "$values" NOTHING "$cur"
     elif [[ $COMP_CWORD -eq 1 ]]; then
-        _rerank_reply "rank completion config" FILES "$cur"
+        _rerank_reply "rank eval compare models doctor cache completion config" FILES "$cur"
     else
         values=$(_rerank_arguments "$command")
         case "$values" in

@@ -5,7 +5,7 @@
 # The command of the line so far: its first word if that is one, else rank.
 function __rerank_command
     set -l words (commandline -opc)
-    if set -q words[2]; and contains -- $words[2] rank completion config
+    if set -q words[2]; and contains -- $words[2] rank eval compare models doctor cache completion config
         echo $words[2]
     else
         echo rank
@@ -31,6 +31,11 @@ function __rerank_chooses
 end
 
 complete -c rerank -n __rerank_first -a rank -d 'Rank documents for one query, best first.'
+complete -c rerank -n __rerank_first -a eval -d 'Evaluate runs against judgements, as trec_eval does.'
+complete -c rerank -n __rerank_first -a compare -d 'Compare the order of two runs: rank changes, Kendall\'s tau-b, rank-biased overlap.'
+complete -c rerank -n __rerank_first -a models -d 'Show, fetch, check and convert models.'
+complete -c rerank -n __rerank_first -a doctor -d 'Check this installation and a model; exit 4 if something is wrong.'
+complete -c rerank -n __rerank_first -a cache -d 'Show, check or empty the score cache.'
 complete -c rerank -n __rerank_first -a completion -d 'Print a completion script.'
 complete -c rerank -n __rerank_first -a config -d 'Show every value a command would run with, and where it came from.'
 complete -c rerank -n __rerank_first -l version -d 'Print the version.'
@@ -97,11 +102,102 @@ complete -c rerank -n '__rerank_in rank' -l allow-split -d 'Split requests of li
 complete -c rerank -n '__rerank_in rank' -l native-rank-fields -d 'Let the provider choose the fields.'
 complete -c rerank -n '__rerank_in rank' -l ca-bundle -r -F -d 'Trust these certificates.'
 complete -c rerank -n '__rerank_in rank' -l insecure -d 'Do not check certificates (said each time).'
+complete -c rerank -n '__rerank_in rank' -l cache -l no-cache -d 'Keep scores and look them up before scoring.'
+complete -c rerank -n '__rerank_in rank' -l cache-path -r -F -d 'The cache file (default: the user\'s).'
+complete -c rerank -n '__rerank_in rank' -l cache-mode -x -a 'rw ro' -d 'rw, or ro: read only (CI).'
 complete -c rerank -n '__rerank_in rank' -s v -l verbose -d 'Say model, backend and why.'
 complete -c rerank -n '__rerank_in rank' -l quiet -d 'No notes, warnings or progress; errors stay.'
 complete -c rerank -n '__rerank_in rank' -l debug -d 'Tracebacks for errors.'
 complete -c rerank -n '__rerank_in rank' -l config -r -F -d 'Read this configuration file too; it beats the others.'
 complete -c rerank -n '__rerank_in rank' -l no-config -d 'Read no configuration file.'
+
+# eval
+complete -c rerank -n '__rerank_in eval' -s h -l help -d 'Short help, complete help.'
+complete -c rerank -n '__rerank_in eval' -l qrels -r -F -d 'Judgements: TREC qrels, BEIR tsv, jsonl, or labelled requests. Without it, relevance in the runs.'
+complete -c rerank -n '__rerank_in eval' -l queries -r -F -d 'Texts for --worst: tsv (id, text) or jsonl.'
+complete -c rerank -n '__rerank_in eval' -l measure -x -d 'Measures as ir_measures writes them, e.g. nDCG@10,RR@10,AP(rel=2); repeatable (default: nDCG@10,RR@10,AP,P@5,R@100,Judged@10).'
+complete -c rerank -n '__rerank_in eval' -l baseline -x -d 'Compare with this run (default: the first, if there are several).'
+complete -c rerank -n '__rerank_in eval' -l fail-under -x -d 'Exit 7 if the mean of M is below X, e.g. nDCG@10=0.62; repeatable.'
+complete -c rerank -n '__rerank_in eval' -l fail-on-drop -x -d 'Exit 7 if M is more than X below --baseline, e.g. nDCG@10=0.01; repeatable.'
+complete -c rerank -n '__rerank_in eval' -l by-query -d 'Add the values of each query.'
+complete -c rerank -n '__rerank_in eval' -l worst -x -d 'List the N worst queries by the first measure: most lost, else lowest.'
+complete -c rerank -n '__rerank_in eval' -l resamples -x -d 'Draws of the randomisation test and the bootstrap; 0: none.'
+complete -c rerank -n '__rerank_in eval' -l seed -x -d 'Of the draws: equal seeds, equal output.'
+complete -c rerank -n '__rerank_in eval' -s f -l format -x -a 'auto table json csv markdown' -d 'table, json, csv or markdown (a CI job summary). auto: by the extension of -o, else a table.'
+complete -c rerank -n '__rerank_in eval' -l json -d 'Print JSON.'
+complete -c rerank -n '__rerank_in eval' -s o -l output -r -F -d 'Write to a file, whole or not at all.'
+complete -c rerank -n '__rerank_in eval' -s v -l verbose -d 'Say model, backend and why.'
+complete -c rerank -n '__rerank_in eval' -l quiet -d 'No notes, warnings or progress; errors stay.'
+complete -c rerank -n '__rerank_in eval' -l debug -d 'Tracebacks for errors.'
+complete -c rerank -n '__rerank_in eval' -l config -r -F -d 'Read this configuration file too; it beats the others.'
+complete -c rerank -n '__rerank_in eval' -l no-config -d 'Read no configuration file.'
+
+# compare
+complete -c rerank -n '__rerank_in compare' -s h -l help -d 'Short help, complete help.'
+complete -c rerank -n '__rerank_in compare' -l depth -x -d 'Look at the first K documents only.'
+complete -c rerank -n '__rerank_in compare' -l rbo-p -x -d 'Persistence of RBO, between 0 and 1.'
+complete -c rerank -n '__rerank_in compare' -l limit -x -d 'List the N most changed queries; 0: all.'
+complete -c rerank -n '__rerank_in compare' -s f -l format -x -a 'auto table json csv markdown' -d 'table, json, csv or markdown (a CI job summary). auto: by the extension of -o, else a table.'
+complete -c rerank -n '__rerank_in compare' -l json -d 'Print JSON.'
+complete -c rerank -n '__rerank_in compare' -s o -l output -r -F -d 'Write to a file, whole or not at all.'
+complete -c rerank -n '__rerank_in compare' -s v -l verbose -d 'Say model, backend and why.'
+complete -c rerank -n '__rerank_in compare' -l quiet -d 'No notes, warnings or progress; errors stay.'
+complete -c rerank -n '__rerank_in compare' -l debug -d 'Tracebacks for errors.'
+complete -c rerank -n '__rerank_in compare' -l config -r -F -d 'Read this configuration file too; it beats the others.'
+complete -c rerank -n '__rerank_in compare' -l no-config -d 'Read no configuration file.'
+complete -c rerank -n '__rerank_in compare' -f
+
+# models
+complete -c rerank -n '__rerank_in models' -s h -l help -d 'Short help, complete help.'
+complete -c rerank -n '__rerank_in models' -l form -x -d 'convert: fp32 (ONNX), int8 (ONNX, 8-bit products per token) or openvino; repeatable (default: fp32).'
+complete -c rerank -n '__rerank_in models' -s o -l output -x -a '(__fish_complete_directories)' -d 'convert: where the copy goes (default: our cache, where -m finds it by itself).'
+complete -c rerank -n '__rerank_in models' -l backend -x -a 'auto onnx openvino torch' -d 'auto, onnx, openvino or torch.'
+complete -c rerank -n '__rerank_in models' -l threads -x -d 'CPU threads (default: what this container may use).'
+complete -c rerank -n '__rerank_in models' -l offline -d 'Never use the network; name what is missing.'
+complete -c rerank -n '__rerank_in models' -l trust-remote-code -d 'Run code of a model with a pinned revision.'
+complete -c rerank -n '__rerank_in models' -l allow-pickle -d 'Load .bin weights, which can run code.'
+complete -c rerank -n '__rerank_in models' -l json -d 'Print JSON.'
+complete -c rerank -n '__rerank_in models' -l config -r -F -d 'Read this configuration file too; it beats the others.'
+complete -c rerank -n '__rerank_in models' -l no-config -d 'Read no configuration file.'
+complete -c rerank -n '__rerank_in models' -s v -l verbose -d 'Say model, backend and why.'
+complete -c rerank -n '__rerank_in models' -l quiet -d 'No notes, warnings or progress; errors stay.'
+complete -c rerank -n '__rerank_in models' -l debug -d 'Tracebacks for errors.'
+complete -c rerank -n '__rerank_in models' -l config -r -F -d 'Read this configuration file too; it beats the others.'
+complete -c rerank -n '__rerank_in models' -l no-config -d 'Read no configuration file.'
+complete -c rerank -n '__rerank_in models' -f -a 'info verify clear'
+
+# doctor
+complete -c rerank -n '__rerank_in doctor' -s h -l help -d 'Short help, complete help.'
+complete -c rerank -n '__rerank_in doctor' -s m -l model -x -a 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' -d 'builtin, a Hugging Face name (owner/name[@revision]), a folder (./path), provider:model (cohere:rerank-v3.5) or a named endpoint.'
+complete -c rerank -n '__rerank_in doctor' -l backend -x -a 'auto onnx openvino torch' -d 'auto, onnx, openvino or torch.'
+complete -c rerank -n '__rerank_in doctor' -l device -x -d 'auto, cpu, cuda, cuda:N.'
+complete -c rerank -n '__rerank_in doctor' -l dtype -x -a 'auto fp32 bf16 fp16 int8' -d 'auto, fp32, bf16, fp16 or int8.'
+complete -c rerank -n '__rerank_in doctor' -l threads -x -d 'CPU threads (default: what this container may use).'
+complete -c rerank -n '__rerank_in doctor' -l instruction -x -d 'Task for rerankers that take one.'
+complete -c rerank -n '__rerank_in doctor' -l offline -d 'Never use the network; name what is missing.'
+complete -c rerank -n '__rerank_in doctor' -l require-revision -d 'Refuse a hub model without a pinned revision.'
+complete -c rerank -n '__rerank_in doctor' -l trust-remote-code -d 'Run code of a model with a pinned revision.'
+complete -c rerank -n '__rerank_in doctor' -l allow-pickle -d 'Load .bin weights, which can run code.'
+complete -c rerank -n '__rerank_in doctor' -l json -d 'Print JSON.'
+complete -c rerank -n '__rerank_in doctor' -l config -r -F -d 'Read this configuration file too; it beats the others.'
+complete -c rerank -n '__rerank_in doctor' -l no-config -d 'Read no configuration file.'
+complete -c rerank -n '__rerank_in doctor' -s v -l verbose -d 'Say model, backend and why.'
+complete -c rerank -n '__rerank_in doctor' -l quiet -d 'No notes, warnings or progress; errors stay.'
+complete -c rerank -n '__rerank_in doctor' -l debug -d 'Tracebacks for errors.'
+complete -c rerank -n '__rerank_in doctor' -l config -r -F -d 'Read this configuration file too; it beats the others.'
+complete -c rerank -n '__rerank_in doctor' -l no-config -d 'Read no configuration file.'
+complete -c rerank -n '__rerank_in doctor' -f
+
+# cache
+complete -c rerank -n '__rerank_in cache' -s h -l help -d 'Short help, complete help.'
+complete -c rerank -n '__rerank_in cache' -l cache-path -r -F -d 'The cache file (default: the user\'s).'
+complete -c rerank -n '__rerank_in cache' -l json -d 'Print JSON.'
+complete -c rerank -n '__rerank_in cache' -s v -l verbose -d 'Say model, backend and why.'
+complete -c rerank -n '__rerank_in cache' -l quiet -d 'No notes, warnings or progress; errors stay.'
+complete -c rerank -n '__rerank_in cache' -l debug -d 'Tracebacks for errors.'
+complete -c rerank -n '__rerank_in cache' -l config -r -F -d 'Read this configuration file too; it beats the others.'
+complete -c rerank -n '__rerank_in cache' -l no-config -d 'Read no configuration file.'
+complete -c rerank -n '__rerank_in cache' -f -a 'info verify clear'
 
 # completion
 complete -c rerank -n '__rerank_in completion' -s h -l help -d 'Short help, complete help.'
@@ -118,4 +214,4 @@ complete -c rerank -n '__rerank_in config' -l quiet -d 'No notes, warnings or pr
 complete -c rerank -n '__rerank_in config' -l debug -d 'Tracebacks for errors.'
 complete -c rerank -n '__rerank_in config' -l config -r -F -d 'Read this configuration file too; it beats the others.'
 complete -c rerank -n '__rerank_in config' -l no-config -d 'Read no configuration file.'
-complete -c rerank -n '__rerank_in config' -f -a 'rank completion config'
+complete -c rerank -n '__rerank_in config' -f -a 'rank eval compare models doctor cache completion config'

@@ -20,6 +20,11 @@ DEFAULT = "rank"
 # name -> (module, function, one line for the list of commands)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "rank": ("rerank_cli.cli.rank", "rank", "rank documents for one query (the default)"),
+    "eval": ("rerank_cli.cli.eval_command", "evaluate", "measure runs against judgements, with assertions for CI"),
+    "compare": ("rerank_cli.cli.compare_command", "compare", "how the order of two runs differs"),
+    "models": ("rerank_cli.cli.models_command", "models", "list, show, fetch, check and convert models"),
+    "doctor": ("rerank_cli.cli.doctor_command", "doctor", "check this installation and a model"),
+    "cache": ("rerank_cli.cli.cache_command", "cache", "show, check or empty the score cache"),
     "completion": ("rerank_cli.cli.completion_command", "completion", "print a completion script for a shell"),
     "config": ("rerank_cli.cli.config_command", "config", "show every value and where it came from"),
 }

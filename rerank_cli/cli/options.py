@@ -15,17 +15,18 @@ import typer
 
 from rerank_cli.settings import INPUT_FORMATS, OUTPUT_FORMATS
 
-INPUT, MODEL, LONG, RANKING, OUTPUT, REMOTE, CACHE, GENERAL = (
+INPUT, MODEL, LONG, RANKING, EVALUATION, OUTPUT, REMOTE, CACHE, GENERAL = (
     "Input",
     "Model",
     "Long documents",
     "Ranking",
+    "Evaluation",
     "Output",
     "Remote endpoints",
     "Score cache",
     "General",
 )
-GROUPS = (INPUT, RANKING, OUTPUT, LONG, MODEL, REMOTE, CACHE, GENERAL)
+GROUPS = (INPUT, RANKING, EVALUATION, OUTPUT, LONG, MODEL, REMOTE, CACHE, GENERAL)
 
 # What an option may be, checked with did-you-mean and offered by completion.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -39,6 +40,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "color": ("auto", "always", "never"),
     "cache_mode": ("rw", "ro"),
     "shell": ("bash", "zsh", "fish"),
+    "report_format": ("auto", "table", "json", "csv", "markdown"),
+    "action": ("info", "verify", "clear"),
+    "models_action": ("list", "show", "pull", "verify", "convert"),
+    "form": ("fp32", "int8", "openvino"),
 }
 # Smallest value of a number, inclusive.
 MINIMUM: dict[str, float] = {
@@ -54,16 +59,23 @@ MINIMUM: dict[str, float] = {
     "requests_per_minute": 1,
     "tokens_per_minute": 1,
     "max_units": 0,
+    "worst": 0,
+    "resamples": 0,
+    "seed": 0,
+    "depth": 1,
+    "limit": 0,
+    "cache_size": 1,
 }
 # Shown by `-h`; `--help` shows all.
 COMMON = frozenset(
     {"query", "files", "rank_fields", "top_n", "min_score", "format", "json", "output", "model", "explain", "verbose"}
+    | {"qrels", "measure", "baseline", "fail_under", "fail_on_drop", "worst", "report_format", "limit"}
 )
 # Options that make sense only on one command line, never as a habit: no environment variable, no config key.
-NO_DEFAULT = frozenset({"files", "query", "query_file", "output", "json", "version", "config", "no_config", "dry_run"})
+NO_DEFAULT = frozenset({"files", "query", "query_file", "output", "json", "version", "config", "no_config", "dry_run", "form"})
 # Options that a stronger layer takes over from a weaker one: `--text-field` on the command line ends a configured
 # `rank_fields` instead of quarrelling with it.
-EXCLUSIVE = (("rank_fields", "text_field"), ("json", "format"))
+EXCLUSIVE = (("rank_fields", "text_field"), ("json", "format"), ("json", "report_format"))
 # Strings that are lists: configuration may write ["title", "body"] for "title,body".
 JOINED = frozenset({"rank_fields"})
 # Strings of JSON: configuration may write a table.
@@ -71,7 +83,7 @@ TABLES = frozenset({"extra"})
 # Options that let a model run code: given for the user's own models, they do not reach one that a project file chose.
 RUNS_CODE = frozenset({"trust_remote_code", "allow_pickle"})
 # Groups whose options a project's rerank.toml may set; `model` besides, by hub name (rerank_cli.config.trust).
-PROJECT_GROUPS = frozenset({INPUT, RANKING, OUTPUT, LONG})
+PROJECT_GROUPS = frozenset({INPUT, RANKING, EVALUATION, OUTPUT, LONG})
 ENV_PREFIX = "RERANK_"
 
 Files = Annotated[

@@ -143,13 +143,14 @@ def _compare(baseline: RunResult, run: RunResult, measure: Measure, sampling: Sa
 
 
 def worst(evaluation: Evaluation, count: int) -> list[Worst]:
-    """The `count` worst queries of each run by the first measure: most lost against the baseline, else lowest."""
+    """The `count` worst queries of each run by the first measure: most lost against the baseline, or the lowest."""
     measure = evaluation.measures[0]
     against = {found.run: found.deltas for found in evaluation.comparisons if found.measure == measure}
     listed: list[Worst] = []
     for run in evaluation.runs[1:] if against else evaluation.runs:
         deltas = against.get(run.name, {})
         rows = [Worst(run.name, query, value, deltas.get(query)) for query, value in run.values[measure].items()]
+        rows = [row for row in rows if row.delta is None or row.delta < -EQUAL]
         rows.sort(key=lambda row: (row.delta or 0.0, row.value))
         listed += rows[:count]
     return listed

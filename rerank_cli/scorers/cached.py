@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rerank_cli.records import Pair, Score
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Facts, Limits, Scorer
-    from rerank_cli.settings import CacheSettings, ModelSettings
 
 KEY_BYTES = 16
 
@@ -184,30 +183,8 @@ def _whole_queries(keys: Sequence[bytes], pairs: Sequence[Pair], found: dict[byt
     return {key: found[key] for key, pair in zip(keys, pairs, strict=True) if pair.query not in torn}
 
 
-def open_cached(
-    settings: ModelSettings, where: CacheSettings, env: Mapping[str, str], report: Report
-) -> Scorer | CachedScorer:
-    """The scorer of `settings.model`, behind the score cache if `where.enabled`.
+def remote_habits(model: str) -> Habits:
+    """The habits of a remote model by its name (`provider:model`)."""
+    from rerank_cli.scorers.remote.table import load_table
 
-    Raises ModelError, UsageError or RemoteError as `registry.open_scorer` does; the cache itself never fails.
-    """
-    from rerank_cli.scorers.registry import is_remote, open_scorer
-
-    if not where.enabled:
-        return open_scorer(settings, env, report)
-    from rerank_cli.cache import ScoreCache
-    from rerank_cli.cache_file import cache_path
-
-    if is_remote(settings):
-        from rerank_cli.scorers.remote.table import load_table
-
-        remote = open_scorer(settings, env, report)  # connects at the first request only
-        facts, habits = remote.facts, Habits(None, load_table().is_listwise(remote.facts.model))
-        opener: Callable[[], Scorer] = lambda: remote  # noqa: E731 the other branch's twin
-    else:
-        from rerank_cli.scorers.open_local import identify
-
-        facts, habits = identify(settings), LOCAL
-        opener = lambda: open_scorer(settings, env, report)  # noqa: E731
-    cache = ScoreCache(cache_path(env, where.path), report, where.mode, where.max_bytes)
-    return CachedScorer(facts, opener, cache, report, habits)
+    return Habits(None, load_table().is_listwise(model))

@@ -45,12 +45,12 @@ def _open_cached(settings: ModelSettings, env: Mapping[str, str], report: Report
     """A scorer that is opened only if the cache does not know every pair."""
     from rerank_cli.cache import ScoreCache
     from rerank_cli.cache_file import cache_path
-    from rerank_cli.scorers.cached import CachedScorer
+    from rerank_cli.scorers.cached import CachedScorer, remote_habits
 
     store = ScoreCache(cache_path(env, cache.path), report, cache.mode, cache.max_bytes)
     if is_remote(settings):
         remote = open_scorer(settings, env, report)  # opening sends nothing
-        return CachedScorer(remote.facts, lambda: remote, store, report)
+        return CachedScorer(remote.facts, lambda: remote, store, report, remote_habits(remote.facts.model))
     from rerank_cli.scorers.open_local import identify
 
     return CachedScorer(identify(settings), lambda: open_scorer(settings, env, report), store, report)
