@@ -38,7 +38,7 @@ class Snapshot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Which files a run needs."""
+    """Which files a run needs. `backend` is one of --backend, or `gpu`: torch weights if there are any, else a graph."""
 
     backend: str = "auto"
     allow_pickle: bool = False
@@ -169,6 +169,7 @@ def choose(files: Iterable[str], want: Want) -> list[str]:
     pickle = kinds["pickle"] if want.allow_pickle and not kinds["torch"] else []
     order = {
         "torch": [kinds["torch"], pickle],
+        "gpu": [kinds["torch"], pickle, kinds["graph"], kinds["ir"]],
         "onnx": [kinds["graph"], kinds["torch"], pickle],
         "openvino": [kinds["ir"], kinds["graph"], kinds["torch"], pickle],
     }.get(want.backend, [kinds["graph"], kinds["ir"], kinds["torch"], pickle])

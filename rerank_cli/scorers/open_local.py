@@ -64,9 +64,17 @@ def open_local(settings: ModelSettings, report: Report) -> LocalScorer:
 
 def make_plan(settings: ModelSettings) -> Plan:
     """Resolve the model, choose what runs it, and say what decides its scores."""
-    model = models.resolve(settings.model, models.Access.of(settings))
+    access = models.Access.of(settings)
+    if settings.model != models.BUILTIN and settings.backend == "auto" and wants_gpu(settings):
+        access = replace(access, backend="gpu")
+    model = models.resolve(settings.model, access)
     choice = selection.choose(model, settings)
     return Plan(model, choice, make_facts(model, choice, digest_of(model, choice, settings)))
+
+
+def wants_gpu(settings: ModelSettings) -> bool:
+    """Whether torch weights are worth more than a graph here."""
+    return settings.device.startswith(("cuda", "mps")) or (settings.device == "auto" and selection.has_cuda())
 
 
 def make_facts(model: LocalModel, choice: Choice, digest: str) -> Facts:

@@ -91,12 +91,6 @@ def save_as_ir(graph: Path, target: Path) -> None:
         raise ModelError(f"OpenVINO cannot convert {graph}: {_last_line(error)}") from error
 
 
-def devices() -> dict[str, str]:
-    """OpenVINO's devices by name, for `rerank doctor`."""
-    core = _openvino().Core()
-    return {name: str(core.get_property(name, "FULL_DEVICE_NAME")) for name in core.available_devices}
-
-
 def _writable(folder: Path) -> bool:
     """Whether compiled models can be kept; if not they are compiled at every start."""
     try:

@@ -131,17 +131,17 @@ def _backend(model: LocalModel, settings: ModelSettings, machine: Machine) -> tu
         return "torch", f"--device {settings.device}"
     if machine.cuda and settings.device == "auto" and machine.torch and model.weights:
         return "torch", "a GPU is there"
-    copy = "a converted copy" if model.converted else "the model's own"
+    whose = "of a converted copy" if model.converted else "in the model's folder"
     if settings.dtype == "int8" and "int8" in model.graphs:
-        return "onnx", f"--dtype int8 and {copy} ONNX graph"
+        return "onnx", f"--dtype int8, 8-bit graph {whose}"
     if machine.openvino and ("ir" in model.graphs or "fp32" in model.graphs):
-        return "openvino", f"{copy} {'OpenVINO' if 'ir' in model.graphs else 'ONNX'} graph, and OpenVINO is installed"
+        return "openvino", f"{'OpenVINO' if 'ir' in model.graphs else 'ONNX'} graph {whose}, and OpenVINO is installed"
     if "fp32" in model.graphs:
-        return "onnx", f"{copy} ONNX graph; OpenVINO is not installed"
+        return "onnx", f"ONNX graph {whose}; OpenVINO is not installed"
     if "int8" in model.graphs:
-        return "onnx", f"{copy} 8-bit ONNX graph, the only one"
+        return "onnx", f"8-bit ONNX graph {whose}, the only one"
     if "ir" in model.graphs and not model.weights:
-        return "openvino", f"{copy} OpenVINO graph, the only form of the model"
+        return "openvino", f"OpenVINO graph {whose}, the only form of the model"
     return "torch", "the model has no ONNX or OpenVINO graph"
 
 

@@ -1,0 +1,91 @@
+"""`rerank doctor`: what is installed, what would run a model here and why, and whether it scores as it should."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rerank_cli.cli import options as o
+from rerank_cli.cli.command import collect
+
+if TYPE_CHECKING:
+    from rerank_cli.doctor import Diagnosis
+    from rerank_cli.terminal import Terminal
+
+
+def doctor(
+    ctx: typer.Context,
+    model: o.Model = "builtin",
+    backend: o.Backend = "auto",
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    threads: o.Threads = None,
+    instruction: o.Instruction = None,
+    offline: o.Offline = False,
+    require_revision: o.RequireRevision = False,
+    trust_remote_code: o.TrustRemoteCode = False,
+    allow_pickle: o.AllowPickle = False,
+    json: o.AsJson = False,
+    config: o.Config = None,
+    no_config: o.NoConfig = False,
+    verbose: o.Verbose = 0,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> int:
+    """Check this installation and a model; exit 4 if something is wrong.
+
+    examples:
+      rerank doctor
+      rerank doctor -m Qwen/Qwen3-Reranker-0.6B
+      rerank doctor -m ./my-model --backend openvino --json
+    """
+    return run(collect(ctx, locals()), ctx.obj)
+
+
+def run(options: dict[str, Any], terminal: Terminal) -> int:
+    """Examine, print, and say by the exit code whether all is well."""
+    from rerank_cli.cli.main import configure
+    from rerank_cli.doctor import examine
+    from rerank_cli.errors import ExitCode, UsageError
+    from rerank_cli.evaluation.render import json_text
+    from rerank_cli.report import Report
+    from rerank_cli.scorers.registry import is_remote
+    from rerank_cli.settings import ModelSettings
+    from rerank_cli.writers.output import open_output
+
+    terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
+    names = ("model", "backend", "device", "dtype", "threads", "instruction", "offline", "require_revision",
+             "trust_remote_code", "allow_pickle")  # fmt: skip
+    settings = ModelSettings(**{name: options[name] for name in names})
+    if is_remote(settings):
+        raise UsageError("`doctor` checks local models", "score two documents to try an endpoint, or `--dry-run`")
+    found = examine(settings, Report())
+    shown = json_text(as_record(found)) if options["json"] else as_text(found)
+    with open_output(None, terminal, "json" if options["json"] else "text") as write:
+        write(shown.encode("utf-8", "replace"))
+    return ExitCode.OK if found.healthy else ExitCode.MODEL
+
+
+def as_record(found: Diagnosis) -> dict[str, Any]:
+    """The diagnosis as JSON has it."""
+    return {"healthy": found.healthy, **found.facts, "checks": [check._asdict() for check in found.checks]}
+
+
+def as_text(found: Diagnosis) -> str:
+    """Facts by section, then a line for each check; words carry the meaning, not colours."""
+    lines = []
+    for section, facts in found.facts.items():
+        lines.append(section)
+        lines += [f"  {name}: {_plain(value)}" for name, value in facts.items()]
+    lines.append("checks")
+    lines += [f"  {'ok' if check.passed else 'FAILED'} {check.name}: {check.detail}" for check in found.checks]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, list) else str(value)

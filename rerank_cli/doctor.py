@@ -1,0 +1,180 @@
+"""Is everything in order? Versions, CPU, threads, the backend of a model and why, and a canary that scores known pairs.
+
+It returns a `Diagnosis`; printing and the exit code are the command's. Nothing here can change a score.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rerank_cli import cpu
+from rerank_cli.errors import RerankError
+from rerank_cli.records import Pair
+from rerank_cli.scorers.base import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rerank_cli.report import Report
+    from rerank_cli.scorers.local import LocalScorer
+    from rerank_cli.settings import ModelSettings
+
+PACKAGES = ("numpy", "tokenizers", "onnxruntime", "openvino", "torch", "transformers", "huggingface_hub", "onnx")
+# (query, relevant, irrelevant): the order any reranker must get right.
+ORDER = (
+    ("What is the capital of France?", "Paris is the capital of France.", "Bananas are rich in potassium."),
+    ("how do I boil an egg", "Put the egg into boiling water for seven minutes.", "The stock market fell by two percent."),
+    ("who wrote Hamlet", "Hamlet is a tragedy written by William Shakespeare.", "A hammer drives nails into wood."),
+    ("speed of light", "Light travels at 299,792 kilometres per second in vacuum.", "Cats sleep most of the day."),
+    ("symptoms of influenza", "Influenza causes fever, cough and aching muscles.", "The violin has four strings."),
+)
+ODD = ("\u0000", "🧿", "a" * 3000, "[SEP] [CLS] <s> </s> <|im_end|>", "…" * 50, "\ufffd\ufffd", "0", "ﷺ", "\u202eabc")
+TOLERANCE = {"fp32": 1e-5, "int8": 0.0, "int8-weights": 0.0}  # between batches, relative; others are half precision
+HALF_TOLERANCE = 0.1
+LIMITS = Limits(long_documents="truncate")
+
+
+class Check(NamedTuple):
+    """One check and what it found."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass
+class Diagnosis:
+    """Facts by section, and checks; `healthy` if every check passed."""
+
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all checks passed."""
+        return all(check.passed for check in self.checks)
+
+
+def examine(settings: ModelSettings, report: Report) -> Diagnosis:
+    """Look at the machine, open the model and let it score the canary. A model that cannot be opened is a failed check."""
+    from rerank_cli.scorers.open_local import make_plan, open_local
+
+    found = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads(settings)})
+    try:
+        plan = make_plan(settings)
+        found.facts["model"] = {
+            "name": plan.model.name,
+            "revision": plan.model.revision,
+            "family": plan.model.family,
+            "max_tokens": plan.model.max_tokens,
+            "scale": plan.model.scale,
+            "backend": plan.choice.backend,
+            "device": plan.choice.device,
+            "dtype": plan.choice.dtype,
+            "reason": plan.choice.reason,
+        }
+        scorer = open_local(settings, report)
+    except RerankError as error:
+        found.checks.append(Check("opens", False, error.message + (f" ({error.hint})" if error.hint else "")))
+        return found
+    found.checks.append(Check("opens", True, f"{plan.model.name} on {plan.choice.backend}"))
+    found.facts["engine"] = engine_settings(scorer)
+    try:
+        for check in (check_order, check_invariance, check_prompt, check_finite, check_engine):
+            found.checks.append(_guarded(check, scorer))
+    finally:
+        scorer.close()
+    return found
+
+
+def _guarded(check: Callable[[LocalScorer], Check], scorer: LocalScorer) -> Check:
+    """A check whose own failure is a finding, not an end."""
+    try:
+        return check(scorer)
+    except RerankError as error:
+        return Check(check.__name__.removeprefix("check_"), False, error.message)
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python, this tool and the packages that matter; None if not installed. None is imported."""
+    from rerank_cli import __version__
+    from rerank_cli.scorers.selection import installed
+
+    return {"rerank": __version__, "python": platform.python_version(), **{name: installed(name) for name in PACKAGES}}
+
+
+def processor() -> dict[str, Any]:
+    """The CPU, the instruction sets that matter, and whether a GPU is there."""
+    from rerank_cli.scorers.selection import has_cuda
+
+    features = cpu.features()
+    return {
+        "machine": platform.machine(),
+        "features": sorted(features),
+        "vnni": cpu.int8_dot(),
+        "bf16": bool(features & {"avx512_bf16", "amx_bf16", "bf16"}),
+        "gpu": has_cuda(),
+    }
+
+
+def threads(settings: ModelSettings) -> dict[str, int]:
+    """Cores of the machine, and threads that a run takes: affinity and the container's quota count."""
+    return {"cores": os.cpu_count() or 1, "used": settings.threads or cpu.available_threads()}
+
+
+def engine_settings(scorer: LocalScorer) -> dict[str, str]:
+    """What the engine says of itself, read back."""
+    return {"name": scorer.engine.name, **getattr(scorer.engine, "settings", {})}
+
+
+def check_order(scorer: LocalScorer) -> Check:
+    """Every relevant text above its irrelevant one."""
+    pairs = [Pair(query, text) for query, *texts in ORDER for text in texts]
+    values = [score.value or 0.0 for score in scorer.score(pairs, LIMITS)]
+    wrong = [ORDER[n][0] for n in range(len(ORDER)) if not values[2 * n] > values[2 * n + 1]]
+    detail = f"wrong for: {'; '.join(wrong)}" if wrong else f"{len(ORDER)} of {len(ORDER)} pairs"
+    return Check("order", not wrong, detail)
+
+
+def check_invariance(scorer: LocalScorer) -> Check:
+    """A score does not depend on the other documents of a batch."""
+    pairs = [Pair(query, text * length) for length, (query, text, _) in enumerate(ORDER, start=1)]
+    together = [score.value or 0.0 for score in scorer.score(pairs, LIMITS)]
+    alone = [scorer.score([pair], LIMITS)[0].value or 0.0 for pair in pairs]
+    worst = max(abs(a - b) / max(1.0, abs(a)) for a, b in zip(alone, together, strict=True))
+    allowed = TOLERANCE.get(scorer.facts.dtype, HALF_TOLERANCE)
+    return Check("invariance", worst <= allowed, f"alone and together differ by {worst:.2g} (allowed {allowed:g})")
+
+
+def check_prompt(scorer: LocalScorer) -> Check:
+    """Query and document both reach the model, each in its own place."""
+    query, text, other = ORDER[0]
+    swapped = [Pair(query, text), Pair(text, query), Pair(query, other), Pair(other, text)]
+    values = [score.value or 0.0 for score in scorer.score(swapped, LIMITS)]
+    same = [name for name, value in zip(("swapping", "the document", "the query"), values[1:], strict=True)
+            if value == values[0]]  # fmt: skip
+    detail = f"{' and '.join(same)} does not change the score" if same else "query and document both count"
+    return Check("prompt", not same, detail)
+
+
+def check_finite(scorer: LocalScorer) -> Check:
+    """No text gives NaN or infinity."""
+    scores = scorer.score([Pair("odd characters", text) for text in ODD], LIMITS)
+    bad = [repr(text[:10]) for text, score in zip(ODD, scores, strict=True)
+           if score.value is not None and not math.isfinite(score.value)]  # fmt: skip
+    return Check("finite", not bad, f"not finite for {', '.join(bad)}" if bad else f"{len(ODD)} odd texts")
+
+
+def check_engine(scorer: LocalScorer) -> Check:
+    """OpenVINO does what it was told: its defaults would change scores with the padding."""
+    told = getattr(scorer.engine, "settings", {})
+    if not told:
+        return Check("engine", True, f"{scorer.engine.name} {getattr(scorer.engine, 'version', '')}")
+    wanted = {"fp32": "f32", "float32": "f32", "bf16": "bf16"}[scorer.facts.dtype]
+    shown = told["INFERENCE_PRECISION_HINT"].lower().replace("float32", "f32").replace("bfloat16", "bf16")
+    passed = wanted in shown and told["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == "0"
+    return Check("engine", passed, ", ".join(f"{name} {value}" for name, value in told.items()))

@@ -1,0 +1,175 @@
+"""What is known and kept of models: the list, the facts of one, and whether its files are what they were.
+
+It returns plain dictionaries for `rerank models` to print; it opens configuration files only, and never the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli import hub
+from rerank_cli.errors import ModelError, RerankError, UsageError
+from rerank_cli.models.converted import folder_of, is_converted, models_folder, read_converted
+from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LocalModel
+from rerank_cli.models.files import read_json, sha256
+from rerank_cli.models.reference import Access, is_hub_name, is_path, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CACHED = Access(offline=True)
+SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA1 = re.compile(r"[0-9a-f]{40}")
+FRONT_MATTER = re.compile(r"^license: *[\"']?([\w.-]+)", re.MULTILINE)
+
+
+def listed() -> list[dict[str, Any]]:
+    """The built-in, the rerankers in the hub's cache, and converted copies; one dictionary each."""
+    found = [_row(resolve(BUILTIN), "built in")]
+    for repository in hub.cached_repositories():
+        snapshot = hub.cached(repository, None) or _any_snapshot(repository)
+        if snapshot is None:
+            continue
+        try:
+            model = resolve(f"{repository}@{snapshot.commit}", CACHED)
+        except RerankError:
+            continue  # embedding models and others share the cache; `models show` says why one is no reranker
+        found.append(_row(model, "hub cache"))
+    for place in sorted((models_folder() / "converted").glob("*/rerank.json")):
+        copy = read_converted(place.parent, str(place.parent))
+        found.append(_row(copy, "converted") | {"name": read_json(place)["name"], "folder": str(place.parent)})
+    return found
+
+
+def _any_snapshot(repository: str) -> hub.Snapshot | None:
+    """The newest snapshot of a repository that was only fetched by commit."""
+    folders = sorted(
+        (hub.repository_folder(repository) / "snapshots").glob("*"), key=lambda path: path.stat().st_mtime
+    )
+    return hub.Snapshot(repository, folders[-1].name, folders[-1]) if folders else None
+
+
+def _row(model: LocalModel, where: str) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "revision": model.revision,
+        "where": where,
+        "family": model.family,
+        "graphs": sorted(model.graphs),
+        "max_tokens": model.max_tokens,
+        "bytes": size_of(model),
+    }
+
+
+def size_of(model: LocalModel) -> int:
+    """Bytes of the model's files."""
+    folder = model.folder
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def described(model: LocalModel) -> dict[str, Any]:
+    """All facts of one model."""
+    copy = folder_of(model) if model.name != BUILTIN else None
+    return {
+        "name": model.name,
+        "revision": model.revision,
+        "folder": str(model.folder),
+        "family": model.family,
+        "architecture": ", ".join(model.config.get("architectures") or [str(model.config.get("model_type", ""))]),
+        "license": licence(model.folder),
+        "logits": model.labels,
+        "positive": _positive(model),
+        "scale": model.scale,
+        "max_tokens": model.max_tokens,
+        "window": model.window,
+        "prompt": "chat template" if model.chat else "pair template",
+        "instruction": model.instruction,
+        "modules": [module.kind for module in model.modules],
+        "graphs": {form: str(path) for form, path in model.graphs.items()},
+        "weights": [str(path) for path in model.weights],
+        "converted": str(copy) if copy and is_converted(copy) else None,
+        "bytes": size_of(model),
+    }
+
+
+def _positive(model: LocalModel) -> str | None:
+    """The label that counts as relevant, by name."""
+    if model.labels != 2:
+        return None
+    labels = model.config.get("id2label") or {}
+    return str(labels.get(str(model.positive), model.positive))
+
+
+def licence(folder: Path) -> str | None:
+    """The licence that a model card or a config names."""
+    for name in ("README.md", "MODEL_CARD.md"):
+        card = folder / name
+        if card.is_file() and (match := FRONT_MATTER.search(card.read_text("utf-8", "replace")[:4000])):
+            return match[1]
+    config = folder / "config.json"
+    told = read_json(config).get("license") if config.is_file() else None
+    return str(told) if told else None
+
+
+def verified(reference: str) -> dict[str, Any]:
+    """Compare every file of a model with its recorded digest, without the network.
+
+    Returns name, folder, number of files, and `problems`: one line for each file that differs or is missing.
+    Raises ModelError if the model is not there, UsageError for a bare folder, which has no recorded digests.
+    """
+    if reference == BUILTIN:
+        checks, folder = _builtin_checks(), BUILTIN_FOLDER
+    elif is_hub_name(reference):
+        repository, _, revision = reference.partition("@")
+        snapshot = hub.cached(repository, revision or None)
+        if snapshot is None:
+            raise ModelError(f"`{reference}` is not in the cache at {hub.cache_folder()}", "`rerank models pull` fetches it")
+        checks, folder = _hub_checks(snapshot.folder), snapshot.folder
+    else:
+        raise UsageError(
+            f"`{reference}` is a folder: nothing is recorded that its files could be compared with"
+            if is_path(reference)
+            else f"unknown model `{reference}`",
+            "verify a Hugging Face name or `builtin`",
+        )
+    results = list(checks)
+    return {
+        "name": reference,
+        "folder": str(folder),
+        "files": len(results),
+        "problems": [problem for problem in results if problem],
+    }
+
+
+def _builtin_checks() -> Iterator[str | None]:
+    for name, digest in read_json(BUILTIN_FOLDER / "digests.json")["files"].items():
+        path = BUILTIN_FOLDER / name
+        if not path.is_file():
+            yield f"{name} is missing"
+        else:
+            yield None if sha256(path) == digest else f"{name} differs from its digest"
+
+
+def _hub_checks(folder: Path) -> Iterator[str | None]:
+    """Blobs are named by SHA-256 (large files) or by git's SHA-1 (small ones)."""
+    for path in sorted(entry for entry in folder.rglob("*") if not entry.is_dir()):
+        name = path.relative_to(folder)
+        if not path.is_file():
+            yield f"{name} points to a file that is missing"
+            continue
+        blob = path.readlink().name if path.is_symlink() else ""
+        if SHA256.fullmatch(blob):
+            yield None if sha256(path) == blob else f"{name} differs from its SHA-256"
+        elif SHA1.fullmatch(blob):
+            yield None if git_sha1(path) == blob else f"{name} differs from its git digest"
+        else:
+            yield f"{name} is no link to a blob: nothing is recorded of it"
+
+
+def git_sha1(path: Path) -> str:
+    """Git's name for a file's contents."""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
