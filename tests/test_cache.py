@@ -579,3 +579,18 @@ def test_a_full_hit_imports_no_engine(path):
         [sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stdout == "2.0\n[]\n", done.stderr
+
+
+def test_the_second_run_of_rank_prints_the_same_bytes_and_loads_no_engine(run, process, tmp_path):
+    lines = "Washington is the capital.\nMars is a planet.\n\nMars is a planet.\n" + "long words " * 900 + "\n"
+    argv = ("-q", "capital of the United States", "--cache", "--json", "--explain", "-v")
+    env = {"RERANK_CACHE_DIR": str(tmp_path / "cache")}
+    plain = run(*[arg for arg in argv if arg != "--cache"], stdin=lines)
+    first = run(*argv, stdin=lines, env=env)
+    second = process(*argv, stdin=lines, env=env | {"PYTHONPROFILEIMPORTTIME": "1"})
+    assert plain.out == first.out == second.out
+    assert "score cache: 0 pairs known, 3 scored" in first.err
+    assert "score cache: 3 pairs known, 0 scored" in second.err
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in second.err.splitlines() if "|" in line}
+    assert {"sqlite3", "orjson"} <= loaded
+    assert not loaded & {"onnxruntime", "tokenizers", "torch", "numpy", "openvino"}

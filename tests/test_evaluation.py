@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from rerank_cli.errors import AssertionFailed, InputError, UsageError
 from rerank_cli.evaluation.align import aligned
 from rerank_cli.evaluation.assertions import check, parse_thresholds, require
+from rerank_cli.evaluation.before import BeforeAfter, Watched
 from rerank_cli.evaluation.engine import evaluate, mean, trec_order
 from rerank_cli.evaluation.measures import KINDS, Measure, parse_measure, parse_measures
 from rerank_cli.evaluation.significance import bootstrap_interval, randomisation_p
 from rerank_cli.evaluation.summary import Sampling, before_after, summarise, worst
 from rerank_cli.readers.qrels import Qrels
 from rerank_cli.readers.trec import Run
+from rerank_cli.records import Document, Hit, Score, Source
 from rerank_cli.report import Report
 
 DEV = Path(__file__).resolve().parents[2] / "shared" / "data" / "dev"
@@ -309,3 +311,53 @@ def test_missing_and_unjudged_queries_are_noted():
         "r: 1 of 2 judged queries are missing and count 0",
     ]
     assert aligned(Run("empty", {}), Qrels("q", {"1": {"a": 1}}), Report()) == {}
+
+
+# --- before and after -----------------------------------------------------------------------------------------------
+
+
+def documents_of(*records):
+    source = Source("docs.jsonl", "json")
+    return [
+        Document(i, json.dumps(record).encode(), "text", source, record.get("id") if isinstance(record, dict) else None)
+        for i, record in enumerate(records)
+    ]
+
+
+def test_ranking_labelled_documents_tells_before_and_after():
+    documents = documents_of(
+        {"text": "x", "relevance": 0}, {"id": "b", "relevance": 2}, {"text": "relevance"}, "relevance"
+    )
+    watched = Watched()
+    assert list(watched.chunks([documents[:3], documents[3:]])) == [documents[:3], documents[3:]]
+    assert watched.labels == {"0": 0, "b": 2}
+    assert watched.first == ["0", "b", "2", "3"]
+    hits = [Hit(1, 1, 0.9, documents[1], Score(2.0)), Hit(0, 2, 0.1, documents[0], Score(-2.0))]
+    told = BeforeAfter()
+    told.add("q", watched, hits)
+    assert told.lines() == ["nDCG@10 0.6309 → 1.0000 (+0.3691)", "RR@10 0.5000 → 1.0000 (+0.5000)"]
+
+
+def test_qrels_beat_inline_labels_and_no_labels_say_nothing():
+    watched = Watched({"0": 1})
+    watched.look(documents_of({"relevance": 0}, {"relevance": 3}))
+    assert watched.labels == {"0": 1}
+    told = BeforeAfter()
+    told.add("q", Watched(), [])
+    assert told.lines() == []
+    assert len(told) == 0
+
+
+@pytest.mark.parametrize("value", ["high", 0.5, True, None, [1]])
+def test_a_relevance_that_is_no_grade_is_no_label(value):
+    watched = Watched()
+    watched.look(documents_of({"relevance": value}))
+    assert watched.labels == {}
+
+
+def test_only_the_first_ranks_are_kept():
+    watched = Watched()
+    many = documents_of(*({"id": str(i)} for i in range(1000)))
+    for start in range(0, 1000, 7):
+        watched.look(many[start : start + 7])
+    assert watched.first == [str(i) for i in range(10)]
