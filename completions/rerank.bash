@@ -18,15 +18,28 @@ _rerank_values() {
         "rank --backend") echo 'auto onnx openvino torch' ;;
         "rank --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "rank --cache-mode") echo 'rw ro' ;;
+        "batch --queries" | "batch --documents" | "batch --run" | "batch --corpus" | "batch -o" | "batch --output" | "batch --errors" | "batch --summary" | "batch --api-key-file" | "batch --ca-bundle" | "batch --cache-path" | "batch --config") echo 'FILES' ;;
+        "batch --query-format" | "batch --depth" | "batch --rank-fields" | "batch --text-field" | "batch --id-field" | "batch -n" | "batch --top-n" | "batch --min-score" | "batch --prior-field" | "batch --weight" | "batch --result-key" | "batch --run-tag" | "batch --shard" | "batch --max-tokens-per-doc" | "batch --max-chunks-per-doc" | "batch --device" | "batch --threads" | "batch --instruction" | "batch --endpoint" | "batch --api-key-env" | "batch --auth-header" | "batch --client-name" | "batch --header" | "batch --extra" | "batch --batch-docs" | "batch --concurrency" | "batch --timeout" | "batch --retries" | "batch --max-wait" | "batch --requests-per-minute" | "batch --tokens-per-minute" | "batch --max-units") echo 'NOTHING' ;;
+        "batch --input-format") echo 'auto jsonl json yaml lines csv tsv files' ;;
+        "batch --field-format") echo 'yaml text' ;;
+        "batch --fusion") echo 'rrf weighted' ;;
+        "batch -f" | "batch --format") echo 'auto table json jsonl lines ids csv tsv trec markdown' ;;
+        "batch --out-dir") echo 'FOLDERS' ;;
+        "batch --long-documents") echo 'chunk truncate error' ;;
+        "batch -m" | "batch --model") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
+        "batch --backend") echo 'auto onnx openvino torch' ;;
+        "batch --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
+        "batch --cache-mode") echo 'rw ro' ;;
         "eval --qrels" | "eval --queries" | "eval -o" | "eval --output" | "eval --config") echo 'FILES' ;;
         "eval --measure" | "eval --baseline" | "eval --fail-under" | "eval --fail-on-drop" | "eval --worst" | "eval --resamples" | "eval --seed") echo 'NOTHING' ;;
         "eval -f" | "eval --format") echo 'auto table json csv markdown' ;;
         "compare --depth" | "compare --rbo-p" | "compare --limit") echo 'NOTHING' ;;
         "compare -f" | "compare --format") echo 'auto table json csv markdown' ;;
         "compare -o" | "compare --output" | "compare --config") echo 'FILES' ;;
-        "models --form" | "models --threads") echo 'NOTHING' ;;
+        "models --form") echo 'fp32 int8 openvino' ;;
         "models -o" | "models --output") echo 'FOLDERS' ;;
         "models --backend") echo 'auto onnx openvino torch' ;;
+        "models --threads") echo 'NOTHING' ;;
         "models --config" | "models --config") echo 'FILES' ;;
         "doctor -m" | "doctor --model") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
         "doctor --backend") echo 'auto onnx openvino torch' ;;
@@ -44,6 +57,7 @@ _rerank_values() {
 _rerank_options() {
     case "$1" in
         "rank") echo '-q --query --query-file --input-format --rank-fields --field-format --text-field --id-field -z --null -n --top-n --min-score --fail-if-empty --expect --dedupe --keep-order --prior-field --fusion --weight --raw-scores -f --format --json -o --output --explain --documents --no-documents --result-key --query-id --run-tag --color --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --dry-run --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
+        "batch") echo '--queries --query-format --documents --run --corpus --depth --input-format --rank-fields --field-format --text-field --id-field -n --top-n --min-score --dedupe --prior-field --fusion --weight --raw-scores -f --format -o --output --out-dir --errors --summary --return-documents --no-return-documents --result-key --explain --run-tag --strict --resume --shard --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
         "eval") echo '--qrels --queries --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "compare") echo '--depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "models") echo '--form -o --output --backend --threads --offline --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --config --no-config --help' ;;
@@ -58,13 +72,14 @@ _rerank_options() {
 _rerank_arguments() {
     case "$1" in
         "rank") echo 'FILES' ;;
+        "batch") echo 'FILES' ;;
         "eval") echo 'FILES' ;;
         "compare") echo 'NOTHING' ;;
-        "models") echo 'info verify clear' ;;
+        "models") echo 'list show pull verify convert' ;;
         "doctor") echo 'NOTHING' ;;
         "cache") echo 'info verify clear' ;;
         "completion") echo 'bash zsh fish' ;;
-        "config") echo 'rank eval compare models doctor cache completion config' ;;
+        "config") echo 'rank batch eval compare models doctor cache completion config' ;;
     esac
 }
 
@@ -105,7 +120,7 @@ _rerank() {
     fi
     if [[ $COMP_CWORD -gt 1 ]]; then
         case "${COMP_WORDS[1]}" in
-            rank | eval | compare | models | doctor | cache | completion | config) command=${COMP_WORDS[1]} ;;
+            rank | batch | eval | compare | models | doctor | cache | completion | config) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case "$command" in
@@ -143,7 +158,7 @@ _rerank() {
         [[ $COMP_CWORD -eq 1 ]] && values="$values --version"
         _rerank_reply "$values" NOTHING "$cur"
     elif [[ $COMP_CWORD -eq 1 ]]; then
-        _rerank_reply "rank eval compare models doctor cache completion config" FILES "$cur"
+        _rerank_reply "rank batch eval compare models doctor cache completion config" FILES "$cur"
     else
         values=$(_rerank_arguments "$command")
         case "$values" in

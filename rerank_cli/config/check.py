@@ -95,7 +95,7 @@ def check_file(file: ConfigFile, command: str, catalogue: Catalogue) -> Checked:
         else:
             plain = name.replace("-", "_")
             _twice(where, plain, shared)
-            shared[plain] = check_shared(file, plain, value, command, catalogue)
+            shared[plain] = check_shared(file, name, value, command, catalogue)
     here = {name: value for name, value in shared.items() if value is not None}
     return Checked(here | section, endpoints, prices)
 
@@ -120,6 +120,7 @@ def check_shared(file: ConfigFile, name: str, value: Any, command: str, catalogu
     wrong only if no command takes it.
     """
     where = f"{file.path}: {name}"
+    name = name.replace("-", "_")
     mine = catalogue.of(command).get(name)
     if mine is not None:
         try:
