@@ -1,7 +1,7 @@
 """Before → after: what ranking did to the order that the documents came in, where they carry `relevance` labels.
 
-`rank` and `batch` hand over documents as they pass and hits as they are found. Only the first ranks of a query are kept:
-memory grows with the labels and not with the documents. It prints nothing.
+`rank` and `batch` hand over documents as they pass and hits as they are found. Only the first ranks are kept: memory
+grows with the labels and not with the documents. It prints nothing.
 """
 
 from __future__ import annotations
