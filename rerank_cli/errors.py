@@ -7,7 +7,8 @@ Deep code raises these; only `rerank_cli.cli.main` prints them. This module know
     │   └── ConfigError    2  a configuration file or environment variable
     ├── InputError         3  input missing, unreadable or of bad content
     │   └── OutputError    3  output that cannot be written
-    ├── ModelError         4  model or backend unavailable, or a non-finite score
+    ├── ModelError         4  model or backend unavailable
+    │   └── NonFiniteError 4  a score that is no number
     ├── RemoteError        5  a remote endpoint failed or timed out
     ├── RowsFailed         6  a batch finished, some rows failed
     └── AssertionFailed    7  a check of the user's was not met
@@ -86,6 +87,10 @@ class ModelError(RerankError):
     """A model or backend that is unavailable or unfit, or that gave a score which is no number."""
 
     code = ExitCode.MODEL
+
+
+class NonFiniteError(ModelError):
+    """A score that is no number, of one pair: the model may do well with others."""
 
 
 class RemoteError(RerankError):

@@ -12,7 +12,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from rerank_cli import ranking
-from rerank_cli.errors import InputError, ModelError
+from rerank_cli.errors import InputError, NonFiniteError
 from rerank_cli.language import mostly_foreign
 from rerank_cli.records import Hit, Meta, Pair, Ranking, Score
 
@@ -105,23 +105,32 @@ def checked(
     """Scores of the pairs, every one a finite number or None; faults are told with the document's name."""
     from rerank_cli.scorers.base import TooLongError
 
-    where = range(len(documents)) if places is None else places
     try:
         scores = scorer.score(pairs, settings.limits, advance) if pairs else []
     except TooLongError as error:
+        where = range(len(documents)) if places is None else places
         raise InputError(
             f"document {name_of(documents[where.index(error.pair)])} has {error.tokens} tokens; the model's window "
             f"holds {error.window} beside this query",
             "use `--long-documents chunk` or `truncate`",
         ) from None
-    if not all(value is None or isfinite(value) for value, *_ in scores):
-        number = next(i for i, score in enumerate(scores) if score.value is not None and not isfinite(score.value))
-        raise ModelError(
-            f"the model gave {scores[number].value} for query {pairs[number].query[:80]!r} and document "
-            f"{name_of(documents[where.index(number)])}",
-            "such scores cannot be ordered; try `--dtype fp32`, and `rerank doctor -m MODEL`",
-        )
+    require_finite(scores, pairs, documents, places)
     return scores
+
+
+def require_finite(
+    scores: Sequence[Score], pairs: Sequence[Pair], documents: Sequence[Document], places: Sequence[int] | None
+) -> None:
+    """Raise NonFiniteError naming query and document if a score is no number: such scores cannot be ordered."""
+    if all(value is None or isfinite(value) for value, *_ in scores):
+        return
+    where = range(len(documents)) if places is None else places
+    number = next(i for i, score in enumerate(scores) if score.value is not None and not isfinite(score.value))
+    raise NonFiniteError(
+        f"the model gave {scores[number].value} for query {pairs[number].query[:80]!r} and document "
+        f"{name_of(documents[where.index(number)])}",
+        "such scores cannot be ordered; try `--dtype fp32`, and `rerank doctor -m MODEL`",
+    )
 
 
 def name_of(document: Document) -> str:

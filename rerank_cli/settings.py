@@ -117,7 +117,6 @@ class RemoteSettings:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     max_units: int | None = None
-    dry_run: bool = False
     allow_split: bool = False
     native_rank_fields: bool = False
     rank_fields: tuple[str, ...] = ()  # with YAML rendering only; a row that chooses fields itself gets objects

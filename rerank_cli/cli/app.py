@@ -20,6 +20,7 @@ DEFAULT = "rank"
 # name -> (module, function, one line for the list of commands)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "rank": ("rerank_cli.cli.rank", "rank", "rank documents for one query (the default)"),
+    "batch": ("rerank_cli.cli.batch", "batch", "rank many queries: requests, queries x documents, TREC runs"),
     "eval": ("rerank_cli.cli.eval_command", "evaluate", "measure runs against judgements, with assertions for CI"),
     "compare": ("rerank_cli.cli.compare_command", "compare", "how the order of two runs differs"),
     "models": ("rerank_cli.cli.models_command", "models", "list, show, fetch, check and convert models"),

@@ -32,6 +32,8 @@ GROUPS = (INPUT, RANKING, EVALUATION, OUTPUT, LONG, MODEL, REMOTE, CACHE, GENERA
 CHOICES: dict[str, tuple[str, ...]] = {
     "input_format": INPUT_FORMATS,
     "format": OUTPUT_FORMATS,
+    "batch_format": ("responses", "rows", "trec"),
+    "query_format": ("auto", "tsv", "jsonl", "lines"),
     "field_format": ("yaml", "text"),
     "long_documents": ("chunk", "truncate", "error"),
     "fusion": ("rrf", "weighted"),
@@ -72,7 +74,9 @@ COMMON = frozenset(
     | {"qrels", "measure", "baseline", "fail_under", "fail_on_drop", "worst", "report_format", "limit"}
 )
 # Options that make sense only on one command line, never as a habit: no environment variable, no config key.
-NO_DEFAULT = frozenset({"files", "query", "query_file", "output", "json", "version", "config", "no_config", "dry_run", "form"})
+NO_DEFAULT = frozenset(
+    {"files", "query", "query_file", "output", "json", "version", "config", "no_config", "dry_run", "form"}
+)
 # Options that a stronger layer takes over from a weaker one: `--text-field` on the command line ends a configured
 # `rank_fields` instead of quarrelling with it.
 EXCLUSIVE = (("rank_fields", "text_field"), ("json", "format"), ("json", "report_format"))

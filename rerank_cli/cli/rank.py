@@ -126,15 +126,17 @@ def rank_documents(
     """The ranking of what the options name, written where they say; None for a dry run."""
     from rerank_cli import pipeline
     from rerank_cli.cli import translate
-    from rerank_cli.cli.query import find_query
+    from rerank_cli.cli.query import find_query, told_query
     from rerank_cli.cli.slips import check_files
     from rerank_cli.readers import open_documents
     from rerank_cli.scorers.registry import open_scorer
     from rerank_cli.writers import write_ranking
 
     check_files(options["files"] or (), options["query"])
-    stream = open_documents(translate.inputs_of(options), terminal, report)
-    query = find_query(options, stream.body)
+    told = told_query(options, terminal)
+    inputs = translate.inputs_of(options)
+    stream = open_documents(inputs, terminal, report, stdin_taken=str(options["query_file"]) == "-")
+    query = find_query(told, stream.body)
     settings = translate.rank_settings_of(options, stream.body, given)
     output = translate.output_of(options, stream.body)
     if stream.body.model and "model" not in given:

@@ -121,7 +121,7 @@ def remote_of(options: dict[str, Any], body: Body | None = None) -> RemoteSettin
     """How an endpoint is called. Rank fields ride along in case the provider chooses fields itself."""
     same = (
         "endpoint", "api_key_env", "api_key_file", "auth_header", "client_name", "extra", "batch_docs", "concurrency",
-        "retries", "requests_per_minute", "tokens_per_minute", "max_units", "dry_run", "allow_split",
+        "retries", "requests_per_minute", "tokens_per_minute", "max_units", "allow_split",
         "native_rank_fields", "ca_bundle", "insecure",
     )  # fmt: skip
     trusted = options.get("trusted")  # what configuration files may say of endpoints (rerank_cli.cli.command.collect)

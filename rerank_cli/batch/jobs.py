@@ -1,0 +1,151 @@
+"""What a batch works on: Cohere-shaped requests, queries × documents, or a TREC run with its queries and corpus.
+
+Each becomes a `Job`: one query with its documents, or what was wrong with the row. It scores and writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from rerank_cli.errors import InputError, RerankError
+from rerank_cli.fields import make_full
+from rerank_cli.readers.request import parse_request
+from rerank_cli.readers.rows import name_of_file, raw_rows
+from rerank_cli.records import Body, Document, Request, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rerank_cli.fields import Full
+    from rerank_cli.readers.corpus import Corpus
+    from rerank_cli.readers.queries import Query
+    from rerank_cli.readers.trec import RunRow
+    from rerank_cli.report import Report
+    from rerank_cli.settings import FieldSettings
+
+
+class Job(NamedTuple):
+    """One row: `request`, or `error` if it is bad. `id` is the request's own; None: its line stands for it."""
+
+    number: int  # 0-based among the rows of the input
+    where: str
+    id: str | None
+    line: int
+    request: Request | None
+    error: RerankError | None = None
+
+    @property
+    def name(self) -> str:
+        """How the output calls the row: its id, else its line number."""
+        return str(self.line) if self.id is None else self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which rows are ours: `number % of == part - 1`; part counts from 1."""
+
+    part: int = 1
+    of: int = 1
+
+    def has(self, number: int) -> bool:
+        """Whether a row belongs to this shard."""
+        return number % self.of == self.part - 1
+
+
+def requests_of(
+    paths: Sequence[str], stdin: BinaryIO, fields: FieldSettings, report: Report, shard: Shard, start: int = 0
+) -> Iterator[Job]:
+    """The requests of JSON lines files (plain, gzip or zstd), numbered through, from row `start` on.
+
+    Raises InputError for a file that cannot be read; a bad row is a job with an error.
+    """
+    lines = ((name_of_file(path), line, raw) for path in paths for line, raw in raw_rows(path, stdin))
+    for number, (name, line, raw) in enumerate(lines):
+        if number < start or not shard.has(number):
+            continue
+        where = f"{name}:{line}"
+        try:
+            request = parse_request(raw, where, fields, report)
+        except InputError as error:
+            yield Job(number, where, None, line, None, error)
+        else:
+            yield Job(number, where, request.body.id or request.body.query_id, line, request)
+
+
+def crossed(queries: Iterable[Query], documents: Sequence[Document], shard: Shard, start: int = 0) -> Iterator[Job]:
+    """Every query with all documents, which are held once."""
+    for number, query in enumerate(queries):
+        if number >= start and shard.has(number):
+            yield Job(number, query.where, query.id, number + 1, Request(query.text, documents, Body(id=query.id)))
+
+
+@dataclass(frozen=True, slots=True)
+class TrecSources:
+    """What a TREC job needs beside the run: texts of its queries, the corpus, how many rows of each query count."""
+
+    queries: Mapping[str, str]
+    corpus: Corpus
+    depth: int | None
+    fields: FieldSettings
+    beir: bool  # score title and text joined, as BEIR does, because no field was named
+
+
+def from_run(
+    groups: Iterable[tuple[str, list[RunRow]]], sources: TrecSources, report: Report, shard: Shard, start: int = 0
+) -> Iterator[Job]:
+    """The queries of a run with their first `depth` documents, looked up in the corpus."""
+    render = make_full(sources.fields, report)
+    for number, (query, rows) in enumerate(groups):
+        if number < start or not shard.has(number):
+            continue
+        where = rows[0].where
+        try:
+            request = _request(query, rows, sources, render)
+        except InputError as error:
+            yield Job(number, where, query, number + 1, None, error)
+        else:
+            yield Job(number, where, query, number + 1, request)
+
+
+def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Full) -> Request:
+    """One query's request. Raises InputError for a query or a document that is nowhere."""
+    text = sources.queries.get(query)
+    if text is None:
+        raise InputError(f"query `{query}` of the run is not among the queries", where=rows[0].where)
+    kept = best_rows(rows, sources.depth)
+    raws = sources.corpus.get([row.document for row in kept])
+    source = Source(sources.corpus.name, "json")
+    documents = []
+    for index, row in enumerate(kept):
+        raw = raws.get(row.document)
+        if raw is None:
+            raise InputError(f"document `{row.document}` of the run is not in the corpus", where=row.where)
+        documents.append(_document(index, row, raw, source, sources, render))
+    return Request(text, documents, Body(id=query))
+
+
+def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:
+    """The first `depth` rows by score, as trec_eval sees them: ties by document id, descending."""
+    ordered = sorted(rows, key=lambda row: row.document, reverse=True)
+    ordered.sort(key=lambda row: -(row.score if row.score is not None else float("-inf")))
+    return ordered[:depth]
+
+
+def _document(index: int, row: RunRow, raw: bytes, source: Source, sources: TrecSources, render: Full) -> Document:
+    """A corpus record as a document whose prior is the run's score."""
+    import orjson
+
+    from rerank_cli.readers.corpus import title_and_text
+
+    value = orjson.loads(raw)
+    if sources.beir and isinstance(value.get("title"), str):
+        document = Document(index, raw, title_and_text(value), source)
+    else:
+        document = render(value, row.where, index, raw, source)
+    return replace_named(document, row)
+
+
+def replace_named(document: Document, row: RunRow) -> Document:
+    """The document under the run's id and with the run's score."""
+    return document._replace(id=row.document, prior=row.score if document.prior is None else document.prior)

@@ -1,0 +1,51 @@
+"""Outcomes as bytes: one response a line, `rank`'s records with their query_id, or a TREC run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rerank_cli.writers import envelope, jsonl, trec
+from rerank_cli.writers.members import Names, encode_string
+from rerank_cli.writers.results import blocks_of, shape_of, tails
+
+if TYPE_CHECKING:
+    from rerank_cli.batch.scoring import Outcome
+    from rerank_cli.records import Ranking
+    from rerank_cli.report import Report
+    from rerank_cli.settings import OutputSettings
+
+FORMATS = ("responses", "rows", "trec")
+
+
+def render(outcome: Outcome, form: str, settings: OutputSettings, report: Report) -> bytes:
+    """The bytes of one ranked row in one of FORMATS. Raises InputError where a format cannot hold it."""
+    ranking = outcome.ranking
+    if ranking is None:
+        return b""
+    if form == "responses":
+        return response(outcome, ranking, settings)
+    if form == "rows":
+        return rows(outcome.job.name, ranking, settings, report)
+    own = replace(settings, query_id=outcome.job.name)
+    return b"".join(trec.blocks(ranking, own, report))
+
+
+def response(outcome: Outcome, ranking: Ranking, settings: OutputSettings) -> bytes:
+    """`{"id": …, "results": […]}`: the request's own id as text, else its line as a number."""
+    job = outcome.job
+    name = b"%d" % job.line if job.id is None else encode_string(job.id)
+    found = b",".join(result for some in envelope.results(ranking, settings) for result in some)
+    return b'{"id":%b,"results":[%b]}\n' % (name, found)
+
+
+def rows(name: str, ranking: Ranking, settings: OutputSettings, report: Report) -> bytes:
+    """`rank`'s JSON lines with `query_id` before the other keys."""
+    shape = shape_of(ranking, settings)
+    names = Names(("query_id", settings.result_key) if settings.result_key else ("query_id", *shape.keys))
+    key = b'"query_id":%b,' % encode_string(name)
+    lines: list[bytes] = []
+    for hits in blocks_of(ranking.hits):
+        members = [key + member for member in jsonl.nested(tails(hits, shape), settings.result_key)]
+        lines += jsonl.lines(hits, members, names, settings, report)
+    return b"".join(lines)

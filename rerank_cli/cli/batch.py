@@ -1,0 +1,125 @@
+"""`rerank batch`: many queries in one run, streaming, in order, able to go on after a crash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rerank_cli.cli import batch_options as b
+from rerank_cli.cli import options as o
+from rerank_cli.cli.command import collect
+from rerank_cli.settings import DEFAULT_MAX_TOKENS, RemoteSettings
+
+if TYPE_CHECKING:
+    from rerank_cli.terminal import Terminal
+
+REMOTE = RemoteSettings()
+
+
+def batch(
+    ctx: typer.Context,
+    files: b.Requests = None,
+    queries: b.Queries = None,
+    query_format: b.QueryFormat = "auto",
+    documents: b.AllDocuments = None,
+    run: b.RunFile = None,
+    corpus: b.CorpusFile = None,
+    depth: b.Depth = None,
+    input_format: o.InputFormat = "auto",
+    rank_fields: o.RankFields = None,
+    field_format: o.FieldFormat = "yaml",
+    text_field: o.TextField = None,
+    id_field: o.IdField = None,
+    top_n: o.TopN = None,
+    min_score: o.MinScore = None,
+    dedupe: o.Dedupe = False,
+    prior_field: o.PriorField = None,
+    fusion: o.FusionHow = None,
+    weight: o.Weight = None,
+    raw_scores: o.RawScores = False,
+    batch_format: b.BatchFormat = "responses",
+    output: o.Output = None,
+    out_dir: b.OutDir = None,
+    errors: b.Errors = None,
+    summary: b.Summary = None,
+    return_documents: b.ResponseDocuments = True,
+    result_key: o.ResultKey = None,
+    explain: o.Explain = False,
+    run_tag: o.RunTag = "rerank",
+    strict: b.Strict = False,
+    resume: b.Resume = False,
+    shard: b.ShardOf = None,
+    max_tokens_per_doc: o.MaxTokensPerDoc = DEFAULT_MAX_TOKENS,
+    long_documents: o.LongDocuments = "chunk",
+    max_chunks_per_doc: o.MaxChunksPerDoc = None,
+    model: o.Model = "builtin",
+    backend: o.Backend = "auto",
+    device: o.Device = "auto",
+    dtype: o.Dtype = "auto",
+    threads: o.Threads = None,
+    instruction: o.Instruction = None,
+    offline: o.Offline = False,
+    require_revision: o.RequireRevision = False,
+    trust_remote_code: o.TrustRemoteCode = False,
+    allow_pickle: o.AllowPickle = False,
+    endpoint: o.Endpoint = None,
+    api_key_env: o.ApiKeyEnv = None,
+    api_key_file: o.ApiKeyFile = None,
+    auth_header: o.AuthHeader = None,
+    client_name: o.ClientName = None,
+    header: o.Header = None,
+    extra: o.Extra = None,
+    batch_docs: o.BatchDocs = None,
+    concurrency: o.Concurrency = REMOTE.concurrency,
+    timeout: o.Timeout = REMOTE.timeout_s,
+    retries: o.Retries = REMOTE.retries,
+    max_wait: o.MaxWait = REMOTE.max_wait_s,
+    requests_per_minute: o.RequestsPerMinute = None,
+    tokens_per_minute: o.TokensPerMinute = None,
+    max_units: o.MaxUnits = None,
+    allow_split: o.AllowSplit = False,
+    native_rank_fields: o.NativeRankFields = False,
+    ca_bundle: o.CaBundle = None,
+    insecure: o.Insecure = False,
+    cache: o.Cache = False,
+    cache_path: o.CachePath = None,
+    cache_mode: o.CacheMode = "rw",
+    verbose: o.Verbose = 0,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> int:
+    """Rank many queries: requests, queries × documents, or a TREC run.
+
+    examples:
+      rerank batch requests.jsonl -o responses.jsonl
+      rerank batch requests.jsonl -o responses.jsonl --resume
+      rerank batch --queries q.tsv --documents docs.jsonl -f rows
+      rerank batch --run bm25.trec --queries q.tsv --corpus c.jsonl -f trec -n 100
+      rerank batch day1.jsonl.gz day2.jsonl.gz --out-dir ranked --cache
+    """
+    from rerank_cli.cli.rank import explicit
+
+    return start(collect(ctx, locals()), explicit(ctx), ctx.obj)
+
+
+def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> int:
+    """Open the scorer once, work through every input, and say how it went; returns the exit code."""
+    from rerank_cli.cli import batch_run, translate
+    from rerank_cli.cli.batch_plan import plan_of
+    from rerank_cli.cli.main import configure
+    from rerank_cli.cli.rank import describe, tell
+    from rerank_cli.report import Report
+    from rerank_cli.scorers.registry import open_scorer
+
+    terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
+    report = Report()
+    plan = plan_of(options, given)
+    scorer = open_scorer(translate.model_of(options), terminal.env, report, translate.cache_of(options))
+    try:
+        terminal.detail(describe(scorer.facts))
+        tally = batch_run.work(plan, scorer, terminal, report)
+    finally:
+        scorer.close()
+        tell(report, terminal)
+    return batch_run.conclude(plan, tally, scorer.facts, terminal)

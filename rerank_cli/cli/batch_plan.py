@@ -1,0 +1,96 @@
+"""What the options of `batch` come to: inputs with their outputs, fields, settings, shard; contradictions are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.batch.jobs import Shard
+from rerank_cli.cli import translate
+from rerank_cli.errors import UsageError
+from rerank_cli.records import Body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rerank_cli.settings import FieldSettings, OutputSettings, RankSettings
+
+SUFFIXES = {"responses": ".responses.jsonl", "rows": ".rows.jsonl", "trec": ".trec"}
+
+Input = tuple[tuple[str, ...], Path | None]  # request files (or `-`) that are one sequence, and where its results go
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the options come to."""
+
+    options: dict[str, Any]
+    fields: FieldSettings
+    settings_of: Callable[[Body], RankSettings]
+    output: OutputSettings
+    shard: Shard
+    inputs: tuple[Input, ...]
+
+
+def plan_of(options: dict[str, Any], given: frozenset[str]) -> Plan:
+    """The plan. Raises UsageError for options that contradict each other."""
+    rank_options = {**options, "keep_order": False}
+    output_options = {
+        **options,
+        "format": "jsonl",
+        "json": False,
+        "null": False,
+        "documents": options["return_documents"],
+        "query_id": "1",
+    }
+    translate.rank_settings_of(rank_options, Body(), given)  # contradictions are told before anything is opened
+    return Plan(
+        options=options,
+        fields=translate.fields_of(options),
+        settings_of=lambda body: translate.rank_settings_of(rank_options, body, given),
+        output=translate.output_of(output_options, Body()),
+        shard=shard_of(options["shard"]),
+        inputs=inputs_of(options),
+    )
+
+
+def shard_of(text: str | None) -> Shard:
+    """`I/N` as a shard."""
+    if text is None:
+        return Shard()
+    part, slash, of = text.partition("/")
+    if not (slash and part.isdigit() and of.isdigit() and 1 <= int(part) <= int(of)):
+        raise UsageError(f"--shard: `{text}` is not I/N with 1 ≤ I ≤ N", "for example `--shard 2/8`")
+    return Shard(int(part), int(of))
+
+
+def inputs_of(options: dict[str, Any]) -> tuple[Input, ...]:
+    """Every input with its output."""
+    files, out_dir, output = options["files"] or [], options["out_dir"], options["output"]
+    crossed, trec = bool(options["documents"]), bool(options["run"] or options["corpus"])
+    if (crossed or trec) and (files or not options["queries"] or (crossed and trec)):
+        raise UsageError(
+            "give requests, or --queries with --documents, or --run with --queries and --corpus",
+            "see the examples of `rerank batch --help`",
+        )
+    if trec and not (options["run"] and options["corpus"]):
+        raise UsageError("--run and --corpus belong together")
+    if options["queries"] and not (crossed or trec):
+        raise UsageError("--queries needs what to rank", "give `--documents FILE`, or `--run FILE --corpus FILE`")
+    if out_dir and output:
+        raise UsageError("-o and --out-dir exclude each other")
+    if options["resume"] and not (output or out_dir):
+        raise UsageError("--resume needs -o or --out-dir", "what goes to stdout cannot be gone on with")
+    names = files or ([options["run"] or options["queries"]] if crossed or trec else ["-"])
+    if not out_dir:
+        return ((tuple(names), output),)
+    return tuple(((name,), out_dir / (stem_of(name) + SUFFIXES[options["batch_format"]])) for name in names)
+
+
+def stem_of(name: str) -> str:
+    """An output's name from its input's: without folder, compression and format."""
+    stem = "stdin" if name == "-" else Path(name).name
+    for suffix in (".gz", ".zst", ".jsonl", ".ndjson", ".json", ".trec", ".txt", ".tsv", ".run"):
+        stem = stem.removesuffix(suffix)
+    return stem

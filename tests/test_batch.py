@@ -1,0 +1,237 @@
+"""`rerank batch`: every shape of input, bad rows, order, resuming after kill -9, equality with `rank`."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import CAPITAL, ROOT, SAMPLES
+
+DOCS = ["Washington, D.C. is the capital of the United States.", "Bread and butter.", "Carson City is in Nevada."]
+
+
+def request(query: str = CAPITAL, **more) -> str:
+    return json.dumps({"query": query, "documents": DOCS, **more})
+
+
+def many(n: int) -> str:
+    chance = random.Random(7)
+    words = "capital city bread butter state river bank water loan money".split()
+    rows = []
+    for number in range(n):
+        documents = [" ".join(chance.choices(words, k=chance.randint(2, 12))) for _ in range(chance.randint(1, 6))]
+        rows.append(
+            json.dumps({"id": f"r{number}", "query": " ".join(chance.choices(words, k=3)), "documents": documents})
+        )
+    return "\n".join(rows) + "\n"
+
+
+def test_requests_become_responses_in_order_with_their_ids_or_lines(run) -> None:
+    found = run(
+        "batch", stdin="\n".join([request(id="a", top_n=1), "", request("bread", id=7), request("Nevada city")])
+    )
+    assert found.code == 0, found.err
+    assert [r["id"] for r in found.records] == ["a", "7", 4]
+    assert [r["results"][0]["index"] for r in found.records] == [0, 1, 2]
+    assert len(found.records[0]["results"]) == 1
+    assert found.records[0]["results"][0]["document"] == DOCS[0]
+    assert "3 rows" in found.err
+
+
+def test_batch_equals_rank_bitwise(run, tmp_path: Path) -> None:
+    rows = many(40)
+    (tmp_path / "r.jsonl").write_text(rows)
+    found = run("batch", tmp_path / "r.jsonl")
+    for line, row in list(zip(rows.splitlines(), found.records, strict=True))[::8]:
+        alone = run("--json", stdin=line).json["results"]
+        assert row["results"] == alone
+
+
+def test_a_bad_row_is_told_with_its_place_and_the_rest_goes_on(run, tmp_path: Path) -> None:
+    rows = [
+        request(id="good"),
+        '{"query": "x"}',
+        "{broken",
+        request(id="also good"),
+        json.dumps({"query": "x", "documents": [{"body": 1}]}),
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(rows))
+    found = run("batch", tmp_path / "in.jsonl", "--errors", tmp_path / "errors.jsonl", "--summary", tmp_path / "s.json")
+    assert found.code == 6
+    assert [r["id"] for r in found.records] == ["good", "also good"]
+    for line in (2, 3, 5):
+        assert f"in.jsonl:{line}" in found.err
+    errors = [json.loads(line) for line in (tmp_path / "errors.jsonl").read_text().splitlines()]
+    assert [e["where"].rpartition(":")[2] for e in errors] == ["2", "3", "5"]
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert (summary["rows"], summary["failed"], summary["documents"]) == (5, 3, 6)
+    strict = run("batch", tmp_path / "in.jsonl", "--strict")
+    assert strict.code == 6
+    assert [r["id"] for r in strict.records] == ["good"]
+
+
+def test_one_document_too_long_fails_its_row_only(run) -> None:
+    long = json.dumps({"id": "long", "query": "x", "documents": ["word " * 3000]})
+    found = run("batch", "--long-documents", "error", stdin=f"{request(id='a')}\n{long}\n{request(id='b')}\n")
+    assert found.code == 6
+    assert [r["id"] for r in found.records] == ["a", "b"]
+    assert "<stdin>:2" in found.err
+    assert "3000 tokens" in found.err
+
+
+def test_queries_times_documents(run, tmp_path: Path) -> None:
+    (tmp_path / "q.tsv").write_text("q1\tcapital of the United States\nq2\tsalt lake city\n")
+    found = run(
+        "batch", "--queries", tmp_path / "q.tsv", "--documents", SAMPLES / "capital.jsonl", "-f", "rows", "-n", "2"
+    )
+    assert found.code == 0, found.err
+    assert [r["query_id"] for r in found.records] == ["q1", "q1", "q2", "q2"]
+    assert "Salt Lake" in found.records[2]["text"]
+    assert [r["rank"] for r in found.records] == [1, 2, 1, 2]
+
+
+def test_a_trec_run_with_queries_and_corpus(run, tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text('{"_id": "7", "text": "capital of the United States"}\n')
+    corpus = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(DOCS)]
+    with gzip.open(tmp_path / "c.jsonl.gz", "wt") as file:
+        file.write("\n".join(json.dumps(row) for row in corpus))
+    (tmp_path / "run.trec").write_text("7 Q0 d1 1 3.0 bm25\n7 Q0 d2 2 2.0 bm25\n7 Q0 d0 3 1.0 bm25\n")
+    argv = (
+        "batch",
+        "--run",
+        tmp_path / "run.trec",
+        "--queries",
+        tmp_path / "q.jsonl",
+        "--corpus",
+        tmp_path / "c.jsonl.gz",
+        "-f",
+        "trec",
+    )
+    found = run(*argv)
+    assert found.code == 0, found.err
+    assert found.lines[0].startswith("7 Q0 d0 1 ")
+    assert [line.split()[2] for line in run(*argv, "--depth", "2").lines] and "d0" not in run(
+        *argv, "--depth", "2"
+    ).text
+    (tmp_path / "run.trec").write_text("7 Q0 nowhere 1 3.0 bm25\n")
+    missing = run(*argv)
+    assert missing.code == 6
+    assert "nowhere" in missing.err
+
+
+def test_several_files_go_to_one_output_or_to_a_folder(run, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(request(id="a"))
+    (tmp_path / "b.jsonl").write_text(request(id="b"))
+    assert [r["id"] for r in run("batch", tmp_path / "a.jsonl", tmp_path / "b.jsonl").records] == ["a", "b"]
+    assert run("batch", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--out-dir", tmp_path / "out").code == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.responses.jsonl", "b.responses.jsonl"]
+
+
+def test_shards_together_are_the_whole(run, tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(many(11))
+    whole = run("batch", tmp_path / "r.jsonl").lines
+    parts = [run("batch", tmp_path / "r.jsonl", "--shard", f"{i}/3").lines for i in (1, 2, 3)]
+    assert sorted(line for part in parts for line in part) == sorted(whole)
+    assert parts[0] == whole[0::3]
+    assert run("batch", tmp_path / "r.jsonl", "--shard", "4/3").code == 2
+
+
+def test_limits_of_a_request_count_and_flags_win(run) -> None:
+    long = json.dumps({"query": "x", "documents": ["word " * 500], "max_tokens_per_doc": 50})
+    found = run("batch", stdin=long + "\n" + request()).records
+    assert found[0]["results"][0]["truncated"] is True
+    assert "truncated" not in found[1]["results"][0]
+
+
+def test_resume_after_changes_is_refused_and_a_torn_row_is_cut(run, tmp_path: Path) -> None:
+    source, target = tmp_path / "r.jsonl", tmp_path / "out.jsonl"
+    source.write_text(many(5))
+    assert run("batch", source, "-o", target, "--resume").code == 0
+    whole = target.read_bytes()
+    state = {
+        "version": 1, "next_row": 2, "output_bytes": sum(len(x) + 1 for x in whole.split(b"\n")[:2]), "errors_bytes": 0,
+        "counts": {"rows": 2}, "identity": {},
+    }  # fmt: skip
+    partial, state_path = Path(f"{target}.partial"), Path(f"{target}.state")
+    from rerank_cli.cli import batch_run
+
+    seen = {}
+    original = batch_run.identity_of
+
+    def remember(*args):
+        seen.update(original(*args))
+        return seen
+
+    batch_run.identity_of = remember
+    try:
+        run("batch", source, "-o", tmp_path / "other.jsonl")
+    finally:
+        batch_run.identity_of = original
+    state["identity"] = seen
+    partial.write_bytes(whole[: state["output_bytes"] + 13])
+    state_path.write_text(json.dumps(state))
+    target.unlink()
+    found = run("batch", source, "-o", target, "--resume")
+    assert found.code == 0, found.err
+    assert "going on after row 2" in found.err
+    assert target.read_bytes() == whole
+    assert not partial.exists()
+    partial.write_bytes(whole)
+    state_path.write_text(json.dumps(state))
+    assert "an option changed" in run("batch", source, "-o", target, "--resume", "-n", "1").err
+    source.write_text(many(4))
+    found = run("batch", source, "-o", target, "--resume")
+    assert found.code == 2
+    assert "the input changed" in found.err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_kill_9_at_random_points_then_resume_gives_equal_bytes(tmp_path: Path) -> None:
+    source, target = tmp_path / "r.jsonl", tmp_path / "out.jsonl"
+    source.write_text(many(6000))
+    argv = [sys.executable, "-m", "rerank_cli", "batch", str(source), "-o", str(target), "--quiet"]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    subprocess.run(argv, env=env, check=True)
+    whole = target.read_bytes()
+    target.unlink()
+    chance, kills = random.Random(3), 0
+    while not target.exists():
+        process = subprocess.Popen([*argv, "--resume"], env=env)
+        limit = chance.uniform(0.5, 6) if kills < 20 else 300
+        deadline = time.monotonic() + limit
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert kills > 3
+    assert target.read_bytes() == whole
+
+
+def test_contradictions_are_usage_errors(run, tmp_path: Path) -> None:
+    assert run("batch", "--queries", "q", stdin="").code == 2
+    assert run("batch", "--run", "r", "--queries", "q", stdin="").code == 2
+    assert run("batch", "-o", "a", "--out-dir", "b", stdin="").code == 2
+    assert run("batch", "--resume", stdin="").code == 2
+    found = run("batch", "-f", "row", stdin="")
+    assert found.code == 2
+    assert "did you mean `rows`" in found.err
+
+
+def test_the_score_cache_serves_a_second_run(run, tmp_path: Path) -> None:
+    rows = many(10)
+    argv = ("batch", "--cache", "--cache-path", tmp_path / "c.db", "-v")
+    first = run(*argv, stdin=rows)
+    second = run(*argv, stdin=rows)
+    assert first.out == second.out
+    assert "0 scored" in second.err
