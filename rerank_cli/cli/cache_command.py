@@ -48,12 +48,17 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     path = cache_path(terminal.env, options["cache_path"])
     found = ACTIONS[options["action"]](path)
-    text = json_text(found) if options["json"] else "".join(f"{name}: {value}\n" for name, value in found.items())
+    text = json_text(found) if options["json"] else lines(found)
     with open_output(None, terminal, "json" if options["json"] else "text") as write:
         write(text.encode("utf-8", "replace"))
     if found.get("damaged") or found.get("problems"):
         raise InputError(f"the score cache {path} is damaged", HINT)
     return 0
+
+
+def lines(found: dict[str, Any]) -> str:
+    """One value a line."""
+    return "".join(f"{name}: {'none' if value in (None, []) else value}\n" for name, value in found.items())
 
 
 def info(path: Path) -> dict[str, Any]:

@@ -86,11 +86,13 @@ def _by_query(evaluation: Evaluation) -> Section:
 
 def _worst(evaluation: Evaluation, extras: Extras) -> Section:
     measure = str(evaluation.measures[0])
-    rows = [
-        (found.run, found.query, extras.texts.get(found.query, ""), number(found.value), number(found.delta, sign=True))
-        for found in worst(evaluation, extras.worst)
-    ]
-    return Section(f"worst queries by {measure}", ("run", "query", "text", measure, "delta"), rows, 3)
+    against = bool(evaluation.comparisons)
+    rows: list[Sequence[str]] = []
+    for found in worst(evaluation, extras.worst):
+        row = (found.run, found.query, extras.texts.get(found.query, ""), number(found.value))
+        rows.append((*row, number(found.delta, sign=True)) if against else row)
+    headers = ("run", "query", "text", measure, *(("delta",) if against else ()))
+    return Section(f"worst queries by {measure}", headers, rows, 3)
 
 
 def as_json(evaluation: Evaluation, extras: Extras) -> dict[str, Any]:
