@@ -120,8 +120,6 @@ def test_a_trec_run_with_queries_and_corpus(run, tmp_path: Path) -> None:
     assert found.lines[0].startswith("7 Q0 d0 1 ")
     shallow = run(*argv, "--depth", "2").lines
     assert sorted(line.split()[2] for line in shallow) == ["d1", "d2"]
-        *argv, "--depth", "2"
-    ).text
     (tmp_path / "run.trec").write_text("7 Q0 nowhere 1 3.0 bm25\n")
     missing = run(*argv)
     assert missing.code == 6
