@@ -27,7 +27,11 @@ PACKAGES = ("numpy", "tokenizers", "onnxruntime", "openvino", "torch", "transfor
 # (query, relevant, irrelevant): the order any reranker must get right.
 ORDER = (
     ("What is the capital of France?", "Paris is the capital of France.", "Bananas are rich in potassium."),
-    ("how do I boil an egg", "Put the egg into boiling water for seven minutes.", "The stock market fell by two percent."),
+    (
+        "how do I boil an egg",
+        "Put the egg into boiling water for seven minutes.",
+        "The stock market fell by two percent.",
+    ),
     ("who wrote Hamlet", "Hamlet is a tragedy written by William Shakespeare.", "A hammer drives nails into wood."),
     ("speed of light", "Light travels at 299,792 kilometres per second in vacuum.", "Cats sleep most of the day."),
     ("symptoms of influenza", "Influenza causes fever, cough and aching muscles.", "The violin has four strings."),
@@ -60,7 +64,7 @@ class Diagnosis:
 
 
 def examine(settings: ModelSettings, report: Report) -> Diagnosis:
-    """Look at the machine, open the model and let it score the canary. A model that cannot be opened is a failed check."""
+    """Look at the machine, open the model, score the canary. A model that cannot be opened is a failed check."""
     from rerank_cli.scorers.open_local import make_plan, open_local
 
     found = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads(settings)})

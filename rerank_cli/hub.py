@@ -38,7 +38,7 @@ class Snapshot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Which files a run needs. `backend` is one of --backend, or `gpu`: torch weights if there are any, else a graph."""
+    """Which files a run needs. `backend` is one of --backend, or `gpu`: torch weights if there are any."""
 
     backend: str = "auto"
     allow_pickle: bool = False

@@ -9,8 +9,11 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SENTENCES = [
@@ -107,9 +110,13 @@ def byte_bpe(limit: int = 96, *, qwen: bool = False) -> Any:
     split = pre_tokenizers.Split(Regex(QWEN_SPLIT), behavior="isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level]) if qwen else byte_level
     tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] if qwen else ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    special = (
+        ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] if qwen else ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(SENTENCES, trainer)
     if qwen:
         tokenizer.add_tokens([AddedToken("<think>", normalized=False), AddedToken("</think>", normalized=False)])
@@ -295,8 +302,9 @@ def into_hub_cache(source: Path, home: Path, repository: str, commit: str = COMM
         link = snapshot / path.relative_to(source)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.relpath(blob, link.parent))
-    (place / "refs").mkdir(exist_ok=True)
-    (place / "refs" / branch).write_text(commit)
+    reference = place / "refs" / branch
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    reference.write_text(commit)
     return snapshot
 
 
@@ -310,3 +318,89 @@ FAMILIES = {
     "qwen3-classifier": qwen_classifier,
     "ettin": ettin,
 }
+
+
+class Made:
+    """Models and oracles, each made once a session on first use."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._oracles: dict[str, Any] = {}
+        self._folders: dict[str, Path] = {}
+
+    def folder(self, name: str, build: Any = None) -> Path:
+        """The folder of a family, or of whatever `build(folder)` makes under this name."""
+        if name not in self._folders:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._folders[name] = (build or FAMILIES[name])(self.root / name)
+        return self._folders[name]
+
+    def copied(self, name: str, target: Path) -> Path:
+        """A folder of one's own, to break."""
+        return Path(shutil.copytree(self.folder(name), target))
+
+    def oracle(
+        self, name: str, pairs: list[tuple[str, str]], prompt: str | None = None, batch_size: int = 4
+    ) -> list[float]:
+        """Logits of sentence-transformers' CrossEncoder in float32; of two, the second less the first."""
+        import torch
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logits = self.cross_encoder(name).predict(
+                pairs, activation_fn=torch.nn.Identity(), batch_size=batch_size, prompt=prompt
+            )
+        return [float(row[1] - row[0]) if logits.ndim == 2 else float(row) for row in logits]
+
+    def cross_encoder(self, name: str) -> Any:
+        """sentence-transformers' model of a folder."""
+        import torch
+        from sentence_transformers import CrossEncoder
+
+        if name not in self._oracles:
+            folder = str(self.folder(name))
+            self._oracles[name] = CrossEncoder(folder, model_kwargs={"dtype": torch.float32}, local_files_only=True)
+        return self._oracles[name]
+
+    def converted(self, name: str) -> Path:
+        """A converted copy with all three forms."""
+        from rerank_cli import models
+        from rerank_cli.convert.model import convert
+
+        target = self.root / "converted" / name
+        if not target.exists():
+            convert(models.resolve(str(self.folder(name))), ("fp32", "int8", "ir"), target, 2)
+        return target
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Small real models; see `Made`."""
+    return Made(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(autouse=True)
+def own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cache of the developer's is read or written, and no hub is asked."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("RERANK_CACHE_DIR", str(tmp_path / "rerank-cache"))
+
+
+def ours(model: Path | str, pairs: list[tuple[str, str]], *, alone: bool = False, **settings: Any) -> list[float]:
+    """Our logits, all pairs at once or each alone, documents cut at the end as the oracle cuts them."""
+    from rerank_cli.records import Pair
+    from rerank_cli.report import Report
+    from rerank_cli.scorers.base import Limits
+    from rerank_cli.scorers.open_local import open_local
+    from rerank_cli.settings import ModelSettings
+
+    scorer = open_local(ModelSettings(model=str(model), threads=2, **settings), Report())
+    limits = Limits(max_tokens_per_doc=1_000_000, long_documents="truncate")
+    groups = [[pair] for pair in pairs] if alone else [pairs]
+    found = [score.value for group in groups for score in scorer.score([Pair(*pair) for pair in group], limits)]
+    scorer.close()
+    return found

@@ -1,4 +1,4 @@
-"""`rerank models list|show|pull|verify|convert`: the models on this machine. No document is scored for a ranking here."""
+"""`rerank models list|show|pull|verify|convert`: the models on this machine. Nothing is ranked here."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rerank_cli.cli.command import collect
 from rerank_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rerank_cli.terminal import Terminal
 
 FORMS = {"fp32": "fp32", "int8": "int8", "openvino": "ir"}
@@ -60,7 +62,9 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     found = DO[action](options, terminal)
     _print(found, options, terminal)
     if action == "verify" and found["problems"]:
-        raise ModelError(f"{len(found['problems'])} files of {name} are not what was downloaded", "`rerank models pull` again")
+        raise ModelError(
+            f"{len(found['problems'])} files of {name} are not what was downloaded", "`rerank models pull` again"
+        )
     return 0
 
 
@@ -95,7 +99,9 @@ def _pull(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
         raise UsageError(f"`{name}` is no Hugging Face name", "write it as owner/name, with @revision if you like")
     repository, _, revision = name.partition("@")
     if hub.is_offline(options["offline"]):
-        raise UsageError("`models pull` needs the network, and it is switched off", "leave out --offline and HF_HUB_OFFLINE")
+        raise UsageError(
+            "`models pull` needs the network, and it is switched off", "leave out --offline and HF_HUB_OFFLINE"
+        )
     want = hub.Want(options["backend"], allow_pickle=options["allow_pickle"], code=options["trust_remote_code"])
     with terminal.progress(f"fetching {name}") as advance:
         snapshot = hub.download(repository, revision or None, want, lambda _done, _all: advance(1))
@@ -129,7 +135,13 @@ def _convert(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
     }
 
 
-DO = {"list": _list, "show": _show, "pull": _pull, "verify": _verify, "convert": _convert}
+DO: dict[str, Callable[[dict[str, Any], Terminal], Any]] = {
+    "list": _list,
+    "show": _show,
+    "pull": _pull,
+    "verify": _verify,
+    "convert": _convert,
+}
 
 
 def _settings(options: dict[str, Any]) -> Any:

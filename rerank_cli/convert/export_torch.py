@@ -21,8 +21,8 @@ SINGLE_FILE = 1_900_000_000  # bytes; protobuf allows two gigabytes a file
 def export_network(network: Any, path: Path, *, vocabulary: int, left_padded: bool, typed: bool) -> None:
     """Write `network(input_ids, attention_mask, token_type_ids)` as ONNX.
 
-    The TorchScript exporter is used: it needs no further package and takes seconds. The example holds padding, so that no
-    shortcut for full rows is recorded, and a mask that is neither all ones nor equal in all rows.
+    The TorchScript exporter is used: it needs no further package and takes seconds. The example holds padding, so that
+    no shortcut for full rows is recorded.
 
     Args:
         network: a float32 network on the CPU.
@@ -86,5 +86,3 @@ def _gather(path: Path) -> None:
     large = model.ByteSize() > SINGLE_FILE
     location = {"location": f"{path.name}.data", "all_tensors_to_one_file": True} if large else {}
     onnx.save_model(model, str(path), save_as_external_data=large, **location)
-
-

@@ -1,7 +1,7 @@
 """A model to a converted copy: export, smaller forms, and a comparison with the original before anything is kept.
 
-A copy holds graphs, tokenizer and facts and needs neither torch nor a template engine. It is written under a temporary name
-and renamed when every form has passed.
+A copy holds graphs, tokenizer and facts and needs neither torch nor a template engine. It is written under a temporary
+name and renamed when every form has passed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,11 @@ class Converted:
 
 
 def convert(
-    model: LocalModel, forms: Sequence[str], target: Path, threads: int, tell: Callable[[str], None] = lambda _text: None
+    model: LocalModel,
+    forms: Sequence[str],
+    target: Path,
+    threads: int,
+    tell: Callable[[str], None] = lambda _text: None,
 ) -> Converted:
     """Convert a model with torch weights and keep the copy at `target` if every form agrees with the original.
 
@@ -132,11 +136,16 @@ def _export(scorer: LocalScorer, folder: Path, tell: Callable[[str], None]) -> N
     from rerank_cli.convert.export_torch import export_network
 
     model = scorer.model
-    network = scorer.engine.network  # type: ignore[attr-defined] the torch engine's
+    network = getattr(scorer.engine, "network")  # noqa: B009 the torch engine's own; `Engine` promises no such thing
     vocabulary = int(model.config.get("vocab_size") or 1000)
     tell("exporting to ONNX")
-    shape = {"vocabulary": vocabulary, "left_padded": model.left_padded, "typed": model.token_types}
-    export_network(network, folder / FILES["fp32"], **shape)
+    export_network(
+        network,
+        folder / FILES["fp32"],
+        vocabulary=vocabulary,
+        left_padded=model.left_padded,
+        typed=model.token_types,
+    )
     shutil.copyfile(model.tokenizer, folder / "tokenizer.json")
 
 

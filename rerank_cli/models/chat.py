@@ -21,8 +21,8 @@ QUERY, DOCUMENT, INSTRUCTION = "\ue000query\ue001", "\ue000document\ue001", "\ue
 QWEN3_DEFAULT = "Given a web search query, retrieve relevant passages that answer the query"
 # The prompt of the Qwen3-Reranker model card, byte for byte.
 QWEN3 = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. "
-    'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
     "<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}<|im_end|>\n"
     "<|im_start|>assistant\n<think>\n\n</think>\n\n"
 )

@@ -1,6 +1,6 @@
 """Copies of models that `rerank models convert` made: where they lie, which source they belong to, what they hold.
 
-A copy is a folder with graphs, tokenizer and `rerank.json`; it needs neither torch nor a template engine. A copy belongs to
+A copy is a folder with graphs, tokenizer and `rerank.json`; it needs neither torch nor a template engine. It belongs to
 one commit of a repository, or to the exact files of a folder: when those change it is left aside.
 """
 
@@ -107,7 +107,9 @@ def read_converted(folder: Path, name: str) -> LocalModel:
     )
 
 
-def manifest_of(model: LocalModel, graphs: dict[str, str], digests: dict[str, str], check: dict[str, Any]) -> dict[str, Any]:
+def manifest_of(
+    model: LocalModel, graphs: dict[str, str], digests: dict[str, str], check: dict[str, Any]
+) -> dict[str, Any]:
     """The manifest of a copy; the model's chat template must be plain already.
 
     Args:

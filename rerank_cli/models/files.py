@@ -43,7 +43,7 @@ def optional_json(path: Path) -> dict[str, Any]:
 
 
 def check_inside(path: Path, folder: Path) -> Path:
-    """The path, if it really lies in the folder; the hub's cache keeps its files as links into `blobs` of the same model.
+    """The path, if it really lies in the folder; the hub's cache keeps its files as links into its `blobs`.
 
     Raises ModelError for a link or a name that leads elsewhere: a shared folder could otherwise make us read any file.
     """

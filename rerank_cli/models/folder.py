@@ -6,8 +6,7 @@ It reads configuration only; the families and their rules are those of docs/mode
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models import heads
@@ -15,6 +14,9 @@ from rerank_cli.models.chat import find_chat
 from rerank_cli.models.facts import LOG_ODDS, Chat, Family, LocalModel, Module
 from rerank_cli.models.files import check_inside, find_weights, optional_json, read_json
 from rerank_cli.models.modules import Steps, output_labels, read_steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # RoBERTa-like position ids start after the padding id, so the table holds fewer tokens than its size says.
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text"}
@@ -127,9 +129,7 @@ def _labels(family: Family, config: dict[str, Any], steps: Steps | None, folder:
     return heads.head({"num_labels": labels}, folder)
 
 
-def _scale(
-    family: Family, config: dict[str, Any], steps: Steps | None, saved: dict[str, Any], folder: Path
-) -> str:
+def _scale(family: Family, config: dict[str, Any], steps: Steps | None, saved: dict[str, Any], folder: Path) -> str:
     """The scale of a score; a decoder without a `no` token gives the bare logit of `yes`."""
     modules: tuple[Module, ...] = steps.modules if steps else ()
     if family == "decoder":
@@ -179,7 +179,7 @@ def max_tokens(config: dict[str, Any], settings: dict[str, Any], steps: Steps | 
 
 
 def hands_token_types(config: dict[str, Any], settings: dict[str, Any]) -> bool:
-    """Whether the model's tokenizer gives segment ids, as transformers 5 decides it: by its list of inputs, else its class."""
+    """Whether the tokenizer gives segment ids, as transformers 5 decides: by its list of inputs, else its class."""
     names = settings.get("model_input_names")
     if names is not None:
         return "token_type_ids" in names

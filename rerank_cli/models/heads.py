@@ -27,7 +27,7 @@ LOG_ODDS_ACTIVATIONS = {"Identity", "Sigmoid"}
 
 
 def head(config: dict[str, Any], where: Path) -> tuple[int, int]:
-    """Number of logits (1 or 2) and which of two means relevant (id2label, else the second, as trained heads have it)."""
+    """Number of logits (1 or 2) and which of two means relevant (id2label, else the second, as heads have it)."""
     labels = config.get("id2label") or {}
     count = len(labels) or int(config.get("num_labels", 0)) or 2  # two is transformers' default
     if count > 2:
@@ -46,7 +46,7 @@ def head(config: dict[str, Any], where: Path) -> tuple[int, int]:
 
 
 def activation(name: str | None, default: str, where: Path) -> str:
-    """The bare name of an activation, e.g. `GELU` for `torch.nn.modules.activation.GELU`. Raises ModelError otherwise."""
+    """The bare name of an activation: `GELU` for `torch.nn.modules.activation.GELU`. Raises ModelError otherwise."""
     if not name:
         return default
     place, _, kind = name.rpartition(".")
@@ -67,6 +67,8 @@ def scale_of(config: dict[str, Any], saved: dict[str, Any], where: Path) -> str:
         where: the folder, for messages.
     """
     inner = config.get("sentence_transformers") or {}
-    name = saved.get("activation_fn") or inner.get("activation_fn") or config.get("sbert_ce_default_activation_function")
+    name = (
+        saved.get("activation_fn") or inner.get("activation_fn") or config.get("sbert_ce_default_activation_function")
+    )
     kind = activation(name, "Sigmoid", where)
     return LOG_ODDS if kind in LOG_ODDS_ACTIVATIONS else f"logit before {kind}"

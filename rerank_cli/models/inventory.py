@@ -46,9 +46,7 @@ def listed() -> list[dict[str, Any]]:
 
 def _any_snapshot(repository: str) -> hub.Snapshot | None:
     """The newest snapshot of a repository that was only fetched by commit."""
-    folders = sorted(
-        (hub.repository_folder(repository) / "snapshots").glob("*"), key=lambda path: path.stat().st_mtime
-    )
+    folders = sorted((hub.repository_folder(repository) / "snapshots").glob("*"), key=lambda path: path.stat().st_mtime)
     return hub.Snapshot(repository, folders[-1].name, folders[-1]) if folders else None
 
 
@@ -126,7 +124,9 @@ def verified(reference: str) -> dict[str, Any]:
         repository, _, revision = reference.partition("@")
         snapshot = hub.cached(repository, revision or None)
         if snapshot is None:
-            raise ModelError(f"`{reference}` is not in the cache at {hub.cache_folder()}", "`rerank models pull` fetches it")
+            raise ModelError(
+                f"`{reference}` is not in the cache at {hub.cache_folder()}", "`rerank models pull` fetches it"
+            )
         checks, folder = _hub_checks(snapshot.folder), snapshot.folder
     else:
         raise UsageError(

@@ -1,6 +1,6 @@
 """sentence-transformers repositories: modules.json and the settings of each module, old and new type names alike.
 
-The type names are data: a table says which are known, and nothing is imported by name. What is not known is refused by name.
+The type names are data: a table says which are known, and nothing is imported by name. All others are refused by name.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def _place(folder: Path, path: str) -> Path:
 
 
 def _module(kind: str, place: Path, folder: Path, allow_pickle: bool) -> Module:
-    config = optional_json(place / "config.json") if kind in {"Normalize", "Dropout"} else read_json(place / "config.json")
+    config = (
+        optional_json(place / "config.json") if kind in {"Normalize", "Dropout"} else read_json(place / "config.json")
+    )
     weights = None
     if kind in WITH_WEIGHTS:
         found = find_weights(place, allow_pickle=allow_pickle)

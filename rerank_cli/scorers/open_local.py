@@ -1,7 +1,7 @@
 """Opening a local model: its facts without an engine (`identify`), or ready to score (`open_local`).
 
-It joins `models` (what the model is), `selection` (what runs it here) and an engine; it scores nothing. For the built-in
-nothing beyond numpy, tokenizers and onnxruntime is imported.
+It joins `models` (what the model is), `selection` (what runs it here) and an engine; it scores nothing. For the
+built-in nothing beyond numpy, tokenizers and onnxruntime is imported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The OpenVINO engine: token batches to logits. The only module that imports openvino.
 
-Precision and dynamic quantisation are always set: on CPUs with bf16 the defaults are bf16 and groups of 32, and scores would
-move by 4e-2 with the padding (measured). It knows nothing of texts, heads or rankings.
+Precision and dynamic quantisation are always set: on CPUs with bf16 the defaults are bf16 and groups of 32, and scores
+would move by 4e-2 with the padding (measured). It knows nothing of texts, heads or rankings.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class OpenVinoEngine:
 
 
 def _openvino() -> Any:
-    """The package, without its telemetry: that writes an identifier into HOME and calls home; a blocked import stops it."""
+    """The package without its telemetry, which writes an identifier into HOME and calls home: its import is blocked."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

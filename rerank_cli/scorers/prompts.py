@@ -98,9 +98,9 @@ class PairPrompt:
 class ChatPrompt:
     """A rendered chat template with marks for query and document.
 
-    The text between two control tokens is tokenised whole, so that tokens merge over the edges of query and document as
-    they did in training; control tokens come from the template only. Too long: the first tokens up to the limit less the
-    template's tail, then the tail (an answer is read off the last position).
+    The text between two control tokens is tokenised whole, so that tokens merge over the edges of query and document
+    as they did in training; control tokens come from the template only. Too long: the first tokens up to the limit less
+    the template's tail, then the tail (an answer is read off the last position).
     """
 
     def __init__(self, encoder: Encoder, text: str, max_tokens: int, report: Report) -> None:

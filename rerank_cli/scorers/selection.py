@@ -1,6 +1,6 @@
 """Which backend, file, device and precision run a model on this machine, and why: a pure function of three records.
 
-Nothing is imported to find out: packages and devices are recognised by their files. The rules are those of docs/models.md.
+Nothing is imported to find out: packages and devices are recognised by their files. docs/models.md tells the rules.
 """
 
 from __future__ import annotations
@@ -105,9 +105,11 @@ def choose(model: LocalModel, settings: ModelSettings, machine: Machine | None =
 
 
 def _builtin(model: LocalModel, settings: ModelSettings) -> Choice:
-    """The embedded graphs: the per-token 8-bit form on ONNX Runtime, the weight-only one for OpenVINO and --dtype fp32."""
+    """The embedded graphs: per-token 8-bit on ONNX Runtime, weight-only for OpenVINO and --dtype fp32."""
     if settings.device not in {"auto", "cpu"}:
-        raise ModelError("the built-in model runs on the CPU", "leave `--device` out, or choose another model with `-m`")
+        raise ModelError(
+            "the built-in model runs on the CPU", "leave `--device` out, or choose another model with `-m`"
+        )
     if settings.backend == "torch":
         raise ModelError("the built-in model has no torch weights", "use `--backend onnx` (the default) or openvino")
     if settings.backend == "openvino":

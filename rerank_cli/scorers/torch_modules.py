@@ -67,7 +67,7 @@ def _loaded(built: nn.Module, module: Module) -> nn.Module:
     return built
 
 
-class Pooling(nn.Module):
+class Pooling(nn.Module):  # type: ignore[misc] # torch is not type-checked
     """Token embeddings [rows, tokens, width] to one vector a row; several modes are concatenated."""
 
     def __init__(self, modes: Sequence[str]) -> None:
@@ -98,7 +98,7 @@ def _pool(mode: str, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (total / (count.sqrt() if mode == "mean_sqrt_len_tokens" else count)).to(tokens.dtype)
 
 
-class Dense(nn.Module):
+class Dense(nn.Module):  # type: ignore[misc] # torch is not type-checked
     """A linear layer with activation, from one feature to another, perhaps with a residual connection."""
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ class Dense(nn.Module):
         return {**features, self._target: after}
 
 
-class LayerNorm(nn.Module):
+class LayerNorm(nn.Module):  # type: ignore[misc] # torch is not type-checked
     """Layer normalisation of the pooled vector."""
 
     def __init__(self, width: int) -> None:
@@ -133,7 +133,7 @@ class LayerNorm(nn.Module):
         return {**features, "sentence_embedding": self.norm(features["sentence_embedding"])}
 
 
-class Normalize(nn.Module):
+class Normalize(nn.Module):  # type: ignore[misc] # torch is not type-checked
     """A feature scaled to length one."""
 
     def __init__(self, config: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Networks of the three families in torch: input ids to logits [rows, labels]. Loading refuses what is incomplete.
 
-Weights are read by transformers from the model's folder and nothing else; the modules of sentence-transformers are rebuilt
-here from their settings, so that neither that library nor a name from a file is needed.
+Weights are read by transformers from the model's folder and nothing else; the modules of sentence-transformers are
+rebuilt from their settings (`torch_modules`), so that neither that library nor a name from a file is needed.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _takes(network: nn.Module, name: str) -> bool:
     return name in inspect.signature(network.forward).parameters
 
 
-class ClassifierNetwork(nn.Module):
+class ClassifierNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
     """A sequence classification head as it is."""
 
     def __init__(self, network: Any, pad_id: int) -> None:
@@ -133,7 +133,7 @@ class ClassifierNetwork(nn.Module):
         return logits
 
 
-class DecoderNetwork(nn.Module):
+class DecoderNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
     """The last hidden state times (W_yes − W_no): the only two of a vocabulary's logits that count.
 
     Inputs are padded on the left, so the last position is the template's end in every row.
@@ -163,12 +163,14 @@ class DecoderNetwork(nn.Module):
         more = {}
         if self._positions:  # the first real token is at 0 whatever the padding
             more["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp(min=0)
-        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **more).last_hidden_state
-        logits: torch.Tensor = hidden[:, -1].float() @ self.direction.float() + self.offset  # type: ignore[operator]
+        hidden = self.body(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **more
+        ).last_hidden_state
+        logits: torch.Tensor = hidden[:, -1].float() @ self.direction.float() + self.offset
         return logits
 
 
-class ModuleNetwork(nn.Module):
+class ModuleNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
     """A transformer and the modules after it; the last Dense writes the logits."""
 
     def __init__(self, network: Any, model: LocalModel) -> None:

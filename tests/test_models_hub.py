@@ -1,0 +1,239 @@
+# ruff: noqa: F811
+"""Downloading with the real hub client against a local server that answers as the hub does, and published models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from models_made import COMMIT, DOCUMENTS, QUERY, made, ours, own_caches  # noqa: F401 fixtures
+
+from rerank_cli import hub, models
+from rerank_cli.errors import ModelError
+from rerank_cli.models.reference import Access
+
+TOKEN = "hf_secret_token"
+
+
+class Hub(ThreadingHTTPServer):
+    """Serves folders as repositories; `asked` lists the requests."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.repositories: dict[str, Path] = {}
+        self.gated: set[str] = set()
+        self.cut: dict[str, int] = {}  # file -> bytes after which the first answer breaks off
+        self.asked: list[str] = []
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Hub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_args) -> None:
+        """Quiet."""
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0].lstrip("/")
+        self.server.asked.append(f"{self.command} {path}")
+        parts = path.split("/")
+        if parts[:2] == ["api", "models"]:
+            self.about("/".join(parts[2:4]), parts[5] if len(parts) > 5 else "main")
+        elif len(parts) > 4 and parts[2] == "resolve":
+            self.file("/".join(parts[:2]), "/".join(parts[4:]))
+        else:
+            self.fail(404, "EntryNotFound")
+
+    def refused(self, repository: str) -> bool:
+        if repository not in self.server.repositories:
+            self.fail(404, "RepoNotFound")
+            return True
+        if repository in self.server.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.fail(403, "GatedRepo")
+            return True
+        return False
+
+    def about(self, repository: str, revision: str) -> None:
+        if self.refused(repository):
+            return
+        if revision not in {"main", COMMIT, "v1"}:
+            self.fail(404, "RevisionNotFound")
+            return
+        folder = self.server.repositories[repository]
+        files = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+        siblings = [{"rfilename": name} for name in files]
+        self.send(json.dumps({"id": repository, "sha": COMMIT, "siblings": siblings}).encode(), "application/json")
+
+    def file(self, repository: str, name: str) -> None:
+        if self.refused(repository):
+            return
+        data = (self.server.repositories[repository] / name).read_bytes()
+        whole = len(data)
+        start = 0
+        told = self.headers.get("Range", "")
+        if told.startswith("bytes="):
+            start = int(told[6:].split("-")[0])
+            data = data[start:]
+        tag = hashlib.sha256((self.server.repositories[repository] / name).read_bytes()).hexdigest()
+        self.send_response(206 if start else 200)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{tag}"')
+        self.send_header("Content-Length", str(len(data)))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+        self.end_headers()
+        if self.command == "GET":
+            cut = self.server.cut.pop(name, None)
+            self.wfile.write(data[:cut])
+            if cut is not None:
+                self.close_connection = True
+                self.wfile.flush()
+                self.connection.close()
+
+    def send(self, data: bytes, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    def fail(self, status: int, code: str) -> None:
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("X-Error-Message", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    hub_server = Hub()
+    threading.Thread(target=hub_server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{hub_server.server_port}")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    yield hub_server
+    hub_server.shutdown()
+    hub_server.server_close()
+
+
+def test_a_repository_is_fetched_once_and_then_used_without_the_network(made, server: Hub, tmp_path: Path) -> None:
+    folder = made.copied("bert", tmp_path / "source")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    (folder / "tf_model.h5").write_bytes(b"other weights")
+    server.repositories["acme/tiny"] = folder
+    pairs = [(QUERY, document) for document in DOCUMENTS[:3]]
+    assert ours("acme/tiny", pairs, backend="torch") == ours(made.folder("bert"), pairs, backend="torch")
+    fetched = {path.name for path in (tmp_path / "hf").rglob("snapshots/*/*")}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= fetched
+    assert not fetched & {"pytorch_model.bin", "tf_model.h5"}
+    server.asked.clear()
+    assert models.resolve("acme/tiny").revision == COMMIT
+    assert models.resolve("acme/tiny", Access(offline=True)).revision == COMMIT
+    assert server.asked == []
+
+
+def test_refusals_of_the_hub_are_told_with_the_way_out(made, server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.repositories["acme/gated"] = server.repositories["acme/tiny"] = made.folder("bert")
+    server.gated.add("acme/gated")
+    for reference, what, hint in (
+        ("acme/none", "no model `acme/none` on the hub", "HF_TOKEN"),
+        ("acme/tiny@v9", "`acme/tiny` has no revision `v9`", "full commit"),
+        ("acme/gated", "`acme/gated` is gated", "https://huggingface.co/acme/gated"),
+    ):
+        with pytest.raises(ModelError, match=what) as caught:
+            models.resolve(reference)
+        assert hint in (caught.value.hint or "")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert models.resolve("acme/gated").revision == COMMIT
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ModelError, match="cannot download `acme/other`") as caught:
+        models.resolve("acme/other")
+    assert TOKEN not in str(caught.value)
+
+
+def test_pull_shows_where_it_went_and_resumes_what_broke_off(run, made, server: Hub, tmp_path: Path) -> None:
+    server.repositories["acme/tiny"] = made.folder("bert")
+    server.cut["model.safetensors"] = 50_000
+    first = run("models", "pull", "acme/tiny@v1", "--json")
+    second = first if first.code == 0 else run("models", "pull", "acme/tiny@v1", "--json")
+    assert second.code == 0, second.err
+    assert second.json["revision"] == COMMIT
+    assert (Path(second.json["folder"]) / "model.safetensors").is_file()
+    assert models.resolve("acme/tiny@v1", Access(offline=True)).revision == COMMIT
+    verified = run("models", "verify", "acme/tiny@v1", "--json")
+    assert (verified.code, verified.json["problems"]) == (0, [])
+
+
+def test_pull_refuses_what_cannot_be(run, made) -> None:
+    assert run("models", "pull", "acme/tiny", "--offline").code == 2
+    assert "is no Hugging Face name" in run("models", "pull", "./folder").err
+    assert "needs a model" in run("models", "pull").err
+
+
+FILES = ["README.md", "config.json", "tokenizer.json", "vocab.txt", "model.safetensors", "onnx/model.onnx",
+         "onnx/model_O3.onnx", "openvino/openvino_model.xml", "openvino/openvino_model.bin", "pytorch_model.bin",
+         "modeling.py"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("want", "chosen"),
+    [
+        (hub.Want(), {"onnx/model.onnx"}),
+        (hub.Want("torch"), {"model.safetensors"}),
+        (hub.Want("gpu"), {"model.safetensors"}),
+        (hub.Want("onnx"), {"onnx/model.onnx"}),
+        (hub.Want("openvino"), {"openvino/openvino_model.xml", "openvino/openvino_model.bin"}),
+        (hub.Want(code=True), {"onnx/model.onnx", "modeling.py"}),
+        (hub.Want("torch", allow_pickle=True), {"model.safetensors"}),
+    ],
+)
+def test_only_what_is_needed_is_chosen(want: hub.Want, chosen: set[str]) -> None:
+    assert set(hub.choose(FILES, want)) == {"README.md", "config.json", "tokenizer.json"} | chosen
+
+
+def test_repositories_without_usable_weights() -> None:
+    for files, what in (["config.json"], "no usable weights"), (["config.json", "pytorch_model.bin"], "only pickled"):
+        with pytest.raises(ModelError, match=what):
+            hub.choose(files, hub.Want())
+    assert "pytorch_model.bin" in hub.choose(["pytorch_model.bin"], hub.Want(allow_pickle=True))
+    modules = ["modules.json", "config.json", "model.safetensors", "2_Dense/model.safetensors", "2_Dense/config.json",
+               "onnx/model.onnx"]  # fmt: skip
+    assert set(hub.choose(modules, hub.Want())) == set(modules) - {"onnx/model.onnx"}
+
+
+PUBLISHED = json.loads((Path(__file__).parent / "models_published.json").read_text())
+
+
+@pytest.mark.hub
+@pytest.mark.parametrize("model", PUBLISHED, ids=lambda model: model["name"])
+def test_a_published_model_scores_as_sentence_transformers(
+    model: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Eight published models; `revision` in models_published.json is pinned at the first run with a network."""
+    import torch
+    from sentence_transformers import CrossEncoder
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    pairs = [(QUERY, document) for document in DOCUMENTS]
+    reference = f"{model['name']}@{model['revision']}" if model["revision"] else model["name"]
+    found = ours(reference, pairs, backend="torch")
+    commit = models.resolve(reference, Access(offline=True, backend="torch")).revision
+    oracle = CrossEncoder(
+        model["name"], revision=model.get("oracle_revision", commit), cache_folder=str(hub.cache_folder()),
+        model_kwargs={"dtype": torch.float32},
+    )  # fmt: skip
+    logits = oracle.predict(pairs, activation_fn=torch.nn.Identity())
+    assert max(abs(a - float(b)) for a, b in zip(found, logits, strict=True)) <= 1e-4
+    assert found[0] > max(found[2], found[3])  # the answer above what has nothing to do with the question
