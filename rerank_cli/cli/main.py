@@ -29,9 +29,14 @@ def run() -> None:
     gc.disable()
     terminal = Terminal.of_process()
     with signals():
-        code = main(sys.argv[1:], terminal)
+        try:
+            code = main(sys.argv[1:], terminal)
+        except KeyboardInterrupt:  # while Typer was loading, or while an error was printed
+            code = ExitCode.INTERRUPTED
+        except Terminated:
+            code = ExitCode.TERMINATED
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.flush()
+        terminal.stderr.flush()
     # Interpreter shutdown with big sessions and pools costs tens of milliseconds and can block; output is flushed by
     # now.
     os._exit(code)
@@ -51,7 +56,7 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
         terminal.say(asked.text.rstrip("\n"))
         return ExitCode.USAGE
     except HelpRequested as asked:
-        return print_help(asked.text, terminal)
+        return print_help(asked.text, argv, terminal)
     except ClosedPipe:
         return ExitCode.OK
     except RerankError as error:
@@ -111,11 +116,17 @@ def traceback_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)).rstrip()
 
 
-def print_help(text: str, terminal: Terminal) -> int:
-    """Help and version go to stdout; `rerank --help | head` is fine."""
-    with contextlib.suppress(BrokenPipeError):
-        terminal.stdout.write(text.encode())
-        terminal.stdout.flush()
+def print_help(text: str, argv: Sequence[str], terminal: Terminal) -> int:
+    """Help and version go to stdout; `rerank --help | head` is fine, a full disk is not."""
+    from rerank_cli.writers.output import ClosedPipe, open_output
+
+    try:
+        with open_output(None, terminal) as write:
+            write(text.encode())
+    except ClosedPipe:
+        return ExitCode.OK
+    except RerankError as error:
+        return failed(error, argv, terminal)
     return ExitCode.OK
 
 

@@ -30,4 +30,15 @@ def find_query(told: str | None, body: Body) -> str:
         raise UsageError("no query", 'give one: `rerank --query "…"`, or a request with a `query` member')
     if not query.strip():
         raise UsageError("the query is blank", "a query needs at least one word")
-    return query
+    return well_formed(query)
+
+
+def well_formed(text: str) -> str:
+    """Text without lone surrogates: bytes that the locale could not decode are read as UTF-8, else replaced."""
+    if text.isascii():
+        return text
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a JSON request may hold halves of pairs that were never bytes
+        raw = text.encode("utf-8", "replace")
+    return raw.decode("utf-8", "replace")
