@@ -22,7 +22,7 @@ from rerank_cli.errors import InputError, ModelError, OutputError, RemoteError
 from rerank_cli.records import Pair, Score
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import Facts, Limits
-from rerank_cli.scorers.cached import CachedScorer, Habits, pair_keys
+from rerank_cli.scorers.cached import CachedScorer, Habits, pair_keys, remote_habits
 from rerank_cli.scorers.remote.scorer import PartialError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -520,6 +520,11 @@ def test_listwise_scores_are_known_only_for_the_same_list(path):
     scorer.score(pairs[:1], Limits())
     assert log == ["open", 3, 2, 1]
     scorer.close()
+
+
+def test_listwise_models_are_known_by_name():
+    assert remote_habits("jina:jina-reranker-v3") == Habits(None, listwise=True)
+    assert remote_habits("cohere-v2:rerank-v3.5") == Habits(None, listwise=False)
 
 
 def test_a_score_that_is_no_number_is_not_remembered(path):
