@@ -19,11 +19,12 @@ _rerank_values() {
         "rank --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "rank --cache-mode") echo 'rw ro' ;;
         "batch --queries" | "batch --documents" | "batch --run" | "batch --corpus" | "batch -o" | "batch --output" | "batch --errors" | "batch --summary" | "batch --api-key-file" | "batch --ca-bundle" | "batch --cache-path" | "batch --config") echo 'FILES' ;;
-        "batch --query-format" | "batch --depth" | "batch --rank-fields" | "batch --text-field" | "batch --id-field" | "batch -n" | "batch --top-n" | "batch --min-score" | "batch --prior-field" | "batch --weight" | "batch --result-key" | "batch --run-tag" | "batch --shard" | "batch --max-tokens-per-doc" | "batch --max-chunks-per-doc" | "batch --device" | "batch --threads" | "batch --instruction" | "batch --endpoint" | "batch --api-key-env" | "batch --auth-header" | "batch --client-name" | "batch --header" | "batch --extra" | "batch --batch-docs" | "batch --concurrency" | "batch --timeout" | "batch --retries" | "batch --max-wait" | "batch --requests-per-minute" | "batch --tokens-per-minute" | "batch --max-units") echo 'NOTHING' ;;
+        "batch --query-format") echo 'auto tsv jsonl lines' ;;
+        "batch --depth" | "batch --rank-fields" | "batch --text-field" | "batch --id-field" | "batch -n" | "batch --top-n" | "batch --min-score" | "batch --prior-field" | "batch --weight" | "batch --result-key" | "batch --run-tag" | "batch --shard" | "batch --max-tokens-per-doc" | "batch --max-chunks-per-doc" | "batch --device" | "batch --threads" | "batch --instruction" | "batch --endpoint" | "batch --api-key-env" | "batch --auth-header" | "batch --client-name" | "batch --header" | "batch --extra" | "batch --batch-docs" | "batch --concurrency" | "batch --timeout" | "batch --retries" | "batch --max-wait" | "batch --requests-per-minute" | "batch --tokens-per-minute" | "batch --max-units") echo 'NOTHING' ;;
         "batch --input-format") echo 'auto jsonl json yaml lines csv tsv files' ;;
         "batch --field-format") echo 'yaml text' ;;
         "batch --fusion") echo 'rrf weighted' ;;
-        "batch -f" | "batch --format") echo 'auto table json jsonl lines ids csv tsv trec markdown' ;;
+        "batch -f" | "batch --format") echo 'responses rows trec' ;;
         "batch --out-dir") echo 'FOLDERS' ;;
         "batch --long-documents") echo 'chunk truncate error' ;;
         "batch -m" | "batch --model") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;

@@ -115,7 +115,7 @@ complete -c rerank -n '__rerank_in rank' -l no-config -d 'Read no configuration 
 # batch
 complete -c rerank -n '__rerank_in batch' -s h -l help -d 'Short help, complete help.'
 complete -c rerank -n '__rerank_in batch' -l queries -r -F -d 'Queries: tsv (id, text), jsonl or lines.'
-complete -c rerank -n '__rerank_in batch' -l query-format -x -d 'auto, tsv, jsonl or lines.'
+complete -c rerank -n '__rerank_in batch' -l query-format -x -a 'auto tsv jsonl lines' -d 'auto, tsv, jsonl or lines.'
 complete -c rerank -n '__rerank_in batch' -l documents -r -F -d 'Rank these for every query; repeatable.'
 complete -c rerank -n '__rerank_in batch' -l run -r -F -d 'A TREC run to rerank; wants --queries, --corpus.'
 complete -c rerank -n '__rerank_in batch' -l corpus -r -F -d 'The run\'s documents, JSON lines with ids.'
@@ -132,7 +132,7 @@ complete -c rerank -n '__rerank_in batch' -l prior-field -x -d 'Fuse with the re
 complete -c rerank -n '__rerank_in batch' -l fusion -x -a 'rrf weighted' -d 'rrf: 1/(60+rank) + W/(60+prior\'s rank); weighted: W * score + (1-W) * prior\'s percentile rank.'
 complete -c rerank -n '__rerank_in batch' -l weight -x -d 'W of --fusion (default: rrf 1, weighted 0.5).'
 complete -c rerank -n '__rerank_in batch' -l raw-scores -d 'Show logits instead of 0 to 1.'
-complete -c rerank -n '__rerank_in batch' -s f -l format -x -a 'auto table json jsonl lines ids csv tsv trec markdown' -d 'responses (one a line), rows (rank\'s records with query_id) or trec.'
+complete -c rerank -n '__rerank_in batch' -s f -l format -x -a 'responses rows trec' -d 'responses (one a line), rows (rank\'s records with query_id) or trec.'
 complete -c rerank -n '__rerank_in batch' -s o -l output -r -F -d 'Write to a file, whole or not at all.'
 complete -c rerank -n '__rerank_in batch' -l out-dir -x -a '(__fish_complete_directories)' -d 'One output for each input file.'
 complete -c rerank -n '__rerank_in batch' -l errors -r -F -d 'Write bad rows here too, as JSON lines.'
