@@ -41,12 +41,12 @@ _rerank_values() {
         "models -o" | "models --output") echo 'FOLDERS' ;;
         "models --backend") echo 'auto onnx openvino torch' ;;
         "models --threads") echo 'NOTHING' ;;
-        "models --config" | "models --config") echo 'FILES' ;;
+        "models --config") echo 'FILES' ;;
         "doctor -m" | "doctor --model") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
         "doctor --backend") echo 'auto onnx openvino torch' ;;
         "doctor --device" | "doctor --threads" | "doctor --instruction") echo 'NOTHING' ;;
         "doctor --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
-        "doctor --config" | "doctor --config") echo 'FILES' ;;
+        "doctor --config") echo 'FILES' ;;
         "cache --cache-path" | "cache --config") echo 'FILES' ;;
         "completion --config") echo 'FILES' ;;
         "config --config") echo 'FILES' ;;
@@ -61,8 +61,8 @@ _rerank_options() {
         "batch") echo '--queries --query-format --documents --run --corpus --depth --input-format --rank-fields --field-format --text-field --id-field -n --top-n --min-score --dedupe --prior-field --fusion --weight --raw-scores -f --format -o --output --out-dir --errors --summary --return-documents --no-return-documents --result-key --explain --run-tag --strict --resume --shard --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
         "eval") echo '--qrels --queries --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "compare") echo '--depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
-        "models") echo '--form -o --output --backend --threads --offline --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --config --no-config --help' ;;
-        "doctor") echo '-m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models") echo '--form -o --output --backend --threads --offline --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --help' ;;
+        "doctor") echo '-m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --help' ;;
         "cache") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "completion") echo '--debug --config --no-config --help' ;;
         "config") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;

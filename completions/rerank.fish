@@ -236,8 +236,6 @@ complete -c rerank -n '__rerank_in models' -l no-config -d 'Read no configuratio
 complete -c rerank -n '__rerank_in models' -s v -l verbose -d 'Say model, backend and why.'
 complete -c rerank -n '__rerank_in models' -l quiet -d 'No notes, warnings or progress; errors stay.'
 complete -c rerank -n '__rerank_in models' -l debug -d 'Tracebacks for errors.'
-complete -c rerank -n '__rerank_in models' -l config -r -F -d 'Read this configuration file too; it beats the others.'
-complete -c rerank -n '__rerank_in models' -l no-config -d 'Read no configuration file.'
 complete -c rerank -n '__rerank_in models' -f -a 'list show pull verify convert'
 
 # doctor
@@ -258,8 +256,6 @@ complete -c rerank -n '__rerank_in doctor' -l no-config -d 'Read no configuratio
 complete -c rerank -n '__rerank_in doctor' -s v -l verbose -d 'Say model, backend and why.'
 complete -c rerank -n '__rerank_in doctor' -l quiet -d 'No notes, warnings or progress; errors stay.'
 complete -c rerank -n '__rerank_in doctor' -l debug -d 'Tracebacks for errors.'
-complete -c rerank -n '__rerank_in doctor' -l config -r -F -d 'Read this configuration file too; it beats the others.'
-complete -c rerank -n '__rerank_in doctor' -l no-config -d 'Read no configuration file.'
 complete -c rerank -n '__rerank_in doctor' -f
 
 # cache

@@ -8,7 +8,7 @@ Marks before a block, as HTML comments: `needs: PROGRAM` (run where it exists; `
 (always run, against tests/stand_ins/NAME), `exit: N` (of an `sh` block), `not run: REASON`. A comment that begins with
 `setup` is run and not shown.
 
-    RERANK_UPDATE_DOCS=1 python -m pytest tests/test_docs.py     write what the commands print into the pages
+    UPDATE_GOLDEN=1 python -m pytest tests/test_docs.py     write what the commands print into the pages
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def test_page(name: str, tmp_path: Path) -> None:
         end = block.start + len(block.body)
         if body != block.body:
             wrong.append(f"--- {name} shows\n{block.body}--- but it prints\n{body}")
-    if os.environ.get("RERANK_UPDATE_DOCS"):
+    if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(renewed + page[end:])
     else:
         assert not wrong, "\n".join(wrong)

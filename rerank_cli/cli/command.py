@@ -100,7 +100,8 @@ class Command(TyperCommand):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params.extend(shared_params())
+        own = {param.name for param in self.params}
+        self.params.extend(param for param in shared_params() if param.name not in own)
         for param in self.params:
             descriptor = getattr(param, "type_descriptor", None)
             if descriptor is not None:

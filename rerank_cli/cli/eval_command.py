@@ -47,9 +47,9 @@ def evaluate(
 
     examples:
       rerank eval --qrels qrels.txt run.trec
-      rerank eval --qrels qrels.txt bm25.trec reranked.trec --worst 5 --queries queries.tsv
-      rerank batch labelled.jsonl | rerank eval --qrels labelled.jsonl --measure nDCG@10 -
-      rerank eval --qrels q.txt --baseline old.trec new.trec --fail-on-drop nDCG@10=0.01
+      rerank eval --qrels qrels.txt bm25.trec reranked.trec --worst 5
+      rerank batch all.jsonl | rerank eval --qrels all.jsonl --measure nDCG@10 -
+      rerank eval --qrels q.txt --baseline a.trec b.trec --fail-on-drop nDCG@10=0.01
     """
     return run(collect(ctx, locals()), ctx.obj)
 

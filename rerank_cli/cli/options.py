@@ -66,7 +66,6 @@ MINIMUM: dict[str, float] = {
     "seed": 0,
     "depth": 1,
     "limit": 0,
-    "cache_size": 1,
 }
 # Shown by `-h`; `--help` shows all.
 COMMON = frozenset(

@@ -17,7 +17,7 @@ EXAMPLES = """examples:
   grep -rn retry src | rerank -q "backoff on 429" -n 5    lines in, lines out
   rerank -q "…" --rank-fields title,body docs.jsonl       rank by two fields
   rerank -q "…" -n 5 --json < docs.jsonl                  the five best as JSON
-  rerank -q "…" --min-score 0.5 --fail-if-empty docs.txt  exit 7 if none reaches 0.5
+  rerank -q "…" --min-score 0.5 --fail-if-empty docs.txt  exit 7 if none has 0.5
   rerank -q "…" --rank-fields Title,Body -m cohere:rerank-v3.5 < docs.json"""
 
 
