@@ -44,7 +44,7 @@ def models(
       rerank models show cross-encoder/ms-marco-MiniLM-L6-v2
       rerank models pull BAAI/bge-reranker-v2-m3@main
       rerank models verify BAAI/bge-reranker-v2-m3 --json
-      rerank models convert cross-encoder/ms-marco-MiniLM-L6-v2 --form fp32 --form openvino
+      rerank models convert BAAI/bge-reranker-v2-m3 --form fp32 --form openvino
     """
     return run(collect(ctx, locals()), ctx.obj)
 
@@ -122,7 +122,7 @@ def _convert(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
     from rerank_cli.models.converted import folder_of
     from rerank_cli.models.reference import resolve
 
-    forms = [FORMS[form] for form in options["form"]] or ["fp32"]
+    forms = [FORMS[form] for form in options["form"] or ["fp32"]]
     model = resolve(options["name"], _access(options, backend="torch"))
     target = options["output"] or folder_of(model)
     threads = options["threads"] or cpu.available_threads()
