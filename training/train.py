@@ -13,6 +13,7 @@ import argparse
 import copy
 import json
 import random
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -210,13 +211,16 @@ class Trainer:
 
 
 def training_lists(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """All mined lists in one seeded order, passes appended; identical on every run."""
+    """All mined lists in one seeded order, passes appended; a source's `repeat` is how often a pass shows its lists."""
     folder = Path(config["runs"]) / "lists"
-    lists = [r for s in config["sources"] for r in common.read(folder / f"{s}.jsonl") if len(r["negatives"]) >= 4]
-    needed = config["train"]["steps"] * config["train"]["lists"]
     rng, order = random.Random(config["seed"]), []
+    lists = {s: [r for r in common.read(folder / f"{s}.jsonl") if len(r["negatives"]) >= 4] for s in config["sources"]}
+    needed = config["train"]["steps"] * config["train"]["lists"]
     while len(order) < needed:
-        epoch = list(lists)
+        epoch = []
+        for source, records in lists.items():
+            whole, part = divmod(config["repeat"].get(source, 1.0), 1)
+            epoch += records * int(whole) + rng.sample(records, round(part * len(records)))
         rng.shuffle(epoch)
         order += epoch
     return order[:needed]
@@ -228,8 +232,10 @@ def train(config: dict[str, Any], folder: Path) -> None:
     trainer, order, size = Trainer(config, folder), training_lists(config), config["train"]["lists"]
     trainer.resume()
     saved, mark = time.monotonic(), time.monotonic()
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))  # finish the step, save, end
     with (folder / "log.jsonl").open("a") as log:
-        while trainer.progress() < 1:
+        while trainer.progress() < 1 and not stopped:
             at = trainer.step * size
             lists = [
                 augment.build(r, f"{trainer.seed} {at + i}", config["train"])
