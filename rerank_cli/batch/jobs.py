@@ -127,9 +127,11 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Full)
 
 def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:
     """The first `depth` rows by score, as trec_eval sees them: ties by document id, descending."""
-    ordered = sorted(rows, key=lambda row: row.document, reverse=True)
-    ordered.sort(key=lambda row: -(row.score if row.score is not None else float("-inf")))
-    return ordered[:depth]
+    from rerank_cli.evaluation.engine import trec_order
+
+    by_name = {row.document: row for row in rows}
+    scores = {row.document: row.score for row in rows if row.score is not None}
+    return [by_name[name] for name in trec_order(scores)][:depth]
 
 
 def _document(index: int, row: RunRow, raw: bytes, source: Source, sources: TrecSources, render: Full) -> Document:

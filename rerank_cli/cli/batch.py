@@ -33,6 +33,7 @@ def batch(
     id_field: o.IdField = None,
     top_n: o.TopN = None,
     min_score: o.MinScore = None,
+    qrels: o.Judged = None,
     dedupe: o.Dedupe = False,
     prior_field: o.PriorField = None,
     fusion: o.FusionHow = None,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rerank_cli.batch.jobs import Job
     from rerank_cli.batch.scoring import Outcome
     from rerank_cli.cli.batch_plan import Plan
+    from rerank_cli.cli.before_after import Change
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Facts, Scorer
     from rerank_cli.settings import InputSettings
@@ -41,10 +42,14 @@ def work(plan: Plan, scorer: Scorer, terminal: Terminal, report: Report) -> Tall
     """Every input in turn."""
     if plan.options["out_dir"]:
         plan.options["out_dir"].mkdir(parents=True, exist_ok=True)
+    from rerank_cli.cli.before_after import Change
+
     tally = Tally()
+    change = Change(plan.options["qrels"], plan.settings_of(Body()), terminal)
     with terminal.progress("pairs") as advance:
         for names, target in plan.inputs:
-            one_input(plan, names, target, Session(scorer, terminal, report, tally, advance))
+            one_input(plan, names, target, Session(scorer, terminal, report, tally, advance, change))
+    change.tell()
     return tally
 
 
@@ -57,6 +62,7 @@ class Session:
     report: Report
     tally: Tally
     advance: Advance
+    change: Change
 
 
 def one_input(plan: Plan, names: tuple[str, ...], target: Path | None, session: Session) -> None:
@@ -154,7 +160,8 @@ def finished(
             output += row
             errors += fault
             counts.update(rows=1, failed=int(bool(fault)))
-            if not fault and outcome.ranking:
+            if not fault and outcome.ranking and outcome.job.request:
+                session.change.look(outcome.job.name, outcome.job.request.documents, outcome.ranking.hits)
                 counts.update(documents=outcome.ranking.meta.documents, tokens=outcome.ranking.meta.tokens)
             if fault and plan.options["strict"]:
                 yield bytes(output), bytes(errors), outcome.job.number + 1, counts

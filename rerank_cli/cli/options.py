@@ -15,7 +15,7 @@ import typer
 
 from rerank_cli.settings import INPUT_FORMATS, OUTPUT_FORMATS
 
-INPUT, MODEL, LONG, RANKING, EVALUATION, OUTPUT, REMOTE, CACHE, GENERAL = (
+INPUT, MODEL, LONG, RANKING, EVALUATION, OUTPUT, REMOTE, CACHE, SERVER, GENERAL = (
     "Input",
     "Model",
     "Long documents",
@@ -24,9 +24,10 @@ INPUT, MODEL, LONG, RANKING, EVALUATION, OUTPUT, REMOTE, CACHE, GENERAL = (
     "Output",
     "Remote endpoints",
     "Score cache",
+    "Server",
     "General",
 )
-GROUPS = (INPUT, RANKING, EVALUATION, OUTPUT, LONG, MODEL, REMOTE, CACHE, GENERAL)
+GROUPS = (INPUT, RANKING, EVALUATION, OUTPUT, SERVER, LONG, MODEL, REMOTE, CACHE, GENERAL)
 
 # What an option may be, checked with did-you-mean and offered by completion.
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -66,10 +67,18 @@ MINIMUM: dict[str, float] = {
     "seed": 0,
     "depth": 1,
     "limit": 0,
+    "port": 0,
+    "max_body": 1,
+    "max_documents": 2,
+    "max_query": 1,
+    "max_document": 1,
+    "max_queue": 1,
+    "request_timeout": 0.001,
 }
 # Shown by `-h`; `--help` shows all.
 COMMON = frozenset(
     {"query", "files", "rank_fields", "top_n", "min_score", "format", "json", "output", "model", "explain", "verbose"}
+    | {"host", "port", "keys_file"}
     | {"qrels", "measure", "baseline", "fail_under", "fail_on_drop", "worst", "report_format", "limit"}
 )
 # Options that make sense only on one command line, never as a habit: no environment variable, no config key.
@@ -162,6 +171,15 @@ FailIfEmpty = Annotated[
     typer.Option(
         "--fail-if-empty",
         help="Exit 7 if the result is empty, e.g. when nothing reaches --min-score 0.5.",
+        rich_help_panel=RANKING,
+    ),
+]
+Judged = Annotated[
+    str | None,
+    typer.Option(
+        "--qrels",
+        metavar="FILE",
+        help="Judgements: say what ranking did to nDCG@10 and RR@10 (else by `relevance` in the documents).",
         rich_help_panel=RANKING,
     ),
 ]

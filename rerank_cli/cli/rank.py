@@ -33,6 +33,7 @@ def rank(
     min_score: o.MinScore = None,
     fail_if_empty: o.FailIfEmpty = False,
     expect: o.Expect = None,
+    qrels: o.Judged = None,
     dedupe: o.Dedupe = False,
     keep_order: o.KeepOrder = False,
     prior_field: o.PriorField = None,
@@ -126,6 +127,7 @@ def rank_documents(
     """The ranking of what the options name, written where they say; None for a dry run."""
     from rerank_cli import pipeline
     from rerank_cli.cli import translate
+    from rerank_cli.cli.before_after import Change
     from rerank_cli.cli.query import find_query, told_query
     from rerank_cli.cli.slips import check_files
     from rerank_cli.readers import open_documents
@@ -147,14 +149,18 @@ def rank_documents(
 
         dry_run(query, stream, model, settings.limits, terminal)
         return None
+    change = Change(options["qrels"], settings, terminal)
     scorer = open_scorer(model, terminal.env, report, translate.cache_of(options))
     try:
         terminal.detail(describe(scorer.facts))
         with terminal.progress("ranking") as advance:
-            ranking = pipeline.rank(query, stream.chunks, scorer, settings, report, advance)
+            watched = change.watch(output.query_id)
+            ranking = pipeline.rank(query, watched.chunks(stream.chunks), scorer, settings, report, advance)
     finally:
         scorer.close()
     write_ranking(ranking, output, terminal, report)
+    change.add(output.query_id, watched, ranking.hits)
+    change.tell()
     return ranking
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _TEXT = ("query", "model")
 _COUNTS = ("top_n", "max_tokens_per_doc", "max_chunks_per_doc")
 _NAMES = ("id", "query_id")
-KEYS = ("query", "documents", "rank_fields", "return_documents", *_TEXT[1:], *_COUNTS, *_NAMES)
+NOT_SETTINGS = ("documents", "relevance")  # relevance: labels of the documents, read by `eval`
+KEYS = ("query", "documents", "rank_fields", "return_documents", "relevance", *_TEXT[1:], *_COUNTS, *_NAMES)
 
 
 def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSettings, report: Report) -> Request:
@@ -64,7 +65,7 @@ def read_body(keys: Mapping[str, Any], where: str, report: Report) -> Body:
         if key not in KEYS:
             near = did_you_mean(shown(key), KEYS)
             report.note(f"unknown request key `{shown(key)}` is ignored" + (f"; {near}" if near else ""))
-    said: dict[str, Any] = {key: keys[key] for key in KEYS if keys.get(key) is not None and key != "documents"}
+    said: dict[str, Any] = {key: keys[key] for key in KEYS if keys.get(key) is not None and key not in NOT_SETTINGS}
     for key in _TEXT:
         _check(said, key, str, "a string", where)
     for key in _COUNTS:
