@@ -95,6 +95,7 @@ class ModelSettings:
     trust_remote_code: bool = False
     allow_pickle: bool = False
     require_revision: bool = False
+    spinning: bool = True  # threads wait actively between batches: faster, but a server that idles must not
     remote: RemoteSettings = field(default_factory=lambda: RemoteSettings())  # noqa: PLW0108 the class comes below
 
 

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "batch": ("rerank_cli.cli.batch", "batch", "rank many queries: requests, queries x documents, TREC runs"),
     "eval": ("rerank_cli.cli.eval_command", "evaluate", "measure runs against judgements, with assertions for CI"),
     "compare": ("rerank_cli.cli.compare_command", "compare", "how the order of two runs differs"),
+    "serve": ("rerank_cli.cli.serve", "serve", "answer Cohere, Jina and TEI clients over HTTP"),
     "models": ("rerank_cli.cli.models_command", "models", "list, show, fetch, check and convert models"),
     "doctor": ("rerank_cli.cli.doctor_command", "doctor", "check this installation and a model"),
     "cache": ("rerank_cli.cli.cache_command", "cache", "show, check or empty the score cache"),

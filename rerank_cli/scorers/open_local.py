@@ -58,7 +58,8 @@ def open_local(settings: ModelSettings, report: Report) -> LocalScorer:
     encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
     model = replace(model, pad_id=pad_id(model, encoder))
     prompt = make_prompt(model, encoder, settings.instruction, report)
-    engine = open_engine(model, choice, encoder, settings.threads or cpu.available_threads())
+    threads = settings.threads or cpu.available_threads()
+    engine = open_engine(model, choice, encoder, threads, spinning=settings.spinning)
     return LocalScorer(model, encoder, prompt, engine, facts)
 
 
@@ -105,7 +106,9 @@ def open_form(model: LocalModel, form: str, threads: int) -> LocalScorer:
     return LocalScorer(model, encoder, prompt, engine, make_facts(model, choice, ""))
 
 
-def open_engine(model: LocalModel, choice: Choice, encoder: Encoder, threads: int) -> Engine:
+def open_engine(
+    model: LocalModel, choice: Choice, encoder: Encoder, threads: int, *, spinning: bool = True
+) -> Engine:
     """The engine of a choice, its packages imported here."""
     if choice.backend == "torch":
         from rerank_cli.scorers.torch_engine import TorchEngine
@@ -120,7 +123,7 @@ def open_engine(model: LocalModel, choice: Choice, encoder: Encoder, threads: in
         return OpenVinoEngine(choice.graph, threads, choice.dtype, models_folder() / "compiled")
     from rerank_cli.scorers.onnx import OnnxEngine
 
-    return OnnxEngine(choice.graph, threads)
+    return OnnxEngine(choice.graph, threads, spinning=spinning)
 
 
 def pad_id(model: LocalModel, encoder: Encoder) -> int:

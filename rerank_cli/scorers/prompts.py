@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.scorers.encoding import Encoder, Tokens
 
+SEEN = 4096  # queries remembered as cut
 SPARE = 8  # tokens beyond a full window that are rendered and then cut, because tokens merge at a window's edges
 
 
@@ -60,6 +61,8 @@ class _Queries:
         self._seen: set[str] = set()
 
     def cut(self, query: str) -> None:
+        if len(self._seen) >= SEEN:  # a server meets queries without end
+            self._seen.clear()
         if query not in self._seen:
             self._seen.add(query)
             self._report.count("query_cut")

@@ -1,0 +1,124 @@
+"""Scores to a reply that all known clients can read: order, documents, tokens, search units, warnings.
+
+One shape for Cohere, Jina and vLLM clients (wire reference, 3.3), a bare array for TEI's. It knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from rerank_cli import pipeline
+from rerank_cli.errors import NonFiniteError
+from rerank_cli.report import Report
+from rerank_cli.scorers.remote.cost import CHUNKS, search_units
+from rerank_cli.server import faults
+from rerank_cli.server.faults import Fault
+from rerank_cli.settings import RankSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerank_cli.records import Hit, Score
+    from rerank_cli.scorers.base import Facts
+    from rerank_cli.server.ask import Ask
+    from rerank_cli.server.worker import Job
+
+DEFAULT_CHUNK = 500  # tokens a search unit's document may have; Cohere's rule for v3.5
+
+
+def make_answer(ask: Ask, job: Job, request_id: str, facts: Facts, notes: Sequence[str] = ()) -> bytes:
+    """The reply's JSON. Raises Fault for a document that turned out to hold no token."""
+    scores = all_scores(ask, job)
+    settings = RankSettings(top_n=ask.top_n, raw_scores=ask.raw_scores, limits=ask.limits)
+    hits = pipeline.select(ask.documents, scores, settings, facts)
+    if ask.tei:
+        return dump([_tei_row(hit, ask) for hit in hits])
+    tokens = tokens_read(job.query_tokens, scores)
+    reply = {
+        "id": request_id,
+        "object": "list",
+        "model": facts.model,
+        "results": [_row(hit, ask) for hit in hits],
+        "meta": {
+            "api_version": {"version": "2" if ask.route == "v2" else "1"},
+            "billed_units": {"search_units": units(ask, job, scores)},
+            "tokens": {"input_tokens": tokens, "output_tokens": 0},
+            "warnings": [*ask.warnings, *notes, *warnings_of(ask, job, scores, facts)],
+        },
+        "usage": {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens},
+    }
+    return dump(reply)
+
+
+def all_scores(ask: Ask, job: Job) -> list[Score]:
+    """One score a document, every one a finite number."""
+    scores = [job.scores[place] for place in job.places]
+    if job.error is not None:
+        raise job.error
+    found = [score for score in scores if score is not None]
+    for index, score in enumerate(found):
+        if score.value is None:  # nothing but characters that the tokenizer drops
+            raise Fault(400, faults.BLANK_DOCUMENT.format(index=index), kind="empty")
+    try:
+        pipeline.require_finite(found, [job.pairs[place] for place in job.places], ask.documents, None)
+    except NonFiniteError:
+        raise Fault(500, "the model gave a score that is no number", kind="backend") from None
+    return found
+
+
+def _row(hit: Hit, ask: Ask) -> dict[str, Any]:
+    row: dict[str, Any] = {"index": hit.index, "relevance_score": hit.relevance_score}
+    if ask.with_documents:
+        row["document"] = _document(ask.values[hit.index], hit.document.text)
+    return row
+
+
+def _document(value: Any, text: str) -> dict[str, Any]:
+    """The document as sent; LiteLLM and Dify need `text` in it."""
+    if isinstance(value, str):
+        return {"text": value}
+    return value if "text" in value else {**value, "text": text}
+
+
+def _tei_row(hit: Hit, ask: Ask) -> dict[str, Any]:
+    row: dict[str, Any] = {"index": hit.index, "score": hit.relevance_score}
+    if ask.with_documents:
+        row["text"] = ask.values[hit.index]
+    return row
+
+
+def tokens_read(query_tokens: int, scores: Sequence[Score]) -> int:
+    """Tokens that the model read: each window of a document with the query beside it."""
+    return sum(score.tokens + query_tokens * score.windows for score in scores)
+
+
+def units(ask: Ask, job: Job, scores: Sequence[Score]) -> int:
+    """Search units as Cohere would bill this request under the model's name that the client gave."""
+    name = (ask.model or "").lower()
+    chunk = next((size for pattern, size in CHUNKS if re.search(pattern, name)), None) or DEFAULT_CHUNK
+    return search_units(job.query_tokens, (score.tokens for score in scores), chunk)
+
+
+def warnings_of(ask: Ask, job: Job, scores: Sequence[Score], facts: Facts) -> tuple[str, ...]:
+    """What the scoring did to the texts."""
+    report = Report()
+    pipeline.check_language(ask.query, ask.documents, facts, report)
+    cut = sum(score.truncated for score in scores)
+    if cut:
+        what = "1 document was cut" if cut == 1 else f"{cut} documents were cut"
+        report.warn(f"{what} (max_tokens_per_doc {ask.limits.max_tokens_per_doc})")
+    if job.query_cut:
+        report.warn("the query was cut to half of the model's window")
+    return report.warnings()
+
+
+def dump(value: Any) -> bytes:
+    """JSON text; whole numbers beyond 64 bits and lone surrogates of returned documents take the slower way."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()

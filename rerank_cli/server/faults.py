@@ -1,0 +1,77 @@
+"""Why a request is refused, in the words of the API that the client was written for.
+
+Cohere's texts are those of its documentation (docs.cohere.com, "Errors"), because clients and their users search for
+them.
+It knows nothing of HTTP beyond status and headers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+REFERENCE = "For proper usage, please refer to https://docs.cohere.com/reference/rerank"
+BLANK_QUERY = "invalid request: query must not be empty or be only whitespace"
+NO_DOCUMENTS = "invalid request: list of documents must not be empty"
+ALL_BLANK = "invalid request: list of documents must not contain only empty strings or only whitespace"
+BLANK_DOCUMENT = "invalid request: document at index {index} cannot be empty"
+TOO_MANY = (
+    "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than {most}"
+)
+NO_FIELDS = "invalid request: rank_fields cannot be empty, it must either contain at least one field or be omitted"
+NO_MODEL = "a model parameter is required for this endpoint."
+UNKNOWN_MODEL = (
+    "model '{model}' not found, make sure the correct model ID was used and that you have access to the model."
+)
+NO_PAGE = "404 page not found"
+BAD_JSON = "invalid json syntax: {reason}"
+UNKNOWN_FIELD = "unknown field: parameter '{name}' is not a valid field. " + REFERENCE
+WRONG_TYPE = "invalid type: parameter {name} is of type {found} but should be of type {wanted}. " + REFERENCE
+NO_KEY = "no api key supplied"
+BAD_KEY = "invalid api token"
+INTERNAL = "internal server error, see the server's log for id {id}"
+
+# What Text Embeddings Inference calls each kind of failure.
+TEI_KINDS = {
+    400: "validation", 408: "validation", 413: "validation", 415: "validation", 422: "validation",
+    401: "unauthorized", 429: "overloaded", 503: "unhealthy", 504: "overloaded",
+}  # fmt: skip
+
+
+class Fault(Exception):
+    """A refusal: HTTP status, the text for the client, headers such as Retry-After; `tei` decides the body's shape."""
+
+    def __init__(
+        self, status: int, message: str, *, headers: dict[str, str] | None = None, kind: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+        self.kind = kind or TEI_KINDS.get(status, "backend")
+        self.tei = False
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The reply: Cohere clients read `message`, those of Jina, Voyage and FastAPI read `detail`, TEI's `error`."""
+        if self.tei:
+            return {"error": self.message, "error_type": self.kind}
+        return {"id": request_id, "message": self.message, "detail": self.message}
+
+
+def retry_later(status: int, message: str, seconds: float) -> Fault:
+    """A refusal that ends by itself. Retry-After is whole and at least 1: clients ignore 0 and fractions."""
+    return Fault(status, message, headers={"retry-after": str(max(1, min(60, round(seconds + 0.5))))})
+
+
+def wrong_type(name: str, value: Any, wanted: str) -> Fault:
+    """A field of another type than it must have."""
+    return Fault(422, WRONG_TYPE.format(name=name, found=json_type(value), wanted=wanted))
+
+
+def json_type(value: Any) -> str:
+    """What JSON calls a value."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "boolean"
+    kinds: tuple[tuple[type, str], ...] = (
+        (str, "string"), (int, "integer"), (float, "number"), (list, "array"), (dict, "object"),
+    )  # fmt: skip
+    return next(name for kind, name in kinds if isinstance(value, kind))

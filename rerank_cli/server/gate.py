@@ -1,0 +1,143 @@
+"""Who may ask and how much: keys, content type, room for one more request, and the body within its size and time.
+
+It sees headers and bytes, never what is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from rerank_cli.server import faults
+from rerank_cli.server.faults import Fault, retry_later
+from rerank_cli.server.settings import BODIES, BODY_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from starlette.requests import Request
+
+    from rerank_cli.server.settings import ServeSettings
+
+DISCARD_S = 2.0  # how long the rest of a refused body is read, so that the client sees the refusal and not a reset
+
+
+class Gone(Exception):
+    """The client hung up."""
+
+
+class Gate:
+    """Counts what is inside. Used by the event loop's thread only."""
+
+    def __init__(self, settings: ServeSettings, seconds_waiting: Callable[[], float]) -> None:
+        self._settings = settings
+        self._seconds_waiting = seconds_waiting
+        self.inside = 0
+        self._bytes = 0
+        self.draining = False  # SIGTERM came: what is inside finishes, nothing more comes in
+
+    @contextmanager
+    def admit(self, size: int) -> Iterator[None]:
+        """Room for one request of that many bytes. Raises Fault 429 when full, 503 when draining."""
+        self.refuse_if_draining()
+        settings = self._settings
+        full = self.inside >= settings.max_queue or self._bytes + size > BODIES * settings.max_body
+        if full:
+            raise retry_later(
+                429, "too many requests are waiting, please wait and try again later", self._seconds_waiting()
+            )
+        self.inside += 1
+        self._bytes += size
+        try:
+            yield
+        finally:
+            self.inside -= 1
+            self._bytes -= size
+
+    def refuse_if_draining(self) -> None:
+        """Raises Fault 503 while the server is stopping."""
+        if self.draining:
+            fault = retry_later(503, "the server is stopping, please try again", 1.0)
+            fault.headers["connection"] = "close"
+            raise fault
+
+
+def check_key(headers: Mapping[str, str], keys: tuple[str, ...]) -> None:
+    """Raises Fault 401 unless one of the keys was sent, as a bearer token or in `api-key`.
+
+    Every key is compared in full, in constant time, whichever matches.
+    """
+    if not keys:
+        return
+    scheme, _, token = headers.get("authorization", "").strip().partition(" ")
+    sent = token.strip() if scheme.lower() == "bearer" else headers.get("api-key") or headers.get("x-api-key") or ""
+    if not sent:
+        raise Fault(401, faults.NO_KEY, headers={"www-authenticate": "Bearer"})
+    given = sent.encode("latin-1")  # as starlette decodes headers
+    if not any([hmac.compare_digest(given, key.encode()) for key in keys]):  # noqa: C419 the list compares with all
+        raise Fault(401, faults.BAD_KEY, headers={"www-authenticate": "Bearer"})
+
+
+def check_type(headers: Mapping[str, str]) -> None:
+    """Raises Fault 415 for a body that says it is not JSON; a form is what a foreign web page could send unasked."""
+    kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind not in {"application/json", "text/json"} and not kind.endswith("+json"):
+        raise Fault(415, f"content type `{kind[:80]}` is not supported: send application/json")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise Fault(415, "compressed bodies are not supported")
+
+
+def announced_size(headers: Mapping[str, str], settings: ServeSettings) -> int:
+    """Bytes that a body may take: what it says, else the most allowed. Raises Fault 413 for more."""
+    said = headers.get("content-length")
+    if said is None or not said.isdigit():
+        return settings.max_body
+    if int(said) > settings.max_body:
+        raise too_large(settings)
+    return int(said)
+
+
+def too_large(settings: ServeSettings) -> Fault:
+    """The body is beyond the limit. The connection ends, so that the rest of it need not be read."""
+    message = f"the body is too large: this server takes at most {settings.max_body} bytes"
+    return Fault(413, message, headers={"connection": "close"})
+
+
+async def read_body(request: Request, settings: ServeSettings) -> bytes:
+    """The whole body. Raises Fault 413 or 408, or Gone if the client hung up."""
+    from starlette.requests import ClientDisconnect
+
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > settings.max_body:
+                    raise too_large(settings)
+                parts.append(part)
+    except ClientDisconnect:
+        raise Gone from None
+    except TimeoutError:
+        raise Fault(
+            408, f"the body did not arrive within {BODY_S:g} seconds", headers={"connection": "close"}
+        ) from None
+    return b"".join(parts)
+
+
+async def discard(request: Request) -> None:
+    """Read what is left of a refused body, for a moment and without keeping it."""
+    from starlette.requests import ClientDisconnect
+
+    with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # RuntimeError: the stream was read to its end
+        async with asyncio.timeout(DISCARD_S):
+            async for _ in request.stream():
+                pass
+
+
+async def wait_until_gone(request: Request) -> None:
+    """Returns when the client hangs up. Only after its body was read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

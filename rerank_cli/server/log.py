@@ -1,0 +1,53 @@
+"""What a server says on stderr: a line a request without any of its text, and what failed inside."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rerank_cli.terminal import visible
+
+if TYPE_CHECKING:
+    from rerank_cli.server.app import Call
+    from rerank_cli.terminal import Terminal
+
+LONGEST_PATH = 200
+
+
+class Log:
+    """Lines on stderr. `tracebacks`: also where an internal error came from (--debug)."""
+
+    def __init__(self, terminal: Terminal, *, access: bool, tracebacks: bool) -> None:
+        self._terminal = terminal
+        self._access = access and terminal.verbosity >= 0
+        self._tracebacks = tracebacks
+
+    def access(self, call: Call) -> None:
+        """One line of `key=value`, times in milliseconds. The path comes without its query string."""
+        if not self._access:
+            return
+        total = time.perf_counter() - call.start
+        path = visible(call.path[:LONGEST_PATH]).replace(" ", "%20")
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        parts = f"{now} id={call.id} client={call.client} {call.method} {path} status={call.status}"
+        if call.documents:
+            parts += f" documents={call.documents} queued_ms={call.queued * 1e3:.0f} scored_ms={call.scored * 1e3:.0f}"
+        self._terminal.say(f"{parts} total_ms={total * 1e3:.0f}")
+
+    def failed(self, call: Call, error: Exception) -> None:
+        """The model failed on a request; its message may name the query, so only its kind is told without --debug."""
+        self._terminal.warn(f"request {call.id}: the scorer failed: {type(error).__name__}")
+        self._trace(error)
+
+    def internal(self, call: Call, error: Exception) -> None:
+        """A bug of ours."""
+        self._terminal.error(
+            f"request {call.id}: internal error: {type(error).__name__}", "start with `--debug` for the traceback"
+        )
+        self._trace(error)
+
+    def _trace(self, error: Exception) -> None:
+        if self._tracebacks:
+            import traceback
+
+            self._terminal.say("".join(traceback.format_exception(error)).rstrip())

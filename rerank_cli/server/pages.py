@@ -1,0 +1,78 @@
+"""What can be fetched with GET: health, readiness, the model, figures, the API's description."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from rerank_cli.server.answer import dump
+from rerank_cli.server.openapi import describe, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rerank_cli.server.app import App
+
+Content: TypeAlias = "tuple[int, bytes, dict[str, str]]"
+JSON = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How a page is made, and whether it wants a key when the server has keys."""
+
+    make: Callable[[App], Content]
+    guarded: bool = False
+
+
+def _health(_app: App) -> Content:
+    return 200, dump({"status": "ok"}), JSON
+
+
+def _ready(app: App) -> Content:
+    if app.worker.alive and not app.gate.draining:
+        return 200, dump({"status": "ready", "model": app.facts.model}), JSON
+    status = "stopping" if app.gate.draining else "the scoring thread has stopped"
+    return 503, dump({"status": status}), {**JSON, "retry-after": "1"}
+
+
+def _models(app: App) -> Content:
+    """In OpenAI's form (`data`) and in Cohere's (`models`); gateways probe either."""
+    facts = app.facts
+    names = dict.fromkeys((facts.model, *app.settings.names))
+    scale = "probability" if facts.scale == "log-odds" else facts.scale
+    how = {"revision": facts.revision, "backend": facts.backend, "dtype": facts.dtype, "score_scale": scale}
+    own = {"object": "model", "created": 0, "owned_by": "rerank", **how}
+    found = {
+        "object": "list",
+        "data": [{"id": name, **own} for name in names],
+        "models": [{"name": name, "endpoints": ["rerank"]} for name in names],
+    }
+    return 200, dump(found), JSON
+
+
+def _metrics(app: App) -> Content:
+    text, kind = app.metrics.text()
+    return 200, text, {"content-type": kind}
+
+
+def _openapi(app: App) -> Content:
+    return 200, dump(describe(app.settings)), JSON
+
+
+def _docs(app: App) -> Content:
+    headers = {
+        "content-type": "text/html; charset=utf-8",
+        "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+    }
+    return 200, readable(describe(app.settings)).encode(), headers
+
+
+PAGES: dict[str, Page] = {
+    "/health": Page(_health),
+    "/ready": Page(_ready),
+    "/v1/models": Page(_models, guarded=True),
+    "/metrics": Page(_metrics, guarded=True),
+    "/openapi.json": Page(_openapi),
+    "/docs": Page(_docs),
+}

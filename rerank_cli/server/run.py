@@ -1,0 +1,164 @@
+"""Starting and stopping: the socket, the scoring thread, uvicorn. The only module that imports uvicorn.
+
+Order matters: the port is taken before the model is loaded (a taken port should not cost ten seconds), and the server
+listens only when the model is ready. SIGTERM and Ctrl-C let accepted requests finish and refuse the rest.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import socket
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import UsageError
+from rerank_cli.server.settings import HEADER_S, KEEP_ALIVE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rerank_cli.scorers.base import Scorer
+    from rerank_cli.server.app import App
+    from rerank_cli.server.log import Log
+    from rerank_cli.server.settings import ServeSettings
+
+GRACE_S = 5.0  # beyond the time that the last accepted request may take
+
+
+def check_extra() -> None:
+    """Raises UsageError if the packages of the extra are not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("starlette", "uvicorn", "prometheus_client") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"serve needs {', '.join(missing)}", "pip install 'rerank-cli[serve]'")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises UsageError if the address is no address of this machine or the port is taken."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot listen on {host} port {port}: {reason}", "choose another --port or --host") from None
+    return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    """Where clients find a bound socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(
+    settings: ServeSettings,
+    bound: socket.socket,
+    open_scorer: Callable[[], Scorer],
+    log: Log,
+    listening: Callable[[App], None],
+) -> None:
+    """Serve until a signal ends it; then finish what was accepted.
+
+    Args:
+        settings: limits, keys, habits.
+        bound: the socket, as `listen` makes it.
+        open_scorer: opens the model, in the thread that will use it.
+        log: gets access lines and failures.
+        listening: called in the event loop once requests are taken.
+
+    Raises:
+        RerankError: the model cannot be opened.
+    """
+    from rerank_cli.server.app import App
+    from rerank_cli.server.metrics import Metrics
+    from rerank_cli.server.worker import Worker
+
+    metrics = Metrics()
+    worker = Worker(open_scorer, metrics.tick)
+    facts = worker.start()
+    gc.enable()  # the command line turns it off, because its processes are short
+    gc.freeze()  # the model and all modules: never garbage, not worth looking at
+    try:
+        app = App(settings, worker, facts, metrics, log)
+        make_server(app, settings, lambda: listening(app)).run(sockets=[bound])
+    finally:
+        worker.stop()
+
+
+def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]) -> Any:
+    """uvicorn, told to be quiet, patient with slow answers and impatient with slow requests."""
+    import uvicorn
+
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # our log says what users need
+    config = uvicorn.Config(
+        app,
+        http=_impatient(),
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=round(settings.timeout_s + GRACE_S),
+        h11_max_incomplete_event_size=64 << 10,  # bytes of headers
+    )
+
+    class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is no dependency of the type check
+        """Refuses from the moment of the signal, and says when it listens."""
+
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            listening()
+
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            app.gate.draining = True
+            super().handle_exit(sig, frame)
+
+    return Server(config)
+
+
+def _impatient() -> Any:
+    """The HTTP/1.1 protocol of uvicorn, with a limit on the time until the end of a request's headers."""
+    import h11
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Impatient(H11Protocol):  # type: ignore[misc]
+        """Closes connections that send their headers drop by drop, or nothing."""
+
+        _deadline: Any = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._await_headers()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._await_headers()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._stop_waiting()  # uvicorn's own keep-alive timer runs from here
+
+        def _await_headers(self) -> None:
+            if self.conn.their_state is not h11.IDLE:
+                self._stop_waiting()
+            elif self._deadline is None:
+                self._deadline = self.loop.call_later(HEADER_S, self.transport.close)
+
+        def _stop_waiting(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return Impatient

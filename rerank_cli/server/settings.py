@@ -1,0 +1,34 @@
+"""What a server is told: where it listens, who may ask, how much. Frozen; made from options by `cli.serve`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rerank_cli.scorers.base import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """How a server behaves. Sizes in bytes or characters, times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    keys: tuple[str, ...] = field(default=(), repr=False)  # empty: everybody may ask
+    strict: bool = False
+    names: tuple[str, ...] = ()  # what clients may call the model, beside its own name; counts with `strict`
+    max_body: int = 16 << 20
+    max_documents: int = 10_000
+    max_query: int = 100_000
+    max_document: int = 2_000_000
+    max_queue: int = 256  # requests being read, waiting or scored
+    timeout_s: float = 300.0  # from the first byte to the answer
+    access_log: bool = True
+    limits: Limits = field(default_factory=Limits)  # where a request says nothing
+
+
+HEADER_S = 10.0  # a connection that sends no whole header within this is closed
+BODY_S = 30.0  # likewise a body
+SEND_S = 30.0  # and a client that does not read its answer
+KEEP_ALIVE_S = 65  # longer than the idle time of usual client pools and proxies, so that they close first
+BODIES = 8  # bodies of the largest size that may be in memory at once
+MOST_DEPTH = 64  # of JSON
