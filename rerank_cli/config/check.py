@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rerank_cli.config import secrets, trust
+from rerank_cli.config.files import expanded, one_line
 from rerank_cli.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def check_file(file: ConfigFile, command: str, catalogue: Catalogue) -> Checked:
     endpoints: dict[str, dict[str, object]] = {}
     prices: dict[str, float] = {}
     for name, value in file.data.items():
-        where = f"{file.path}: {name}"
+        where = f"{file.path}: {one_line(name)}"
         if name in {"endpoints", "prices"}:
             if not file.role.trusted:
                 trust.refuse_table(where, name)
@@ -105,7 +106,7 @@ def check_section(file: ConfigFile, command: str, table: dict[str, Any], catalog
     known = catalogue.of(command)
     values: dict[str, Any] = {}
     for name, value in table.items():
-        where, plain = f"{file.path}: {command}.{name}", name.replace("-", "_")
+        where, plain = f"{file.path}: {command}.{one_line(name)}", name.replace("-", "_")
         _twice(where, plain, values)
         if plain not in known:
             raise unknown(where, plain, value, known)
@@ -119,7 +120,7 @@ def check_shared(file: ConfigFile, name: str, value: Any, command: str, catalogu
     A key at the top speaks to every command that has the option, and each has its own choices (`format`), so a value is
     wrong only if no command takes it.
     """
-    where = f"{file.path}: {name}"
+    where = f"{file.path}: {one_line(name)}"
     name = name.replace("-", "_")
     mine = catalogue.of(command).get(name)
     if mine is not None:
@@ -166,9 +167,9 @@ def check_value(file: ConfigFile, where: str, key: Key, value: Any) -> Any:
     if not file.role.trusted:
         trust.refuse_untrusted(where, key, typed)
     if key.kind is Path and not key.many:
-        return str(file.path.parent.absolute() / Path(typed).expanduser())
+        return str(file.path.parent.absolute() / expanded(typed))
     if key.name == "model" and typed.startswith(PATH_STARTS):
-        return str(file.path.parent.absolute() / Path(typed).expanduser())
+        return str(file.path.parent.absolute() / expanded(typed))
     return typed
 
 
@@ -220,7 +221,7 @@ def scalar(where: str, key: Key, value: Any) -> Any:
         raise ConfigError(f"{where}: {value} is too small", f"at least {key.minimum:g}")
     if key.choices and value not in key.choices:
         hint = did_you_mean(value, key.choices) or "choose one of " + ", ".join(key.choices)
-        raise ConfigError(f"{where}: unknown value `{value}`", hint)
+        raise ConfigError(f"{where}: unknown value `{one_line(value)}`", hint)
     return value
 
 
@@ -262,10 +263,10 @@ def check_endpoints(where: str, value: Any) -> dict[str, dict[str, object]]:
     for name, entry in value.items():
         if not ENDPOINT_NAME.fullmatch(name) or name == "builtin":
             raise ConfigError(
-                f"{where}.{name}: no name for an endpoint", "letters, digits, `_`, `.` and `-`; not builtin"
+                f"{where}.{one_line(name)}: no name for an endpoint", "letters, digits, `_`, `.` and `-`; not builtin"
             )
         for key, member in entry.items():
-            here = f"{where}.{name}.{key}"
+            here = f"{where}.{name}.{one_line(key)}"
             if key not in NAMED_KEYS:
                 secrets.refuse_key(here, key.replace("-", "_"))
                 raise ConfigError(f"{here}: unknown key", did_you_mean(key, NAMED_KEYS) or ", ".join(NAMED_KEYS))
@@ -273,7 +274,7 @@ def check_endpoints(where: str, value: Any) -> dict[str, dict[str, object]]:
                 raise ConfigError(f"{here}: expected a string, found {described(member)}")
             secrets.refuse_value(here, key, member)
         if "provider" not in entry:
-            raise ConfigError(f"{where}.{name}: `provider` is missing", 'for example provider = "cohere"')
+            raise ConfigError(f"{where}.{one_line(name)}: `provider` is missing", 'for example provider = "cohere"')
     return value
 
 
@@ -283,5 +284,5 @@ def check_prices(where: str, value: Any) -> dict[str, float]:
         raise ConfigError(f"{where}: expected a table", 'write [prices], then "cohere:rerank-v3.5" = 0.002')
     for name, price in value.items():
         if isinstance(price, bool) or not isinstance(price, int | float) or not finite(price) or price < 0:
-            raise ConfigError(f"{where}.{name}: expected a price: a number of at least 0")
+            raise ConfigError(f"{where}.{one_line(name)}: expected a price: a number of at least 0")
     return {name: float(price) for name, price in value.items()}

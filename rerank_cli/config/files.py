@@ -62,7 +62,7 @@ def find_files(env: Mapping[str, str], named: str | None, *, none: bool, start: 
     if none:
         return []
     explicit = named or (None if said(env, "RERANK_NO_CONFIG") else env.get("RERANK_CONFIG") or None)
-    found = [read_file(Path(explicit).expanduser(), Role.EXPLICIT)] if explicit else []
+    found = [read_file(expanded(explicit), Role.EXPLICIT)] if explicit else []
     if said(env, "RERANK_NO_CONFIG"):
         return found
     project, user = project_file(start), user_file(env)
@@ -71,6 +71,17 @@ def find_files(env: Mapping[str, str], named: str | None, *, none: bool, start: 
     if project and not any(same(project, file.path) for file in found):
         found.insert(1 if explicit else 0, read_file(project, Role.PROJECT))
     return found
+
+
+def expanded(path: str) -> Path:
+    """A path with `~` replaced; unlike Path.expanduser it leaves the name of an unknown user as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def one_line(text: str) -> str:
+    """A key or value for a message: one line of at most eighty characters."""
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def said(env: Mapping[str, str], name: str) -> bool:
@@ -115,21 +126,28 @@ def project_file(start: Path | None = None) -> Path | None:
 
 
 def read_file(path: Path, role: Role) -> ConfigFile:
-    """Read one file. Raises ConfigError with `file:line:` where TOML says it."""
-    import tomllib
-
+    """Read one file. Raises ConfigError with the place where TOML says it."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(LARGEST + 1)
-        if len(raw) > LARGEST:
-            raise ConfigError(f"{path}: larger than {LARGEST >> 20} MiB: is it a configuration file?")
-        return ConfigFile(path, role, tomllib.loads(raw.decode("utf-8-sig")))
     except OSError as error:
         what = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
         raise ConfigError(f"cannot read the configuration {path}: {what}") from None
+    if len(raw) > LARGEST:
+        raise ConfigError(f"{path}: larger than {LARGEST >> 20} MiB: is it a configuration file?")
+    return ConfigFile(path, role, parse(raw, path))
+
+
+def parse(raw: bytes, path: Path) -> dict[str, Any]:
+    """The bytes of a file as TOML. Raises ConfigError."""
+    import tomllib
+
+    try:
+        return tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 (byte {error.start})") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, and what int() and datetime say of absurd literals
-        raise ConfigError(f"{path}: not valid TOML: {error}", 'strings need quotes, as in model = "builtin"') from None
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not valid TOML: {said}", 'strings need quotes, as in model = "builtin"') from None

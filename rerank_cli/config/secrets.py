@@ -6,6 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from rerank_cli.config.files import one_line
 from rerank_cli.errors import ConfigError
 
 KEY = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|authorization|bearer|credentials?)$", re.IGNORECASE)
@@ -97,8 +98,8 @@ def _loaded(where: str, value: Any) -> Any:
 def _members(where: str, value: Any) -> None:
     if isinstance(value, dict):
         for name, member in value.items():
-            refuse_key(f"{where}.{name}", name.replace("-", "_"))
-            _members(f"{where}.{name}", member)
+            refuse_key(f"{where}.{one_line(name)}", name.replace("-", "_"))
+            _members(f"{where}.{one_line(name)}", member)
     elif isinstance(value, list):
         for member in value:
             _members(where, member)

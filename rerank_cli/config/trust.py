@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.config.files import one_line
 from rerank_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,6 +59,6 @@ def reason(key: Key) -> str:
 def _model(where: str, value: str) -> None:
     if value != "builtin" and not HUB_NAME.fullmatch(value):
         raise ConfigError(
-            f"{where}: a project file may choose `builtin` or a Hugging Face name, not `{value}`",
+            f"{where}: a project file may choose `builtin` or a Hugging Face name, not `{one_line(value)}`",
             elsewhere("model"),
         )
