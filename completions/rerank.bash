@@ -7,7 +7,7 @@
 _rerank_values() {
     case "$1 $2" in
         "rank -q" | "rank --query" | "rank --rank-fields" | "rank --text-field" | "rank --id-field" | "rank -n" | "rank --top-n" | "rank --min-score" | "rank --expect" | "rank --prior-field" | "rank --weight" | "rank --result-key" | "rank --query-id" | "rank --run-tag" | "rank --max-tokens-per-doc" | "rank --max-chunks-per-doc" | "rank --device" | "rank --threads" | "rank --instruction" | "rank --endpoint" | "rank --api-key-env" | "rank --auth-header" | "rank --client-name" | "rank --header" | "rank --extra" | "rank --batch-docs" | "rank --concurrency" | "rank --timeout" | "rank --retries" | "rank --max-wait" | "rank --requests-per-minute" | "rank --tokens-per-minute" | "rank --max-units") echo 'NOTHING' ;;
-        "rank --query-file" | "rank -o" | "rank --output" | "rank --api-key-file" | "rank --ca-bundle" | "rank --cache-path" | "rank --config") echo 'FILES' ;;
+        "rank --query-file" | "rank --qrels" | "rank -o" | "rank --output" | "rank --api-key-file" | "rank --ca-bundle" | "rank --cache-path" | "rank --config") echo 'FILES' ;;
         "rank --input-format") echo 'auto jsonl json yaml lines csv tsv files' ;;
         "rank --field-format") echo 'yaml text' ;;
         "rank --fusion") echo 'rrf weighted' ;;
@@ -18,7 +18,7 @@ _rerank_values() {
         "rank --backend") echo 'auto onnx openvino torch' ;;
         "rank --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "rank --cache-mode") echo 'rw ro' ;;
-        "batch --queries" | "batch --documents" | "batch --run" | "batch --corpus" | "batch -o" | "batch --output" | "batch --errors" | "batch --summary" | "batch --api-key-file" | "batch --ca-bundle" | "batch --cache-path" | "batch --config") echo 'FILES' ;;
+        "batch --queries" | "batch --documents" | "batch --run" | "batch --corpus" | "batch --qrels" | "batch -o" | "batch --output" | "batch --errors" | "batch --summary" | "batch --api-key-file" | "batch --ca-bundle" | "batch --cache-path" | "batch --config") echo 'FILES' ;;
         "batch --query-format") echo 'auto tsv jsonl lines' ;;
         "batch --depth" | "batch --rank-fields" | "batch --text-field" | "batch --id-field" | "batch -n" | "batch --top-n" | "batch --min-score" | "batch --prior-field" | "batch --weight" | "batch --result-key" | "batch --run-tag" | "batch --shard" | "batch --max-tokens-per-doc" | "batch --max-chunks-per-doc" | "batch --device" | "batch --threads" | "batch --instruction" | "batch --endpoint" | "batch --api-key-env" | "batch --auth-header" | "batch --client-name" | "batch --header" | "batch --extra" | "batch --batch-docs" | "batch --concurrency" | "batch --timeout" | "batch --retries" | "batch --max-wait" | "batch --requests-per-minute" | "batch --tokens-per-minute" | "batch --max-units") echo 'NOTHING' ;;
         "batch --input-format") echo 'auto jsonl json yaml lines csv tsv files' ;;
@@ -31,12 +31,18 @@ _rerank_values() {
         "batch --backend") echo 'auto onnx openvino torch' ;;
         "batch --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "batch --cache-mode") echo 'rw ro' ;;
-        "eval --qrels" | "eval --queries" | "eval -o" | "eval --output" | "eval --config") echo 'FILES' ;;
-        "eval --measure" | "eval --baseline" | "eval --fail-under" | "eval --fail-on-drop" | "eval --worst" | "eval --resamples" | "eval --seed") echo 'NOTHING' ;;
+        "eval --qrels" | "eval --queries" | "eval --baseline" | "eval -o" | "eval --output" | "eval --config") echo 'FILES' ;;
+        "eval --measure" | "eval --fail-under" | "eval --fail-on-drop" | "eval --worst" | "eval --resamples" | "eval --seed") echo 'NOTHING' ;;
         "eval -f" | "eval --format") echo 'auto table json csv markdown' ;;
         "compare --depth" | "compare --rbo-p" | "compare --limit") echo 'NOTHING' ;;
         "compare -f" | "compare --format") echo 'auto table json csv markdown' ;;
         "compare -o" | "compare --output" | "compare --config") echo 'FILES' ;;
+        "serve --host" | "serve --port" | "serve --keys-env" | "serve --served-name" | "serve --max-body" | "serve --max-documents" | "serve --max-query" | "serve --max-document" | "serve --max-queue" | "serve --request-timeout" | "serve --max-tokens-per-doc" | "serve --max-chunks-per-doc" | "serve --device" | "serve --threads" | "serve --instruction") echo 'NOTHING' ;;
+        "serve --keys-file" | "serve --config") echo 'FILES' ;;
+        "serve --long-documents") echo 'chunk truncate error' ;;
+        "serve -m" | "serve --model") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
+        "serve --backend") echo 'auto onnx openvino torch' ;;
+        "serve --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "models --form") echo 'fp32 int8 openvino' ;;
         "models -o" | "models --output") echo 'FOLDERS' ;;
         "models --backend") echo 'auto onnx openvino torch' ;;
@@ -57,10 +63,11 @@ _rerank_values() {
 # The options of a command.
 _rerank_options() {
     case "$1" in
-        "rank") echo '-q --query --query-file --input-format --rank-fields --field-format --text-field --id-field -z --null -n --top-n --min-score --fail-if-empty --expect --dedupe --keep-order --prior-field --fusion --weight --raw-scores -f --format --json -o --output --explain --documents --no-documents --result-key --query-id --run-tag --color --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --dry-run --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
-        "batch") echo '--queries --query-format --documents --run --corpus --depth --input-format --rank-fields --field-format --text-field --id-field -n --top-n --min-score --dedupe --prior-field --fusion --weight --raw-scores -f --format -o --output --out-dir --errors --summary --return-documents --no-return-documents --result-key --explain --run-tag --strict --resume --shard --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
+        "rank") echo '-q --query --query-file --input-format --rank-fields --field-format --text-field --id-field -z --null -n --top-n --min-score --fail-if-empty --expect --qrels --dedupe --keep-order --prior-field --fusion --weight --raw-scores -f --format --json -o --output --explain --documents --no-documents --result-key --query-id --run-tag --color --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --dry-run --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
+        "batch") echo '--queries --query-format --documents --run --corpus --depth --input-format --rank-fields --field-format --text-field --id-field -n --top-n --min-score --qrels --dedupe --prior-field --fusion --weight --raw-scores -f --format -o --output --out-dir --errors --summary --return-documents --no-return-documents --result-key --explain --run-tag --strict --resume --shard --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
         "eval") echo '--qrels --queries --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "compare") echo '--depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
+        "serve") echo '--host --port --keys-file --keys-env --strict --served-name --max-body --max-documents --max-query --max-document --max-queue --request-timeout --access-log --no-access-log --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle -v --verbose --quiet --debug --config --no-config --help' ;;
         "models") echo '--form -o --output --backend --threads --offline --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --help' ;;
         "doctor") echo '-m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --help' ;;
         "cache") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
@@ -75,12 +82,13 @@ _rerank_arguments() {
         "rank") echo 'FILES' ;;
         "batch") echo 'FILES' ;;
         "eval") echo 'FILES' ;;
-        "compare") echo 'NOTHING' ;;
+        "compare") echo 'FILES' ;;
+        "serve") echo 'NOTHING' ;;
         "models") echo 'list show pull verify convert' ;;
         "doctor") echo 'NOTHING' ;;
         "cache") echo 'info verify clear' ;;
         "completion") echo 'bash zsh fish' ;;
-        "config") echo 'rank batch eval compare models doctor cache completion config' ;;
+        "config") echo 'rank batch eval compare serve models doctor cache completion config' ;;
     esac
 }
 
@@ -121,7 +129,7 @@ _rerank() {
     fi
     if [[ $COMP_CWORD -gt 1 ]]; then
         case "${COMP_WORDS[1]}" in
-            rank | batch | eval | compare | models | doctor | cache | completion | config) command=${COMP_WORDS[1]} ;;
+            rank | batch | eval | compare | serve | models | doctor | cache | completion | config) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case "$command" in
@@ -159,7 +167,7 @@ _rerank() {
         [[ $COMP_CWORD -eq 1 ]] && values="$values --version"
         _rerank_reply "$values" NOTHING "$cur"
     elif [[ $COMP_CWORD -eq 1 ]]; then
-        _rerank_reply "rank batch eval compare models doctor cache completion config" FILES "$cur"
+        _rerank_reply "rank batch eval compare serve models doctor cache completion config" FILES "$cur"
     else
         values=$(_rerank_arguments "$command")
         case "$values" in

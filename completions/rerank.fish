@@ -5,7 +5,7 @@
 # The command of the line so far: its first word if that is one, else rank.
 function __rerank_command
     set -l words (commandline -opc)
-    if set -q words[2]; and contains -- $words[2] rank batch eval compare models doctor cache completion config
+    if set -q words[2]; and contains -- $words[2] rank batch eval compare serve models doctor cache completion config
         echo $words[2]
     else
         echo rank
@@ -34,6 +34,7 @@ complete -c rerank -n __rerank_first -a rank -d 'Rank documents for one query, b
 complete -c rerank -n __rerank_first -a batch -d 'Rank many queries: requests, queries × documents, or a TREC run.'
 complete -c rerank -n __rerank_first -a eval -d 'Evaluate runs against judgements, as trec_eval does.'
 complete -c rerank -n __rerank_first -a compare -d 'Compare the order of two runs: rank changes, Kendall\'s tau-b, rank-biased overlap.'
+complete -c rerank -n __rerank_first -a serve -d 'Answer Cohere, Jina and TEI clients over HTTP with one local model.'
 complete -c rerank -n __rerank_first -a models -d 'Show, fetch, check and convert models.'
 complete -c rerank -n __rerank_first -a doctor -d 'Check this installation and a model; exit 4 if something is wrong.'
 complete -c rerank -n __rerank_first -a cache -d 'Show, check or empty the score cache.'
@@ -55,6 +56,7 @@ complete -c rerank -n '__rerank_in rank' -s n -l top-n -x -d 'Print the N best o
 complete -c rerank -n '__rerank_in rank' -l min-score -x -d 'Drop documents below this relevance_score (the number shown).'
 complete -c rerank -n '__rerank_in rank' -l fail-if-empty -d 'Exit 7 if the result is empty, e.g. when nothing reaches --min-score 0.5.'
 complete -c rerank -n '__rerank_in rank' -l expect -x -d 'Exit 7 unless document ID is among the first K; repeatable.'
+complete -c rerank -n '__rerank_in rank' -l qrels -r -F -d 'Judgements: say what ranking did to nDCG@10 and RR@10 (else by relevance in the documents).'
 complete -c rerank -n '__rerank_in rank' -l dedupe -d 'Keep only the first document of each text.'
 complete -c rerank -n '__rerank_in rank' -l keep-order -d 'Print in input order, with scores: for paste and awk.'
 complete -c rerank -n '__rerank_in rank' -l prior-field -x -d 'Fuse with the retriever\'s own score in this field.'
@@ -127,6 +129,7 @@ complete -c rerank -n '__rerank_in batch' -l text-field -x -d 'Score the bare va
 complete -c rerank -n '__rerank_in batch' -l id-field -x -d 'The field with the id (default: id, _id or docid).'
 complete -c rerank -n '__rerank_in batch' -s n -l top-n -x -d 'Print the N best only.'
 complete -c rerank -n '__rerank_in batch' -l min-score -x -d 'Drop documents below this relevance_score (the number shown).'
+complete -c rerank -n '__rerank_in batch' -l qrels -r -F -d 'Judgements: say what ranking did to nDCG@10 and RR@10 (else by relevance in the documents).'
 complete -c rerank -n '__rerank_in batch' -l dedupe -d 'Keep only the first document of each text.'
 complete -c rerank -n '__rerank_in batch' -l prior-field -x -d 'Fuse with the retriever\'s own score in this field.'
 complete -c rerank -n '__rerank_in batch' -l fusion -x -a 'rrf weighted' -d 'rrf: 1/(60+rank) + W/(60+prior\'s rank); weighted: W * score + (1-W) * prior\'s percentile rank.'
@@ -190,7 +193,7 @@ complete -c rerank -n '__rerank_in eval' -s h -l help -d 'Short help, complete h
 complete -c rerank -n '__rerank_in eval' -l qrels -r -F -d 'Judgements: TREC qrels, BEIR tsv, jsonl, or labelled requests. Without it, relevance in the runs.'
 complete -c rerank -n '__rerank_in eval' -l queries -r -F -d 'Texts for --worst: tsv (id, text) or jsonl.'
 complete -c rerank -n '__rerank_in eval' -l measure -x -d 'Measures as ir_measures writes them, e.g. nDCG@10,RR@10,AP(rel=2); repeatable (default: nDCG@10,RR@10,AP,P@5,R@100,Judged@10).'
-complete -c rerank -n '__rerank_in eval' -l baseline -x -d 'Compare with this run (default: the first, if there are several).'
+complete -c rerank -n '__rerank_in eval' -l baseline -r -F -d 'Compare with this run (default: the first, if there are several).'
 complete -c rerank -n '__rerank_in eval' -l fail-under -x -d 'Exit 7 if the mean of M is below X, e.g. nDCG@10=0.62; repeatable.'
 complete -c rerank -n '__rerank_in eval' -l fail-on-drop -x -d 'Exit 7 if M is more than X below --baseline, e.g. nDCG@10=0.01; repeatable.'
 complete -c rerank -n '__rerank_in eval' -l by-query -d 'Add the values of each query.'
@@ -219,7 +222,41 @@ complete -c rerank -n '__rerank_in compare' -l quiet -d 'No notes, warnings or p
 complete -c rerank -n '__rerank_in compare' -l debug -d 'Tracebacks for errors.'
 complete -c rerank -n '__rerank_in compare' -l config -r -F -d 'Read this configuration file too; it beats the others.'
 complete -c rerank -n '__rerank_in compare' -l no-config -d 'Read no configuration file.'
-complete -c rerank -n '__rerank_in compare' -f
+
+# serve
+complete -c rerank -n '__rerank_in serve' -s h -l help -d 'Short help, complete help.'
+complete -c rerank -n '__rerank_in serve' -l host -x -d 'Listen here; 0.0.0.0 is everywhere.'
+complete -c rerank -n '__rerank_in serve' -l port -x -d 'Listen on this port; 0 takes a free one.'
+complete -c rerank -n '__rerank_in serve' -l keys-file -r -F -d 'Keys that clients may send, one a line.'
+complete -c rerank -n '__rerank_in serve' -l keys-env -x -d 'Variable with such keys, separated by blanks.'
+complete -c rerank -n '__rerank_in serve' -l strict -d 'Refuse unknown fields (422) and models (404) as Cohere does.'
+complete -c rerank -n '__rerank_in serve' -l served-name -x -d 'What clients may call the model; repeatable.'
+complete -c rerank -n '__rerank_in serve' -l max-body -x -d 'Largest request body (413).'
+complete -c rerank -n '__rerank_in serve' -l max-documents -x -d 'Documents a request must stay below this (400).'
+complete -c rerank -n '__rerank_in serve' -l max-query -x -d 'Longest query (422).'
+complete -c rerank -n '__rerank_in serve' -l max-document -x -d 'Longest document (422).'
+complete -c rerank -n '__rerank_in serve' -l max-queue -x -d 'Requests accepted at a time; more get 429.'
+complete -c rerank -n '__rerank_in serve' -l request-timeout -x -d 'Seconds until a request gets 504.'
+complete -c rerank -n '__rerank_in serve' -l access-log -l no-access-log -d 'A line a request on stderr, without texts.'
+complete -c rerank -n '__rerank_in serve' -l max-tokens-per-doc -x -d 'Cut longer documents, before anything else.'
+complete -c rerank -n '__rerank_in serve' -l long-documents -x -a 'chunk truncate error' -d 'Beyond the model\'s window: chunk (best window counts), truncate or error.'
+complete -c rerank -n '__rerank_in serve' -l max-chunks-per-doc -x -d 'At most N windows a document.'
+complete -c rerank -n '__rerank_in serve' -s m -l model -x -a 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' -d 'builtin, a Hugging Face name (owner/name[@revision]), a folder (./path), provider:model (cohere:rerank-v3.5) or a named endpoint.'
+complete -c rerank -n '__rerank_in serve' -l backend -x -a 'auto onnx openvino torch' -d 'auto, onnx, openvino or torch.'
+complete -c rerank -n '__rerank_in serve' -l device -x -d 'auto, cpu, cuda, cuda:N.'
+complete -c rerank -n '__rerank_in serve' -l dtype -x -a 'auto fp32 bf16 fp16 int8' -d 'auto, fp32, bf16, fp16 or int8.'
+complete -c rerank -n '__rerank_in serve' -l threads -x -d 'CPU threads (default: what this container may use).'
+complete -c rerank -n '__rerank_in serve' -l instruction -x -d 'Task for rerankers that take one.'
+complete -c rerank -n '__rerank_in serve' -l offline -d 'Never use the network; name what is missing.'
+complete -c rerank -n '__rerank_in serve' -l require-revision -d 'Refuse a hub model without a pinned revision.'
+complete -c rerank -n '__rerank_in serve' -l trust-remote-code -d 'Run code of a model with a pinned revision.'
+complete -c rerank -n '__rerank_in serve' -l allow-pickle -d 'Load .bin weights, which can run code.'
+complete -c rerank -n '__rerank_in serve' -s v -l verbose -d 'Say model, backend and why.'
+complete -c rerank -n '__rerank_in serve' -l quiet -d 'No notes, warnings or progress; errors stay.'
+complete -c rerank -n '__rerank_in serve' -l debug -d 'Tracebacks for errors.'
+complete -c rerank -n '__rerank_in serve' -l config -r -F -d 'Read this configuration file too; it beats the others.'
+complete -c rerank -n '__rerank_in serve' -l no-config -d 'Read no configuration file.'
+complete -c rerank -n '__rerank_in serve' -f
 
 # models
 complete -c rerank -n '__rerank_in models' -s h -l help -d 'Short help, complete help.'
@@ -284,4 +321,4 @@ complete -c rerank -n '__rerank_in config' -l quiet -d 'No notes, warnings or pr
 complete -c rerank -n '__rerank_in config' -l debug -d 'Tracebacks for errors.'
 complete -c rerank -n '__rerank_in config' -l config -r -F -d 'Read this configuration file too; it beats the others.'
 complete -c rerank -n '__rerank_in config' -l no-config -d 'Read no configuration file.'
-complete -c rerank -n '__rerank_in config' -f -a 'rank batch eval compare models doctor cache completion config'
+complete -c rerank -n '__rerank_in config' -f -a 'rank batch eval compare serve models doctor cache completion config'

@@ -82,6 +82,16 @@ def test_a_section_speaks_to_its_command_and_beats_the_top(run, user: Path) -> N
     assert "top_n" not in options(run("config", "config", "--json"))
 
 
+def test_a_key_at_the_top_speaks_to_the_commands_that_understand_it(run, user: Path) -> None:
+    """`documents` is a switch of rank and a file of batch, `format` has other choices elsewhere: no quarrel."""
+    user.write_text('documents = false\nformat = "jsonl"\ntop_n = 3\n')
+    assert options(run("config", "rank", "--json"))["documents"] == (False, f"user file {user}")
+    batch = options(run("config", "batch", "--json"))
+    assert batch["documents"][1] == "default"
+    assert batch["top_n"][0] == 3
+    assert run("config", "eval").code == 0
+
+
 def test_the_project_file_is_the_nearest_and_the_repository_is_the_end(run, project: Path) -> None:
     outside = project.parent / "rerank.toml"
     outside.write_text("top_n = 7\n")
@@ -140,6 +150,8 @@ REFUSED = {
     "absolute folder": ('model = "/tmp/model"', "may choose"),
     "home folder": ('model = "~/model"', "may choose"),
     "named endpoint": ('model = "mine"', "may choose"),
+    "a file to read": ('[batch]\ncorpus = "corpus.jsonl"', "may not name files"),
+    "a file to write": ('[batch]\nsummary = "summary.json"', "may not name files"),
     "threads": ("threads = 64", "no input, ranking or output option"),
 }
 

@@ -6,7 +6,9 @@ files with, and remembers for every value who said it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli.options import (
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.config import ConfigFile, Key
 
+NAMES_FILE = re.compile(r"\b(FILE|FOLDER|PATH|DIR|RUN)\b")
 META = "rerank.resolved"  # where a command's context keeps what was resolved
 
 
@@ -100,7 +103,7 @@ def key_of(param: Any) -> Key:
     group, name = param.rich_help_panel or GENERAL, param.name
     return Key(
         name=name,
-        kind=param._runtime_param.kind,  # noqa: SLF001 the Convert that our Command put there
+        kind=kind_of(param),
         group=group,
         many=bool(param.multiple),
         joined=name in JOINED,
@@ -110,6 +113,12 @@ def key_of(param: Any) -> Key:
         harmless=group in PROJECT_GROUPS,
         allowed=name not in NO_DEFAULT,
     )
+
+
+def kind_of(param: Any) -> type:
+    """The type of an option's values: bool, int, float, str, or Path also for text that names a file or folder."""
+    kind: type = param._runtime_param.kind  # noqa: SLF001 the Convert that our Command put there
+    return Path if kind is str and NAMES_FILE.search(param.metavar or "") else kind
 
 
 def resolve(command: str, params: Iterable[Any], env: Mapping[str, str], given: Mapping[str, Any]) -> Resolved:

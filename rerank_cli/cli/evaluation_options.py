@@ -12,8 +12,8 @@ Runs = Annotated[
     list[str] | None,
     typer.Argument(metavar="RUN...", help="Runs: TREC files, or output of rank or batch; `-` is stdin."),
 ]
-RunA = Annotated[str, typer.Argument(metavar="A", help="The first run; `-` is stdin.")]
-RunB = Annotated[str, typer.Argument(metavar="B", help="The second run; `-` is stdin.")]
+RunA = Annotated[str, typer.Argument(metavar="RUN_A", help="The first run; `-` is stdin.")]
+RunB = Annotated[str, typer.Argument(metavar="RUN_B", help="The second run; `-` is stdin.")]
 Qrels = Annotated[
     str | None,
     typer.Option(

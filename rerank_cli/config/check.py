@@ -117,23 +117,22 @@ def check_section(file: ConfigFile, command: str, table: dict[str, Any], catalog
 def check_shared(file: ConfigFile, name: str, value: Any, command: str, catalogue: Catalogue) -> Any:
     """The value of a key at the top for one command; None if that command has no such option or choice.
 
-    A key at the top speaks to every command that has the option, and each has its own choices (`format`), so a value is
-    wrong only if no command takes it.
+    A key at the top speaks to every command that has the option, and each has its own type and choices (`documents`,
+    `format`), so a value is wrong only if no command takes it.
     """
     where = f"{file.path}: {one_line(name)}"
     name = name.replace("-", "_")
     mine = catalogue.of(command).get(name)
+    fault: ConfigError | None = None
     if mine is not None:
         try:
             return check_value(file, where, mine, value)
-        except ConfigError:
-            if not mine.choices:
-                raise
+        except ConfigError as error:
+            fault = error
     everywhere = catalogue.everywhere()
     if name not in everywhere:
         names = [*everywhere, *catalogue.commands(), "endpoints", "prices"]
         raise unknown(where, name, value, names)
-    fault: ConfigError | None = None
     for key in everywhere[name]:
         try:
             check_value(file, where, key, value)
@@ -166,11 +165,16 @@ def check_value(file: ConfigFile, where: str, key: Key, value: Any) -> Any:
     secrets.refuse_value(where, key.name, value if isinstance(value, dict) else typed)
     if not file.role.trusted:
         trust.refuse_untrusted(where, key, typed)
-    if key.kind is Path and not key.many:
-        return str(file.path.parent.absolute() / expanded(typed))
+    if key.kind is Path:
+        return [located(file, item) for item in typed] if key.many else located(file, typed)
     if key.name == "model" and typed.startswith(PATH_STARTS):
-        return str(file.path.parent.absolute() / expanded(typed))
+        return located(file, typed)
     return typed
+
+
+def located(file: ConfigFile, path: str) -> str:
+    """A path of a file: relative ones start at the file's folder; `-` stays standard input."""
+    return path if path == "-" else str(file.path.parent.absolute() / expanded(path))
 
 
 def in_type(where: str, key: Key, value: Any) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rerank_cli.cli.defaults import kind_of
 from rerank_cli.cli.help import default_of
 from rerank_cli.cli.options import CHOICES, ENV_PREFIX, GENERAL, GROUPS, NO_DEFAULT
 
@@ -52,7 +53,7 @@ class Option:
             return "model"
         if self.metavar in DIRECTORIES or self.name.endswith("_dir"):
             return "folder"
-        return "file" if self.kind is Path or self.metavar == "FILE" else "text"
+        return "file" if self.kind is Path else "text"
 
     @property
     def variable(self) -> str | None:
@@ -143,7 +144,7 @@ def option_of(param: Any) -> Option:
         default=default_of(param),
         default_value=param.default,
         many=bool(param.multiple or param.count),
-        kind=param._runtime_param.kind,  # noqa: SLF001 the Convert that our Command put there
+        kind=kind_of(param),
         allowed=param.name not in NO_DEFAULT,
     )
 
