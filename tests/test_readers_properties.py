@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -125,7 +126,7 @@ def test_every_format_gives_the_same_texts(documents: list[dict[str, str]], fiel
     for data, kind in (
         (dumped(documents, False), "json"),
         (dumped(documents, True, 2), "json"),
-        (yaml.safe_dump(documents).encode(), "yaml"),
+        (yaml.safe_dump(documents, default_style='"').encode(), "yaml"),  # quoted: `0E0` is a number in YAML 1.2 only
         (out.getvalue().encode(), "csv"),
     ):
         other = read(data, input_format=kind, **fields)
@@ -133,7 +134,10 @@ def test_every_format_gives_the_same_texts(documents: list[dict[str, str]], fiel
         assert other.ids == lines.ids
 
 
-STRINGS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
+# PyYAML writes for YAML 1.1: what is a number or a constant in 1.2 only (`0E0`, `0o7`) it leaves unquoted.
+STRINGS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12).filter(
+    lambda text: not re.fullmatch(r"[-+]?(0o[0-7]+|0x[0-9a-fA-F]+|(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)", text)
+)
 TREES = st.recursive(
     STRINGS | st.integers() | st.booleans() | st.none(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(STRINGS, inner, max_size=4),
