@@ -96,7 +96,7 @@ def locate(repository: str, revision: str | None, want: Want, *, offline: bool) 
     if found and not missing:
         return found
     if is_offline(offline):
-        known = did_you_mean(repository, cached_repositories())
+        known = None if found else did_you_mean(repository, cached_repositories())
         what = f"{', '.join(missing)} of `{repository}`" if found else f"`{repository}`"
         at = f" at `{revision}`" if revision and not found else ""
         raise ModelError(

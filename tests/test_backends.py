@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -246,3 +249,21 @@ def test_a_default_prompt_of_the_repository_is_applied(made) -> None:
     folder = made.folder("ettin-prompted", prompted)
     close(ours(folder, PAIRS[:6], backend="torch"), made.oracle("ettin-prompted", PAIRS[:6]))
     assert models.resolve(str(folder)).instruction == "query: "
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino", "torch"])
+def test_a_backend_writes_nothing_into_home_and_opens_no_socket(made, tmp_path: Path, backend: str) -> None:
+    home, cache = tmp_path / "home", tmp_path / "cache"
+    home.mkdir()
+    folder = made.folder("bert") if backend == "torch" else made.converted("bert")
+    code = (
+        "import socket\n"
+        "def refuse(*args, **kwargs): raise AssertionError('a socket was opened')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+        "from rerank_cli.api import Reranker\n"
+        f"with Reranker({str(folder)!r}, backend={backend!r}) as r: print(r.score('capital', ['a city']))\n"
+    )
+    env = {"HOME": str(home), "RERANK_CACHE_DIR": str(cache), "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(home.rglob("*")) == []

@@ -123,7 +123,7 @@ def _open_original(model: LocalModel, threads: int) -> LocalScorer:
     model = replace(model, pad_id=pad_id(model, encoder))
     prompt = make_prompt(model, encoder, None, Report())
     choice = torch_on_cpu("the original")
-    engine = TorchEngine(model, choice, encoder, threads)
+    engine = TorchEngine(model, choice, encoder, threads, packed=False)
     return LocalScorer(model, encoder, prompt, engine, make_facts(model, choice, ""))
 
 

@@ -23,11 +23,16 @@ GPU_BUDGET = 65536
 
 
 class TorchEngine:
-    """A network on a device. A batch that does not fit into memory is halved, and so are all later ones."""
+    """A network on a device. A batch that does not fit into memory is halved, and so are all later ones.
+
+    `packed` lays weights out for fast float32 products on a CPU; an export needs them as they were.
+    """
 
     name = "torch"
 
-    def __init__(self, model: LocalModel, choice: Choice, encoder: Encoder, threads: int) -> None:
+    def __init__(
+        self, model: LocalModel, choice: Choice, encoder: Encoder, threads: int, *, packed: bool = True
+    ) -> None:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         import torch
@@ -41,6 +46,10 @@ class TorchEngine:
             torch.set_num_threads(threads)
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[choice.dtype]
         self.network: Any = load_network(model, encoder, dtype).to(self._device)
+        if packed and self._device.type == "cpu" and choice.dtype == "fp32":
+            from rerank_cli.scorers.torch_packed import pack_linears
+
+            pack_linears(self.network)
         self.version: str = torch.__version__
         self.inputs = frozenset({"input_ids", "attention_mask", "token_type_ids"})
         self.token_budget = CPU_BUDGET if self._device.type == "cpu" else GPU_BUDGET
