@@ -256,3 +256,10 @@ def test_a_shell_we_do_not_know(run) -> None:
 def test_models_offered_are_understood() -> None:
     assert models()[0] == "builtin"
     assert {"cohere:", "azure:", "jina:", "voyage:", "tei:", "vllm:", "litellm:"} <= set(models())
+
+
+def test_the_lowest_versions_are_those_of_pyproject() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {line.replace(">=", "==") for line in project["dependencies"]}
+    lines = (ROOT / "tests" / "lowest.txt").read_text().splitlines()
+    assert {line for line in lines if line and not line.startswith("#")} == wanted
