@@ -127,7 +127,8 @@ def missing_files(folder: Path, want: Want) -> list[str]:
     if not (folder / "tokenizer.json").is_file():
         needed.append(base / "tokenizer.json")
     graph = [folder / "onnx" / "model.onnx", folder / "model.onnx", folder / "openvino" / "openvino_model.xml"]
-    if want.backend == "torch" or not any(path.is_file() for path in graph):
+    usable = want.backend != "torch" and is_classifier(_json(base / "config.json", {}))
+    if not usable or not any(path.is_file() for path in graph):
         needed += _weights(base, want)
     for module in modules[1:]:
         place = folder / str(module.get("path", ""))
@@ -149,6 +150,11 @@ def _weights(folder: Path, want: Want) -> list[Path]:
     return [] if (folder / "pytorch_model.bin").is_file() else [folder / "model.safetensors"]
 
 
+def is_classifier(config: dict[str, Any]) -> bool:
+    """Whether published graphs of a model give scores; those of decoders and embedding models give something else."""
+    return any("SequenceClassification" in str(name) for name in config.get("architectures") or [])
+
+
 def _json(path: Path, default: Any) -> Any:
     try:
         return json.loads(path.read_bytes())
@@ -156,10 +162,10 @@ def _json(path: Path, default: Any) -> Any:
         return default
 
 
-def choose(files: Iterable[str], want: Want) -> list[str]:
+def choose(files: Iterable[str], want: Want, *, classifier: bool = True) -> list[str]:
     """The files of a repository to download: settings and tokenizer, and the weights of one kind.
 
-    Raises ModelError if no kind of weights is usable.
+    Graphs are of use only for a `classifier`. Raises ModelError if no kind of weights is usable.
     """
     names = list(files)
     small = [name for name in names if SMALL_FILES.fullmatch(name) or (want.code and name.endswith(".py"))]
@@ -173,8 +179,8 @@ def choose(files: Iterable[str], want: Want) -> list[str]:
         "onnx": [kinds["graph"], kinds["torch"], pickle],
         "openvino": [kinds["ir"], kinds["graph"], kinds["torch"], pickle],
     }.get(want.backend, [kinds["graph"], kinds["ir"], kinds["torch"], pickle])
-    if "modules.json" in names and HEADS.match(" ".join(heads)):  # a graph of the transformer alone would be of no use
-        order = [kinds["torch"]]
+    if not classifier:
+        order = [kinds["torch"], pickle]
     weights = next((kind for kind in order if kind), [])
     if not weights:
         only = ", only pickled weights" if kinds["pickle"] else ""
@@ -204,15 +210,18 @@ def download(
     os.environ.setdefault("HF_HUB_DISABLE_UPDATE_CHECK", "1")
     from huggingface_hub import HfApi, hf_hub_download
 
-    cache = str(cache_folder())
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     try:
         info = api.model_info(repository, revision=revision)
-        commit = str(info.sha)
-        names = choose([str(file.rfilename) for file in info.siblings or []], want)
+        commit = str(info.sha)  # every file of this one commit, even if the branch moves meanwhile
+        where: dict[str, Any] = {"revision": commit, "cache_dir": str(cache_folder()), "endpoint": api.endpoint}
+        files = [str(file.rfilename) for file in info.siblings or []]
+        config: dict[str, Any] = {}
+        if "config.json" in files:
+            config = _json(Path(hf_hub_download(repository, "config.json", **where)), {})
+        names = choose(files, want, classifier=is_classifier(config))
         for number, name in enumerate(names, start=1):
-            # The revision as written, so that the cache's own `refs` learns it; the commit guards against a move.
-            hf_hub_download(repository, name, revision=commit, cache_dir=cache, endpoint=api.endpoint)
+            hf_hub_download(repository, name, **where)
             if progress:
                 progress(number, len(names))
     except ModelError:

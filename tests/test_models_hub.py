@@ -210,7 +210,16 @@ def test_repositories_without_usable_weights() -> None:
     assert "pytorch_model.bin" in hub.choose(["pytorch_model.bin"], hub.Want(allow_pickle=True))
     modules = ["modules.json", "config.json", "model.safetensors", "2_Dense/model.safetensors", "2_Dense/config.json",
                "onnx/model.onnx"]  # fmt: skip
-    assert set(hub.choose(modules, hub.Want())) == set(modules) - {"onnx/model.onnx"}
+    assert set(hub.choose(modules, hub.Want(), classifier=False)) == set(modules) - {"onnx/model.onnx"}
+
+
+def test_a_graph_of_a_decoder_is_left_alone(made, server: Hub, tmp_path: Path) -> None:
+    folder = made.copied("qwen3", tmp_path / "source")
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.onnx").write_bytes(b"a graph with a cache of keys and values")
+    server.repositories["acme/decoder"] = folder
+    model = models.resolve("acme/decoder")
+    assert (model.graphs, [path.name for path in model.weights]) == ({}, ["model.safetensors"])
 
 
 PUBLISHED = json.loads((Path(__file__).parent / "models_published.json").read_text())
