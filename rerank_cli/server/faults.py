@@ -7,6 +7,7 @@ It knows nothing of HTTP beyond status and headers.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 REFERENCE = "For proper usage, please refer to https://docs.cohere.com/reference/rerank"
@@ -59,7 +60,7 @@ class Fault(Exception):
 
 def retry_later(status: int, message: str, seconds: float) -> Fault:
     """A refusal that ends by itself. Retry-After is whole and at least 1: clients ignore 0 and fractions."""
-    return Fault(status, message, headers={"retry-after": str(max(1, min(60, round(seconds + 0.5))))})
+    return Fault(status, message, headers={"retry-after": str(max(1, min(60, ceil(seconds))))})
 
 
 def wrong_type(name: str, value: Any, wanted: str) -> Fault:

@@ -1,0 +1,360 @@
+"""What `rerank serve` answers: paths, the APIs of Cohere, Jina and TEI, its own pages, the words of its refusals."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from serve.harness import builtin, serving
+
+from rerank_cli.scorers.remote.cost import search_units
+from rerank_cli.server.app import route_of
+
+QUERY = "how do I reset the router?"
+DOCS = [
+    "Hold the recessed pin for ten seconds.",
+    "The office opens at nine.",
+    "Routers forward packets between networks.",
+]
+
+
+@pytest.fixture(scope="module")
+def free():
+    """A scorer whose logit is the number that a text begins with."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def strict():
+    with serving(strict=True, names=("house-model",)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def real():
+    with serving(builtin) as server:
+        yield server
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+PATHS = {
+    "/v2/rerank": "2", "/v1/rerank": "1", "/rerank": "1", "/v2/rerank/": "2", "/v1/v2/rerank": "2", "/v1/v1/rerank": "1",
+    "/v1/rerank/v1/rerank": "1", "/v1/rerank/v2/rerank": "2", "/openai/deployments/x/v1/rerank": "1", "/reranking": "1",
+    "/v1/reranking": "1", "/compatible-api/v1/reranks": "1", "/providers/cohere/v2/rerank": "2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_base_url_of_real_set_ups_works(free, path):
+    answer = free.post(path, query="q", documents=["1 a", "2 b"])
+    assert answer.status == 200
+    assert answer.json["meta"]["api_version"] == {"version": PATHS[path]}
+    assert list(answer.scores) == [1, 0]
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v2/rerankx", "/rerank/x", "/xrerank", "/v1/chat", "/docs/x"])
+def test_other_paths_are_not_found(free, path):
+    assert free.post(path, query="q", documents=["a"]).status == 404
+    answer = free.get(path)
+    assert (answer.status, answer.json["message"], answer.json["detail"]) == (
+        404,
+        "404 page not found",
+        "404 page not found",
+    )
+
+
+def test_the_whole_reply(free):
+    answer = free.post("/v2/rerank", query="two words", documents=["1 a", "3 b", "2 c"], model="rerank-v3.5", top_n=2)
+    body = answer.json
+    assert body.pop("id") == answer.headers["x-request-id"]
+    assert body == {
+        "object": "list",
+        "model": "free",
+        "results": [{"index": 1, "relevance_score": sigmoid(3)}, {"index": 2, "relevance_score": sigmoid(2)}],
+        "meta": {
+            "api_version": {"version": "2"},
+            "billed_units": {"search_units": 1},
+            "tokens": {"input_tokens": 9, "output_tokens": 0},
+            "warnings": ["model `rerank-v3.5` is served by `free`"],
+        },
+        "usage": {"prompt_tokens": 9, "completion_tokens": 0, "total_tokens": 9},
+    }
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_numbers_are_written_as_clients_need_them(free):
+    """OpenSearch wants floats, LiteLLM whole search units: a score of 1 must be 1.0, units 1 and not 1.0."""
+    text = free.post("/v2/rerank", query="q", documents=["900 x", "-900 y"]).body.decode()
+    assert '"relevance_score":1.0}' in text
+    assert '"relevance_score":0.0}' in text
+    assert '"search_units":1}' in text
+
+
+def test_cohere_v1_with_objects(free):
+    documents = [{"title": "1", "body": "Nine"}, {"title": "5", "body": "Form", "n": 7}, {"body": "x"}]
+    answer = free.post(
+        "/v1/rerank", query="q", documents=documents, rank_fields=["body", "title"], return_documents=True, top_n=5
+    )
+    results = answer.json["results"]
+    assert {r["index"] for r in results} == {0, 1, 2}
+    for result in results:
+        sent = documents[result["index"]]
+        assert result["document"].items() >= sent.items()
+    by_index = {r["index"]: r["document"]["text"] for r in results}
+    assert by_index[0] == "body: Nine\ntitle: '1'\n"
+    plain = free.post("/v1/rerank", query="q", documents=[{"text": "4 x", "a": 1}, "3 y"], return_documents=True)
+    assert plain.json["results"] == [
+        {"index": 0, "relevance_score": sigmoid(4), "document": {"text": "4 x", "a": 1}},
+        {"index": 1, "relevance_score": sigmoid(3), "document": {"text": "3 y"}},
+    ]
+
+
+def test_documents_come_back_as_they_were_sent(free):
+    body = b'{"query": "q", "return_documents": true, "documents": [{"text": "a", "n": 123456789012345678901234567890, "s": "\\ud83d"}]}'
+    (result,) = free.post("/v1/rerank", body).json["results"]
+    assert result["document"] == {"text": "a", "n": 123456789012345678901234567890, "s": "\ud83d"}
+
+
+@pytest.mark.parametrize("value", [True, "true", "True"])
+def test_booleans_may_be_strings(free, value):
+    (result,) = free.post("/v2/rerank", query="q", documents=["a"], return_documents=value, return_len="true").json[
+        "results"
+    ]
+    assert result["document"] == {"text": "a"}
+
+
+def test_explicit_nulls_count_as_absent(free):
+    nulls = dict.fromkeys(
+        ("model", "top_n", "rank_fields", "return_documents", "max_tokens_per_doc", "max_chunks_per_doc", "texts")
+    )
+    answer = free.post("/v2/rerank", {"query": "q", "documents": ["1", "2"], **nulls})
+    assert answer.status == 200
+    assert answer.json["meta"]["warnings"] == []
+    assert "document" not in answer.json["results"][0]
+
+
+@pytest.mark.parametrize(("top_n", "expected"), [(None, 3), (1, 1), (3, 3), (99, 3), (2.0, 2)])
+def test_top_n(free, top_n, expected):
+    assert len(free.post("/v2/rerank", query="q", documents=["1", "2", "3"], top_n=top_n).json["results"]) == expected
+
+
+def test_ties_keep_their_order_and_scores_fall(free):
+    results = free.post("/v2/rerank", query="q", documents=["1 b", "2", "1 a", "2 c"]).json["results"]
+    assert [r["index"] for r in results] == [1, 3, 0, 2]
+
+
+def test_equal_texts_have_equal_scores(free):
+    assert free.post("/v2/rerank", query="q", documents=["3", "1", "3"]).scores == {
+        0: sigmoid(3),
+        2: sigmoid(3),
+        1: sigmoid(1),
+    }
+
+
+def test_unknown_fields_are_named(free):
+    answer = free.post("/v2/rerank", query="q", documents=["a"], top_k=3, priority=5, foo={"a": 1})
+    assert answer.json["meta"]["warnings"] == [
+        "unknown field `top_k` is ignored; did you mean `top_n`?",
+        "field `priority` has no effect on this server",
+        "unknown field `foo` is ignored",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+def test_a_body_with_texts_speaks_tei(free, path):
+    answer = free.post(path, query="q", texts=["1 a", "3 b"], truncate=True)
+    assert answer.json == [{"index": 1, "score": sigmoid(3)}, {"index": 0, "score": sigmoid(1)}]
+    assert answer.headers["x-compute-tokens"] == "2"
+    raw = free.post(path, query="q", texts=["1 a", "3 b"], raw_scores=True, return_text="true", top_n=1)
+    assert raw.json == [{"index": 1, "score": 3.0, "text": "3 b"}]
+    bad = free.post(path, query="", texts=["a"])
+    assert (bad.status, bad.json["error_type"]) == (400, "empty")
+    assert bad.json["error"].startswith("invalid request")
+    warned = free.post(path, query="q", texts=["a"], x=1)
+    assert json.loads(warned.headers["x-rerank-warnings"]) == ["unknown field `x` is ignored"]
+
+
+def test_tei_without_truncation_refuses_what_does_not_fit(real):
+    answer = real.post("/rerank", query="q", texts=["short", "word " * 2000], truncate=False)
+    assert (answer.status, answer.json["error_type"]) == (422, "validation")
+    assert "document at index 1" in answer.json["error"]
+    assert real.post("/rerank", query="q", texts=["short", "word " * 2000], truncate=True).status == 200
+
+
+ERRORS = {
+    "no query": ({"documents": ["a"]}, 400, "invalid request: query must not be empty or be only whitespace"),
+    "blank query": ({"query": " \n", "documents": ["a"]}, 400, "invalid request: query must not be empty or be only whitespace"),
+    "no documents": ({"query": "q"}, 400, "invalid request: list of documents must not be empty"),
+    "empty list": ({"query": "q", "documents": []}, 400, "invalid request: list of documents must not be empty"),
+    "all blank": ({"query": "q", "documents": ["", " "]}, 400, "invalid request: list of documents must not contain only empty strings or only whitespace"),
+    "one blank": ({"query": "q", "documents": ["a", ""]}, 400, "invalid request: document at index 1 cannot be empty"),
+    "only one, blank": ({"query": "q", "documents": [""]}, 400, "invalid request: document at index 0 cannot be empty"),
+    "no field": ({"query": "q", "documents": ["a"], "rank_fields": []}, 400, "invalid request: rank_fields cannot be empty, it must either contain at least one field or be omitted"),
+    "too many": ({"query": "q", "documents": ["a"] * 10000}, 400, "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than 10000"),
+    "too many chunks": ({"query": "q", "documents": ["a"] * 1000, "max_chunks_per_doc": 10}, 400, "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than 10000"),
+    "top_n": ({"query": "q", "documents": ["a"], "top_n": 0}, 400, "invalid request: top_n must be at least 1"),
+    "type": ({"query": "q", "documents": ["a"], "top_n": "3"}, 422, "invalid type: parameter top_n is of type string but should be of type integer. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
+    "bool": ({"query": "q", "documents": ["a"], "top_n": True}, 422, "invalid type: parameter top_n is of type boolean but should be of type integer. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
+    "documents": ({"query": "q", "documents": "a"}, 422, "invalid type: parameter documents is of type string but should be of type array. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
+    "null document": ({"query": "q", "documents": ["a", None]}, 422, "invalid type: parameter documents[1] is of type null but should be of type string or object. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
+    "no object": ([1], 422, "invalid type: parameter body is of type array but should be of type object. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_refusals_have_coheres_words(free, name):
+    value, status, message = ERRORS[name]
+    for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
+        answer = free.post(path, json.dumps(value).encode())
+        assert (answer.status, answer.json["message"]) == (status, message)
+        assert answer.json["detail"] == message
+        assert answer.json["id"] == answer.headers["x-request-id"]
+
+
+def test_a_document_without_the_fields_says_what_it_has(free):
+    answer = free.post("/v1/rerank", query="q", documents=["x", {"body": "b"}])
+    assert answer.status == 400
+    assert answer.json["message"].startswith("invalid request: document at index 1: ")
+    assert "body" in answer.json["message"]
+
+
+def test_a_document_of_nothing_the_tokenizer_knows_is_empty(real):
+    answer = real.post("/v2/rerank", query="q", documents=["a", "\x00\x01"])
+    assert (answer.status, answer.json["message"]) == (400, "invalid request: document at index 1 cannot be empty")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[1,", b'{"a": NaN}', b"\xff\xfe", b'{"query": "\xff"}', b'{"a":1} x', b"[" * 100_000]
+)
+def test_what_is_no_json_is_refused(free, body):
+    answer = free.post("/v2/rerank", body)
+    assert answer.status == 400
+    assert answer.json["message"].startswith("invalid json syntax: ")
+
+
+def test_strict_refuses_as_cohere_does(strict):
+    answer = strict.post("/v2/rerank", query="q", documents=["a"], model="free", top_k=1)
+    assert answer.status == 422
+    assert answer.json["message"] == (
+        "unknown field: parameter 'top_k' is not a valid field. For proper usage, please refer to https://docs.cohere.com/reference/rerank"
+    )
+    assert strict.post("/v2/rerank", query="q", documents=["a"], model="free", rank_fields=["a"]).status == 422
+    assert strict.post("/v1/rerank", query="q", documents=[{"a": "b"}], rank_fields=["a"]).status == 200
+    missing = strict.post("/v2/rerank", query="q", documents=["a"])
+    assert (missing.status, missing.json["message"]) == (400, "a model parameter is required for this endpoint.")
+    other = strict.post("/v1/rerank", query="q", documents=["a"], model="xyz")
+    assert (other.status, other.json["message"]) == (
+        404,
+        "model 'xyz' not found, make sure the correct model ID was used and that you have access to the model.",
+    )
+    for name in ("free", "house-model"):
+        assert strict.post("/v2/rerank", query="q", documents=["a"], model=name).json["meta"]["warnings"] == []
+    assert strict.post("/rerank", query="q", texts=["a"], foo=1).json["error_type"] == "validation"
+
+
+# The table of the wire reference, 2.1b.
+@pytest.mark.parametrize(
+    ("chunk", "documents", "query", "length", "expected"),
+    [(500, 100, 20, 300, 1), (500, 101, 20, 300, 2), (500, 100, 20, 480, 1), (500, 100, 20, 481, 2), (500, 100, 20, 1000, 3),
+     (500, 1000, 50, 600, 20), (500, 100, 300, 700, 4), (4096, 100, 20, 1000, 1), (4096, 100, 20, 5000, 2)],
+)  # fmt: skip
+def test_search_units_follow_coheres_table(chunk, documents, query, length, expected):
+    assert search_units(query, itertools.repeat(length, documents), chunk) == expected
+
+
+def test_search_units_count_what_the_model_read(real):
+    long = "the " * 700  # 700 tokens: two chunks of v3.5, one of v3.0
+    for model, expected in (("rerank-v3.5", 2), ("rerank-english-v3.0", 1)):
+        answer = real.post("/v2/rerank", query=QUERY, documents=[long, "short"] * 30, model=model)
+        assert answer.json["meta"]["billed_units"] == {"search_units": 1}
+        answer = real.post("/v2/rerank", query=QUERY, documents=[long] * 51, model=model)
+        assert answer.json["meta"]["billed_units"] == {"search_units": expected}
+
+
+def test_cut_texts_are_told(real):
+    answer = real.post("/v2/rerank", query="word " * 400, documents=["a " * 50, "b"], max_tokens_per_doc=10)
+    assert answer.json["meta"]["warnings"] == [
+        "1 document was cut (max_tokens_per_doc 10)",
+        "the query was cut to half of the model's window",
+    ]
+    foreign = real.post("/v2/rerank", query="как сбросить роутер", documents=["Удерживайте кнопку десять секунд"])
+    assert any("Latin" in warning for warning in foreign.json["meta"]["warnings"])
+
+
+def test_pages(free):
+    assert free.get("/health").json == {"status": "ok"}
+    assert free.get("/ready").json == {"status": "ready", "model": "free"}
+    models = free.get("/v1/models").json
+    assert [m["id"] for m in models["data"]] == [m["name"] for m in models["models"]] == ["free"]
+    assert free.get("/openapi.json").json["openapi"].startswith("3.1")
+    docs = free.get("/docs")
+    assert docs.headers["content-type"].startswith("text/html")
+    assert b"/v2/rerank" in docs.body
+    assert b"<script" not in docs.body
+    head = free.send("HEAD", "/health")
+    assert (head.status, head.body) == (200, b"")
+
+
+def test_metrics_count_what_happened():
+    with serving() as server:
+        server.post("/v2/rerank", query="q", documents=["1", "2"])
+        server.post("/rerank", query="q", texts=["1"])
+        server.post("/v1/rerank", query="", documents=["1"])
+        answer = server.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    text = answer.body.decode()
+    assert 'rerank_requests_total{route="v2",status="200"} 1.0' in text
+    assert 'rerank_requests_total{route="tei",status="200"} 1.0' in text
+    assert 'rerank_requests_total{route="v1",status="400"} 1.0' in text
+    assert "rerank_documents_total 3.0" in text
+    assert "rerank_requests_inside 0.0" in text
+    assert "rerank_waiting_tokens 0.0" in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [("GET", "/v2/rerank", "POST"), ("PUT", "/rerank", "POST"), ("POST", "/health", "GET, HEAD")],
+)
+def test_wrong_methods_name_the_right_ones(free, method, path, allow):
+    answer = free.send(method, path)
+    assert (answer.status, answer.headers["allow"]) == (405, allow)
+
+
+def test_request_ids_are_kept_if_harmless(free):
+    ours = free.post("/rerank", query="q", documents=["a"])
+    theirs = free.post("/rerank", query="q", documents=["a"], headers={"x-request-id": "job-7:a"})
+    assert theirs.headers["x-request-id"] == theirs.json["id"] == "job-7:a"
+    odd = free.post("/rerank", query="q", documents=["a"], headers={"x-request-id": "a b\t{}"})
+    assert len({ours.json["id"], odd.json["id"], "a b\t{}"}) == 3
+
+
+def test_the_log_has_no_text_of_requests():
+    with serving() as server:
+        server.post(
+            "/v2/rerank?token=hidden", query="secret query", documents=["secret document"], model="secret-model"
+        )
+        server.post("/v2/rerank", query="secret query", documents=[{"a": "secret"}])
+        server.send("POST", "/rerank", b'{"query": "secret', {"content-type": "application/json"})
+    log = server.stderr.getvalue()
+    assert "secret" not in log
+    assert "hidden" not in log
+    first, second, third = log.splitlines()
+    assert "POST /v2/rerank status=200 documents=1" in first
+    assert "status=400" in second
+    assert "status=400" in third
+
+
+@given(st.text(alphabet="/v12rerank.x", max_size=30))
+def test_any_path_has_at_most_one_meaning(path):
+    route = route_of(path)
+    stripped = path.rstrip("/")
+    assert (route == "v2") == stripped.endswith("/v2/rerank")
+    assert (route == "v1") == stripped.endswith("/v1/rerank")
