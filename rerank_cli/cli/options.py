@@ -140,7 +140,7 @@ TextField = Annotated[
     typer.Option(
         "--text-field",
         metavar="NAME",
-        help="Score the bare value of this field (default: text).",
+        help="Score the bare value of this field (default: text; an error where it is missing).",
         rich_help_panel=INPUT,
     ),
 ]
@@ -232,8 +232,8 @@ Format = Annotated[
         "--format",
         "-f",
         metavar="FORMAT",
-        help="table, json, jsonl, lines, ids, csv, tsv, trec, markdown. auto: a table on a terminal, else lines as "
-        "lines, rows as rows, anything else as jsonl; scripts should say which.",
+        help="table, json, jsonl, lines (as they came, no scores), ids (else the index), csv, tsv, trec, markdown. auto: "
+        "a table on a terminal, else lines as lines, rows as rows, anything else as jsonl; scripts should say which.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -333,7 +333,12 @@ Endpoint = Annotated[
 ]
 ApiKeyEnv = Annotated[
     str | None,
-    typer.Option("--api-key-env", metavar="NAME", help="Variable that holds the key.", rich_help_panel=REMOTE),
+    typer.Option(
+        "--api-key-env",
+        metavar="NAME",
+        help="Variable with the key (default: the provider's own, as CO_API_KEY).",
+        rich_help_panel=REMOTE,
+    ),
 ]
 ApiKeyFile = Annotated[
     Path | None,

@@ -11,7 +11,11 @@ from rerank_cli.errors import ExitCode
 __all__ = ["HelpRequested", "NothingAsked", "text", "version"]
 
 SUMMARY = "rerank: put search results in the right order. Works offline, in a pipe."
-USAGE = "usage: rerank --query TEXT [OPTIONS] [FILE]...\n       rerank COMMAND [OPTIONS] ..."
+USAGE = """usage: rerank --query TEXT [OPTIONS] [FILE]...
+       rerank COMMAND [OPTIONS] ...
+
+Documents come from FILEs, or from stdin without any (`-` names stdin). Each
+gets a relevance_score from 0 to 1; no documents is an empty result, exit 0."""
 EXAMPLES = """examples:
   rerank -q "capital of the United States" docs.jsonl     the best on top
   grep -rn retry src | rerank -q "backoff on 429" -n 5    lines in, lines out
