@@ -115,6 +115,22 @@ def test_a_non_blocking_pipe_gets_everything() -> None:
     assert process.returncode == 0
 
 
+def test_a_file_that_grows_too_large_is_told_and_removed(tmp_path: Path) -> None:
+    """As on a disk that fills up while writing: the reason is told, and no part of the file stays."""
+    limited = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", sys.executable, "-B", "-c", SCRIPT, "20000", "jsonl"]
+    done = subprocess.run([*limited, str(tmp_path / "out")], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr == f"cannot write to {tmp_path / 'out'}: File too large".encode()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("form", "loaded"), [("jsonl", False), ("lines", False), ("csv", False), ("table", True)])
+def test_only_the_table_loads_rich(form: str, loaded: bool) -> None:
+    told = SCRIPT + "\nsys.stderr.write(str('rich' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", told, "2", form], capture_output=True, check=False)
+    assert done.stderr == str(loaded).encode()
+
+
 def test_dev_stdout_is_stdout(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with target.open("wb") as stream:

@@ -55,7 +55,7 @@ def lines(
 
 def are_plain(raws: list[bytes], names: Names) -> bool:
     """Whether all are objects on one line with at least one member and none of the names."""
-    if {raw[:1] for raw in raws} != {b"{"} or {raw[-1] for raw in raws} != {0x7D}:
+    if {raw[0] for raw in raws} != {0x7B} or {raw[-1] for raw in raws} != {0x7D}:  # { and }
         return False
     if not {raw[-2] for raw in raws}.isdisjoint(_LOOSE_ENDS):
         return False

@@ -37,7 +37,9 @@ def members(raw: bytes) -> list[Member]:
     start = raw.index(b"{") + 1
     while key := _KEY.match(raw, start):
         end = value_end(raw, key.end())
-        found.append(Member(decode_string(key[1]), start, end, key.end()))
+        name = key[1]
+        text = decode_string(name) if b"\\" in name else name[1:-1].decode()
+        found.append(Member(text, start, end, key.end()))
         start = end + 1  # behind the comma, or behind the closing brace, where no key follows
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.writers.members import numbers
-from rerank_cli.writers.results import blocks_of, cells, row_fields, shape_of, utf8
+from rerank_cli.writers.results import blocks_of, cells, keys, row_fields, shape_of, utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,9 +123,9 @@ def objects(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes
     columns: dict[str, None] = {}
     replaced = 0
     for hit in hits:
-        keys = [key for key, _ in cells(hit.document)]
-        columns |= dict.fromkeys(keys)
-        replaced += not ours.isdisjoint(keys)
+        names = keys(hit.document)
+        columns.update(dict.fromkeys(names))
+        replaced += not ours.isdisjoint(names)
     shown = [column for column in columns if column not in ours]
     report.count("replaced_keys", replaced)
     yield frame.delimiter.join(field(name, frame.delimiter) for name in (*shown, *frame.names)) + frame.end
