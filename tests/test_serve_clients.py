@@ -15,9 +15,9 @@ from serve.harness import HeldScorer, builtin, serving
 # The SDK's own requests warn of pydantic's deprecations, which are not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore:::cohere", "ignore:::pydantic")
 
-RECORDS = [json.loads(line) for line in (SAMPLES / "capital.jsonl").read_text().splitlines()]
+RECORDS = [json.loads(line) for line in (SAMPLES / "capital.jsonl").read_text().splitlines()][:5]
 TEXTS = [record["text"] for record in RECORDS]
-LONG = "The river runs through the valley. " * 90 + "Washington, D.C. is the capital of the United States."
+LONG = "The river runs through the valley. " * 45 + "Washington, D.C. is the capital of the United States."
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,9 @@ def test_our_own_command_line(run, server, tmp_path):
     env = {"CO_API_KEY": "key-1", "TEI_API_KEY": "key-1", "WARM_KEY": "key-1"}
     stdin = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
     config = tmp_path / "rerank.toml"
-    config.write_text(f'[endpoints.warm]\nprovider = "cohere"\nurl = "{server.url}"\napi_key_env = "WARM_KEY"\n')
+    config.write_text(
+        f'[endpoints.warm]\nprovider = "cohere"\nurl = "{server.url}"\nmodel = "any"\napi_key_env = "WARM_KEY"\n'
+    )
     for argv in (
         ["-m", "cohere:anything", "--endpoint", server.url],
         ["-m", "tei:", "--endpoint", server.url, "--api-key-env", "WARM_KEY"],

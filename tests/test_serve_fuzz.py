@@ -34,7 +34,7 @@ bodies = likely | st.dictionaries(st.sampled_from(FIELDS) | texts, values, max_s
 paths = st.sampled_from(["/rerank", "/v1/rerank", "/v2/rerank", "/x/v2/rerank/"])
 
 many = settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -87,7 +87,7 @@ def test_any_damage(server, path, body, data):
     check(server.post(path, bytes(text)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(headers=st.dictionaries(st.sampled_from(["authorization", "content-type", "x-request-id", "api-key", "accept", "expect-x"]),
                                st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40)))  # fmt: skip
 def test_any_headers(server, headers):
@@ -96,7 +96,7 @@ def test_any_headers(server, headers):
     assert answer.headers["content-type"].startswith(("application/json", "text/plain"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     path=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=60),
     method=st.sampled_from(["GET", "POST", "PUT", "OPTIONS", "HEAD"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
@@ -219,19 +220,20 @@ def test_a_connection_is_used_again(monkeypatch):
     """The time for headers runs anew for each request of a connection, and not while an answer is made."""
     monkeypatch.setattr(server_run, "HEADER_S", 0.3)
     scorer = HeldScorer()
-    with serving(lambda: scorer) as server, server.raw() as raw:
-        body = b'{"query": "q", "documents": ["a"]}'
+    with serving(lambda: scorer) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.connect()
+        first = connection.sock
         for _ in range(3):
-            raw.sendall(
-                b"POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-                % len(body)
-                + body
-            )
+            connection.request("POST", "/v2/rerank", b'{"query": "q", "documents": ["a"]}', JSON)
             assert scorer.entered.acquire(timeout=30)
             time.sleep(0.5)
             scorer.release(1)
-            assert raw.recv(4096).startswith(b"HTTP/1.1 200 ")
+            reply = connection.getresponse()
+            assert (reply.status, bool(reply.read())) == (200, True)
             time.sleep(0.4)
+            assert connection.sock is first
+        connection.close()
 
 
 @pytest.mark.parametrize("garbage", [b"\x00\xff\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /v2/rerank HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
