@@ -266,3 +266,11 @@ def test_the_public_api_names_unknown_options() -> None:
 
     with pytest.raises(UsageError, match="no option `bakend`"):
         Reranker("builtin", bakend="onnx")
+
+
+def test_csv_rows_end_as_they_came(run) -> None:
+    for end in ("\n", "\r\n"):
+        rows = end.join(["id,text", 'a,"Bread and"', "b,Washington is the capital", ""])
+        found = run("-q", CAPITAL, "--input-format", "csv", stdin=rows)
+        assert found.out.count(b"\r\n") == (3 if end == "\r\n" else 0)
+        assert found.out.startswith(f"id,text,index,rank,relevance_score{end}b,Washington is the capital,1,1,".encode())

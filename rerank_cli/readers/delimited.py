@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rerank_cli.settings import FieldSettings
 
 HINT = "quote fields that hold quotes, delimiters or newlines; plain text is `--input-format lines`"
-Row = tuple[list[str], bytes, int]  # fields, original bytes without the end, first line
+CR = b"\r"
+Row = tuple[list[str], bytes, int]  # fields, original bytes without the newline (a carriage return stays), first line
 
 
 def read_rows(feed: Feed, delimiter: str, fields: FieldSettings, report: Report, start: int) -> Iterator[Document]:
@@ -37,10 +38,12 @@ def read_rows(feed: Feed, delimiter: str, fields: FieldSettings, report: Report,
     repeated = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
     if repeated:
         raise InputError(f"two columns are named {name_list(repeated)}", where=f"{feed.name}:{header_line}")
-    source = Source(feed.name, "row", tuple(columns), header_raw, delimiter)
+    newline = b"\r\n" if header_raw.endswith(CR) else b"\n"  # how the whole file is taken to end its rows
+    source = Source(feed.name, "row", tuple(columns), header_raw.removesuffix(CR), delimiter, newline)
     quick, full = make_quick(fields), make_full(fields, report)
     width = len(columns)
-    for index, (row, raw, line) in enumerate(rows, start):
+    for index, (row, whole, line) in enumerate(rows, start):
+        raw = whole.removesuffix(CR)
         if len(row) != width:
             message = f"the row has {len(row)} field{'s' * (len(row) != 1)}, the header has {width}"
             raise InputError(message, HINT, f"{feed.name}:{line}")
@@ -78,7 +81,7 @@ def _rows(feed: Feed, delimiter: str) -> Iterator[Row]:
         raw = taken[0] if len(taken) == 1 else b"\n".join(taken)
         taken.clear()
         if raw and not raw.isspace():
-            yield row, raw.removesuffix(b"\r"), line
+            yield row, raw, line
         line = reader.line_num + 1
 
 
