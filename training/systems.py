@@ -1,7 +1,8 @@
 """What a system name stands for, and its scores over development sets, stored so that a comparison costs nothing.
 
 Names: `bm25`, `biencoder`, `start` (untrained), a checkpoint folder, or RUN[:last] for the averaged (or last) weights
-of runs/RUN/state.pt; then `@A` mixes the encoder with the untrained one at A, and `/W` sets the window of inference.
+of runs/RUN/state.pt; `A+B` averages runs; then `@A` mixes the encoder with the untrained one at A, and `/W` sets the
+window of inference.
 It knows nothing of measures or training.
 """
 
@@ -35,21 +36,24 @@ def load_sets(kind: str, config: dict[str, Any], limit: int = 0) -> dict[str, Re
 
 
 def weights(name: str, config: dict[str, Any]) -> architecture.CrossEncoder:
-    """The module a system name (without its window) stands for."""
+    """The module a system name (without its window) stands for; `A+B` is the mean of two runs' weights."""
     name, _, share = name.partition("@")
-    run, _, form = name.partition(":")
-    state = Path(config["runs"]) / run / "state.pt"
+    states = [_state(part, config) for part in name.split("+")]
     model = untrained()
-    if state.exists():
-        found = torch.load(state, map_location="cpu", weights_only=True)
-        model.load_state_dict(found["model"])
-        if form != "last":
-            model.load_state_dict(found["ema"], strict=False)
-    elif name != "start":
-        model = architecture.load(Path(name))
+    model.load_state_dict({k: sum(s[k] for s in states) / len(states) for k in states[0]})
     if share:
         mix(model, float(share))
     return model.eval()
+
+
+def _state(name: str, config: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Weights of one run, checkpoint folder or the start."""
+    run, _, form = name.partition(":")
+    path = Path(config["runs"]) / run / "state.pt"
+    if path.exists():
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        return found["model"] | ({} if form == "last" else found["ema"])
+    return untrained().state_dict() if name == "start" else architecture.load(Path(name)).state_dict()
 
 
 def mix(model: architecture.CrossEncoder, share: float) -> None:
