@@ -91,6 +91,6 @@ def inputs_of(options: dict[str, Any]) -> tuple[Input, ...]:
 def stem_of(name: str) -> str:
     """An output's name from its input's: without folder, compression and format."""
     stem = "stdin" if name == "-" else Path(name).name
-    for suffix in (".gz", ".zst", ".jsonl", ".ndjson", ".json", ".trec", ".txt", ".tsv", ".run"):
+    for suffix in (".gz", ".zst", ".parquet", ".jsonl", ".ndjson", ".json", ".trec", ".txt", ".tsv", ".run"):
         stem = stem.removesuffix(suffix)
     return stem

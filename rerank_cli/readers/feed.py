@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BLOCK = 1 << 19  # bytes read at once: some 5,000 records of 100 bytes; larger blocks gain nothing and hold more
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
+PARQUET = b"PAR1"
 BOM = b"\xef\xbb\xbf"
 STDIN = "<stdin>"
 _VISIBLE = re.compile(rb"\S")
@@ -45,6 +46,8 @@ class Feed:
         if start.startswith((GZIP, ZSTD)):
             self._decompress(start)
             start = self._read()
+        if start.startswith(PARQUET) or name.lower().endswith(".parquet"):
+            start = self._of_parquet(start)
         while 0 < len(start) < 3 and BOM.startswith(start) and (more := self._read()):
             start += more
         self.head += start[3:] if start.startswith(BOM) else start
@@ -66,6 +69,19 @@ class Feed:
             from backports import zstd
         self._stream = cast("BinaryIO", zstd.ZstdFile(whole))
         self._broken = (OSError, EOFError, zstd.ZstdError)
+
+    def _of_parquet(self, start: bytes) -> bytes:
+        """From here on a Parquet file's rows as JSON lines; the first block."""
+        from rerank_cli.readers.parquet import JsonLines, is_parquet
+
+        try:
+            if not is_parquet(self.name, start):
+                return start
+            self._stream = cast("BinaryIO", JsonLines(self._stream, self.name, start))
+            return self._read()
+        except InputError:
+            self.close()
+            raise
 
     def _read(self, size: int = BLOCK) -> bytes:
         try:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 BY_SUFFIX: dict[str, InputFormat] = {
     "jsonl": "jsonl", "ndjson": "jsonl", "jsonlines": "jsonl", "json": "json", "yaml": "yaml", "yml": "yaml",
     "csv": "csv", "tsv": "tsv", "tab": "tsv", "txt": "lines", "log": "lines",
+    "parquet": "jsonl",  # the feed turns its rows into JSON lines
 }  # fmt: skip
 _COMPRESSED = (".gz", ".zst", ".zstd")
 _YAML_START = re.compile(r"---(?:\s|$)|- [\w.-]+:(?:\s|$)|(?:documents|query):(?:\s|$)")

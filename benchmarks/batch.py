@@ -1,0 +1,174 @@
+"""What `rerank batch` costs beside scoring: many small requests, memory, and pairs that the cache knows.
+
+Run: python benchmarks/batch.py [throughput] [memory] [cached]. Each case is the real command in a process of its own;
+`memory` and the base of `cached` put a scorer that costs nothing in the place of the model. Seconds are processor time
+of one thread (the machine may be shared); nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+DEV = ROOT.parent / "shared" / "data" / "dev" / "wikiqa.jsonl.gz"
+HEAVY = ("onnxruntime", "tokenizers", "torch", "numpy", "openvino")
+
+
+def texts(count: int) -> list[str]:
+    """Distinct passages of real lengths: the dev set's where it is at hand, else words by chance."""
+    if DEV.exists():
+        with gzip.open(DEV, "rt") as file:
+            found = list(dict.fromkeys(text_of(one) for line in file for one in json.loads(line)["documents"]))
+        return [f"{text} {number}" for number, text in zip(range(count), cycle(found), strict=False)]
+    chance = random.Random(7)  # noqa: S311 not for secrets
+    words = ["".join(chance.choices("abcdefghijklmnop", k=chance.randint(2, 9))) for _ in range(5000)]
+    return [" ".join(chance.choices(words, k=chance.randint(8, 40))) for _ in range(count)]
+
+
+def text_of(document: Any) -> str:
+    """A document's text, bare or in an object."""
+    return str(document if isinstance(document, str) else document["text"])
+
+
+def write_requests(path: Path, documents: Iterable[str], each: int) -> None:
+    """One request a line over the documents, `each` of them in a request, all with one query."""
+    left = iter(documents)
+    with path.open("w") as file:
+        while part := list(islice(left, each)):
+            file.write(json.dumps({"query": "how do the pieces fit together", "documents": part}) + "\n")
+
+
+def child(mode: str, argv: list[str]) -> None:
+    """One command line; seconds, peak memory and heavy modules go to the last line of stderr."""
+    import gc
+
+    from rerank_cli.cli.main import main
+    from rerank_cli.scorers import registry
+    from rerank_cli.terminal import Terminal
+
+    if mode != "real":
+        free = free_scorer()
+        if mode == "fill":  # the cache, as the model would have filled it
+            registry._open_cached.__globals__["open_scorer"] = _filling(registry.open_scorer, free)  # noqa: SLF001
+        else:
+            registry.open_scorer = lambda *_: free
+    gc.disable()
+    start, wall = time.process_time(), time.monotonic()
+    code = main(argv, Terminal.of_process())
+    record = {
+        "code": int(code),
+        "seconds": time.process_time() - start,
+        "wall": time.monotonic() - wall,
+        "peak_mb": peak_kilobytes() / 1024,
+        "heavy": [name for name in HEAVY if name in sys.modules],
+    }
+    sys.stderr.write("\n" + json.dumps(record) + "\n")
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def peak_kilobytes() -> int:
+    """This process's own peak: getrusage would count the parent that forked it too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+def free_scorer() -> Any:
+    """A scorer that costs nothing under the built-in model's name."""
+    from free_scorer import FreeScorer
+
+    from rerank_cli.scorers.open_local import identify
+    from rerank_cli.settings import ModelSettings
+
+    scorer = FreeScorer()
+    scorer.facts = identify(ModelSettings(threads=1))
+    return scorer
+
+
+def _filling(original: Any, free: Any) -> Any:
+    def opened(settings: Any, env: Any, report: Any, cache: Any = None) -> Any:
+        return free if cache is None else original(settings, env, report, cache)
+
+    return opened
+
+
+def measure(mode: str, *argv: str | Path) -> dict[str, Any]:
+    """Run `rerank batch` in a child."""
+    command = [sys.executable, __file__, "--child", mode, "batch", "--quiet", "--no-config", *map(str, argv)]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(done.stderr.splitlines()[-1])
+    assert found["code"] == 0, done.stderr.decode()
+    return found
+
+
+def throughput(folder: Path, pairs: int = 4000) -> None:
+    """The same pairs as a thousand requests and as one."""
+    documents = texts(pairs)
+    many, one = folder / "many.jsonl", folder / "one.jsonl"
+    write_requests(many, documents, pairs // 1000)
+    write_requests(one, documents, pairs)
+    best: dict[Path, float] = {}
+    for path in (one, many, one, many):
+        seconds = measure("real", path, "--threads", "1")["seconds"]
+        best[path] = min(seconds, best.get(path, seconds))
+    print(f"{pairs} pairs in one request: {pairs / best[one]:.1f} pairs/s")
+    print(f"{pairs} pairs in 1,000 requests: {pairs / best[many]:.1f} pairs/s ({best[one] / best[many]:.1%})")
+
+
+def memory(folder: Path) -> None:
+    """Peak memory with the free scorer as the input grows a hundredfold."""
+    for pairs in (10_000, 100_000, 1_000_000):
+        path = folder / f"{pairs}.jsonl"
+        write_requests(path, (f"{number * 7919 % 1000003} words and words" for number in range(pairs)), 10)
+        for how in (["-f", "responses"], ["-f", "rows"], ["-f", "trec"]):
+            found = measure("free", path, "-o", folder / "out", *how)
+            print(f"{pairs:>9,} pairs {' '.join(how):13} {pairs / found['seconds']:9,.0f} pairs/s", end="")
+            print(f"  peak {found['peak_mb']:.0f} MB")
+        path.unlink()
+
+
+def cached(folder: Path, pairs: int = 100_000) -> None:
+    """Pairs that the cache knows, against reading and writing alone."""
+    path, cache = folder / "known.jsonl", folder / "cache.db"
+    write_requests(path, texts(pairs), 10)
+    kept = ("--cache", "--cache-path", cache)
+    filled = measure("fill", path, *kept)
+    base = min(measure("free", path)["seconds"] for _ in range(3))
+    for mode in ("rw", "ro"):
+        found = min((measure("real", path, *kept, "--cache-mode", mode) for _ in range(3)), key=lambda r: r["seconds"])
+        print(
+            f"{pairs:,} known pairs, {mode}: {found['seconds']:.2f} s, of which reading and writing {base:.2f} s:",
+            end="",
+        )
+        print(f" the cache costs {found['seconds'] - base:.2f} s; heavy modules: {found['heavy']}")
+    print(f"(filling it: {filled['seconds'] - base:.2f} s; {cache.stat().st_size / pairs:.0f} bytes a pair)")
+
+
+def main(wanted: list[str]) -> None:
+    """The cases asked for, or all."""
+    for case in (throughput, memory, cached):
+        if not wanted or case.__name__ in wanted:
+            with tempfile.TemporaryDirectory() as folder:
+                print(f"-- {case.__name__}", flush=True)
+                case(Path(folder))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2], sys.argv[3:])
+    else:
+        main(sys.argv[1:])
