@@ -177,10 +177,10 @@ def _forms(
 def _to_int8(folder: Path) -> None:
     import onnx
 
-    from rerank_cli.convert.graph import save
+    from rerank_cli.convert.export_torch import save_graph
     from rerank_cli.convert.rewrite import Form, quantize_graph
 
-    save(quantize_graph(onnx.load(str(folder / FILES["fp32"])), Form.PER_TOKEN), folder / FILES["int8"])
+    save_graph(quantize_graph(onnx.load(str(folder / FILES["fp32"])), Form.PER_TOKEN), folder / FILES["int8"])
 
 
 def _to_openvino(folder: Path) -> None:
