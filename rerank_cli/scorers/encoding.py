@@ -66,7 +66,7 @@ class Encoder:
         if lower_case:
             self._lower_case()
         self._path = path
-        self.query = lru_cache(maxsize=4096)(self._query)
+        self.query = lru_cache(maxsize=1024)(self._query)  # bounded for servers: a query may be long
 
     def _query(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)

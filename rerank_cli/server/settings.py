@@ -18,7 +18,7 @@ class ServeSettings:
     names: tuple[str, ...] = ()  # what clients may call the model, beside its own name; counts with `strict`
     max_body: int = 16 << 20
     max_documents: int = 10_000
-    max_query: int = 100_000
+    max_query: int = 16_384
     max_document: int = 2_000_000
     max_queue: int = 256  # requests being read, waiting or scored
     timeout_s: float = 300.0  # from the first byte to the answer
