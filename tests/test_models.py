@@ -226,7 +226,7 @@ def test_remote_code_needs_trust_and_a_pinned_revision(made, tmp_path: Path, hf_
         ours(f"acme/remote@{COMMIT}", PAIRS, backend="torch", trust_remote_code=True)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "tokenizer_config.json"])
 def test_a_link_out_of_the_folder_is_refused(made, tmp_path: Path, name: str) -> None:
     folder = made.copied("bert", tmp_path / "linked")
     outside = tmp_path / "outside" / name

@@ -39,10 +39,12 @@ class Trust:
     allow_pickle: bool = False
 
 
-def read_folder(folder: Path, name: str, trust: Trust = Trust(), revision: str | None = None) -> LocalModel:
+def read_folder(folder: Path, name: str, trust: Trust = Trust()) -> LocalModel:
     """The facts of a Hugging Face style folder. Raises ModelError with what is missing, unknown or refused."""
     if not folder.is_dir():
         raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
+    for path in (*folder.glob("*.j*"), *folder.glob("*/*.json")):
+        check_inside(path, folder)
     steps = read_steps(folder, allow_pickle=trust.allow_pickle)
     base = steps.transformer if steps else folder
     config = read_json(check_inside(base / "config.json", folder))
@@ -51,11 +53,7 @@ def read_folder(folder: Path, name: str, trust: Trust = Trust(), revision: str |
     saved = optional_json(folder / "config_sentence_transformers.json")
     family = _family(config, steps, folder)
     chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
-    if family == "decoder" and chat is None:
-        raise ModelError(
-            f"{folder} is a decoder without a template for query and document",
-            "a decoder reranker needs a chat template with the roles `query` and `document`",
-        )
+    _check_chat(family, chat, folder)
     labels, positive = _labels(family, config, steps, folder)
     graphs = find_graphs(base, folder) if family == "classification" else {}
     return LocalModel(
@@ -68,7 +66,6 @@ def read_folder(folder: Path, name: str, trust: Trust = Trust(), revision: str |
         positive=positive,
         scale=_scale(family, config, steps, saved, folder),
         pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
-        revision=revision,
         config=config,
         family=family,
         weights=_weights(base, folder, trust, graphs),
@@ -150,6 +147,14 @@ def _chat(base: Path, names: tuple[str, ...], config: dict[str, Any], steps: Ste
     if found is None or not options:
         return found
     return Chat(found.kind, found.text, found.instructed, found.structured, found.tokens, options)
+
+
+def _check_chat(family: Family, chat: Chat | None, folder: Path) -> None:
+    if family == "decoder" and chat is None:
+        raise ModelError(
+            f"{folder} is a decoder without a template for query and document",
+            "a decoder reranker needs a chat template with the roles `query` and `document`",
+        )
 
 
 def default_prompt(saved: dict[str, Any]) -> str | None:

@@ -106,9 +106,7 @@ def open_form(model: LocalModel, form: str, threads: int) -> LocalScorer:
     return LocalScorer(model, encoder, prompt, engine, make_facts(model, choice, ""))
 
 
-def open_engine(
-    model: LocalModel, choice: Choice, encoder: Encoder, threads: int, *, spinning: bool = True
-) -> Engine:
+def open_engine(model: LocalModel, choice: Choice, encoder: Encoder, threads: int, *, spinning: bool = True) -> Engine:
     """The engine of a choice, its packages imported here."""
     if choice.backend == "torch":
         from rerank_cli.scorers.torch_engine import TorchEngine
