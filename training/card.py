@@ -1,6 +1,6 @@
 """Step 7, card: fill the measured figures into card.md and write the package's MODEL_CARD.md.
 
-    python training/card.py SYSTEM FOLDER      # the published system's name, as evaluated; FOLDER has calibration.json
+    python training/card.py SYSTEM FOLDER [LIMIT]   # the name as evaluated; FOLDER has calibration.json
 
 Only scores already in runs/scores are read: what was not measured is said to be missing, never made up.
 """
@@ -8,6 +8,7 @@ Only scores already in runs/scores are read: what was not measured is said to be
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from string import Template
@@ -24,9 +25,9 @@ BASELINES = ("bm25", "biencoder")
 NAMES = {"bm25": "BM25", "biencoder": "all-MiniLM-L6-v2, bi-encoder"}
 
 
-def table(kind: str, system: str, config: dict[str, Any]) -> str:
+def table(kind: str, system: str, config: dict[str, Any], limit: int = 0) -> str:
     """nDCG@10 a set and system, the macro average with its interval, and how far the model is ahead."""
-    figures = {s: measure(s, [kind], config) for s in (system, *BASELINES)}
+    figures = {s: measure(s, [kind], config, limit) for s in (system, *BASELINES)}
     sets = list(figures[system])
     lines = ["| set | queries | this model | BM25 | bi-encoder |", "|---|---|---|---|---|"]
     for name in sets:
@@ -44,7 +45,7 @@ def table(kind: str, system: str, config: dict[str, Any]) -> str:
 
 def won(kind: str, system: str, config: dict[str, Any]) -> str:
     """Share of traps or long documents won, as far as they were measured."""
-    path = Path(config["runs"]) / "scores" / f"{system.replace('/', '_')}.json"
+    path = Path(config["runs"]) / "scores" / (re.sub(r"[^\w@:.-]", "_", system) + ".json")
     known = json.loads(path.read_text()) if path.exists() else {}
     count = len(known.get(f"{kind}/{kind}", []))
     if not count:
@@ -69,12 +70,12 @@ def calibration(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def main(system: str, folder: Path) -> None:
-    """Write the card."""
+def main(system: str, folder: Path, limit: int) -> None:
+    """Write the card; `limit` test queries of each source were measured (0: all)."""
     config = common.settings()
     filled = Template((common.HERE / "card.md").read_text()).substitute(
         given=table("given", system, config),
-        test=table("test", system, config),
+        test=table("test", system, config, limit),
         traps=won("traps", system, config),
         long=won("long", system, config),
         calibration=calibration(folder),
@@ -85,4 +86,4 @@ def main(system: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
