@@ -1,7 +1,6 @@
-"""Writes the embedded cross-encoder as ONNX: `python training/export.py CHECKPOINT_FOLDER OUT_FOLDER [--form all|fp32]`.
+"""Writes the embedded cross-encoder as ONNX: `python training/export.py CHECKPOINT_FOLDER OUT_FOLDER`.
 
-The float32 graph of training/model.py is built by hand, node by node, so equal weights give equal bytes. `--form all`
-(default) writes the files that the package ships:
+`--form all` (default) writes the files that the package ships, the same bytes for the same checkpoint:
 
     model.onnx               8-bit weights and activations, one scale per token: ONNX Runtime, any CPU
     model_weight_only.onnx   8-bit weights, float32 arithmetic, plain operators: OpenVINO
@@ -19,21 +18,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, load, numpy_helper
+from export_graph import INPUTS, CrossEncoderGraph, State  # training/export_graph.py
+from model import upgrade  # training/model.py
+from onnx import ModelProto, load, numpy_helper
 from safetensors.torch import load_file
 
-from model import EPS, FEATURE_GAIN, upgrade  # training/model.py
-from rerank_cli.convert.graph import GraphBuilder, WeightFile, save
+from rerank_cli.convert.graph import WeightFile, save
 from rerank_cli.convert.rewrite import Form, quantize_graph
 
-State = dict[str, np.ndarray[Any, Any]]
-
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-MASKED = -1e9  # added to what softmax must not see; its share of the sum is below the last bit of a float32
 GRAPHS = {Form.PER_TOKEN: "model.onnx", Form.WEIGHT_ONLY: "model_weight_only.onnx"}
 WEIGHTS = "weights.bin"
 FACTS = {  # defaults; the checkpoint's config.json may say otherwise
@@ -44,142 +41,37 @@ FACTS = {  # defaults; the checkpoint's config.json may say otherwise
     "base_model": "sentence-transformers/all-MiniLM-L6-v2",
     "window": 256,
 }
-SHAPE = (
-    "hidden_size intermediate_size layer_norm_eps max_position_embeddings num_attention_heads num_hidden_layers "
-    "pad_token_id type_vocab_size vocab_size"
-).split()
+SHAPE = [
+    "hidden_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "pad_token_id",
+    "type_vocab_size",
+    "vocab_size",
+]
 
 
-class CrossEncoderGraph(GraphBuilder):
-    """The graph of training/model.py in ONNX operators; b = batch, t = tokens, h = hidden size."""
+def fold_biases(state: State, layers: int) -> State:
+    """The same function with fewer additions: biases that the algebra can move are zero, and the graph leaves them out.
 
-    def __init__(self, state: State, config: dict[str, Any]) -> None:
-        super().__init__()
-        self.state = state
-        self.config = config
-
-    def build(self) -> ModelProto:
-        """Three int64 inputs [b, t], one float32 output `logits` [b, 1]."""
-        for name in INPUTS:
-            self.graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"]))
-        self.graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1]))
-        mask = self._row(self.node("Cast", ["attention_mask"], to=TensorProto.FLOAT))  # [b, 1, t]
-        padding = self.node("Unsqueeze", [self._penalty(mask), self._ints(1)])  # [b, 1, 1, t]
-        hidden = self._embeddings()
-        for number in range(self.config["num_hidden_layers"]):
-            hidden = self._layer(hidden, padding, f"enc.encoder.layer.{number}")
-        self._head(hidden, mask)
-        return self.model("rerank-builtin")
-
-    # --- small pieces -------------------------------------------------------------------------------------------------
-
-    def _floats(self, *values: float) -> str:
-        return self.constant(np.array(values if len(values) > 1 else values[0], np.float32))
-
-    def _ints(self, *values: int) -> str:
-        return self.constant(np.array(values, np.int64))
-
-    def _parameter(self, name: str) -> str:
-        return self.weight(name, self.state[name])
-
-    def _row(self, values: str) -> str:
-        """[b, t] as [b, 1, t]."""
-        return self.node("Unsqueeze", [values, self._ints(1)])
-
-    def _penalty(self, kept: str) -> str:
-        """0 where `kept` is 1, MASKED where it is 0."""
-        return self.node("Mul", [self.node("Sub", [self._floats(1), kept]), self._floats(MASKED)])
-
-    def _first(self, values: str) -> str:
-        """The first row of [b, rows, h], as [b, 1, h]."""
-        return self.node("Slice", [values, self._ints(0), self._ints(1), self._ints(1)])
-
-    def _sum(self, values: str) -> str:
-        return self.node("ReduceSum", [values, self._ints(-1)], keepdims=1)
-
-    def _linear(self, values: str, name: str) -> str:
-        weight = self.weight(f"{name}.weight.T", np.ascontiguousarray(self.state[f"{name}.weight"].T))
-        return self.node("Add", [self.node("MatMul", [values, weight]), self._parameter(f"{name}.bias")])
-
-    def _norm(self, values: str, name: str) -> str:
-        inputs = [values, self._parameter(f"{name}.weight"), self._parameter(f"{name}.bias")]
-        return self.node("LayerNormalization", inputs, axis=-1, epsilon=float(self.config["layer_norm_eps"]))
-
-    def _gelu(self, values: str) -> str:
-        """Exact GELU in the shape that ONNX Runtime recognises and fuses with the bias before it."""
-        error = self.node("Erf", [self.node("Div", [values, self._floats(2**0.5)])])
-        return self.node("Mul", [self.node("Mul", [values, self.node("Add", [error, self._floats(1)])]), self._floats(0.5)])
-
-    def _unit(self, values: str) -> str:
-        length = self.node("ReduceL2", [values], axes=[-1], keepdims=1)
-        return self.node("Div", [values, self.node("Max", [length, self._floats(EPS)])])
-
-    # --- the encoder --------------------------------------------------------------------------------------------------
-
-    def _embeddings(self) -> str:
-        count = self.node("Gather", [self.node("Shape", ["input_ids"]), self.constant(np.array(1, np.int64))])
-        zero, one = self.constant(np.array(0, np.int64)), self.constant(np.array(1, np.int64))
-        positions = self.node("Range", [zero, count, one])
-        tables = {"word": "input_ids", "token_type": "token_type_ids", "position": positions}
-        parts = [
-            self.node("Gather", [self._parameter(f"enc.embeddings.{table}_embeddings.weight"), ids])
-            for table, ids in tables.items()
-        ]
-        total = self.node("Add", [self.node("Add", parts[:2]), parts[2]])
-        return self._norm(total, "enc.embeddings.LayerNorm")
-
-    def _layer(self, hidden: str, padding: str, name: str) -> str:
-        mixed = self._linear(self._attention(hidden, padding, f"{name}.attention.self"), f"{name}.attention.output.dense")
-        hidden = self._norm(self.node("Add", [mixed, hidden]), f"{name}.attention.output.LayerNorm")
-        inner = self._gelu(self._linear(hidden, f"{name}.intermediate.dense"))
-        outer = self._linear(inner, f"{name}.output.dense")
-        return self._norm(self.node("Add", [outer, hidden]), f"{name}.output.LayerNorm")
-
-    def _attention(self, hidden: str, padding: str, name: str) -> str:
-        heads = self.config["num_attention_heads"]
-        width = self.config["hidden_size"] // heads
-
-        def split(part: str, order: list[int]) -> str:
-            rows = self.node("Reshape", [self._linear(hidden, f"{name}.{part}"), self._ints(0, 0, heads, width)])
-            return self.node("Transpose", [rows], perm=order)
-
-        query, key, value = split("query", [0, 2, 1, 3]), split("key", [0, 2, 3, 1]), split("value", [0, 2, 1, 3])
-        scores = self.node("Div", [self.node("MatMul", [query, key]), self._floats(width**0.5)])  # [b, heads, t, t]
-        weights = self.node("Softmax", [self.node("Add", [scores, padding])], axis=-1)
-        context = self.node("Transpose", [self.node("MatMul", [weights, value])], perm=[0, 2, 1, 3])
-        return self.node("Reshape", [context, self._ints(0, 0, heads * width)])
-
-    # --- the head -----------------------------------------------------------------------------------------------------
-
-    def _pool(self, weights: str, hidden: str) -> str:
-        """weights [b, 1, t] times hidden [b, t, h] -> [b, 1, h].
-
-        The row is doubled: ONNX Runtime has a kernel of its own for one row, which sums in another order.
-        """
-        return self._first(self.node("MatMul", [self.node("Concat", [weights, weights], axis=1), hidden]))
-
-    def _head(self, hidden: str, mask: str) -> None:
-        types = self._row(self.node("Cast", ["token_type_ids"], to=TensorProto.FLOAT))
-        second = self.node("Mul", [mask, types])  # [b, 1, t]
-        # The sum stands for the mean: a unit vector does not know the divisor.
-        query = self._unit(self._pool(self.node("Sub", [mask, second]), hidden))
-        unit = self._unit(hidden)
-        cosines = self.node("Transpose", [self._sum(self.node("Mul", [unit, query]))], perm=[0, 2, 1])  # [b, 1, t]
-        sharpened = self.node("Mul", [cosines, self._parameter("beta")])
-        weights = self.node("Softmax", [self.node("Add", [sharpened, self._penalty(second)])], axis=-1)
-        document = self._unit(self._pool(weights, hidden))
-        inside = self.node("Where", [self.node("Cast", [second], to=TensorProto.BOOL), cosines, self._floats(-1)])
-        best = self.node("ReduceMax", [inside], axes=[-1], keepdims=1)
-        product = self.node("Mul", [query, document])
-        difference = self.node("Abs", [self.node("Sub", [query, document])])
-        vectors = self.node("Concat", [self._first(unit), difference, product], axis=-1)
-        features = self.node("Concat", [self.node("Mul", [vectors, self._floats(FEATURE_GAIN)]), best], axis=-1)
-        inner = self._gelu(self._linear(features, "mlp.0"))
-        last = self.weight("mlp.2.weight.row", self.state["mlp.2.weight"].reshape(-1))
-        residual = self.node("Add", [self._sum(self.node("Mul", [inner, last])), self._parameter("mlp.2.bias")])
-        scaled = self.node("Mul", [self._sum(product), self._parameter("scale")])
-        logit = self.node("Add", [self.node("Add", [scaled, self._parameter("bias")]), residual])  # [b, 1, 1]
-        self.graph.node.append(helper.make_node("Squeeze", [logit, self._ints(1)], ["logits"], name="logits"))
+    A key bias adds the same to all scores of a query token, which softmax does not see. A value bias passes through
+    the weighted mean (softmax sums to 1) into the output's bias. The bias behind the second feed-forward product may
+    be part of what its residual carries already: the normalised input, whose own shift the first product takes back.
+    """
+    folded = {name: value.astype(np.float64) for name, value in state.items()}
+    for number in range(layers):
+        layer = f"enc.encoder.layer.{number}"
+        attention = f"{layer}.attention"
+        value, key, last = f"{attention}.self.value.bias", f"{attention}.self.key.bias", f"{layer}.output.dense.bias"
+        folded[f"{attention}.output.dense.bias"] += folded[f"{attention}.output.dense.weight"] @ folded[value]
+        folded[f"{attention}.output.LayerNorm.bias"] += folded[last]
+        folded[f"{layer}.intermediate.dense.bias"] -= folded[f"{layer}.intermediate.dense.weight"] @ folded[last]
+        for name in (value, key, last):
+            folded[name] = np.zeros_like(folded[name])
+    return {name: value.astype(np.float32) for name, value in folded.items()}
 
 
 def read_state(folder: Path) -> State:
@@ -194,22 +86,27 @@ def dequantized_state(folder: Path) -> State:
     model = load(folder / GRAPHS[Form.WEIGHT_ONLY])  # reads weights.bin too
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     state: State = {}
-    for name, value in stored.items():
-        if name.endswith(".int8"):
-            name = name.removesuffix(".int8")
-            value = value.astype(np.float32) * stored[f"{name}.scale"]
-        if name.endswith(".T"):
-            state[name.removesuffix(".T")] = np.ascontiguousarray(value.T)
-        elif name.endswith(".row"):
-            state[name.removesuffix(".row")] = value.reshape(1, -1)
-        elif not name.endswith(".scale") and "const_" not in name:
-            state[name] = value
+    for name, tensor in stored.items():
+        if name.endswith(".scale") or "const_" in name:
+            continue
+        plain = name.removesuffix(".int8")
+        value = tensor if plain == name else tensor.astype(np.float32) * stored[f"{plain}.scale"]
+        if plain.endswith(".T"):
+            value = np.ascontiguousarray(value.T)
+        elif plain.endswith(".row"):
+            value = value.reshape(1, -1)
+        state[plain.removesuffix(".T").removesuffix(".row")] = value
+    for name in [name for name in state if name.endswith(".weight") and state[name].ndim == 2]:
+        if "embeddings" not in name:  # fold_biases left some out
+            state.setdefault(name.replace(".weight", ".bias"), np.zeros(len(state[name]), np.float32))
     return state
 
 
 def build_fp32(folder: Path) -> ModelProto:
     """The float32 graph of a checkpoint or exported folder."""
-    return CrossEncoderGraph(read_state(folder), json.loads((folder / "config.json").read_text())).build()
+    config = json.loads((folder / "config.json").read_text())
+    state = fold_biases(read_state(folder), config["num_hidden_layers"])
+    return CrossEncoderGraph(state, config).build()
 
 
 def export_fp32(source: Path, out: Path) -> None:
@@ -219,8 +116,18 @@ def export_fp32(source: Path, out: Path) -> None:
 
 
 def export_all(source: Path, out: Path) -> None:
-    """The files that the package ships."""
+    """The files that the package ships.
+
+    They are written aside and moved in: a running program has `weights.bin` mapped, and must not see it change.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as aside:
+        _write_all(source, Path(aside))
+        for path in Path(aside).iterdir():
+            path.replace(out / path.name)
+
+
+def _write_all(source: Path, out: Path) -> None:
     exact = build_fp32(source)
     weights = WeightFile(WEIGHTS)
     for form, name in GRAPHS.items():
@@ -228,8 +135,7 @@ def export_all(source: Path, out: Path) -> None:
         weights.move(graph)
         save(graph, out / name)
     weights.write(out)
-    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8")) | {"truncation": None, "padding": None}
-    (out / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    _write_tokenizer(source / "tokenizer.json", out / "tokenizer.json")
     facts = package_config(json.loads((source / "config.json").read_text()))
     (out / "config.json").write_text(json.dumps(facts, indent=2) + "\n")
     names = [*GRAPHS.values(), WEIGHTS, "tokenizer.json", "config.json"]
@@ -238,6 +144,12 @@ def export_all(source: Path, out: Path) -> None:
         "source": {name: _sha256(source / name) for name in ("config.json", "model.safetensors", "tokenizer.json")},
     }
     (out / "digests.json").write_text(json.dumps(digests, indent=2) + "\n")
+
+
+def _write_tokenizer(source: Path, target: Path) -> None:
+    """Without white space, and without the truncation and padding that whoever saved it had switched on."""
+    settings = json.loads(source.read_text(encoding="utf-8")) | {"truncation": None, "padding": None}
+    target.write_text(json.dumps(settings, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
 
 
 def package_config(config: dict[str, Any]) -> dict[str, Any]:

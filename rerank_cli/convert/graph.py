@@ -5,16 +5,17 @@ It knows ONNX protobufs and external data files. It knows nothing of models or o
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from onnx import ModelProto, TensorProto
 
-OPSET = 17  # LayerNormalization appeared here; read by ONNX Runtime 1.20 and later and by OpenVINO
+OPSET = 20  # Gelu appeared here; read by ONNX Runtime 1.20 and later and by OpenVINO
 CONTRIB = "com.microsoft"  # operators that only ONNX Runtime knows
-IR_VERSION = 8  # the file format version that belongs to opset 17
+IR_VERSION = 9  # the file format version that belongs to opset 20
 ALIGN = 64  # bytes; a weight starts on a cache line of the external file
 
 
@@ -47,7 +48,8 @@ class GraphBuilder:
 
     def constant(self, value: np.ndarray[Any, Any]) -> str:
         """A small constant, stored once however often it is used."""
-        key = f"{self.prefix}const_{value.dtype}_{'x'.join(map(str, value.shape))}_{'_'.join(map(str, value.ravel().tolist()))}"
+        parts = [value.dtype.name, *map(str, value.shape), "is", *map(str, value.ravel().tolist())]
+        key = f"{self.prefix}const_{'_'.join(parts)}"
         if key not in self._known:
             self._known[key] = self.weight(key, value)
         return key

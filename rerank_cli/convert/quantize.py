@@ -39,7 +39,8 @@ def _reach(weight: Array) -> Array:
         weight = np.concatenate([weight, np.zeros_like(weight[:1])])
     first, second = weight[0::2], weight[1::2]
     same_sign = np.where(first * second > 0, np.abs(first + second), 0)
-    return np.maximum(np.maximum(single, same_sign.max(axis=0) / PAIR_LIMIT), SMALLEST)
+    reach: Array = np.maximum(np.maximum(single, same_sign.max(axis=0) / PAIR_LIMIT), SMALLEST)
+    return reach
 
 
 def _fit(weight: Array, scale: Array) -> Array:

@@ -13,7 +13,7 @@ Embeddings become Gather(int8) x Gather(scale of the row) in both. It knows noth
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.convert.graph import CONTRIB, GraphBuilder
 from rerank_cli.convert.quantize import quantize_columns, quantize_rows
@@ -23,19 +23,34 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 ZERO_POINT = 128  # the unsigned 8-bit number that stands for zero
+# GELU never falls below -0.17, so most of the 256 numbers can be spent on its positive side: steps half as wide.
+GELU_DEPTH = 0.17
+GELU_ZERO_POINT = 24
 SMALLEST_PEAK = 1e-9  # a row of zeros still needs a scale
 MIN_ELEMENTS = 4096  # smaller tables and weights stay float32: two segment ids, the last layer of a head
+
+
+class _Rows(NamedTuple):
+    """Names of values: rows of unsigned 8-bit integers, the worth of a step [..., 1], the integer that means zero."""
+
+    integers: str
+    scale: str
+    zero: str
 
 
 class Form(Enum):
     """How a product with 8-bit weights is computed."""
 
-    PER_TOKEN = "per-token"
+    PER_TOKEN = "per-token"  # noqa: S105 (no password)
     WEIGHT_ONLY = "weight-only"
 
 
 def quantize_graph(model: ModelProto, form: Form) -> ModelProto:
-    """A new model with the same inputs and outputs and 8-bit weights; `model` is left as it is."""
+    """A new model with the same inputs and outputs and 8-bit weights; `model` is left as it is.
+
+    Raises:
+        ValueError: the model's opset is older than 13, where quantisation along an axis begins.
+    """
     return _Rewriter(model, form).run()
 
 
@@ -46,30 +61,33 @@ class _Rewriter(GraphBuilder):
         from onnx import numpy_helper
 
         super().__init__(prefix="q8_")
-        self.model = model
+        self.old = model
         self.form = form
         self.weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         for node in model.graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self.weights[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        self._rows: dict[str, tuple[str, str]] = {}
+        self.opset = next(opset.version for opset in model.opset_import if not opset.domain)
+        if self.opset < 13:
+            raise ValueError(f"8-bit weights need opset 13 or newer, the graph has {self.opset}")
+        self._rows: dict[str, _Rows] = {}
         self._stored: dict[str, tuple[str, str]] = {}
 
     def run(self) -> ModelProto:
         """Every node of the old graph, replaced or copied, then the weights that are still used."""
         from onnx import ModelProto, helper
 
-        for node in self.model.graph.node:
+        for node in self.old.graph.node:
             if not self._replaced(node):
                 self.graph.node.append(node)
         used = {name for node in self.graph.node for name in node.input}
-        used |= {value.name for value in self.model.graph.output}
-        self.graph.initializer.extend(tensor for tensor in self.model.graph.initializer if tensor.name in used)
+        used |= {value.name for value in self.old.graph.output}
+        self.graph.initializer.extend(tensor for tensor in self.old.graph.initializer if tensor.name in used)
         kept = [node for node in self.graph.node if node.op_type != "Constant" or node.output[0] in used]
         del self.graph.node[:]
         self.graph.node.extend(kept)
         result = ModelProto()
-        result.CopyFrom(self.model)
+        result.CopyFrom(self.old)
         for field in ("node", "initializer", "value_info"):
             result.graph.ClearField(field)
         result.graph.node.extend(self.graph.node)
@@ -114,19 +132,19 @@ class _Rewriter(GraphBuilder):
         self._finish(node, self.node("Mul", [row, scale]))
 
     def _product(self, source: str, name: str, weight: np.ndarray[Any, Any]) -> str:
-        """source [..., inputs] times weight [inputs, outputs]."""
+        """The input [..., inputs] times the weight [inputs, outputs]."""
         import numpy as np
 
         values, scales = self._store(name, weight)
         if self.form is Form.WEIGHT_ONLY:
             return self.node("MatMul", [source, self.node("DequantizeLinear", [values, scales], axis=1)])
-        integers, row_scale = self._quantized_rows(source, len(weight))
-        one, zero = self.constant(np.array(1, np.float32)), self.constant(np.array(ZERO_POINT, np.uint8))
-        product = self.node("MatMulIntegerToFloat", [integers, values, one, scales, zero], domain=CONTRIB)
-        return self.node("Mul", [product, row_scale])
+        rows = self._quantized_rows(source, len(weight))
+        one = self.constant(np.array(1, np.float32))
+        product = self.node("MatMulIntegerToFloat", [rows.integers, values, one, scales, rows.zero], domain=CONTRIB)
+        return self.node("Mul", [product, rows.scale])
 
-    def _quantized_rows(self, source: str, width: int) -> tuple[str, str]:
-        """The rows of [..., width] as unsigned 8-bit numbers and their scales [..., 1]; once for each source.
+    def _quantized_rows(self, source: str, width: int) -> _Rows:
+        """The rows of [..., width] as unsigned 8-bit numbers, once for each source.
 
         QuantizeLinear divides, rounds half to even, adds the zero point and saturates in one pass. It takes one scale
         per slice of an axis, so the leading axes are folded into one.
@@ -134,17 +152,42 @@ class _Rewriter(GraphBuilder):
         import numpy as np
 
         if source not in self._rows:
-            peak = self.node("ReduceMax", [self.node("Abs", [source])], axes=[-1], keepdims=1)
-            share = self.constant(np.array(1 / (255 - ZERO_POINT), np.float32))
-            floor = self.constant(np.array(SMALLEST_PEAK, np.float32))
-            scale = self.node("Mul", [self.node("Max", [peak, floor]), share])
+            zero_point = GELU_ZERO_POINT if self._producer(source) == "Gelu" else ZERO_POINT
+            zero = self.constant(np.array(zero_point, np.uint8))
+            scale = self._row_scale(source, zero_point)
             flat = self.node("Reshape", [scale, self.constant(np.array([-1], np.int64))])
             rows = self.node("Reshape", [source, self.constant(np.array([-1, width], np.int64))])
-            zero = self.constant(np.array(ZERO_POINT, np.uint8))
             zeros = self.node("Expand", [zero, self.node("Shape", [flat])])
             integers = self.node("QuantizeLinear", [rows, flat, zeros], axis=0)
-            self._rows[source] = self.node("Reshape", [integers, self.node("Shape", [source])]), scale
+            integers = self.node("Reshape", [integers, self.node("Shape", [source])])
+            self._rows[source] = _Rows(integers, scale, zero)
         return self._rows[source]
+
+    def _row_scale(self, source: str, zero_point: int) -> str:
+        """What one step of the integers is worth in each row, [..., 1]."""
+        import numpy as np
+
+        steps = 255 - zero_point
+        peaks = [self._last_axis("ReduceMax", source)]
+        if zero_point == GELU_ZERO_POINT:
+            lowest = GELU_DEPTH / GELU_ZERO_POINT * steps  # below this peak the negative side would not fit
+        else:
+            lowest = SMALLEST_PEAK
+            peaks.append(self.node("Neg", [self._last_axis("ReduceMin", source)]))
+        peak = self.node("Max", [*peaks, self.constant(np.array(lowest, np.float32))])
+        return self.node("Mul", [peak, self.constant(np.array(1 / steps, np.float32))])
+
+    def _last_axis(self, operator: str, source: str) -> str:
+        """Reduces the last axis to one element; from opset 18 on the axes are an input."""
+        import numpy as np
+
+        if self.opset < 18:
+            return self.node(operator, [source], axes=[-1], keepdims=1)
+        return self.node(operator, [source, self.constant(np.array([-1], np.int64))], keepdims=1)
+
+    def _producer(self, name: str) -> str:
+        """The operator that makes a value, or nothing for an input."""
+        return next((node.op_type for node in self.old.graph.node if name in node.output), "")
 
     def _store(self, name: str, weight: np.ndarray[Any, Any], *, rows: bool = False) -> tuple[str, str]:
         """The names of the 8-bit weight and of its scales, stored once for each name."""
