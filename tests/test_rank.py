@@ -18,7 +18,9 @@ def test_washington_is_first_in_every_form(run, name: str) -> None:
     found = run("-q", CAPITAL, SAMPLES / name)
     assert found.code == 0, found.err
     assert WASHINGTON in found.lines[1 if name.endswith("csv") else 0]
-    piped = run("-q", CAPITAL, "--input-format", "csv" if name.endswith("csv") else "auto", stdin=(SAMPLES / name).read_bytes())
+    piped = run(
+        "-q", CAPITAL, "--input-format", "csv" if name.endswith("csv") else "auto", stdin=(SAMPLES / name).read_bytes()
+    )
     assert piped.out == found.out
 
 
@@ -32,7 +34,9 @@ def test_a_cohere_shaped_request_needs_no_flags(run, name: str) -> None:
 
 
 def test_flags_win_over_the_request(run) -> None:
-    body = json.dumps({"query": "bread", "documents": ["Bread and butter.", CAPITAL, WASHINGTON + " is the capital."], "top_n": 2})
+    body = json.dumps(
+        {"query": "bread", "documents": ["Bread and butter.", CAPITAL, WASHINGTON + " is the capital."], "top_n": 2}
+    )
     assert len(run("--json", stdin=body).json["results"]) == 2
     found = run("--json", "-n", "1", "-q", CAPITAL, stdin=body).json
     assert [r["index"] for r in found["results"]] == [1]
@@ -66,7 +70,11 @@ def test_jsonl_records_keep_their_bytes(run) -> None:
 
 
 def test_lines_come_out_as_they_went_in_binary_garbage_included(run) -> None:
-    lines = [b"src/a.py:1:\xff\xfe garbage \x00 here", b"\tWashington is the capital of the United States  ", b"bread \xe4 butter\r"]
+    lines = [
+        b"src/a.py:1:\xff\xfe garbage \x00 here",
+        b"\tWashington is the capital of the United States  ",
+        b"bread \xe4 butter\r",
+    ]
     found = run("-q", CAPITAL, "-n", "20", stdin=b"\n".join(lines))
     assert found.code == 0
     assert sorted(found.out.split(b"\n")[:-1]) == sorted(lines)
@@ -94,7 +102,12 @@ def test_rank_fields_render_in_order_and_reach_nested_keys(run) -> None:
     found = run("-q", CAPITAL, "--rank-fields", "meta.title,body", "--json", "--explain", stdin=docs)
     assert found.code == 0, found.err
     assert "Capital city" in json.dumps(found.json["results"][0])
-    both = [run("-q", CAPITAL, "--rank-fields", f, "--json", "--raw-scores", stdin=docs).json["results"][0]["relevance_score"] for f in ("meta.title,body", "body,meta.title")]
+    both = [
+        run("-q", CAPITAL, "--rank-fields", f, "--json", "--raw-scores", stdin=docs).json["results"][0][
+            "relevance_score"
+        ]
+        for f in ("meta.title,body", "body,meta.title")
+    ]
     assert both[0] != both[1]
 
 
@@ -160,7 +173,9 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("argv", "stdin", "code", "said", "hint"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+@pytest.mark.parametrize(
+    ("argv", "stdin", "code", "said", "hint"), [row[1:] for row in BAD], ids=[row[0] for row in BAD]
+)
 def test_bad_input_gets_a_message_a_hint_a_code_and_an_empty_stdout(run, argv, stdin, code, said, hint) -> None:
     found = run(*argv, stdin=stdin)
     assert found.out == b""
@@ -172,7 +187,9 @@ def test_bad_input_gets_a_message_a_hint_a_code_and_an_empty_stdout(run, argv, s
 
 
 def test_a_yaml_bomb_is_refused(run) -> None:
-    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"] + [
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)
+    ]
     found = run("-q", "x", "--input-format", "yaml", stdin="\n".join(levels))
     assert found.code == 3
     assert "alias" in found.err

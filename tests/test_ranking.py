@@ -47,7 +47,11 @@ def test_order_is_total_empty_last_then_score_then_position(values) -> None:
     assert keys == sorted(keys)
 
 
-@given(st.lists(st.sampled_from(["3 x", "3 y", "1 z", "-2 w", "7 v", "", " "]), max_size=40), st.integers(1, 12), st.integers(1, 9))
+@given(
+    st.lists(st.sampled_from(["3 x", "3 y", "1 z", "-2 w", "7 v", "", " "]), max_size=40),
+    st.integers(1, 12),
+    st.integers(1, 9),
+)
 def test_top_n_by_chunks_is_the_head_of_the_whole_ranking(texts, n, chunk) -> None:
     whole = rank(texts)
     cut = rank(texts, chunk=chunk, top_n=n)
@@ -150,7 +154,9 @@ def test_a_mostly_foreign_text_is_told_once_with_an_english_model() -> None:
     assert len(report.warnings()) == 1
     assert "multilingual" in report.warnings()[0]
     report = Report()
-    pipeline.rank("capital", [documents(["Zürich", "Orléans — Москва and more English words"])], scorer, RankSettings(), report)
+    pipeline.rank(
+        "capital", [documents(["Zürich", "Orléans — Москва and more English words"])], scorer, RankSettings(), report
+    )
     assert report.warnings() == ()
 
 

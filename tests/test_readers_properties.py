@@ -136,7 +136,9 @@ def test_every_format_gives_the_same_texts(documents: list[dict[str, str]], fiel
 
 # PyYAML writes for YAML 1.1: what is a number or a constant in 1.2 only (`0E0`, `0o7`) it leaves unquoted.
 STRINGS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12).filter(
-    lambda text: not re.fullmatch(r"[-+]?(0o[0-7]+|0x[0-9a-fA-F]+|(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)", text)
+    lambda text: (
+        not re.fullmatch(r"[-+]?(0o[0-7]+|0x[0-9a-fA-F]+|(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)", text)
+    )
 )
 TREES = st.recursive(
     STRINGS | st.integers() | st.booleans() | st.none(),

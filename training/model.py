@@ -16,14 +16,16 @@ With h the last hidden states of `[CLS] query [SEP] document [SEP]` (segment 0 u
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import BertConfig, BertModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HIDDEN = 384
 FEATURE_GAIN = 19.6  # sqrt(384): entries of a unit vector become of order one
@@ -75,6 +77,7 @@ def upgrade(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def load(folder: Path, **config: Any) -> CrossEncoder:
     """The module of a checkpoint folder (config.json, model.safetensors), in float32 and eval mode."""
     settings = json.loads((folder / "config.json").read_text()) | config
-    model = CrossEncoder(BertConfig(**{k: v for k, v in settings.items() if k not in {"architectures", "_name_or_path"}}))
+    architecture = {name: value for name, value in settings.items() if name not in {"architectures", "_name_or_path"}}
+    model = CrossEncoder(BertConfig(**architecture))
     model.load_state_dict(upgrade(load_file(folder / "model.safetensors")))
     return model.eval()
