@@ -34,6 +34,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "input_format": INPUT_FORMATS,
     "format": OUTPUT_FORMATS,
     "batch_format": ("responses", "rows", "trec"),
+    "engine": ("local", "ray"),
     "query_format": ("auto", "tsv", "jsonl", "lines"),
     "field_format": ("yaml", "text"),
     "long_documents": ("chunk", "truncate", "error"),
@@ -54,6 +55,8 @@ MINIMUM: dict[str, float] = {
     "max_tokens_per_doc": 1,
     "max_chunks_per_doc": 1,
     "threads": 1,
+    "workers": 1,
+    "gpus_per_worker": 0,
     "batch_docs": 1,
     "concurrency": 1,
     "timeout": 0.001,
@@ -232,8 +235,9 @@ Format = Annotated[
         "--format",
         "-f",
         metavar="FORMAT",
-        help="table, json, jsonl, lines (as they came, no scores), ids (else the index), csv, tsv, trec, markdown. auto: "
-        "a table on a terminal, else lines as lines, rows as rows, anything else as jsonl; scripts should say which.",
+        help="table, json, jsonl, lines (as they came, no scores), ids (else the index), csv, tsv, trec, markdown. "
+        "auto: a table on a terminal, else lines as lines, rows as rows, anything else as jsonl; scripts should "
+        "say which.",
         rich_help_panel=OUTPUT,
     ),
 ]
