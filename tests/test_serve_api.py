@@ -271,7 +271,7 @@ def test_search_units_follow_coheres_table(chunk, documents, query, length, expe
 
 
 def test_search_units_count_what_the_model_read(real):
-    long = "the " * 700  # 700 tokens: two chunks of v3.5, one of v3.0
+    long = "the " * 510  # 510 tokens: two chunks of v3.5, one of v3.0
     for model, expected in (("rerank-v3.5", 2), ("rerank-english-v3.0", 1)):
         answer = real.post("/v2/rerank", query=QUERY, documents=[long, "short"] * 30, model=model)
         assert answer.json["meta"]["billed_units"] == {"search_units": 1}
