@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +29,25 @@ def visible(text: str) -> str:
     return text.translate(_VISIBLE).encode("utf-8", "replace").decode("utf-8")
 
 
+class Progress:
+    """How far a run is: call it with n more done, and tell it a total that became known or better estimated."""
+
+    def __init__(self, bar: Any = None, task: Any = None) -> None:
+        self.done = 0
+        self._bar, self._task = bar, task
+
+    def __call__(self, n: int) -> None:
+        """N more are done."""
+        self.done += n
+        if self._bar is not None:
+            self._bar.advance(self._task, n)
+
+    def expect(self, total: int) -> None:
+        """The total, as far as it is known by now."""
+        if self._bar is not None:
+            self._bar.update(self._task, total=max(total, self.done))
+
+
 @dataclass(frozen=True)
 class Terminal:
     """Streams and their nature. `verbosity`: -1 quiet, 0 normal, 1 and more verbose."""
@@ -43,6 +62,7 @@ class Terminal:
     verbosity: int = 0
     color: ColorChoice = "auto"
     columns: int | None = None  # None: ask the system
+    above: list[Callable[[str], None]] = field(default_factory=list, repr=False)  # prints above the bar, if one is up
 
     @staticmethod
     def of_process() -> Terminal:
@@ -87,6 +107,9 @@ class Terminal:
     def say(self, text: str) -> None:
         """One line on stderr; a stderr that is gone is no reason to fail."""
         with contextlib.suppress(OSError, ValueError):
+            if self.above:
+                self.above[-1](text)
+                return
             self.stderr.write(text + "\n")
             self.stderr.flush()
 
@@ -111,17 +134,45 @@ class Terminal:
         if self.verbosity >= 1:
             self.say(f"rerank: {visible(message)}")
 
+    def animated(self) -> bool:
+        """Whether progress is drawn: stderr is a terminal that can, and not quiet."""
+        return self.stderr_tty and self.verbosity >= 0 and self.env.get("TERM") != "dumb"
+
     @contextlib.contextmanager
-    def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """A bar on stderr while it is a terminal and not quiet, gone at the end; yields `advance(n)`."""
-        if not self.stderr_tty or self.verbosity < 0 or self.env.get("TERM") == "dumb":
-            yield lambda _n: None
+    def progress(self, what: str, total: int | None = None, rate: str | None = None) -> Iterator[Progress]:
+        """A bar on stderr while it is a terminal and not quiet, gone at the end; `rate` names what is counted a second.
+
+        What is said meanwhile appears above the bar.
+        """
+        if not self.animated():
+            yield Progress()
             return
+        from rich import progress as rich
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.text import Text
 
         console = Console(file=self.stderr, no_color=not self.colored("stderr"))
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda n: bar.advance(task, n)
+        columns: list[Any] = [rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()]
+        if rate:
+            columns.append(rich.TextColumn("{task.fields[speed]}"))
+        with rich.Progress(*columns, rich.TimeRemainingColumn(), console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total, speed="")
+            self.above.append(lambda text: console.print(Text(text), soft_wrap=True))
+            try:
+                yield _Rated(bar, task, rate) if rate else Progress(bar, task)
+            finally:
+                self.above.pop()
+
+
+class _Rated(Progress):
+    """Progress that also says how many a second."""
+
+    def __init__(self, bar: Any, task: Any, rate: str) -> None:
+        super().__init__(bar, task)
+        self._rate = rate
+
+    def __call__(self, n: int) -> None:
+        super().__call__(n)
+        speed = self._bar.tasks[0].speed
+        if speed:
+            self._bar.update(self._task, speed=f"{speed:,.0f} {self._rate}/s")

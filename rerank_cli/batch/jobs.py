@@ -62,15 +62,18 @@ def requests_of(
     """
     lines = ((name_of_file(path), line, raw) for path in paths for line, raw in raw_rows(path, stdin))
     for number, (name, line, raw) in enumerate(lines):
-        if number < start or not shard.has(number):
-            continue
-        where = f"{name}:{line}"
-        try:
-            request = parse_request(raw, where, fields, report)
-        except InputError as error:
-            yield Job(number, where, None, line, None, error)
-        else:
-            yield Job(number, where, request.body.id or request.body.query_id, line, request)
+        if number >= start and shard.has(number):
+            yield job_of(number, name, line, raw, fields, report)
+
+
+def job_of(number: int, name: str, line: int, raw: bytes, fields: FieldSettings, report: Report) -> Job:
+    """One line of a file as a job."""
+    where = f"{name}:{line}"
+    try:
+        request = parse_request(raw, where, fields, report)
+    except InputError as error:
+        return Job(number, where, None, line, None, error)
+    return Job(number, where, request.body.id or request.body.query_id, line, request)
 
 
 def crossed(queries: Iterable[Query], documents: Sequence[Document], shard: Shard, start: int = 0) -> Iterator[Job]:

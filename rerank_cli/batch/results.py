@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ from rerank_cli.writers.members import Names, encode_string
 from rerank_cli.writers.results import blocks_of, shape_of, tails
 
 if TYPE_CHECKING:
+    from rerank_cli.batch.jobs import Job
     from rerank_cli.batch.scoring import Outcome
+    from rerank_cli.errors import RerankError
     from rerank_cli.records import Ranking
     from rerank_cli.report import Report
     from rerank_cli.settings import OutputSettings
@@ -49,3 +52,22 @@ def rows(name: str, ranking: Ranking, settings: OutputSettings, report: Report) 
         members = [key + member for member in jsonl.nested(tails(hits, shape), settings.result_key)]
         lines += jsonl.lines(hits, members, names, settings, report)
     return b"".join(lines)
+
+
+def told(job: Job, error: RerankError) -> str:
+    """A bad row for the eye: `file:line: message`."""
+    return error.message if error.message.startswith(job.where) else f"{job.where}: {error.message}"
+
+
+def error_line(job: Job, error: RerankError) -> bytes:
+    """A bad row as one JSON line for --errors."""
+    record = {"where": job.where, "id": job.id, "error": error.message, "exit_code": int(error.code)}
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def counts_of(outcome: Outcome, *, failed: bool) -> dict[str, int]:
+    """What one row adds to the counts."""
+    if failed or outcome.ranking is None:
+        return {"rows": 1, "failed": int(failed)}
+    meta = outcome.ranking.meta
+    return {"rows": 1, "documents": meta.documents, "tokens": meta.tokens}

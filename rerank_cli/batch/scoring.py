@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BLOCK_PAIRS = 2048  # pairs scored together: enough to fill batches of like length
 BLOCK_JOBS = 512
+BLOCK_TEXT = 8_000_000  # characters: long documents fill batches by themselves
 
 
 class Outcome(NamedTuple):
@@ -46,15 +47,17 @@ class Prepared(NamedTuple):
 
 
 def blocks_of(jobs: Iterable[Job]) -> Iterator[list[Job]]:
-    """Jobs in blocks of about BLOCK_PAIRS documents; a large request is a block of its own."""
+    """Jobs in blocks of about BLOCK_PAIRS documents; a large request ends its block."""
     block: list[Job] = []
-    held = 0
+    held = size = 0
     for job in jobs:
         block.append(job)
-        held += len(job.request.documents) if job.request else 0
-        if held >= BLOCK_PAIRS or len(block) == BLOCK_JOBS:
+        if job.request:
+            held += len(job.request.documents)
+            size += sum(len(document.text) for document in job.request.documents)
+        if held >= BLOCK_PAIRS or size >= BLOCK_TEXT or len(block) == BLOCK_JOBS:
             yield block
-            block, held = [], 0
+            block, held, size = [], 0, 0
     if block:
         yield block
 

@@ -51,6 +51,10 @@ def batch(
     strict: b.Strict = False,
     resume: b.Resume = False,
     shard: b.ShardOf = None,
+    engine: b.Engine = "local",
+    ray_address: b.RayAddress = None,
+    workers: b.Workers = None,
+    gpus_per_worker: b.GpusPerWorker = None,
     max_tokens_per_doc: o.MaxTokensPerDoc = DEFAULT_MAX_TOKENS,
     long_documents: o.LongDocuments = "chunk",
     max_chunks_per_doc: o.MaxChunksPerDoc = None,
@@ -107,6 +111,7 @@ def batch(
 def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> int:
     """Open the scorer once, work through every input, and say how it went; returns the exit code."""
     from rerank_cli.cli import batch_run, translate
+    from rerank_cli.cli.batch_inputs import check_inputs
     from rerank_cli.cli.batch_plan import plan_of
     from rerank_cli.cli.main import configure
     from rerank_cli.cli.rank import describe, tell
@@ -114,13 +119,23 @@ def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) ->
     from rerank_cli.scorers.registry import open_scorer
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
-    report = Report()
+    report, tally = Report(), batch_run.Tally()
     plan = plan_of(options, given)
+    if options["engine"] == "ray":
+        from rerank_cli.cli.batch_ray import start_ray
+
+        return start_ray(plan, given, terminal)
+    check_inputs(plan, terminal)
     scorer = open_scorer(translate.model_of(options), terminal.env, report, translate.cache_of(options))
+    complete = False
     try:
         terminal.detail(describe(scorer.facts))
-        tally = batch_run.work(plan, scorer, terminal, report)
+        batch_run.work(plan, scorer, terminal, report, tally)
+        complete = True
     finally:
         scorer.close()
         tell(report, terminal)
-    return batch_run.conclude(plan, tally, scorer.facts, terminal)
+        if complete or tally.counts:
+            batch_run.conclude(plan, tally, scorer.facts, terminal, complete=complete)
+    batch_run.judge(tally)
+    return 0

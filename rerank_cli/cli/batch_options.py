@@ -60,7 +60,7 @@ Errors = Annotated[
 ]
 Summary = Annotated[
     Path | None,
-    typer.Option("--summary", metavar="FILE", help="Write rows, pairs and seconds as JSON.", rich_help_panel=OUTPUT),
+    typer.Option("--summary", metavar="FILE", help="Write the counts and seconds as JSON.", rich_help_panel=OUTPUT),
 ]
 ResponseDocuments = Annotated[
     bool,
@@ -75,4 +75,25 @@ ShardOf = Annotated[
     typer.Option(
         "--shard", metavar="I/N", help="Only every Nth row, from the Ith: for CI matrices.", rich_help_panel=BATCH
     ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help="local, or ray: many processes or machines; files to --out-dir.",
+        rich_help_panel=BATCH,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--ray-address", metavar="ADDRESS", help="The Ray cluster (default: here).", rich_help_panel=BATCH),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", help="Ray workers (default: as many as fit).", rich_help_panel=BATCH),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option("--gpus-per-worker", metavar="X", help="GPUs of a Ray worker, as 1 or 0.5.", rich_help_panel=BATCH),
 ]

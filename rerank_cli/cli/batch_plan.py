@@ -82,10 +82,29 @@ def inputs_of(options: dict[str, Any]) -> tuple[Input, ...]:
         raise UsageError("-o and --out-dir exclude each other")
     if options["resume"] and not (output or out_dir):
         raise UsageError("--resume needs -o or --out-dir", "what goes to stdout cannot be gone on with")
+    if options["engine"] != "ray" and any(options[key] for key in ("ray_address", "workers", "gpus_per_worker")):
+        raise UsageError("--ray-address, --workers and --gpus-per-worker belong to --engine ray")
     names = files or ([options["run"] or options["queries"]] if crossed or trec else ["-"])
     if not out_dir:
         return ((tuple(names), output),)
-    return tuple(((name,), out_dir / (stem_of(name) + SUFFIXES[options["batch_format"]])) for name in names)
+    inputs = tuple(((name,), out_dir / output_name(name, options["batch_format"])) for name in names)
+    require_distinct([(names[0], str(target)) for names, target in inputs])
+    return inputs
+
+
+def output_name(name: str, form: str) -> str:
+    """What an input's results are called in --out-dir."""
+    return stem_of(name) + SUFFIXES[form]
+
+
+def require_distinct(outputs: list[tuple[str, str]]) -> None:
+    """Raise UsageError if two inputs, given as (input, output), would write one file."""
+    first: dict[str, str] = {}
+    for name, target in outputs:
+        if first.setdefault(target, name) != name or outputs.count((name, target)) > 1:
+            raise UsageError(
+                f"`{first[target]}` and `{name}` would both become {target}", "rename one, or give it its own --out-dir"
+            )
 
 
 def stem_of(name: str) -> str:

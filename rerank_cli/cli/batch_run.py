@@ -1,4 +1,4 @@
-"""How `batch` runs: which inputs, where each one's results go, what happens to bad rows, and the closing line.
+"""How `batch` runs: each input to its output, what happens to bad rows and to a run that stops, and the closing line.
 
 It translates; jobs, scoring, rendering and the journal are `rerank_cli.batch`.
 """
@@ -9,48 +9,37 @@ import contextlib
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from rerank_cli.cli import translate
-from rerank_cli.errors import ExitCode, InputError, OutputError, RowsFailed, UsageError
+from rerank_cli.cli.batch_inputs import count_rows, identity_of, jobs_of
+from rerank_cli.errors import InputError, OutputError, RowsFailed, UsageError
 from rerank_cli.records import Body
+from rerank_cli.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from rerank_cli.batch.jobs import Job
+    from rerank_cli.batch.journal import Journal
     from rerank_cli.batch.scoring import Outcome
     from rerank_cli.cli.batch_plan import Plan
     from rerank_cli.cli.before_after import Change
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Advance, Facts, Scorer
-    from rerank_cli.settings import InputSettings
-    from rerank_cli.terminal import Terminal
+    from rerank_cli.scorers.base import Facts, Scorer
+    from rerank_cli.terminal import Progress, Terminal
+
+COUNTED = ("rows", "failed", "documents", "tokens")
 
 
 @dataclass(slots=True)
 class Tally:
     """How the run went so far."""
 
-    counts: Counter[str] = field(default_factory=Counter)  # rows, failed, documents, pairs …
+    counts: Counter[str] = field(default_factory=Counter)  # COUNTED, rows of a resumed run included
+    fresh: Counter[str] = field(default_factory=Counter)  # of this run alone
+    skipped: int = 0  # rows that a former run did
     started: float = field(default_factory=time.monotonic)
-
-
-def work(plan: Plan, scorer: Scorer, terminal: Terminal, report: Report) -> Tally:
-    """Every input in turn."""
-    if plan.options["out_dir"]:
-        plan.options["out_dir"].mkdir(parents=True, exist_ok=True)
-    from rerank_cli.cli.before_after import Change
-
-    tally = Tally()
-    change = Change(plan.options["qrels"], plan.settings_of(Body()), terminal)
-    with terminal.progress("pairs") as advance:
-        for names, target in plan.inputs:
-            one_input(plan, names, target, Session(scorer, terminal, report, tally, advance, change))
-    change.tell()
-    return tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +50,101 @@ class Session:
     terminal: Terminal
     report: Report
     tally: Tally
-    advance: Advance
+    advance: Progress
     change: Change
+    rows: int | None  # about how many there are, if that is known
 
 
-def one_input(plan: Plan, names: tuple[str, ...], target: Path | None, session: Session) -> None:
-    """One input to its output: straight to stdout, or through a journal to a file."""
-    from rerank_cli.batch.journal import Journal
+def work(plan: Plan, scorer: Scorer, terminal: Terminal, report: Report, tally: Tally) -> None:
+    """Every input in turn. What is done is kept whatever ends the run."""
+    from rerank_cli.cli.before_after import Change
+
+    make_folder(plan.options["out_dir"])
+    change = Change(plan.options["qrels"], plan.settings_of(Body()), terminal)
+    rows = count_rows(plan) if terminal.animated() else None
+    journals: list[Journal] = []
+    with terminal.progress("ranking", rate="pairs") as advance:
+        session = Session(scorer, terminal, report, tally, advance, change, rows)
+        for names, target in plan.inputs:
+            if is_stream(target):
+                to_stream(plan, names, target, session)
+            else:
+                assert target is not None  # that is a stream
+                journals.append(to_file(plan, names, target, session))
+    for journal in journals:
+        journal.forget()
+    if any(journal.resumed for journal in journals) and plan.options["qrels"]:
+        terminal.note("before → after covers the rows of this run, not those of the run before it")
+    change.tell()
+
+
+def make_folder(path: Path | None) -> None:
+    """The folder of --out-dir."""
+    if path is None:
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be made: {error.strerror}", where=str(path)) from None
+
+
+def is_stream(target: Path | None) -> bool:
+    """Whether results go to stdout, a pipe or a device, which are written as they come."""
+    from rerank_cli.batch.journal import is_regular
+    from rerank_cli.writers.output import is_stdout
+
+    return target is None or is_stdout(target) or not is_regular(target)
+
+
+def to_stream(plan: Plan, names: tuple[str, ...], target: Path | None, session: Session) -> None:
+    """One input to stdout or a pipe."""
     from rerank_cli.writers.output import open_output
 
-    if target is None:
-        with open_output(None, session.terminal, "json") as write, errors_file(plan) as note:
-            for output, errors, _, counts in finished(plan, names, 0, session):
-                write(output)
-                note(errors)
-                session.tally.counts.update(counts)
-        return
-    journal = Journal(
-        target, errors_path(plan, target), identity_of(plan, names, session), resume=plan.options["resume"]
-    )
-    if journal.resumed:
-        session.terminal.note(f"{target}: going on after row {journal.state.next_row}")
+    if plan.options["resume"]:
+        raise UsageError("--resume needs -o FILE or --out-dir", "what went into a pipe cannot be gone on with")
+    with open_output(target, session.terminal, "json") as write, errors_file(plan) as note:
+        for output, errors, _, counts in finished(plan, names, 0, session):
+            write(output)
+            note(errors)
+            session.tally.counts.update(counts)
+
+
+def to_file(plan: Plan, names: tuple[str, ...], target: Path, session: Session) -> Journal:
+    """One input to a file, through a journal that can be gone on with; returns it, done."""
+    from rerank_cli.batch.journal import Journal
+
+    identity = identity_of(plan, names, session.scorer.facts.digest)
+    journal = Journal(target, errors_path(plan, target), identity, resume=plan.options["resume"])
+    tell_start(journal, session.terminal)
     kept = Counter(dict(journal.state.counts))
+    session.tally.skipped += kept["rows"]
     try:
-        for output, errors, next_row, counts in finished(plan, names, journal.state.next_row, session):
-            kept.update(counts)
-            journal.add(output, errors, next_row, kept)
+        if not journal.state.complete:
+            for output, errors, next_row, counts in finished(plan, names, journal.state.next_row, session):
+                kept.update(counts)
+                journal.add(output, errors, next_row, kept)
         journal.finish()
+    except BaseException:
+        if journal.resumed:
+            session.terminal.note(
+                f"the first {journal.state.next_row:,} rows are in {journal.partial}: "
+                "the same command with --resume goes on"
+            )
+        raise
     finally:
         session.tally.counts.update(kept)
         journal.close()
+    return journal
+
+
+def tell_start(journal: Journal, terminal: Terminal) -> None:
+    """What is done with the rows of a former run."""
+    if journal.dropped:
+        terminal.note(f"{journal.partial}: dropping {journal.dropped:,} rows of a former run (--resume keeps them)")
+    elif journal.state.complete:
+        terminal.note(f"{journal.target}: already whole")
+    elif journal.resumed:
+        terminal.note(f"{journal.target}: going on after row {journal.state.next_row:,}")
 
 
 def errors_path(plan: Plan, target: Path) -> Path | None:
@@ -103,55 +157,33 @@ def errors_path(plan: Plan, target: Path) -> Path | None:
 
 @contextlib.contextmanager
 def errors_file(plan: Plan) -> Iterator[Callable[[bytes], None]]:
-    """A writer for --errors without a journal."""
+    """A writer for --errors without a journal; each line is in the file as soon as it is told."""
     path: Path | None = plan.options["errors"]
     if path is None:
         yield lambda _data: None
         return
     try:
-        with path.open("wb") as stream:
-            yield lambda data: (stream.write(data), None)[1]
+        stream = open(path, "wb", buffering=0)  # noqa: SIM115, PTH123 closed below
     except OSError as error:
         raise OutputError(f"cannot write: {error.strerror}", where=str(path)) from None
 
+    def note(data: bytes) -> None:
+        try:
+            stream.write(data)
+        except OSError as error:
+            raise OutputError(f"cannot write: {error.strerror}", where=str(path)) from None
 
-def identity_of(plan: Plan, names: tuple[str, ...], session: Session) -> dict[str, str]:
-    """What must not change before a --resume: input bytes, options that decide results, the model."""
-    from rerank_cli.batch.journal import digest_of
-
-    files = [*names, *(plan.options["documents"] or ())]
-    files += [plan.options[key] for key in ("queries", "corpus") if plan.options[key]]
-    known = (
-        "batch_format",
-        "shard",
-        "query_format",
-        "depth",
-        "input_format",
-        "field_format",
-        "strict",
-        "explain",
-        "run_tag",
-    )
-    options = {key: plan.options[key] for key in known}
-    settings = repr((plan.fields, plan.settings_of(Body()), replace(plan.output, output=None)))
-    if "-" in files:
-        if plan.options["resume"]:
-            raise UsageError("--resume needs input files: stdin cannot be read again")
-        return {"the input": "stdin"}
-    return {
-        "the input": digest_of(files),
-        "an option": json.dumps([options, settings], sort_keys=True, default=str),
-        "the model": session.scorer.facts.digest,
-    }
+    with stream:
+        yield note
 
 
 def finished(
     plan: Plan, names: tuple[str, ...], start: int, session: Session
 ) -> Iterator[tuple[bytes, bytes, int, Counter[str]]]:
     """Block by block: output bytes, error bytes, the next row, and counts."""
-    from rerank_cli.batch import scoring
+    from rerank_cli.batch import results, scoring
 
-    jobs = jobs_of(plan, names, start, session)
+    jobs = jobs_of(plan, names, start, session.terminal, session.report)
     for block in scoring.blocks_of(jobs):
         outcomes = scoring.rank_block(block, session.scorer, plan.settings_of, session.report, session.advance)
         output, errors, counts = bytearray(), bytearray(), Counter[str]()
@@ -159,14 +191,24 @@ def finished(
             row, fault = rendered(outcome, plan, session)
             output += row
             errors += fault
-            counts.update(rows=1, failed=int(bool(fault)))
-            if not fault and outcome.ranking and outcome.job.request:
+            counts.update(results.counts_of(outcome, failed=bool(fault)))
+            if outcome.ranking and outcome.job.request and not fault:
                 session.change.look(outcome.job.name, outcome.job.request.documents, outcome.ranking.hits)
-                counts.update(documents=outcome.ranking.meta.documents, tokens=outcome.ranking.meta.tokens)
             if fault and plan.options["strict"]:
+                session.tally.fresh.update(counts)
                 yield bytes(output), bytes(errors), outcome.job.number + 1, counts
                 raise RowsFailed(f"stopped at the first bad row (--strict): {outcome.job.where}")
+        session.tally.fresh.update(counts)
+        foresee(session)
         yield bytes(output), bytes(errors), block[-1].number + 1, counts
+
+
+def foresee(session: Session) -> None:
+    """The number of pairs to expect, from the rows so far and those to come."""
+    fresh = session.tally.fresh["rows"]
+    if session.rows and fresh:
+        left = max(0, session.rows - session.tally.skipped - fresh)
+        session.advance.expect(session.advance.done + session.advance.done * left // fresh)
 
 
 def rendered(outcome: Outcome, plan: Plan, session: Session) -> tuple[bytes, bytes]:
@@ -179,70 +221,16 @@ def rendered(outcome: Outcome, plan: Plan, session: Session) -> tuple[bytes, byt
             return results.render(outcome, plan.options["batch_format"], plan.output, session.report), b""
         except InputError as fault:
             error = fault
-    told = error.message if error.message.startswith(outcome.job.where) else f"{outcome.job.where}: {error.message}"
-    session.terminal.say(told)
-    record = {"where": outcome.job.where, "id": outcome.job.id, "error": error.message, "exit_code": int(error.code)}
-    return b"", json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    session.terminal.say(visible(results.told(outcome.job, error)))
+    return b"", results.error_line(outcome.job, error)
 
 
-def jobs_of(plan: Plan, names: tuple[str, ...], start: int, session: Session) -> Iterator[Job]:
-    """The rows of one input from row `start` on."""
-    from rerank_cli.batch import jobs
+def conclude(plan: Plan, tally: Tally, facts: Facts, terminal: Terminal, *, complete: bool) -> None:
+    """The closing line and --summary."""
+    from rerank_cli.writers.output import open_output
 
-    options, terminal = plan.options, session.terminal
-    if options["run"]:
-        return trec_jobs(plan, start, session)
-    if options["documents"]:
-        from rerank_cli.readers.queries import read_queries
-
-        documents = read_all(documents_of(plan), terminal, session.report)
-        queries = read_queries(options["queries"], options["query_format"], terminal.stdin)
-        return jobs.crossed(queries, documents, plan.shard, start)
-    return jobs.requests_of(names, terminal.stdin, plan.fields, session.report, plan.shard, start)
-
-
-def documents_of(plan: Plan) -> InputSettings:
-    """The documents of --documents as inputs of their own."""
-    return translate.inputs_of({**plan.options, "files": plan.options["documents"], "null": False})
-
-
-def read_all(inputs: InputSettings, terminal: Terminal, report: Report) -> list[Any]:
-    """All documents of some inputs."""
-    from itertools import chain
-
-    from rerank_cli.readers import open_documents
-
-    return list(chain.from_iterable(open_documents(inputs, terminal, report).chunks))
-
-
-def trec_jobs(plan: Plan, start: int, session: Session) -> Iterator[Job]:
-    """The queries of a run; only documents that it names are indexed."""
-    from rerank_cli.batch.jobs import TrecSources, from_run
-    from rerank_cli.readers.corpus import open_corpus
-    from rerank_cli.readers.queries import read_queries
-    from rerank_cli.readers.trec import by_query, run_rows
-
-    options, stdin = plan.options, session.terminal.stdin
-    if "-" in (options["run"], options["corpus"]) and options["run"] == options["corpus"]:
-        raise UsageError("stdin can be only one of --run and --corpus")
-    rows = list(run_rows(options["run"], stdin)) if options["run"] == "-" else None
-    named = {row.document for row in (rows if rows is not None else run_rows(options["run"]))}
-    texts = {query.id: query.text for query in read_queries(options["queries"], options["query_format"], stdin)}
-    corpus = open_corpus(options["corpus"], named, stdin)
-    beir = not plan.fields.rank_fields and not plan.fields.explicit_text_field
-    sources = TrecSources(texts, corpus, options["depth"], plan.fields, beir)
-    try:
-        groups = by_query(rows if rows is not None else run_rows(options["run"]))
-        yield from from_run(groups, sources, session.report, plan.shard, start)
-    finally:
-        corpus.close()
-
-
-def conclude(plan: Plan, tally: Tally, facts: Facts, terminal: Terminal) -> int:
-    """The closing line, --summary, and the exit code. Raises RowsFailed if rows failed."""
     seconds = time.monotonic() - tally.started
-    counts = tally.counts
-    rate = counts["documents"] / seconds if seconds else 0.0
+    counts, rate = tally.counts, tally.fresh["documents"] / seconds if seconds else 0.0
     failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
     if terminal.verbosity >= 0:
         terminal.say(
@@ -252,16 +240,22 @@ def conclude(plan: Plan, tally: Tally, facts: Facts, terminal: Terminal) -> int:
     if plan.options["summary"]:
         record = {
             "schema_version": 1,
-            **{key: counts[key] for key in ("rows", "failed", "documents", "tokens")},
+            **{key: counts[key] for key in COUNTED},
+            "complete": complete,
             "seconds": round(seconds, 3),
             "model": facts.model,
             "revision": facts.revision,
             "backend": facts.backend,
             "dtype": facts.dtype,
         }
-        plan.options["summary"].write_text(json.dumps(record) + "\n")
-    if counts["failed"]:
+        with open_output(plan.options["summary"], terminal, "json") as write:
+            write(json.dumps(record).encode() + b"\n")
+
+
+def judge(tally: Tally) -> None:
+    """Raise RowsFailed if rows failed."""
+    if tally.counts["failed"]:
         raise RowsFailed(
-            f"{counts['failed']:,} of {counts['rows']:,} rows failed", "each is told above, and in --errors FILE"
+            f"{tally.counts['failed']:,} of {tally.counts['rows']:,} rows failed",
+            "each is told above, and in --errors FILE",
         )
-    return ExitCode.OK

@@ -1,0 +1,179 @@
+"""The Ray Data engine of `batch`: parts of request files, ranked by a pool of actors that hold one scorer each.
+
+Ray moves part numbers and counts only; rows are read and results written by the workers, so all machines must see
+input and output under the same paths. It knows neither options nor what is in a part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rerank_cli.errors import InputError, ModelError, RemoteError, RerankError, RowsFailed, UsageError
+from rerank_cli.report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rerank_cli.batch.parts import Part, Recipe
+    from rerank_cli.scorers.base import Scorer
+    from rerank_cli.settings import CacheSettings, ModelSettings
+
+OBJECT_STORE = 80_000_000  # bytes of a local cluster's shared memory: only numbers travel
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where the workers run. `address` None: processes of this machine; `workers` None: as many as fit."""
+
+    address: str | None = None
+    workers: int | None = None
+    gpus_per_worker: float = 0.0
+
+
+class Task(NamedTuple):
+    """What every worker needs: the parts, how to rank them, and with what."""
+
+    parts: list[Part]
+    recipe: Recipe
+    model: ModelSettings
+    cache: CacheSettings | None
+
+
+class Worker:
+    """An actor: opens its scorer at its first part and keeps it. Ray restarts it if its process dies."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._scorer: Scorer | None = None
+        self._report = Report()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        """Rank the parts of these numbers; what went wrong with all of them comes back as a record, not as a trace."""
+        return {"record": [json.dumps(self._rank(int(number))) for number in batch["number"]]}
+
+    def _rank(self, number: int) -> dict[str, Any]:
+        from rerank_cli.batch.parts import rank_part
+
+        try:
+            done = rank_part(self._task.parts[number], self._open(), self._task.recipe)
+        except RerankError as error:
+            return {"code": int(error.code), "message": error.message, "hint": error.hint}
+        return {**done._asdict(), "warnings": [*done.warnings, *self._report.warnings()]}
+
+    def _open(self) -> Scorer:
+        if self._scorer is None:
+            from rerank_cli.scorers.registry import open_scorer
+            from rerank_cli.terminal import Terminal
+
+            env = Terminal.of_process().env
+            self._scorer = open_scorer(self._task.model, env, self._report, self._task.cache)
+        return self._scorer
+
+
+def rank_parts(task: Task, cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """What became of each part (`Done` as a record), as they are finished, in any order.
+
+    Raises:
+        ModelError: Ray is missing, or the cluster has no room for a worker.
+        RerankError: what a worker met that would meet every part.
+    """
+    with _connected(cluster, task.model.threads or 1) as ray:
+        workers = cluster.workers or _room(ray, cluster, task.model.threads or 1)
+        model = replace(task.model, threads=task.model.threads or 1)
+        for row in _dataset(ray, task._replace(model=model), cluster, workers).iter_rows():
+            record: dict[str, Any] = json.loads(row["record"])
+            if "code" in record:
+                raise _error(record)
+            yield record
+
+
+def _dataset(ray: Any, task: Task, cluster: Cluster, workers: int) -> Any:
+    """One block a part, so that a part is what Ray retries."""
+    numbers = [{"number": number} for number in range(len(task.parts))]
+    return ray.data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
+        Worker,
+        fn_constructor_args=(task,),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(numbers)), max_tasks_in_flight_per_actor=2),
+        num_cpus=task.model.threads,
+        num_gpus=cluster.gpus_per_worker or None,
+    )  # Ray Data restarts actors and retries their tasks without limit unless told otherwise
+
+
+@contextlib.contextmanager
+def _connected(cluster: Cluster, threads: int) -> Iterator[Any]:
+    """Ray, silent and without its telemetry, connected to the cluster or to one that is made and removed here."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read at import, by this process and those it starts
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # spares a warning of Ray's
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ parts write to our stderr
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ModelError(
+            f"--engine ray needs Ray ({error})", "pip install 'rerank-cli[ray]', on every machine of the cluster"
+        ) from error
+    folder = tempfile.mkdtemp(prefix="rerank-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)  # noqa: PTH112, S108 sockets need a short path
+    try:
+        _init(ray, cluster, threads, folder)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        yield ray
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _init(ray: Any, cluster: Cluster, threads: int, folder: str) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        if cluster.address:
+            ray.init(address=cluster.address, **quiet)
+        else:
+            from rerank_cli.cpu import available_threads
+
+            ray.init(
+                address="local",  # whatever RAY_ADDRESS says
+                num_cpus=max(available_threads(), (cluster.workers or 1) * threads),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+                **quiet,
+            )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        where = f"the Ray cluster {cluster.address}" if cluster.address else "Ray on this machine"
+        raise ModelError(f"cannot start or reach {where}: {words[0]}", "`ray status` shows a cluster") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _room(ray: Any, cluster: Cluster, threads: int) -> int:
+    """How many workers fit into the cluster. Raises ModelError if none does."""
+    found = ray.cluster_resources()
+    fits = found.get("CPU", 0) // threads
+    if cluster.gpus_per_worker:
+        fits = min(fits, found.get("GPU", 0) // cluster.gpus_per_worker)
+    if fits < 1:
+        raise ModelError(
+            f"the cluster has {found.get('CPU', 0):g} CPUs and {found.get('GPU', 0):g} GPUs: no room for a worker",
+            "lower --threads or --gpus-per-worker",
+        )
+    return int(fits)
+
+
+def _error(record: dict[str, Any]) -> RerankError:
+    """A worker's error as the driver's."""
+    kinds: dict[int, type[RerankError]] = {
+        int(kind.code): kind for kind in (UsageError, InputError, ModelError, RemoteError, RowsFailed)
+    }
+    return kinds.get(record["code"], RerankError)(record["message"], record["hint"])
