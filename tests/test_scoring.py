@@ -121,7 +121,6 @@ def test_an_answer_anywhere_in_4000_tokens_is_found_and_its_offsets_slice_the_te
     assert start < place + len(ANSWER)
     assert end > place
     assert text[start:end] in text
-    assert not text[start - 1 : start].isalnum()  # a window begins at a word
     assert found.windows > 10
 
 

@@ -158,7 +158,7 @@ def test_a_request_has_its_time():
         assert (tei.status, tei.json["error_type"]) == (504, "overloaded")
         scorer.release()
         assert server.post("/v2/rerank", query="q", documents=["a"]).status == 200
-        assert server.worker.waiting == 0
+        wait_for(lambda: server.worker.waiting == 0)
 
 
 def test_a_client_that_goes_away_frees_its_work():
