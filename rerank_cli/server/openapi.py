@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli import __version__
-from rerank_cli.server.openapi_schemas import SCHEMAS
+from rerank_cli.server.openapi_schemas import FIELDS, SCHEMAS, TEI_FIELDS
 
 if TYPE_CHECKING:
     from rerank_cli.server.settings import ServeSettings
@@ -107,7 +107,7 @@ def readable(description: dict[str, Any]) -> str:
             title = f"<h2>{method.upper()} {escape(path)}</h2>"
             rows.append(f"{title}<p>{escape(operation['summary'])}</p><p>Answers: {statuses}</p>")
     fields = []
-    for name, schema in SCHEMAS["RerankOrTei"]["properties"].items():
+    for name, schema in (FIELDS | TEI_FIELDS).items():
         fields.append(f"<li><code>{escape(name)}</code>: {escape(schema.get('description', ''))}</li>")
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>rerank serve</title><style>{STYLE}</style>"

@@ -66,12 +66,7 @@ _TEI_ROW = {
 SCHEMAS: dict[str, Any] = {
     "Rerank": {"type": "object", "required": ["query", "documents"], "properties": FIELDS},
     "Tei": {"type": "object", "required": ["query", "texts"], "properties": TEI_FIELDS},
-    "RerankOrTei": {
-        "type": "object",
-        "required": ["query"],
-        "properties": {**FIELDS, **TEI_FIELDS},
-        "oneOf": [{"required": ["documents"]}, {"required": ["texts"]}],
-    },
+    "RerankOrTei": {"anyOf": [{"$ref": "#/components/schemas/Rerank"}, {"$ref": "#/components/schemas/Tei"}]},
     "Reply": {
         "type": "object",
         "required": ["id", "object", "model", "results", "meta", "usage"],
