@@ -1,6 +1,7 @@
-"""Clients that need much: cohere 5.21, LangChain, LlamaIndex, LiteLLM, schemathesis, in an environment of their own (`-m clients`).
+"""Clients that need much: cohere 5.21 and 7.3, LangChain, LlamaIndex, LiteLLM, schemathesis (`-m clients`).
 
-The environment is made from tests/requirements-clients.txt on first use; RERANK_CLIENTS_VENV names one to keep.
+They live in two environments of their own, made on first use in a temporary folder, or in the one that
+RERANK_CLIENTS_VENV names, which keeps them.
 """
 
 from __future__ import annotations
@@ -9,25 +10,36 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from serve import clients
-from serve.harness import Program
+from serve.harness import HeldScorer, Program, serving
 
-REQUIREMENTS = Path(__file__).parent / "requirements-clients.txt"
-NAMES = [name for name, value in vars(clients).items() if callable(value) and name not in {"of", "_litellm"}]
+HERE = Path(__file__).parent
+REQUIREMENTS = {"cohere5": HERE / "requirements-clients.txt", "cohere7": HERE / "serve/requirements-cohere-7.txt"}
+COHERE = ("cohere_v2", "cohere_v1", "cohere_async")
+OTHERS = ("langchain", "llama_index", "litellm_cohere", "litellm_jina", "litellm_vllm", "litellm_huggingface")
+CLIENTS = [(venv, name) for venv in REQUIREMENTS for name in COHERE] + [("cohere5", name) for name in OTHERS]
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def venv(tmp_path_factory):
-    folder = Path(os.environ.get("RERANK_CLIENTS_VENV") or tmp_path_factory.mktemp("clients") / "venv")
-    if not (folder / "bin/schemathesis").exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin/pip", "install", "--quiet", "-r", REQUIREMENTS], check=True)
-    return folder
+def venvs(tmp_path_factory):
+    """Their folders by name; what is installed is shown with `pytest -s`."""
+    kept = os.environ.get("RERANK_CLIENTS_VENV")
+    base = Path(kept) if kept else tmp_path_factory.mktemp("clients")
+    made = {name: base / name for name in REQUIREMENTS}
+    for name, folder in made.items():
+        if not (folder / "installed").exists():
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            subprocess.run([folder / "bin/pip", "install", "--quiet", "-r", REQUIREMENTS[name]], check=True)
+            (folder / "installed").touch()
+        subprocess.run([folder / "bin/pip", "list", "--format", "freeze", "--disable-pip-version-check"], check=True)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -39,37 +51,93 @@ def server(tmp_path_factory):
     assert "internal error" not in program.log
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_client(process, venv, server, name, tmp_path):
+@pytest.fixture
+def use(venvs, tmp_path):
+    """Run a function of `clients` by the interpreter of an environment; its index -> score."""
+
+    def use(venv, name, url, *arguments):
+        done = subprocess.run(
+            [venvs[venv] / "bin/python", Path(clients.__file__), name, url, *arguments],
+            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+        return {int(index): score for index, score in json.loads(line.removeprefix("RESULT ")).items()}
+
+    return use
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """index -> score by `rerank rank`."""
     stdin = "".join(json.dumps({"text": text}) + "\n" for text in clients.DOCS)
-    local = process("-q", clients.QUERY, "-f", "json", stdin=stdin)
-    expected = {str(r["index"]): r["relevance_score"] for r in local.json["results"]}
-    done = subprocess.run(
-        [venv / "bin/python", Path(clients.__file__), name, server.url],
-        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    assert json.loads(line.removeprefix("RESULT ")) == expected
+    argv = [sys.executable, "-m", "rerank_cli", "-q", clients.QUERY, "-f", "json"]
+    env = {"HOME": str(tmp_path_factory.mktemp("rank")), "PATH": os.environ["PATH"], "PYTHONPATH": str(HERE.parent)}
+    done = subprocess.run(argv, input=stdin, env=env, capture_output=True, text=True, check=True)
+    return {row["index"]: row["relevance_score"] for row in json.loads(done.stdout)["results"]}
 
 
-def test_schemathesis_finds_nothing(venv, server, tmp_path):
-    argv = [
-        "run",
-        f"{server.url}/openapi.json",
-        "--header",
-        f"Authorization: Bearer {clients.KEY}",
-        "--max-examples",
-        "40",
-    ]
+@pytest.mark.parametrize(("venv", "name"), CLIENTS)
+def test_client(use, server, expected, venv, name):
+    assert use(venv, name, server.url) == expected
+
+
+RAISES = {
+    "BadRequestError": {"query": " "},
+    "UnauthorizedError": {},
+    "NotFoundError": {"model": "unknown"},
+    "UnprocessableEntityError": {"top_n": "3"},
+    "TooManyRequestsError": {},
+    "ServiceUnavailableError": {},
+    "GatewayTimeoutError": {},
+}
+
+
+@pytest.mark.parametrize("venv", REQUIREMENTS)
+@pytest.mark.parametrize("error", RAISES)
+def test_cohere_s_error_classes(use, venv, error):
+    fields = {"model": "free", "query": "q", "documents": ["1", "2"]} | RAISES[error]
+    key = "wrong" if error == "UnauthorizedError" else clients.KEY
+    scorer = HeldScorer()
+    timeout = 0.3 if error == "GatewayTimeoutError" else 100
+    queue = 0 if error == "TooManyRequestsError" else 9
+    with serving(lambda: scorer, strict=True, keys=(clients.KEY,), timeout_s=timeout, max_queue=queue) as server:
+        server.app.gate.draining = error == "ServiceUnavailableError"
+        use(venv, "cohere_raises", server.url, json.dumps([error, key, fields]))
+        server.app.gate.draining = False
+
+
+@pytest.mark.parametrize("venv", REQUIREMENTS)
+@pytest.mark.parametrize("name", ["cohere_retries", "cohere_async_retries"])
+def test_cohere_s_retries(use, venv, name):
+    """Held until the client was refused twice; its next try is answered."""
+    scorer = HeldScorer()
+    with serving(lambda: scorer, max_queue=1) as server:
+        first = threading.Thread(target=lambda: server.post("/v2/rerank", query="q", documents=["1"]))
+        first.start()
+        assert scorer.entered.acquire(timeout=30)
+
+        def release():
+            while server.stderr.getvalue().count("status=429") < 2:
+                time.sleep(0.05)
+            scorer.release()
+
+        threading.Thread(target=release, daemon=True).start()
+        assert len(use(venv, name, server.url)) == len(clients.DOCS)
+        first.join()
+        assert server.stderr.getvalue().count("status=429") == 2
+
+
+def test_schemathesis_finds_nothing(venvs, server, tmp_path):
+    argv = ["run", f"{server.url}/openapi.json", "--header", f"Authorization: Bearer {clients.KEY}"]
     # A text of nothing but control characters matches the schema's pattern and still holds no token: 400, as promised.
     argv += ["--exclude-checks", "positive_data_acceptance", "--phases", "examples,coverage,fuzzing", "--workers", "1"]
     done = subprocess.run(
-        [venv / "bin/schemathesis", *argv],
+        [venvs["cohere5"] / "bin/schemathesis", *argv, "--max-examples", "40"],
         env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
         cwd=tmp_path,
         capture_output=True,
@@ -77,4 +145,5 @@ def test_schemathesis_finds_nothing(venv, server, tmp_path):
         timeout=1500,
         check=False,
     )
+    print(done.stdout[-2000:])
     assert done.returncode == 0, done.stdout[-6000:]
