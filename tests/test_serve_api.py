@@ -123,6 +123,18 @@ def test_documents_come_back_as_they_were_sent(free):
     assert result["document"] == {"text": "a", "n": 123456789012345678901234567890, "s": "\ud83d"}
 
 
+@pytest.mark.parametrize("other", ["1", '"\\ud83d"', "99999999999999999999"])
+def test_numbers_that_could_not_be_sent_back_are_refused(free, other):
+    body = b'{"query": "q", "return_documents": true, "documents": [{"text": "a", "x": [1e999, %s]}]}'
+    answer = free.post("/v1/rerank", body % other.encode())
+    assert (answer.status, answer.json["message"]) == (
+        422,
+        "document at index 0 has a number beyond the range of a double",
+    )
+    digits = free.post("/v1/rerank", b'{"query": "q", "documents": ["a"], "top_n": %s}' % (b"9" * 5000))
+    assert (digits.status, digits.json["message"]) == (400, "invalid json syntax: a number has too many digits")
+
+
 @pytest.mark.parametrize("value", [True, "true", "True"])
 def test_booleans_may_be_strings(free, value):
     (result,) = free.post("/v2/rerank", query="q", documents=["a"], return_documents=value, return_len="true").json[
@@ -248,6 +260,9 @@ def test_strict_refuses_as_cohere_does(strict):
     )
     assert strict.post("/v2/rerank", query="q", documents=["a"], model="free", rank_fields=["a"]).status == 422
     assert strict.post("/v1/rerank", query="q", documents=[{"a": "b"}], rank_fields=["a"]).status == 200
+    objects = strict.post("/v2/rerank", query="q", documents=["b", {"text": "a"}], model="free")
+    assert objects.status == 422
+    assert "parameter documents[1] is of type object but should be of type string" in objects.json["message"]
     missing = strict.post("/v2/rerank", query="q", documents=["a"])
     assert (missing.status, missing.json["message"]) == (400, "a model parameter is required for this endpoint.")
     other = strict.post("/v1/rerank", query="q", documents=["a"], model="xyz")

@@ -31,6 +31,7 @@ likely = st.fixed_dictionaries(
     },
 )  # fmt: skip
 bodies = likely | st.dictionaries(st.sampled_from(FIELDS) | texts, values, max_size=8) | values
+infinite = st.sampled_from(["Infinity", "1e999"])  # the second is JSON, and no double
 paths = st.sampled_from(["/rerank", "/v1/rerank", "/v2/rerank", "/x/v2/rerank/"])
 
 many = settings(
@@ -66,9 +67,9 @@ def check(answer):
 
 
 @many
-@given(path=paths, body=bodies)
-def test_any_value(server, path, body):
-    check(server.post(path, json.dumps(body).encode()))
+@given(path=paths, body=bodies, infinity=infinite)
+def test_any_value(server, path, body, infinity):
+    check(server.post(path, json.dumps(body).replace("Infinity", infinity).encode()))
 
 
 @many

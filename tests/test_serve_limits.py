@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from serve.harness import HeldScorer, Program, serving
 
-from rerank_cli.server import run as server_run
+from rerank_cli.server import connection as server_connection
 from rerank_cli.server import settings as server_settings
 from rerank_cli.server.gate import check_key
 
@@ -70,6 +70,8 @@ def test_depth(depth):
         nested = "[" * (depth - 1) + "]" * (depth - 1)
         answer = server.post("/v1/rerank", b'{"query": "q", "documents": [{"text": "a", "x": %s}]}' % nested.encode())
         assert answer.status == (200 if depth <= 64 else 400 if depth > 1000 else 422)
+        ignored = server.post("/v1/rerank", b'{"query": "q", "documents": ["a"], "x": [%s]}' % nested.encode())
+        assert ignored.status == answer.status
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,8 @@ KEYS = ("first-key", "zweiter-schlüssel")
         ({"authorization": "bearer first-key"}, 200, None),
         ({"authorization": "BEARER  first-key "}, 200, None),
         ({"api-key": "first-key"}, 200, None),
+        ({"api-key": "first-key", "authorization": "Bearer"}, 200, None),
+        ({"api-key": "first-key", "authorization": "Basic abc"}, 200, None),
         ({"x-api-key": "first-key"}, 200, None),
         ({"authorization": "Bearer zweiter-schlüssel".encode().decode("latin-1")}, 200, None),
         ({"authorization": "Bearer first-keyx"}, 401, "invalid api token"),
@@ -191,7 +195,7 @@ def wait_for(condition):
 
 def test_slow_headers_are_cut_off(monkeypatch):
     """Slow loris: many connections that never finish their headers must not stay, nor stop others."""
-    monkeypatch.setattr(server_run, "HEADER_S", 0.3)
+    monkeypatch.setattr(server_connection, "HEADER_S", 0.3)
     with serving() as server:
         slow = [server.raw() for _ in range(30)]
         for raw in slow[10:]:
@@ -218,7 +222,7 @@ def test_slow_bodies_are_cut_off(monkeypatch):
 
 def test_a_connection_is_used_again(monkeypatch):
     """The time for headers runs anew for each request of a connection, and not while an answer is made."""
-    monkeypatch.setattr(server_run, "HEADER_S", 0.3)
+    monkeypatch.setattr(server_connection, "HEADER_S", 0.3)
     scorer = HeldScorer()
     with serving(lambda: scorer) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)

@@ -119,6 +119,39 @@ def test_a_failure_fails_its_own_request_only():
     worker.stop()
 
 
+class Short(FreeScorer):
+    """Loses the last score when told to; its encoder cannot read some queries."""
+
+    def score(self, pairs, limits, advance=None):
+        scores = super().score(pairs, limits, advance)
+        return scores[:-1] if any("lose" in pair.text for pair in pairs) else scores
+
+
+def test_a_scorer_that_loses_scores_fails_that_request_only(monkeypatch):
+    def measure(_scorer, query):
+        if query == "unreadable":
+            raise ValueError("secret query")
+        return 1, False
+
+    monkeypatch.setattr("rerank_cli.server.worker.measure_query", measure)
+    worker = started(Short())
+    lost, lost_done = submit(worker, ["1 lose", "2"])
+    good, good_done = submit(worker, ["3", "4"])
+    done = threading.Event()
+    unread = Job([Pair("unreadable", f"{n}") for n in range(9)], range(9), Limits(), done.set)
+    worker.submit(unread)
+    for event in (lost_done, good_done, done):
+        assert event.wait(30)
+    assert isinstance(lost.error, ModelError)
+    assert isinstance(unread.error, ModelError)
+    assert values(good) == [3, 4]
+    again, again_done = submit(worker, ["5"])
+    assert again_done.wait(30)
+    assert values(again) == [5]
+    assert worker.waiting == 0
+    worker.stop()
+
+
 def test_what_was_given_up_is_not_scored():
     scorer = HeldScorer()
     worker = started(scorer)

@@ -22,7 +22,6 @@ from rerank_cli.server.answer import dump, make_answer
 from rerank_cli.server.ask import parse
 from rerank_cli.server.faults import Fault, retry_later
 from rerank_cli.server.pages import PAGES
-from rerank_cli.server.settings import SEND_S
 from rerank_cli.server.worker import Job
 
 if TYPE_CHECKING:
@@ -93,9 +92,7 @@ class App:
         else:
             call.status = reply.status
             response = Response(reply.body, reply.status, {"x-request-id": call.id, **reply.headers})
-            with suppress(TimeoutError):  # a client that does not read: the server closes the connection
-                async with asyncio.timeout(SEND_S):
-                    await response(scope, receive, send)
+            await response(scope, receive, send)
         self.metrics.answered(call.route, call.status, time.perf_counter() - call.start)
         self.log.access(call)
 
@@ -141,8 +138,9 @@ class App:
         gate.check_key(request.headers, settings.keys)
         gate.check_type(request.headers)
         size = gate.announced_size(request.headers, settings)
-        with self.gate.admit(size):
+        with self.gate.admit(size) as settle:
             body = await gate.read_body(request, settings)
+            settle(len(body))
             large = len(body) > LARGE
             ask = await asyncio.to_thread(parse, body, route, settings) if large else parse(body, route, settings)
             del body

@@ -6,6 +6,7 @@ as booleans, because clients send them (LangChain, RAGFlow).
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,6 +36,7 @@ TEI = ("query", "texts", "truncate", "truncation_direction", "raw_scores", "retu
 ANY = tuple(dict.fromkeys((*V1, *V2, "raw_scores")))
 STRICT: dict[str, tuple[str, ...]] = {"v1": V1, "v2": V2, "rerank": ANY}
 NO_EFFECT = frozenset({"priority", "relevant_spans", "truncation_direction"})
+DOCUMENTS = frozenset({"documents", "texts"})
 BOOLEANS = {"true": True, "false": False}
 SOURCE = Source("documents", "json")
 # orjson reads integers beyond 64 bits as floats: a body that may hold one is read exactly, like one it refuses.
@@ -91,6 +93,8 @@ def _load_exactly(body: bytes) -> Any:
         raise Fault(400, faults.BAD_JSON.format(reason=f"invalid UTF-8 at byte {error.start}")) from None
     except InputError as error:
         reason = error.message.removeprefix("body: ").removeprefix("not valid JSON: ")
+        if "set_int_max_str_digits" in reason:  # Python's advice is none for a client
+            reason = "a number has too many digits"
         raise Fault(400, faults.BAD_JSON.format(reason=reason)) from None
 
 
@@ -100,7 +104,8 @@ def _cohere(keys: dict[str, Any], route: Route, settings: ServeSettings) -> Ask:
     if settings.strict and route == "v2" and not model:
         raise Fault(400, faults.NO_MODEL)
     query = _query(keys, settings)
-    values = _documents(keys, "documents", settings, _count(keys, "max_chunks_per_doc") or 1)
+    chunks = _count(keys, "max_chunks_per_doc") or 1
+    values = _documents(keys, "documents", settings, chunks, objects=not settings.strict or route != "v2")
     report = Report()
     documents = _render(values, _rank_fields(keys), settings, report)
     _refuse_blank(documents)
@@ -122,10 +127,7 @@ def _cohere(keys: dict[str, Any], route: Route, settings: ServeSettings) -> Ask:
 def _tei(keys: dict[str, Any], route: Route, settings: ServeSettings) -> Ask:
     notes = _unknown(keys, TEI, settings)
     query = _query(keys, settings)
-    values = _documents(keys, "texts", settings, 1)
-    for value in values:
-        if not isinstance(value, str):
-            raise wrong_type("texts", value, "string")
+    values = _documents(keys, "texts", settings, 1, objects=False)
     report = Report()
     documents = _render(values, (), settings, report)
     _refuse_blank(documents)
@@ -149,8 +151,10 @@ def _tei(keys: dict[str, Any], route: Route, settings: ServeSettings) -> Ask:
 def _unknown(keys: dict[str, Any], known: tuple[str, ...], settings: ServeSettings) -> list[str]:
     """What the reply says of fields that change nothing. Raises Fault 422 for an unknown one if strict."""
     notes = []
-    for key in keys:
+    for key, value in keys.items():
         name = shown(key)[:80]
+        if isinstance(value, dict | list) and key not in DOCUMENTS:
+            _refuse_odd(f"field `{name}`", value)
         if key in NO_EFFECT and key in known:
             notes.append(f"field `{name}` has no effect on this server")
         elif key not in known:
@@ -170,8 +174,8 @@ def _query(keys: dict[str, Any], settings: ServeSettings) -> str:
     return query
 
 
-def _documents(keys: dict[str, Any], name: str, settings: ServeSettings, chunks: int) -> list[Any]:
-    """The documents as sent, not too many and none too large."""
+def _documents(keys: dict[str, Any], name: str, settings: ServeSettings, chunks: int, *, objects: bool) -> list[Any]:
+    """The documents as sent, not too many and none too large. TEI and Cohere's v2 (if strict) know no objects."""
     values: list[Any] = _typed(keys, name, list, "array") or []
     if not values:
         raise Fault(400, faults.NO_DOCUMENTS, kind="empty")
@@ -181,10 +185,10 @@ def _documents(keys: dict[str, Any], name: str, settings: ServeSettings, chunks:
     for index, value in enumerate(values):
         if isinstance(value, str):
             _refuse_long(index, len(value), settings)
-        elif isinstance(value, dict):
-            _refuse_deep(index, value)
+        elif isinstance(value, dict) and objects:
+            _refuse_odd(f"document at index {index}", value)
         else:
-            raise wrong_type(f"{name}[{index}]", value, "string or object")
+            raise wrong_type(f"{name}[{index}]", value, "string or object" if objects else "string")
     return values
 
 
@@ -194,14 +198,17 @@ def _refuse_long(index: int, length: int, settings: ServeSettings) -> None:
         raise Fault(422, f"document at index {index} has {length} characters; this server takes at most {most}")
 
 
-def _refuse_deep(index: int, value: dict[str, Any]) -> None:
+def _refuse_odd(what: str, value: Any) -> None:
+    """Raises Fault 422 for what is nested too deep, or holds a number that could not be sent back (1e999)."""
     level: list[Any] = [value]
     for _ in range(MOST_DEPTH):
         level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        if any(isinstance(inner, float) and math.isinf(inner) for inner in level):
+            raise Fault(422, f"{what} has a number beyond the range of a double")
         level = [inner for inner in level if isinstance(inner, dict | list)]
         if not level:
             return
-    raise Fault(422, f"document at index {index} is nested deeper than {MOST_DEPTH} levels")
+    raise Fault(422, f"{what} is nested deeper than {MOST_DEPTH} levels")
 
 
 def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSettings, report: Report) -> list[Document]:

@@ -39,8 +39,11 @@ class Gate:
         self.draining = False  # SIGTERM came: what is inside finishes, nothing more comes in
 
     @contextmanager
-    def admit(self, size: int) -> Iterator[None]:
-        """Room for one request of that many bytes. Raises Fault 429 when full, 503 when draining."""
+    def admit(self, size: int) -> Iterator[Callable[[int], None]]:
+        """Room for one request of at most that many bytes, and what takes its true size once that is known.
+
+        Raises Fault 429 when full, 503 when draining.
+        """
         self.refuse_if_draining()
         settings = self._settings
         full = self.inside >= settings.max_queue or self._bytes + size > BODIES * settings.max_body
@@ -50,11 +53,18 @@ class Gate:
             )
         self.inside += 1
         self._bytes += size
+        held = size
+
+        def settle(true_size: int) -> None:
+            nonlocal held
+            self._bytes -= held - true_size
+            held = true_size
+
         try:
-            yield
+            yield settle
         finally:
             self.inside -= 1
-            self._bytes -= size
+            self._bytes -= held
 
     def refuse_if_draining(self) -> None:
         """Raises Fault 503 while the server is stopping."""
@@ -72,7 +82,8 @@ def check_key(headers: Mapping[str, str], keys: tuple[str, ...]) -> None:
     if not keys:
         return
     scheme, _, token = headers.get("authorization", "").strip().partition(" ")
-    sent = token.strip() if scheme.lower() == "bearer" else headers.get("api-key") or headers.get("x-api-key") or ""
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    sent = bearer or headers.get("api-key") or headers.get("x-api-key") or ""
     if not sent:
         raise Fault(401, faults.NO_KEY, headers={"www-authenticate": "Bearer"})
     given = sent.encode("latin-1")  # as starlette decodes headers

@@ -1,4 +1,4 @@
-"""Starting and stopping: the socket, the scoring thread, uvicorn. The only module that imports uvicorn.
+"""Starting and stopping: the socket, the scoring thread, uvicorn.
 
 Order matters: the port is taken before the model is loaded (a taken port should not cost ten seconds), and the server
 listens only when the model is ready. SIGTERM and Ctrl-C let accepted requests finish and refuse the rest.
@@ -12,7 +12,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
-from rerank_cli.server.settings import HEADER_S, KEEP_ALIVE_S
+from rerank_cli.server.settings import KEEP_ALIVE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,10 +96,12 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
     """uvicorn, told to be quiet, patient with slow answers and impatient with slow requests."""
     import uvicorn
 
+    from rerank_cli.server.connection import make_protocol
+
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # our log says what users need
     config = uvicorn.Config(
         app,
-        http=_impatient(),
+        http=make_protocol(),
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -124,43 +126,3 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
             super().handle_exit(sig, frame)
 
     return Server(config)
-
-
-def _impatient() -> Any:
-    """The HTTP/1.1 protocol of uvicorn, with a limit on the time until the end of a request's headers."""
-    import h11
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-
-    class Impatient(H11Protocol):  # type: ignore[misc]
-        """Closes connections that send their headers drop by drop, or nothing."""
-
-        _deadline: Any = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._await_headers()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._await_headers()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
-            super().connection_lost(exc)
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self._stop_waiting()  # uvicorn's own keep-alive timer runs from here
-
-        def _await_headers(self) -> None:
-            if self.conn.their_state is not h11.IDLE:
-                self._stop_waiting()
-            elif self._deadline is None:
-                self._deadline = self.loop.call_later(HEADER_S, self.transport.close)
-
-        def _stop_waiting(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-
-    return Impatient

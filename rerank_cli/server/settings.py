@@ -28,7 +28,8 @@ class ServeSettings:
 
 HEADER_S = 10.0  # a connection that sends no whole header within this is closed
 BODY_S = 30.0  # likewise a body
-SEND_S = 30.0  # and a client that does not read its answer
+SEND_S = 30.0  # and one that does not read at least
+SEND_BYTES = 64 << 10  # of its answer in that time
 KEEP_ALIVE_S = 65  # longer than the idle time of usual client pools and proxies, so that they close first
 BODIES = 8  # bodies of the largest size that may be in memory at once
 MOST_DEPTH = 64  # of JSON

@@ -167,13 +167,17 @@ class Worker:
             return
         finally:
             self._opened.set()
+        pieces: list[Piece] = []
         try:
             while pieces := self._next():
                 self._run(pieces)
         finally:
-            self._stopping = True
-            for job in list(self._jobs):
-                self._fail(job, ModelError("the server is stopping"))
+            with self._changed:
+                self._stopping = True
+                left = dict.fromkeys([*self._jobs, *(piece.job for piece in pieces)])
+            for job in left:
+                if not job.finished:
+                    self._fail(job, ModelError("the server is stopping"))
             self._scorer.close()
 
     def _next(self) -> list[Piece]:
@@ -199,11 +203,12 @@ class Worker:
         groups: dict[Limits, list[Piece]] = {}
         for piece in pieces:
             self._begin(piece.job)
-            groups.setdefault(piece.job.limits, []).append(piece)
+            if piece.job.error is None:
+                groups.setdefault(piece.job.limits, []).append(piece)
         start = time.perf_counter()
         for limits, group in groups.items():
             self._score(group, limits)
-        seconds = time.perf_counter() - start
+        seconds = max(time.perf_counter() - start, 1e-6)
         tokens = sum(job.costs[position] for job, positions in pieces for position in positions)
         with self._changed:
             self.waiting -= tokens
@@ -213,9 +218,13 @@ class Worker:
         )
 
     def _begin(self, job: Job) -> None:
-        if not job.started:
-            job.started = time.perf_counter()
+        if job.started:
+            return
+        job.started = time.perf_counter()
+        try:
             job.query_tokens, job.query_cut = measure_query(self._scorer, job.pairs[0].query)
+        except Exception as error:  # noqa: BLE001 a query that the tokenizer cannot read fails its own request
+            self._fail(job, _placed(error, [0]))
 
     def _score(self, pieces: Sequence[Piece], limits: Limits) -> None:
         """One call of the scorer. If it fails, each job is tried alone, so that only those at fault fail."""
@@ -223,7 +232,7 @@ class Worker:
             return
         pairs = [job.pairs[position] for job, positions in pieces for position in positions]
         try:
-            scores = iter(self._scorer.score(pairs, limits))
+            scores = iter(_complete(self._scorer.score(pairs, limits), len(pairs)))
         except Exception as error:  # noqa: BLE001 whatever it is belongs to the requests, not to the thread
             jobs = {id(piece.job): piece.job for piece in pieces}
             if len(jobs) == 1:
@@ -252,6 +261,13 @@ class Worker:
         job.finished = time.perf_counter()
         if not job.cancelled:
             job.done()
+
+
+def _complete(scores: Sequence[Score], count: int) -> Sequence[Score]:
+    """The scores, as many as pairs. Raises ModelError: one that is missing would be another document's."""
+    if len(scores) != count:
+        raise ModelError(f"the scorer gave {len(scores)} scores for {count} pairs")
+    return scores
 
 
 def _placed(error: Exception, positions: Sequence[int]) -> Exception:

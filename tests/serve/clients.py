@@ -70,8 +70,8 @@ def cohere_raises(url, argument):
         try:
             kind(key, base_url=url).rerank(**fields)
         except error as raised:
-            assert raised.body["message"], raised
-            continue
+            if raised.body["message"]:
+                continue
         raise AssertionError(kind)
     for kind in (cohere.AsyncClientV2, cohere.AsyncClient):
         try:
@@ -90,10 +90,9 @@ def cohere_retries(url):
     try:
         client.rerank(model="m", query=QUERY, documents=DOCS, request_options={"max_retries": 0})
     except cohere.TooManyRequestsError as error:
-        assert int(error.headers["retry-after"]) >= 1
-    else:
-        raise AssertionError("the server was to be busy")
-    return of(client.rerank(model="m", query=QUERY, documents=DOCS).results)
+        if int(error.headers["retry-after"]) >= 1:
+            return of(client.rerank(model="m", query=QUERY, documents=DOCS).results)
+    raise AssertionError("the server was to be busy")
 
 
 def cohere_async_retries(url):
