@@ -291,6 +291,18 @@ def refused(program: Program) -> bool:
     return answer.status == 503
 
 
+def test_the_last_answer_of_a_connection_says_so():
+    """A kept connection ends with the answer that was accepted before the signal, and its client is told."""
+    scorer = HeldScorer()
+    with serving(lambda: scorer) as server, ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(server.post, "/v2/rerank", query="q", documents=["1"])
+        assert scorer.entered.acquire(timeout=30)
+        server.app.gate.draining = True
+        scorer.release()
+        assert (accepted.result().status, accepted.result().headers["connection"]) == (200, "close")
+        server.app.gate.draining = False
+
+
 def test_draining_refuses_with_retry_after():
     with serving() as server:
         server.app.gate.draining = True

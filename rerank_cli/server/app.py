@@ -91,7 +91,9 @@ class App:
             call.status = CLIENT_GONE
         else:
             call.status = reply.status
-            response = Response(reply.body, reply.status, {"x-request-id": call.id, **reply.headers})
+            # Said while stopping, or a client would send its next request into a connection that is about to close.
+            last = {"connection": "close"} if self.gate.draining else {}
+            response = Response(reply.body, reply.status, {"x-request-id": call.id, **reply.headers, **last})
             await response(scope, receive, send)
         self.metrics.answered(call.route, call.status, time.perf_counter() - call.start)
         self.log.access(call)
