@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 DEV = ROOT.parent / "shared" / "data" / "dev" / "wikiqa.jsonl.gz"
+PAIRS = int(os.environ.get("PAIRS", "4000"))  # of `throughput`, at least 1,000
 HEAVY = ("onnxruntime", "tokenizers", "torch", "numpy", "openvino")
 
 
@@ -115,16 +116,19 @@ def measure(mode: str, *argv: str | Path) -> dict[str, Any]:
     return found
 
 
-def throughput(folder: Path, pairs: int = 4000) -> None:
+def throughput(folder: Path, pairs: int = PAIRS) -> None:
     """The same pairs as a thousand requests and as one."""
     documents = texts(pairs)
     many, one = folder / "many.jsonl", folder / "one.jsonl"
     write_requests(many, documents, pairs // 1000)
     write_requests(one, documents, pairs)
     best: dict[Path, float] = {}
+    summary = folder / "summary.json"
     for path in (one, many, one, many):
-        seconds = measure("real", path, "--threads", "1")["seconds"]
+        seconds = measure("real", path, "--threads", "1", "--summary", summary)["seconds"]
         best[path] = min(seconds, best.get(path, seconds))
+    tokens = json.loads(summary.read_text())["tokens"]
+    print(f"{tokens / pairs:.0f} tokens a document, {tokens / best[one]:,.0f} document tokens/s")
     print(f"{pairs} pairs in one request: {pairs / best[one]:.1f} pairs/s")
     print(f"{pairs} pairs in 1,000 requests: {pairs / best[many]:.1f} pairs/s ({best[one] / best[many]:.1%})")
 

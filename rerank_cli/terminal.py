@@ -151,7 +151,8 @@ class Terminal:
         from rich.console import Console
         from rich.text import Text
 
-        console = Console(file=self.stderr, no_color=not self.colored("stderr"))
+        colored = self.colored("stderr")
+        console = Console(file=self.stderr, force_terminal=True, no_color=not colored, width=self.width())
         columns: list[Any] = [rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()]
         if rate:
             columns.append(rich.TextColumn("{task.fields[speed]}"))

@@ -173,9 +173,9 @@ def _numbered(part: Part) -> Iterator[tuple[int, bytes]]:
     line = part.first_line
     for block in _blocks(part):
         for raw in block.splitlines() if part.groups is not None else (block,):
-            stripped = raw.strip(b" \r\n")
+            stripped = (raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw).strip(b" \r\n")
             if stripped and not stripped.isspace():
-                yield line, stripped.removeprefix(b"\xef\xbb\xbf") if line == 1 else stripped
+                yield line, stripped
             line += 1
 
 

@@ -117,6 +117,7 @@ def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) ->
     from rerank_cli.cli.rank import describe, tell
     from rerank_cli.report import Report
     from rerank_cli.scorers.registry import open_scorer
+    from rerank_cli.writers.output import ClosedPipe
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     report, tally = Report(), batch_run.Tally()
@@ -127,15 +128,18 @@ def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) ->
         return start_ray(plan, given, terminal)
     check_inputs(plan, terminal)
     scorer = open_scorer(translate.model_of(options), terminal.env, report, translate.cache_of(options))
-    complete = False
+    complete = left = False
     try:
         terminal.detail(describe(scorer.facts))
         batch_run.work(plan, scorer, terminal, report, tally)
         complete = True
+    except ClosedPipe:
+        left = True  # whoever read has seen enough
+        raise
     finally:
         scorer.close()
         tell(report, terminal)
-        if complete or tally.counts:
+        if complete or (tally.counts and not left):
             batch_run.conclude(plan, tally, scorer.facts, terminal, complete=complete)
     batch_run.judge(tally)
     return 0

@@ -6,6 +6,7 @@ Documents are never serialised again: their spans in the text are found by parsi
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Place = Callable[[int, int], str]  # (number of the element, its position in the text) -> where
+
+
+_NUMBERED = re.compile(r":\d+$")
 
 
 def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
@@ -112,7 +116,9 @@ def _broken(exc: ValueError, name: str) -> InputError:
     if not isinstance(exc, json.JSONDecodeError):
         return InputError(f"not valid JSON: {exc}", where=name)
     hint = "one JSON value a line is `--input-format jsonl`" if exc.msg == "more after the value" else None
-    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, f"{name}:{exc.lineno}")
+    # A name that holds the line already, as of a batch's request, gets no second one.
+    where = name if exc.lineno == 1 and _NUMBERED.search(name) else f"{name}:{exc.lineno}"
+    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, where)
 
 
 def _line(text: str, position: int) -> int:

@@ -1,0 +1,220 @@
+"""`rerank batch --engine ray`: parts that are whole, the same results as the plain engine, workers that die."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from free_scorer import FreeScorer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerank_cli.batch import parts
+from rerank_cli.batch.parts import cut, done_before, files_of, jobs_of, rank_part
+from rerank_cli.errors import InputError, RowsFailed, UsageError
+from rerank_cli.report import Report
+from rerank_cli.settings import FieldSettings, OutputSettings, RankSettings
+
+WORDS = "capital city bread butter state river bank water loan money".split()
+
+
+def lines(count: int, name: str = "") -> list[str]:
+    chance = random.Random(name)
+    made = []
+    for number in range(count):
+        texts = [" ".join(chance.choices(WORDS, k=chance.randint(2, 12))) for _ in range(chance.randint(1, 6))]
+        row = {"query": " ".join(chance.choices(WORDS, k=3)), "documents": texts}
+        made.append(json.dumps(row | ({"id": f"{name}{number}"} if number % 3 else {})))
+    return made
+
+
+def default_settings(body) -> RankSettings:
+    return RankSettings(top_n=body.top_n)
+
+
+def recipe(folder: Path, **more) -> parts.Recipe:
+    given = {"form": "responses", "fields": FieldSettings(), "settings_of": default_settings, "output": OutputSettings(),
+             "errors": True, "strict": False, "identity": "x"} | more  # fmt: skip
+    return parts.Recipe(folder=str(folder), **given)
+
+
+@given(st.lists(st.sampled_from(["", "  ", "{x", *lines(3)]), max_size=30), st.integers(1, 400), st.booleans())
+def test_the_parts_of_a_file_hold_each_line_once_under_its_number(rows: list[str], size: int, end: bool) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "in.jsonl")
+        path.write_bytes(b"\xef\xbb\xbf" + "\n".join(rows).encode() + b"\n" * end)
+        smallest, parts.SMALLEST = parts.SMALLEST, size
+        try:
+            made = cut([(str(path), "in", ".out")])
+        finally:
+            parts.SMALLEST = smallest
+        found = [
+            (job.line, job.where, bool(job.error)) for part in made for job in jobs_of(part, FieldSettings(), Report())
+        ]
+    wanted = [(n, f"{path}:{n}", row == "{x") for n, row in enumerate(rows, 1) if row.strip()]
+    assert found == wanted
+    assert len({part.output for part in made}) == len(made)
+
+
+def test_row_groups_and_compressed_files_are_parts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gzip
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [json.loads(line) for line in lines(10)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=3)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress("\n".join(lines(4)).encode()))
+    (tmp_path / "_SUCCESS").write_text("")
+    (tmp_path / ".part.crc").write_text("")
+    files = files_of([str(tmp_path)])
+    assert [Path(name).name for name in files] == ["a.parquet", "b.jsonl.gz"]
+    monkeypatch.setattr(parts, "SMALLEST", 1)
+    made = cut([(name, Path(name).stem, ".out") for name in files])
+    assert len(made) == 5
+    found = [job.where.rpartition("/")[2] for part in made for job in jobs_of(part, FieldSettings(), Report())]
+    assert found == [f"a.parquet:{n}" for n in range(1, 11)] + [f"b.jsonl.gz:{n}" for n in range(1, 5)]
+
+
+def test_a_folder_without_requests_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no request files"):
+        files_of([str(tmp_path)])
+
+
+def test_a_part_appears_whole_with_its_bad_rows_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("\n".join([*lines(2), "{broken"]))
+    (part,) = cut([(str(tmp_path / "in.jsonl"), "in", ".out")])
+    how = recipe(tmp_path)
+    done = rank_part(part, FreeScorer(), how)
+    assert (done.counts["rows"], done.counts["failed"]) == (3, 1)
+    assert done.told[0].startswith(f"{tmp_path}/in.jsonl:3: ")
+    assert (tmp_path / "in.out").read_bytes().count(b"\n") == 2
+    assert json.loads((tmp_path / "in.out.errors").read_text())["where"].endswith("in.jsonl:3")
+    assert done_before(part, how) == done
+    with pytest.raises(UsageError, match="changed since"):
+        done_before(part, recipe(tmp_path, identity="another model"))
+    with pytest.raises(RowsFailed, match="--strict"):
+        rank_part(part, FreeScorer(), recipe(tmp_path, strict=True))
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["in.jsonl"], "--out-dir"),
+        (["--out-dir", "out"], "stdin cannot be cut"),
+        (["in.jsonl", "--out-dir", "out", "--shard", "1/2"], "--shard"),
+    ],
+)
+def test_what_only_the_local_engine_does(run, tmp_path: Path, argv: list[str], words: str) -> None:
+    (tmp_path / "in.jsonl").write_text(lines(1)[0])
+    placed = [str(tmp_path / arg) if arg in {"in.jsonl", "out"} else arg for arg in argv]
+    found = run("batch", *placed, "--engine", "ray")
+    assert (found.code, words in found.err) == (2, True)
+
+
+def test_without_ray_the_extra_is_named(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in.jsonl").write_text(lines(1)[0])
+    monkeypatch.setitem(sys.modules, "ray", None)
+    found = run("batch", tmp_path / "in.jsonl", "--engine", "ray", "--out-dir", tmp_path / "out")
+    assert found.code == 4
+    assert "rerank-cli[ray]" in found.err
+
+
+# --- with Ray itself
+
+
+@pytest.fixture
+def env(home: Path) -> dict[str, str]:
+    return {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abcdef":
+        (folder / f"{name}.jsonl").write_text("\n".join(lines(30, name)) + "\n")
+    return folder
+
+
+def command(*argv: str | Path) -> list[str]:
+    return [sys.executable, "-m", "rerank_cli", "batch", *map(str, argv)]
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(1800)
+def test_two_workers_write_what_the_plain_engine_writes(inputs: Path, tmp_path: Path, env: dict[str, str]) -> None:
+    files = sorted(inputs.iterdir())
+    subprocess.run(command(*files, "--out-dir", tmp_path / "plain", "--quiet"), env=env, check=True)
+    with (inputs / "f.jsonl").open("a") as file:
+        file.write("{broken\n")
+    argv = command(inputs, "--engine", "ray", "--workers", "2", "--out-dir", tmp_path / "ray", "--errors", "yes")
+    done = subprocess.run([*argv, "--summary", tmp_path / "s.json"], env=env, capture_output=True, check=False)
+    assert done.returncode == 6, done.stderr.decode()
+    assert f"{inputs}/f.jsonl:31: ".encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+    found = outputs(tmp_path / "ray")
+    assert found.pop("f.responses.jsonl.errors").count(b"\n") == 1
+    assert {name: data for name, data in found.items() if not name.endswith(".errors")} == outputs(tmp_path / "plain")
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert (summary["rows"], summary["failed"], summary["complete"]) == (181, 1, True)
+
+
+def children_of(pid: int) -> list[int]:
+    """All descendants of a process that we started."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents.setdefault(int(path.read_text().rpartition(")")[2].split()[1]), []).append(int(path.parent.name))
+        except OSError:
+            continue
+    found, open_ = [], [pid]
+    while open_:
+        below = parents.get(open_.pop(), [])
+        found += below
+        open_ += below
+    return found
+
+
+def is_worker(pid: int) -> bool:
+    try:
+        return b"Worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+    except OSError:
+        return False
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(1800)
+def test_a_worker_killed_midway_changes_nothing(inputs: Path, tmp_path: Path, env: dict[str, str]) -> None:
+    subprocess.run(command(*inputs.iterdir(), "--out-dir", tmp_path / "plain", "--quiet"), env=env, check=True)
+    argv = command(inputs, "--engine", "ray", "--workers", "2", "--out-dir", tmp_path / "ray")
+    process = subprocess.Popen(argv, env=env, stderr=subprocess.PIPE)
+    killed = 0
+    while process.poll() is None:
+        busy = (tmp_path / "ray").exists() and any(p.suffix == ".tmp" for p in (tmp_path / "ray").iterdir())
+        if busy and not killed:
+            workers = [pid for pid in children_of(process.pid) if is_worker(pid)]
+            if workers:
+                os.kill(workers[0], signal.SIGKILL)
+                killed += 1
+        time.sleep(0.01)
+    assert killed == 1
+    assert process.returncode == 0, process.stderr.read().decode()
+    process.stderr.close()
+    left = {name: data for name, data in outputs(tmp_path / "ray").items() if not name.startswith(".")}
+    assert left == outputs(tmp_path / "plain")
