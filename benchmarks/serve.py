@@ -1,8 +1,12 @@
 """A server under load: CPU a pair against the offline scorer, overhead of one request, overload, memory.
 
-Run: python benchmarks/serve.py [--seconds 60] [--concurrency 32] [--tokens 40]. The server runs in a process of
-its own; figures come from its /metrics. Nothing is asserted; errors are counted. On a busy machine only the CPU
-figures mean much.
+Run, on a machine that does nothing else (each prints its figures beside what issue 7 asks for; nothing is asserted):
+
+    python benchmarks/serve.py load       # 32 clients, mixed sizes, 60 s: errors, CPU a pair, memory
+    python benchmarks/serve.py overhead   # one request of 10 documents on an idle server, less its scoring
+    python benchmarks/serve.py overload   # 4 x the clients that the server accepts: 429s, memory, speed afterwards
+
+The server is a process of its own on 127.0.0.1; its CPU, memory and scoring time are those of its /metrics.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +34,8 @@ TEXT = """the router of this office holds a recessed pin that you press for ten 
 back again before it opens at nine and forwards packets between networks of other cities"""
 WORDS = TEXT.split()
 QUERY = "how do I reset the router?"
+WARM_S = 5.0  # load before anything is measured: the engine's memory grows until it has seen the largest batches
+JSON = {"content-type": "application/json"}
 
 
 def texts(count: int, tokens: int, seed: int) -> list[str]:
@@ -65,81 +72,97 @@ class Server:
         self.process.wait()
 
 
-def post(connection: http.client.HTTPConnection, body: bytes) -> int:
-    """One request on a kept connection; the status."""
-    connection.request("POST", "/v2/rerank", body, {"content-type": "application/json"})
-    reply = connection.getresponse()
-    reply.read()
-    return reply.status
+@dataclass
+class Load:
+    """What closed-loop clients saw and what the server spent on it."""
+
+    statuses: Counter[str]
+    seconds: float
+    pairs: float
+    calls: float
+    cpu: float  # seconds of the server
+    memory: list[float]  # MB, once a second
+
+    @property
+    def speed(self) -> float:
+        return self.pairs / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        return self.cpu / max(self.pairs, 1) * 1e3
+
+    def told(self) -> str:
+        middle = self.memory[len(self.memory) // 2]
+        memory = f"RSS start {self.memory[0]:.1f}, middle {middle:.1f}, end {self.memory[-1]:.1f} MB"
+        speed = f"{self.pairs:.0f} pairs in {self.seconds:.0f} s, {self.speed:.0f} a second"
+        return f"{dict(self.statuses)}; {speed}, {self.pairs / max(self.calls, 1):.0f} a call; {memory}"
 
 
-def overhead(server: Server, documents: list[str], rounds: int) -> tuple[float, float]:
-    """Medians in ms of one 10-document request on an idle server: whole, and less the seconds in the scorer."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    whole, over = [], []
-    for number in range(rounds):
-        body = json.dumps({"query": QUERY, "documents": documents[number * 10 : number * 10 + 10]}).encode()
-        before = server.figures()["rerank_scoring_seconds_total"]
-        start = time.perf_counter()
-        post(connection, body)
-        spent = time.perf_counter() - start
-        whole.append(spent * 1e3)
-        over.append((spent - server.figures()["rerank_scoring_seconds_total"] + before) * 1e3)
-    connection.close()
-    return statistics.median(whole), statistics.median(over)
+def post(connection: http.client.HTTPConnection, body: bytes, count: int) -> str:
+    """One request on a kept connection; the status, or what was wrong with the reply."""
+    try:
+        connection.request("POST", "/v2/rerank", body, JSON)
+        reply = connection.getresponse()
+        found = json.loads(reply.read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        connection.close()
+        return type(error).__name__
+    if reply.status == 429 and int(reply.getheader("retry-after") or 0) < 1:
+        return "429 without Retry-After"
+    if reply.status == 200 and len(found["results"]) != count:
+        return "200 with lost documents"
+    return str(reply.status)
 
 
-def load(server: Server, documents: list[str], seconds: float, clients: int) -> dict[str, Any]:
-    """Closed-loop clients for some seconds: statuses, pairs, server CPU, memory at a quarter and at the end."""
+def run_clients(server: Server, documents: list[str], seconds: float, clients: int) -> Load:
+    """Clients that ask again as soon as they are answered, or 50 ms after a refusal."""
     statuses: Counter[str] = Counter()
     stop = time.monotonic() + seconds
-    before, start = server.figures(), time.monotonic()
 
     def client(seed: int) -> None:
         draw = random.Random(seed)  # noqa: S311
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
         while time.monotonic() < stop:
-            body = json.dumps({"query": QUERY, "documents": draw.sample(documents, draw.choice(SIZES))}).encode()
-            try:
-                status = str(post(connection, body))
-            except OSError as error:
-                status = type(error).__name__
-                connection.close()
+            count = draw.choice(SIZES)
+            body = json.dumps({"query": QUERY, "documents": draw.sample(documents, count)}).encode()
+            status = post(connection, body, count)
             statuses[status] += 1
             if status != "200":
                 time.sleep(0.05)
         connection.close()
 
     threads = [threading.Thread(target=client, args=(seed,)) for seed in range(clients)]
+    before, start = server.figures(), time.monotonic()
     for thread in threads:
         thread.start()
-    time.sleep(seconds / 4)
-    early = server.figures()["process_resident_memory_bytes"]
+    memory = [before["process_resident_memory_bytes"] / 1e6]
+    while time.monotonic() < stop:
+        time.sleep(1)
+        memory.append(server.figures()["process_resident_memory_bytes"] / 1e6)
     for thread in threads:
         thread.join()
     after = server.figures()
-    pairs = after["rerank_batch_pairs_sum"] - before["rerank_batch_pairs_sum"]
-    cpu = after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]
-    return {
-        "statuses": dict(statuses),
-        "pairs": int(pairs),
-        "pairs_per_s": pairs / (time.monotonic() - start),
-        "cpu_ms_per_pair": cpu / max(pairs, 1) * 1e3,
-        "pairs_per_call": pairs / max(after["rerank_batch_pairs_count"] - before["rerank_batch_pairs_count"], 1),
-        "rss_mb_quarter": early / 1e6,
-        "rss_mb_end": after["process_resident_memory_bytes"] / 1e6,
-    }
+    memory.append(after["process_resident_memory_bytes"] / 1e6)
+    spent = {name: after[name] - before[name] for name in after if name in before}
+    cpu = spent["process_cpu_seconds_total"]
+    pairs, calls = spent["rerank_batch_pairs_sum"], spent["rerank_batch_pairs_count"]
+    return Load(statuses, time.monotonic() - start, pairs, calls, cpu, memory)
 
 
-def offline(documents: list[str], seconds: float) -> float:
-    """CPU ms a pair of the scorer alone on the same texts, threads not spinning, as the server has it."""
-    from rerank_cli.records import Pair
+def open_offline() -> Any:
+    """The same model in this process, its threads not spinning, as the server has it."""
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Limits
     from rerank_cli.scorers.registry import open_scorer
     from rerank_cli.settings import ModelSettings
 
-    scorer = open_scorer(ModelSettings(spinning=False), {}, Report())
+    return open_scorer(ModelSettings(spinning=False), {}, Report())
+
+
+def offline(scorer: Any, documents: list[str], seconds: float) -> float:
+    """CPU ms a pair of the scorer alone."""
+    from rerank_cli.records import Pair
+    from rerank_cli.scorers.base import Limits
+
     pairs = [Pair(QUERY, text) for text in documents]
     scorer.score(pairs[:20], Limits())
     done, start, cpu = 0, time.monotonic(), time.process_time()
@@ -148,34 +171,100 @@ def offline(documents: list[str], seconds: float) -> float:
     return (time.process_time() - cpu) / done * 1e3
 
 
-def main() -> None:
-    """Print each figure as it is known."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--concurrency", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=40, help="mean length of documents")
-    parser.add_argument("--rounds", type=int, default=30, help="requests of the overhead figure")
-    options = parser.parse_args()
+def load(options: argparse.Namespace) -> None:
+    """CPU a pair, errors and memory. The offline scorer is measured before and after, as machines change speed."""
     documents = texts(2000, options.tokens, 1)
-    alone = offline(documents[:256], options.seconds / 4)
-    print(f"offline scorer: {alone:.2f} CPU ms a pair")
+    scorer = open_offline()
+    alone = [offline(scorer, documents[:256], options.seconds / 6)]
     server = Server()
     try:
-        whole, over = overhead(server, documents, options.rounds)
-        print(f"idle, 10 documents: p50 {whole:.1f} ms, of which {over:.2f} ms are not scoring")
-        under = load(server, documents, options.seconds, options.concurrency)
-        print(f"load, {options.concurrency} clients: {json.dumps(under)}")
-        print(f"CPU a pair: {under['cpu_ms_per_pair'] / alone:.3f} x the offline scorer")
+        run_clients(server, documents, WARM_S, options.clients)
+        found = run_clients(server, documents, options.seconds, options.clients)
     finally:
         server.stop()
-    server = Server("--max-queue", str(options.concurrency))
+    alone.append(offline(scorer, documents[:256], options.seconds / 6))
+    mean = statistics.mean(alone)
+    errors = sum(found.statuses.values()) - found.statuses["200"]
+    print(f"{options.clients} clients: {found.told()}")
+    print(f"errors: {errors} (target 0)")
+    print(f"CPU a pair: server {found.cpu_ms:.3f} ms, offline {mean:.3f} ms ({alone[0]:.3f}, {alone[1]:.3f})")
+    print(f"CPU a pair: {found.cpu_ms / mean:.3f} x the offline scorer (target 1.15)")
+
+
+def scored(server: Server, pairs: float) -> tuple[float, float]:
+    """Pairs and seconds in the scorer so far, once there are so many pairs: a call is counted after it was answered."""
+    while (found := server.figures())["rerank_batch_pairs_sum"] < pairs:
+        time.sleep(0.001)
+    return found["rerank_batch_pairs_sum"], found["rerank_scoring_seconds_total"]
+
+
+def overhead(options: argparse.Namespace) -> None:
+    """The median of a request's time less its own scoring, and the scorer alone on the same documents."""
+    from rerank_cli.records import Pair
+    from rerank_cli.scorers.base import Limits
+
+    documents = texts(10 * options.rounds, options.tokens, 1)
+    scorer, server = open_offline(), Server()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    whole, over, alone = [], [], []
     try:
-        clients = 4 * options.concurrency
-        print(f"overload, {clients} clients: {json.dumps(load(server, documents, options.seconds / 2, clients))}")
-        after = load(server, documents, options.seconds / 2, options.concurrency)
-        print(f"afterwards, {options.concurrency} clients: {json.dumps(after)}")
+        for number in range(-5, options.rounds):  # five to warm up
+            chosen = documents[number * 10 : number * 10 + 10] if number >= 0 else documents[:10]
+            body = json.dumps({"query": QUERY, "documents": chosen}).encode()
+            before = scored(server, 0)
+            start = time.perf_counter()
+            post(connection, body, 10)
+            spent = time.perf_counter() - start
+            after = scored(server, before[0] + 10)
+            start = time.perf_counter()
+            scorer.score([Pair(QUERY, text) for text in chosen], Limits())
+            if number >= 0:
+                alone.append((time.perf_counter() - start) * 1e3)
+                whole.append(spent * 1e3)
+                over.append((spent - after[1] + before[1]) * 1e3)
+    finally:
+        connection.close()
+        server.stop()
+    p50, own = statistics.median(whole), statistics.median(alone)
+    print(f"one request of 10 documents, {options.rounds} rounds: p50 {p50:.2f} ms; scorer alone p50 {own:.2f} ms")
+    tail = statistics.quantiles(over, n=20)[-1]
+    print(f"request less its own scoring: p50 {statistics.median(over):.2f} ms, p95 {tail:.2f} ms (target 4)")
+    print(f"p50 of requests less p50 of the scorer alone: {p50 - own:.2f} ms (target 4)")
+
+
+def overload(options: argparse.Namespace) -> None:
+    """As many clients as are accepted, then four times as many, then as before."""
+    documents = texts(2000, options.tokens, 1)
+    server = Server("--max-queue", str(options.clients))
+    try:
+        run_clients(server, documents, WARM_S, options.clients)
+        part = options.seconds / 3
+        before = run_clients(server, documents, part, options.clients)
+        print(f"before, {options.clients} clients: {before.told()}", flush=True)
+        heavy = run_clients(server, documents, part, 4 * options.clients)
+        print(f"overload, {4 * options.clients} clients: {heavy.told()}", flush=True)
+        after = run_clients(server, documents, part, options.clients)
+        print(f"after, {options.clients} clients: {after.told()}")
     finally:
         server.stop()
+    print(f"429s: {heavy.statuses['429']}; other refusals or errors: {set(heavy.statuses) - {'200', '429'} or 'none'}")
+    print(
+        f"most memory: {max(heavy.memory):.1f} MB in overload, {max(before.memory):.1f} MB before (target: no growth)"
+    )
+    print(f"speed afterwards: {after.speed / before.speed:.3f} x before (target 1)")
+
+
+def main() -> None:
+    """One figure a command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = {"load": load, "overhead": overhead, "overload": overload}
+    parser.add_argument("figure", choices=commands)
+    parser.add_argument("--seconds", type=float, default=60, help="of load, in all")
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=40, help="mean length of documents")
+    parser.add_argument("--rounds", type=int, default=100, help="requests of the overhead figure")
+    options = parser.parse_args()
+    commands[options.figure](options)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from serve.harness import HeldScorer
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair
 from rerank_cli.scorers.base import Limits, TooLongError
-from rerank_cli.server.worker import QUANTUM, TICK, Job, Worker
+from rerank_cli.server.worker import MOST_TICKS, QUANTUM, TICK, Job, Worker
 
 
 def started(scorer):
@@ -78,6 +78,23 @@ def test_a_tick_is_bounded_and_lengths_in_it_are_alike():
         assert sum(len(text) // 4 for text in batch) <= TICK + QUANTUM
     longest = [max(map(len, batch)) for batch in scorer.batches]
     assert longest == sorted(longest, reverse=True)
+    worker.stop()
+
+
+def test_many_jobs_fill_larger_ticks():
+    """Or the lengths in a batch would differ more than offline; a single large job gets no larger ones."""
+    scorer = HeldScorer()
+    worker = started(scorer)
+    submit(worker, ["0"])
+    assert scorer.entered.acquire(timeout=30)
+    jobs = [submit(worker, [f"{i} {'x' * 400}" for i in range(20)]) for _ in range(40)]
+    scorer.release()
+    for job, done in jobs:
+        assert done.wait(30)
+        assert values(job) == list(range(20))
+    tokens = [sum(len(text) // 4 for text in batch) for batch in scorer.batches[1:]]
+    assert max(tokens) > 3 * TICK
+    assert max(tokens) <= MOST_TICKS * TICK + QUANTUM
     worker.stop()
 
 
