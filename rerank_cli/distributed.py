@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -133,28 +134,43 @@ def _connected(cluster: Cluster, threads: int) -> Iterator[Any]:
 
 
 def _init(ray: Any, cluster: Cluster, threads: int, folder: str) -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    """Connect, silently; a cluster of our own gets a second chance where the machine was too busy for Ray's 30 s."""
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        if cluster.address:
-            ray.init(address=cluster.address, **quiet)
-        else:
-            from rerank_cli.cpu import available_threads
-
-            ray.init(
-                address="local",  # whatever RAY_ADDRESS says
-                num_cpus=max(available_threads(), (cluster.workers or 1) * threads),
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=folder,
-                **quiet,
-            )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        where = f"the Ray cluster {cluster.address}" if cluster.address else "Ray on this machine"
-        raise ModelError(f"cannot start or reach {where}: {words[0]}", "`ray status` shows a cluster") from error
+    if cluster.address:
+        options |= {"address": cluster.address}
+    else:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray keeps one in HOME/.ray
+        options |= _own_cluster(cluster, threads, folder)
+    for last in (bool(cluster.address), True):
+        try:
+            ray.init(**options)
+            break
+        except Exception as error:
+            ray.shutdown()
+            if last or "timed out during startup" not in str(error):  # a plain Exception, told by its words alone
+                raise _unreachable(cluster, error) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _own_cluster(cluster: Cluster, threads: int, folder: str) -> dict[str, Any]:
+    """Ray on this machine alone."""
+    from rerank_cli.cpu import available_threads
+
+    return {
+        "address": "local",  # whatever RAY_ADDRESS says
+        "num_cpus": max(available_threads(), (cluster.workers or 1) * threads),
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE,
+        "_node_ip_address": "127.0.0.1",
+        "_temp_dir": folder,
+    }
+
+
+def _unreachable(cluster: Cluster, error: Exception) -> ModelError:
+    words = str(error).strip().splitlines() or [type(error).__name__]
+    where = f"the Ray cluster {cluster.address}" if cluster.address else "Ray on this machine"
+    return ModelError(f"cannot start or reach {where}: {words[0]}", "`ray status` shows a cluster")
 
 
 def _room(ray: Any, cluster: Cluster, threads: int) -> int:

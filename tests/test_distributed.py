@@ -173,6 +173,7 @@ def test_two_workers_write_what_the_plain_engine_writes(inputs: Path, tmp_path: 
     assert {name: data for name, data in found.items() if not name.endswith(".errors")} == outputs(tmp_path / "plain")
     summary = json.loads((tmp_path / "s.json").read_text())
     assert (summary["rows"], summary["failed"], summary["complete"]) == (181, 1, True)
+    assert not list(Path(env["HOME"]).rglob("*ray*")), "Ray leaves nothing in HOME"
 
 
 def children_of(pid: int) -> list[int]:

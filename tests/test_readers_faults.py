@@ -247,7 +247,7 @@ def test_a_second_request_may_not_say_something_else(tmp_path: Path) -> None:
     [
         (b"", "r: a request is an object with `query` and `documents`"),
         (b"[]", "r: a request is an object with `query` and `documents`"),
-        (b"7", "r:1: JSON input holds"),
+        (b"7", "r:1: not a JSON object"),
         (b'{"query":"q"}', "r: a request is an object with `query` and `documents`; it has `query`"),
         (b'{"documents":[]}', "r: the request has no `query`"),
         (b'{"documents":[],"query":" "}', "r: `query` is blank"),

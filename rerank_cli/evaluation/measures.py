@@ -103,6 +103,8 @@ def _suggest(text: str) -> str:
     if text in _TREC_NAMES:
         return f"did you mean `{_TREC_NAMES[text]}`?"
     name, at, cutoff = text.strip().partition("@")
+    if cutoff and not cutoff.isdigit():
+        return f"what follows @ is a number of ranks, as in `{_BY_NAME.get(name.lower(), KINDS[0]).name}@10`"
     hint = did_you_mean(name.lower(), _BY_NAME)
     if hint:
         return f"did you mean `{_BY_NAME[hint.split('`')[1]].name}{at}{cutoff}`?"

@@ -6,20 +6,26 @@ Documents are never serialised again: their spans in the text are found by parsi
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import kind_of, shown
-from rerank_cli.readers.values import Element, Parsed, blank_from, decode, expect_end, one_line, reason, value_at
+from rerank_cli.readers.values import (
+    Element,
+    Parsed,
+    blank_from,
+    decode,
+    expect_end,
+    one_line,
+    placed,
+    reason,
+    value_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Place = Callable[[int, int], str]  # (number of the element, its position in the text) -> where
-
-
-_NUMBERED = re.compile(r":\d+$")
 
 
 def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
@@ -29,6 +35,7 @@ def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
         InputError: not JSON, with the line; also while the elements are read.
     """
     text = decode(data, name)
+    request = place is not None
     place = place or _by_line(text, name)
     start = blank_from(text, 0)
     if start == len(text):
@@ -36,8 +43,10 @@ def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
     if text[start] == "[":
         return Parsed({}, lambda: _guard(_elements(text, start, place, last=True), name))
     if text[start] != "{":
+        if request:
+            raise InputError("not a JSON object with `query` and `documents`", where=_where(name, text, start))
         message = "JSON input holds a list of documents or a request object"
-        raise InputError(message, "for plain text use `--input-format lines`", f"{name}:{_line(text, start)}")
+        raise InputError(message, "for plain text use `--input-format lines`", _where(name, text, start))
     return _object(text, start, name, place)
 
 
@@ -52,7 +61,7 @@ def _object(text: str, start: int, name: str, place: Place) -> Parsed:
         return Parsed(keys, lambda: iter((whole,)))
     if text[documents_at] != "[":
         wrong = kind_of(value_at(text, documents_at)[0])
-        raise InputError(f"`documents` must be a list, not {wrong}", where=f"{name}:{_line(text, documents_at)}")
+        raise InputError(f"`documents` must be a list, not {wrong}", where=_where(name, text, documents_at))
     return Parsed(keys, lambda: _guard(_elements(text, documents_at, place, last=False), name))
 
 
@@ -116,9 +125,11 @@ def _broken(exc: ValueError, name: str) -> InputError:
     if not isinstance(exc, json.JSONDecodeError):
         return InputError(f"not valid JSON: {exc}", where=name)
     hint = "one JSON value a line is `--input-format jsonl`" if exc.msg == "more after the value" else None
-    # A name that holds the line already, as of a batch's request, gets no second one.
-    where = name if exc.lineno == 1 and _NUMBERED.search(name) else f"{name}:{exc.lineno}"
-    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, where)
+    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, _where(name, exc.doc, exc.pos))
+
+
+def _where(name: str, text: str, position: int) -> str:
+    return placed(name, _line(text, position))
 
 
 def _line(text: str, position: int) -> int:

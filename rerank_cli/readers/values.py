@@ -19,6 +19,7 @@ TOO_DEEP = "nested too deeply"
 _BLANKS = re.compile(r"[ \t\r\n]*")
 # In valid JSON a line break is never inside a string, so the blanks around one can go without touching any value.
 _AFTER_OPEN = re.compile(r"(?<=[{\[])[ \t\r]*\n[ \t\r\n]*|[ \t\r]*\n[ \t\r\n]*(?=[}\]])")
+_NUMBERED = re.compile(r":\d+$")
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")
 
 
@@ -106,5 +107,9 @@ def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> Inpu
     hint = "convert it, as with `iconv -f ISO-8859-1 -t UTF-8`; `--input-format lines` takes any bytes"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) and first_line == 1:
         hint = "it looks like UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`"
-    line = first_line + data.count(b"\n", 0, position)
-    return InputError("invalid UTF-8", hint, f"{name}:{line}")
+    return InputError("invalid UTF-8", hint, placed(name, first_line + data.count(b"\n", 0, position)))
+
+
+def placed(name: str, line: int) -> str:
+    """`name:line`; a name that holds the line already, as of a batch's request, gets no second one."""
+    return name if line == 1 and _NUMBERED.search(name) else f"{name}:{line}"
