@@ -10,10 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from conftest import CAPITAL, ROOT, SAMPLES
+
+from rerank_cli.batch.scoring import BLOCK_JOBS
 
 DOCS = ["Washington, D.C. is the capital of the United States.", "Bread and butter.", "Carson City is in Nevada."]
 
@@ -192,28 +195,85 @@ def test_resume_after_changes_is_refused_and_a_torn_row_is_cut(run, tmp_path: Pa
     assert "the input changed" in found.err
 
 
+# A process whose free scorer writes down what it scores, 64 pairs at a time.
+LOGGING = """
+import os, sys, time
+from free_scorer import FreeScorer
+from rerank_cli.cli.main import main
+from rerank_cli.scorers import registry
+from rerank_cli.terminal import Terminal
+
+log = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+class Logging(FreeScorer):
+    def score(self, pairs, limits, advance=None):
+        found = []
+        for start in range(0, len(pairs), 64):
+            time.sleep(0.01)
+            part = pairs[start : start + 64]
+            os.write(log, b"".join(text.split()[0].encode() + b"\\n" for _, text, _ in part))
+            found += super().score(part, limits)
+        return found
+
+registry.open_scorer = lambda *_: Logging()
+sys.exit(main(sys.argv[1:], Terminal.of_process()))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_kill_9_at_random_points_then_resume_gives_equal_bytes(tmp_path: Path) -> None:
+def test_kill_9_at_twenty_random_points_then_resume_scores_nothing_twice(tmp_path: Path) -> None:
+    """Equal bytes; only pairs of a block that was open at a kill are scored again."""
+    rows = 60 * BLOCK_JOBS
+    source, target, log = tmp_path / "r.jsonl", tmp_path / "out.jsonl", tmp_path / "log"
+    source.write_text("".join(f'{{"query": "q", "documents": ["{row} words"]}}\n' for row in range(rows)))
+    env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "HOME": str(tmp_path)}
+    whole = [sys.executable, "-c", LOGGING, str(tmp_path / "whole.log"), "batch", str(source), "-o", f"{target}.whole"]
+    subprocess.run([*whole, "--quiet"], env=env, check=True)
+    argv = [sys.executable, "-c", LOGGING, str(log), "batch", str(source), "-o", str(target), "--quiet", "--resume"]
+    chance, opened = random.Random(3), []
+    for kill in range(20):
+        process = subprocess.Popen(argv, env=env)
+        before = log.stat().st_size if log.exists() else 0
+        while kill % 5 and not (log.exists() and log.stat().st_size > before):  # each fifth kill hits the start
+            assert process.poll() is None
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.25))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        state = Path(f"{target}.state")
+        opened.append(json.loads(state.read_text())["next_row"] if state.exists() else 0)
+    assert 0 < opened[-1] < rows
+    subprocess.run(argv, env=env, check=True)
+    assert target.read_bytes() == Path(f"{target}.whole").read_bytes()
+    times = Counter(map(int, log.read_text().split()))
+    assert sorted(times) == list(range(rows))
+    again = Counter(row for first in opened for row in range(first, first + BLOCK_JOBS))
+    assert all(count <= 1 + again[row] for row, count in times.items())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kill_9_with_the_model_gives_equal_bytes(tmp_path: Path) -> None:
     source, target = tmp_path / "r.jsonl", tmp_path / "out.jsonl"
-    source.write_text(many(6000))
+    source.write_text(many(3000))
     argv = [sys.executable, "-m", "rerank_cli", "batch", str(source), "-o", str(target), "--quiet"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     subprocess.run(argv, env=env, check=True)
     whole = target.read_bytes()
     target.unlink()
-    chance, kills = random.Random(3), 0
-    while not target.exists():
+    chance = random.Random(3)
+    for kill in range(4):
         process = subprocess.Popen([*argv, "--resume"], env=env)
-        limit = chance.uniform(0.5, 6) if kills < 20 else 300
-        deadline = time.monotonic() + limit
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-    assert kills > 3
+        partial = Path(f"{target}.partial")
+        before = partial.stat().st_size if partial.exists() else 0
+        while process.poll() is None and kill and not (partial.exists() and partial.stat().st_size > before):
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+    assert not target.exists()
+    subprocess.run([*argv, "--resume"], env=env, check=True)
     assert target.read_bytes() == whole
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -17,10 +18,12 @@ from free_scorer import FreeScorer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank_cli import distributed
 from rerank_cli.batch import parts
 from rerank_cli.batch.parts import cut, done_before, files_of, jobs_of, rank_part
 from rerank_cli.errors import InputError, RowsFailed, UsageError
 from rerank_cli.report import Report
+from rerank_cli.scorers import registry
 from rerank_cli.settings import FieldSettings, OutputSettings, RankSettings
 
 WORDS = "capital city bread butter state river bank water loan money".split()
@@ -129,6 +132,74 @@ def test_without_ray_the_extra_is_named(run, tmp_path: Path, monkeypatch: pytest
     found = run("batch", tmp_path / "in.jsonl", "--engine", "ray", "--out-dir", tmp_path / "out")
     assert found.code == 4
     assert "rerank-cli[ray]" in found.err
+
+
+def here(task: distributed.Task, _cluster: distributed.Cluster):
+    """What Ray does, here: workers that got the task through a pickle, each a share of the parts, in another order."""
+    workers = [distributed.Worker(pickle.loads(pickle.dumps(task))) for _ in range(2)]
+    for number in reversed(range(len(task.parts))):
+        record = json.loads(workers[number % 2]({"number": [number]})["record"][0])
+        if "code" in record:
+            raise distributed._error(record)
+        yield record
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scorer that costs nothing: these are not about scores."""
+    monkeypatch.setattr(registry, "open_scorer", lambda *_: FreeScorer())
+
+
+def test_workers_write_what_the_plain_engine_writes(run, free, inputs: Path, tmp_path: Path, monkeypatch) -> None:
+    """All but Ray itself, which is behind `-m ray`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(distributed, "rank_parts", here)
+    pq.write_table(pa.Table.from_pylist([json.loads(row) for row in lines(5, "g")]), inputs / "g.parquet")
+    with (inputs / "f.jsonl").open("a") as file:
+        file.write("{broken\n")
+    ray = (
+        "--engine",
+        "ray",
+        "--summary",
+        tmp_path / "s.json",
+        "--errors",
+        "yes",
+        "--out-dir",
+        tmp_path / "ray",
+        "-n",
+        "2",
+    )
+    found = run("batch", inputs, *ray)
+    assert (found.code, f"{inputs}/f.jsonl:31: not valid JSON" in found.err) == (6, True)
+    plain = run("batch", *sorted(inputs.iterdir()), "--errors", "yes", "--out-dir", tmp_path / "plain", "-n", "2")
+    assert plain.code == 6
+    assert outputs(tmp_path / "ray") == {k: v for k, v in outputs(tmp_path / "plain").items() if v or "errors" in k}
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert (summary["rows"], summary["failed"], summary["complete"]) == (186, 1, True)
+
+
+def test_a_stopped_run_goes_on_with_the_parts_that_are_not_there(
+    run, free, inputs: Path, tmp_path: Path, monkeypatch
+) -> None:
+    def stops(task, cluster):
+        for number, record in enumerate(here(task, cluster)):
+            if number == 4:
+                raise KeyboardInterrupt
+            yield record
+
+    argv = ("batch", inputs, "--engine", "ray", "--out-dir", tmp_path / "ray")
+    monkeypatch.setattr(distributed, "rank_parts", stops)
+    assert run(*argv).code == 130
+    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "ray").glob("*.jsonl")}
+    assert len(first) == 5
+    monkeypatch.setattr(distributed, "rank_parts", here)
+    found = run(*argv, "--resume")
+    assert (found.code, "5 of 6 parts are there already" in found.err) == (0, True)
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    assert len(outputs(tmp_path / "ray")) == 6, "no marks are left"
+    assert "180 rows" in found.err
 
 
 # --- with Ray itself
