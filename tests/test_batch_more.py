@@ -96,6 +96,20 @@ def test_a_run_begun_anew_says_what_it_drops(run, tmp_path: Path, monkeypatch) -
     assert (found.code, f"dropping {BLOCK_JOBS} rows" in found.err) == (0, True)
 
 
+def test_before_and_after_speaks_of_a_resumed_run_only_if_there_was_one(run, free, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"id": "a", "query": "q", "documents": ["1", "2"]}\n')
+    (tmp_path / "qrels").write_text("a 0 1 1\n")
+    found = run("batch", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl", "--qrels", tmp_path / "qrels")
+    assert "RR@10 0.5000 → 1.0000" in found.err
+    assert "run before it" not in found.err
+
+
+def test_an_error_line_has_the_id_of_its_row(run, free, tmp_path: Path) -> None:
+    rows = ['{"id": "a", "query": "q"}', '{"query_id": 7, "query": "", "documents": []}', '{"id": "b", "qu', "[1]"]
+    assert run("batch", "--errors", tmp_path / "e", stdin="\n".join(rows)).code == 6
+    assert [json.loads(line)["id"] for line in (tmp_path / "e").read_text().splitlines()] == ["a", "7", None, None]
+
+
 def test_strict_keeps_the_rows_before_and_resumes_after_the_bad_one(run, free, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(rows(6, bad=frozenset({2})))
     argv = ("batch", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl")

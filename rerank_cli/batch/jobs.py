@@ -5,6 +5,7 @@ Each becomes a `Job`: one query with its documents, or what was wrong with the r
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -72,8 +73,18 @@ def job_of(number: int, name: str, line: int, raw: bytes, fields: FieldSettings,
     try:
         request = parse_request(raw, where, fields, report)
     except InputError as error:
-        return Job(number, where, None, line, None, error)
+        return Job(number, where, _id_of(raw), line, None, error)
     return Job(number, where, request.body.id or request.body.query_id, line, request)
+
+
+def _id_of(raw: bytes) -> str | None:
+    """The id of a bad row, as far as it has one: for --errors."""
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    names = [found.get(key) for key in ("id", "query_id")] if isinstance(found, dict) else []
+    return next((str(name) for name in names if isinstance(name, str | int) and not isinstance(name, bool)), None)
 
 
 def crossed(queries: Iterable[Query], documents: Sequence[Document], shard: Shard, start: int = 0) -> Iterator[Job]:

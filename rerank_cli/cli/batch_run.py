@@ -73,7 +73,7 @@ def work(plan: Plan, scorer: Scorer, terminal: Terminal, report: Report, tally: 
                 journals.append(to_file(plan, names, target, session))
     for journal in journals:
         journal.forget()
-    if any(journal.resumed for journal in journals) and plan.options["qrels"]:
+    if session.tally.skipped and plan.options["qrels"]:
         terminal.note("before → after covers the rows of this run, not those of the run before it")
     change.tell()
 
