@@ -1,8 +1,13 @@
-"""What `rerank batch` costs beside scoring: many small requests, memory, and pairs that the cache knows.
+"""What `rerank batch` costs beside scoring: many small requests, memory, known pairs, and workers of Ray.
 
-Run: python benchmarks/batch.py [throughput] [memory] [cached]. Each case is the real command in a process of its own;
-`memory` and the base of `cached` put a scorer that costs nothing in the place of the model. Seconds are processor time
-of one thread (the machine may be shared); nothing is asserted.
+    python benchmarks/batch.py throughput   # 1,000 small requests against one request of the same pairs (PAIRS=4000)
+    python benchmarks/batch.py memory       # peak memory from 10^4 to 10^6 pairs, free scorer
+    python benchmarks/batch.py cached       # 100,000 known pairs against reading and writing alone
+    python benchmarks/batch.py ray          # 2 workers × 1 thread against 1 on the same parts (RAY_PAIRS=12000)
+
+Each case is the real command in a process of its own; `memory` and the base of `cached` put a scorer that costs nothing
+in the place of the model. Seconds are processor time of one thread (the machine may be shared); those of `ray` are wall
+time and want an idle machine. Nothing is asserted but that results are equal.
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 DEV = ROOT.parent / "shared" / "data" / "dev" / "wikiqa.jsonl.gz"
+RAY_PAIRS = int(os.environ.get("RAY_PAIRS", "12000"))
+RAY_FILES = 24
 PAIRS = int(os.environ.get("PAIRS", "4000"))  # of `throughput`, at least 1,000
 HEAVY = ("onnxruntime", "tokenizers", "torch", "numpy", "openvino")
 
@@ -138,7 +145,7 @@ def memory(folder: Path) -> None:
     for pairs in (10_000, 100_000, 1_000_000):
         path = folder / f"{pairs}.jsonl"
         write_requests(path, (f"{number * 7919 % 1000003} words and words" for number in range(pairs)), 10)
-        for how in (["-f", "responses"], ["-f", "rows"], ["-f", "trec"]):
+        for how in (["-f", "responses"], ["-f", "rows"], ["-f", "trec"])[: 1 if pairs == 100_000 else 3]:
             found = measure("free", path, "-o", folder / "out", *how)
             print(f"{pairs:>9,} pairs {' '.join(how):13} {pairs / found['seconds']:9,.0f} pairs/s", end="")
             print(f"  peak {found['peak_mb']:.0f} MB")
@@ -162,10 +169,42 @@ def cached(folder: Path, pairs: int = 100_000) -> None:
     print(f"(filling it: {filled['seconds'] - base:.2f} s; {cache.stat().st_size / pairs:.0f} bytes a pair)")
 
 
+def ray(folder: Path, pairs: int = RAY_PAIRS) -> None:
+    """The same files by one worker, by two and by the plain engine; wall seconds, Ray's start included and alone."""
+    inputs = folder / "in"
+    inputs.mkdir()
+    write_requests(folder / "one.jsonl", texts(1), 1)
+    left = iter(texts(pairs))
+    for number in range(RAY_FILES):
+        write_requests(inputs / f"{number:02}.jsonl", islice(left, pairs // RAY_FILES), 10)
+    count = pairs // RAY_FILES * RAY_FILES
+    plain = timed(folder / "plain", sorted(inputs.iterdir()))
+    start = timed(folder / "start", [folder / "one.jsonl"], "--engine", "ray", "--workers", "1")
+    one, two = (timed(folder / f"w{n}", [inputs], "--engine", "ray", "--workers", str(n)) for n in (1, 2))
+    for path in (folder / "plain").iterdir():
+        for other in ("w1", "w2"):
+            assert (folder / other / path.name).read_bytes() == path.read_bytes(), (other, path.name)
+    print(f"{count} pairs in {RAY_FILES} parts, 1 thread a worker; results equal to the plain engine's")
+    print(f"plain engine {plain:.1f} s; Ray: start and one pair {start:.1f} s", end="")
+    print(f", 1 worker {one:.1f} s, 2 workers {two:.1f} s")
+    print(f"2 workers against 1: {one / two:.2f} x whole, {(one - start) / (two - start):.2f} x without the start")
+
+
+def timed(out: Path, inputs: list[Path], *argv: str) -> float:
+    """Wall seconds of one `rerank batch` on one thread."""
+    command = [sys.executable, "-m", "rerank_cli", "batch", *map(str, inputs), "--out-dir", str(out), *argv]
+    start = time.monotonic()
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    subprocess.run(
+        [*command, "--threads", "1", "--quiet", "--no-config"], env=os.environ | {"PYTHONPATH": path}, check=True
+    )
+    return time.monotonic() - start
+
+
 def main(wanted: list[str]) -> None:
-    """The cases asked for, or all."""
-    for case in (throughput, memory, cached):
-        if not wanted or case.__name__ in wanted:
+    """The cases asked for, or all but `ray`."""
+    for case in (throughput, memory, cached, ray):
+        if case.__name__ in (wanted or ("throughput", "memory", "cached")):
             with tempfile.TemporaryDirectory() as folder:
                 print(f"-- {case.__name__}", flush=True)
                 case(Path(folder))
