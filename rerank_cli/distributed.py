@@ -86,7 +86,7 @@ def rank_parts(task: Task, cluster: Cluster) -> Iterator[dict[str, Any]]:
         RerankError: what a worker met that would meet every part.
     """
     with _connected(cluster, task.model.threads or 1) as ray:
-        workers = cluster.workers or _room(ray, cluster, task.model.threads or 1)
+        workers = _workers(ray, cluster, task.model.threads or 1)
         model = replace(task.model, threads=task.model.threads or 1)
         for row in _dataset(ray, task._replace(model=model), cluster, workers).iter_rows():
             record: dict[str, Any] = json.loads(row["record"])
@@ -171,6 +171,14 @@ def _unreachable(cluster: Cluster, error: Exception) -> ModelError:
     words = str(error).strip().splitlines() or [type(error).__name__]
     where = f"the Ray cluster {cluster.address}" if cluster.address else "Ray on this machine"
     return ModelError(f"cannot start or reach {where}: {words[0]}", "`ray status` shows a cluster")
+
+
+def _workers(ray: Any, cluster: Cluster, threads: int) -> int:
+    """How many to start. A cluster may grow to what was asked for, this machine does not."""
+    if cluster.workers and cluster.address:
+        return cluster.workers
+    room = _room(ray, cluster, threads)
+    return min(cluster.workers or room, room)
 
 
 def _room(ray: Any, cluster: Cluster, threads: int) -> int:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from rerank_cli import distributed
 from rerank_cli.batch import parts
 from rerank_cli.batch.parts import cut, done_before, files_of, jobs_of, rank_part
-from rerank_cli.errors import InputError, RowsFailed, UsageError
+from rerank_cli.errors import InputError, ModelError, RowsFailed, UsageError
 from rerank_cli.report import Report
 from rerank_cli.scorers import registry
 from rerank_cli.settings import FieldSettings, OutputSettings, RankSettings
@@ -200,6 +200,25 @@ def test_a_stopped_run_goes_on_with_the_parts_that_are_not_there(
     assert {path: path.stat().st_mtime_ns for path in first} == first
     assert len(outputs(tmp_path / "ray")) == 6, "no marks are left"
     assert "180 rows" in found.err
+
+
+def test_how_many_workers_there_are() -> None:
+    class Resources:
+        def __init__(self, **found: float) -> None:
+            self.cluster_resources = lambda: found
+
+    def workers(cluster: distributed.Cluster, threads: int = 1, **found: float) -> int:
+        return distributed._workers(Resources(**found), cluster, threads)
+
+    cluster = distributed.Cluster
+    assert workers(cluster(), CPU=8.0) == 8
+    assert workers(cluster(), 3, CPU=8.0) == 2
+    assert workers(cluster(workers=2), CPU=8.0) == 2
+    assert workers(cluster(gpus_per_worker=0.5), CPU=8.0, GPU=1.0) == 2
+    assert workers(cluster(workers=4, gpus_per_worker=1), CPU=8.0, GPU=1.0) == 1
+    assert workers(cluster("ray://far:1", 40, 1.0), CPU=8.0) == 40, "a cluster may grow"
+    with pytest.raises(ModelError, match="no room for a worker"):
+        workers(cluster(workers=1, gpus_per_worker=1), CPU=8.0)
 
 
 # --- with Ray itself

@@ -234,8 +234,8 @@ def conclude(plan: Plan, tally: Tally, facts: Facts, terminal: Terminal, *, comp
     failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
     if terminal.verbosity >= 0:
         terminal.say(
-            f"rerank: {counts['rows']:,} rows{failed}, {counts['documents']:,} documents in {seconds:.1f} s "
-            f"({rate:,.0f} a second)"
+            f"rerank: {many(counts['rows'], 'row')}{failed}, {many(counts['documents'], 'document')} "
+            f"in {seconds:.1f} s ({rate:,.0f} a second)"
         )
     if plan.options["summary"]:
         record = {
@@ -252,10 +252,15 @@ def conclude(plan: Plan, tally: Tally, facts: Facts, terminal: Terminal, *, comp
             write(json.dumps(record).encode() + b"\n")
 
 
+def many(count: int, what: str) -> str:
+    """A number and its noun."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def judge(tally: Tally) -> None:
     """Raise RowsFailed if rows failed."""
     if tally.counts["failed"]:
         raise RowsFailed(
-            f"{tally.counts['failed']:,} of {tally.counts['rows']:,} rows failed",
+            f"{tally.counts['failed']:,} of {many(tally.counts['rows'], 'row')} failed",
             "each is told above, and in --errors FILE",
         )
