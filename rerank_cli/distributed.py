@@ -138,6 +138,7 @@ def _init(ray: Any, cluster: Cluster, threads: int, folder: str) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     logging.getLogger("ray").setLevel(logging.ERROR)
     if cluster.address:
+        _require_listening(cluster)
         options |= {"address": cluster.address}
     else:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray keeps one in HOME/.ray
@@ -151,6 +152,19 @@ def _init(ray: Any, cluster: Cluster, threads: int, folder: str) -> None:
             if last or "timed out during startup" not in str(error):  # a plain Exception, told by its words alone
                 raise _unreachable(cluster, error) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _require_listening(cluster: Cluster) -> None:
+    """Raise ModelError at once if nothing listens there: Ray itself would try for minutes."""
+    import socket
+
+    host, _, port = (cluster.address or "").removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return  # `auto` and the like: Ray knows
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(cluster, error) from error
 
 
 def _own_cluster(cluster: Cluster, threads: int, folder: str) -> dict[str, Any]:

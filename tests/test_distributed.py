@@ -246,6 +246,12 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def test_a_cluster_that_is_not_there_is_told_at_once() -> None:
+    with pytest.raises(ModelError, match=r"cannot start or reach the Ray cluster 127\.0\.0\.1:1: .*refused"):
+        distributed._require_listening(distributed.Cluster("127.0.0.1:1"))
+    distributed._require_listening(distributed.Cluster("auto"))
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(1800)
 def test_two_workers_write_what_the_plain_engine_writes(inputs: Path, tmp_path: Path, env: dict[str, str]) -> None:
