@@ -145,13 +145,31 @@ def _init(ray: Any, cluster: Cluster, threads: int, folder: str) -> None:
         options |= _own_cluster(cluster, threads, folder)
     for last in (bool(cluster.address), True):
         try:
-            ray.init(**options)
+            with _hushed():
+                ray.init(**options)
             break
         except Exception as error:
             ray.shutdown()
             if last or "timed out during startup" not in str(error):  # a plain Exception, told by its words alone
                 raise _unreachable(cluster, error) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """No stderr, down to the file descriptor: Ray's C++ part announces there that it was told to be silent."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    with open(os.devnull, "w") as null:  # noqa: PTH123 a descriptor is wanted
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _require_listening(cluster: Cluster) -> None:

@@ -311,7 +311,10 @@ def test_a_worker_killed_midway_changes_nothing(inputs: Path, tmp_path: Path, en
                 killed += 1
         time.sleep(0.01)
     assert killed == 1
-    assert process.returncode == 0, process.stderr.read().decode()
+    err = process.stderr.read()
     process.stderr.close()
+    assert process.returncode == 0, err.decode()
+    assert err.startswith(b"rerank: 180 rows, "), "Ray says nothing"
+    assert err.count(b"\n") == 1
     left = {name: data for name, data in outputs(tmp_path / "ray").items() if not name.startswith(".")}
     assert left == outputs(tmp_path / "plain")
