@@ -3,7 +3,7 @@
     python benchmarks/batch.py throughput   # 1,000 small requests against one request of the same pairs (PAIRS=4000)
     python benchmarks/batch.py memory       # peak memory from 10^4 to 10^6 pairs, free scorer
     python benchmarks/batch.py cached       # 100,000 known pairs against reading and writing alone
-    python benchmarks/batch.py ray          # 2 workers × 1 thread against 1 on the same parts (RAY_PAIRS=12000)
+    python benchmarks/batch.py ray          # 2 workers × 1 thread against 1 on the same parts (RAY_PAIRS=6000)
 
 Each case is the real command in a process of its own; `memory` and the base of `cached` put a scorer that costs nothing
 in the place of the model. Seconds are processor time of one thread (the machine may be shared); those of `ray` are wall
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 DEV = ROOT.parent / "shared" / "data" / "dev" / "wikiqa.jsonl.gz"
-RAY_PAIRS = int(os.environ.get("RAY_PAIRS", "12000"))
+RAY_PAIRS = int(os.environ.get("RAY_PAIRS", "6000"))
 RAY_FILES = 24
 PAIRS = int(os.environ.get("PAIRS", "4000"))  # of `throughput`, at least 1,000
 HEAVY = ("onnxruntime", "tokenizers", "torch", "numpy", "openvino")

@@ -58,6 +58,24 @@ def test_batch_equals_rank_bitwise(run, tmp_path: Path) -> None:
         assert row["results"] == alone
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", ["wikiqa", "trecqa", "mediqa"])
+def test_batch_equals_rank_bitwise_on_the_dev_sets(run, tmp_path: Path, name: str) -> None:
+    """Every document of the set; runs where the project's data lies beside the repository."""
+    path = ROOT.parent / "shared" / "data" / "dev" / f"{name}.jsonl.gz"
+    if not path.exists():
+        return  # the same check runs on made data above
+    rows = gzip.decompress(path.read_bytes()).decode().splitlines()
+    found = run("batch", path).records
+    assert len(found) == len(rows)
+    for line, row in zip(rows, found, strict=True):
+        request = json.loads(line)
+        assert row["id"] == request["id"]
+        body = json.dumps({"query": request["query"], "documents": request["documents"]})
+        assert row["results"] == run("--json", stdin=body).json["results"]
+
+
 def test_a_bad_row_is_told_with_its_place_and_the_rest_goes_on(run, tmp_path: Path) -> None:
     rows = [
         request(id="good"),
