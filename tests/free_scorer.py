@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rerank_cli.records import Score
 from rerank_cli.scorers.base import Facts
 
@@ -30,6 +32,7 @@ class FreeScorer:
 def value_of(text: str) -> float:
     first = text.split(" ", 1)[0]
     try:
-        return float(first)
+        value = float(first)
     except ValueError:
-        return float(len(text) % 97)
+        value = math.inf
+    return value if math.isfinite(value) else float(len(text) % 97)

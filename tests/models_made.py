@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import warnings
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +69,25 @@ def _pair_template(tokenizer: Any, single: str, pair: str, names: list[str]) -> 
     )
 
 
+def _words(words: Iterable[str]) -> tuple[dict[str, int], list[str]]:
+    """Every other word with its count, and all letters: by hand, since a trained vocabulary differs from run to run."""
+    counts = Counter(words)
+    letters = sorted({letter for word in counts for letter in word})
+    return {w: counts[w] for w in sorted(counts)[::2] if len(w) > 1}, letters
+
+
 def wordpiece(limit: int = 64, *, typed: bool = True) -> Any:
     """BERT's kind; not `typed`: of no class of its own, so that segment ids are not handed on."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    normal, splits = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    whole, letters = _words(
+        word for text in SENTENCES for word, _ in splits.pre_tokenize_str(normal.normalize_str(text))
+    )
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(SENTENCES, trainers.WordPieceTrainer(vocab_size=400, special_tokens=special))
+    pieces = [*special, *letters, *(f"##{letter}" for letter in letters), *whole]
+    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normal, splits
     _pair_template(tokenizer, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ["[CLS]", "[SEP]"])
     if typed:
         from transformers import BertTokenizer
@@ -86,19 +99,18 @@ def wordpiece(limit: int = 64, *, typed: bool = True) -> Any:
 
 def unigram(limit: int = 62, *, xlm: bool = True) -> Any:
     """XLM-RoBERTa's kind (`<s> a </s></s> b </s>`), or DeBERTa-v2's (`[CLS] a [SEP] b [SEP]`)."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import pre_tokenizers
     from transformers import DebertaV2Tokenizer, XLMRobertaTokenizer
 
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    splits = pre_tokenizers.Metaspace()
+    whole, letters = _words(word for text in SENTENCES for word, _ in splits.pre_tokenize_str(text))
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"] if xlm else ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
-    trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token=special[3], show_progress=False)
-    tokenizer.train_from_iterator(SENTENCES, trainer)
-    pieces = json.loads(tokenizer.to_str())["model"]["vocab"]
+    total = sum(whole.values())
+    pieces = [(name, 0.0) for name in special] + [(letter, -9.0) for letter in letters]
+    pieces += [(word, math.log(count / total)) for word, count in whole.items()]
     if xlm:
-        return XLMRobertaTokenizer(vocab=[tuple(piece) for piece in pieces], model_max_length=limit)
-    return DebertaV2Tokenizer(vocab=[tuple(piece) for piece in pieces], unk_id=3, model_max_length=limit)
+        return XLMRobertaTokenizer(vocab=pieces, model_max_length=limit)
+    return DebertaV2Tokenizer(vocab=pieces, unk_id=3, model_max_length=limit)
 
 
 def byte_bpe(limit: int = 96, *, qwen: bool = False) -> Any:
