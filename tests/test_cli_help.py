@@ -14,7 +14,7 @@ import pytest
 from rerank_cli.cli.app import COMMANDS, load
 from rerank_cli.cli.defaults import params_of
 from rerank_cli.cli.generate.facts import commands, leaves
-from rerank_cli.cli.options import CHOICES, COMMON, MINIMUM
+from rerank_cli.cli.option_rules import CHOICES, COMMON, MINIMUM
 from rerank_cli.errors import ExitCode
 
 GOLDEN = Path(__file__).parent / "golden" / "help"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rerank_cli.cli.options import INPUT, OUTPUT
+from rerank_cli.cli.option_rules import INPUT, OUTPUT
 
 BATCH = "Batch"
 

@@ -8,6 +8,7 @@ import typer
 
 from rerank_cli.cli import evaluation_options as e
 from rerank_cli.cli import options as o
+from rerank_cli.cli import scorer_options as so
 from rerank_cli.cli.command import collect
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ HINT = "`rerank cache clear` makes a new one; runs go on without damaged rows"
 def cache(
     ctx: typer.Context,
     action: e.CacheAction,
-    cache_path: o.CachePath = None,
+    cache_path: so.CachePath = None,
     json: o.AsJson = False,
     verbose: o.Verbose = 0,
     quiet: o.Quiet = False,

@@ -15,7 +15,8 @@ import typer
 from typer.core import TyperCommand
 
 from rerank_cli.cli import help as help_text
-from rerank_cli.cli.options import CHOICES, ENV_PREFIX, MINIMUM, NO_DEFAULT, Config, NoConfig
+from rerank_cli.cli.option_rules import CHOICES, ENV_PREFIX, MINIMUM, NO_DEFAULT
+from rerank_cli.cli.options import Config, NoConfig
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rerank_cli.cli import options as o
+from rerank_cli.cli.option_rules import NO_DEFAULT
 
 if TYPE_CHECKING:
     from rerank_cli.cli.defaults import Resolved
@@ -37,7 +38,7 @@ def config(
     terminal: Terminal = ctx.obj
     params = {param.name: param for param in params_of(checked(command))}
     resolved = resolve(command, params.values(), terminal.env, resolved_for(ctx).flags)
-    rows = {name: value_of(param, resolved) for name, param in params.items() if name not in o.NO_DEFAULT}
+    rows = {name: value_of(param, resolved) for name, param in params.items() if name not in NO_DEFAULT}
     if verbose and not quiet:
         tell_files(resolved, terminal)
     text = as_json(command, rows, resolved) if json else as_table(rows, resolved)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.cli.options import (
+from rerank_cli.cli.option_rules import (
     CHOICES,
     ENV_PREFIX,
     EXCLUSIVE,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rerank_cli.cli import options as o
+from rerank_cli.cli import scorer_options as so
 from rerank_cli.cli.command import collect
 
 if TYPE_CHECKING:
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
 
 def doctor(
     ctx: typer.Context,
-    model: o.Model = "builtin",
-    backend: o.Backend = "auto",
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    threads: o.Threads = None,
-    instruction: o.Instruction = None,
-    offline: o.Offline = False,
-    require_revision: o.RequireRevision = False,
-    trust_remote_code: o.TrustRemoteCode = False,
-    allow_pickle: o.AllowPickle = False,
+    model: so.Model = "builtin",
+    backend: so.Backend = "auto",
+    device: so.Device = "auto",
+    dtype: so.Dtype = "auto",
+    threads: so.Threads = None,
+    instruction: so.Instruction = None,
+    offline: so.Offline = False,
+    require_revision: so.RequireRevision = False,
+    trust_remote_code: so.TrustRemoteCode = False,
+    allow_pickle: so.AllowPickle = False,
     json: o.AsJson = False,
     config: o.Config = None,
     no_config: o.NoConfig = False,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rerank_cli.cli.options import EVALUATION, INPUT, OUTPUT
+from rerank_cli.cli.option_rules import EVALUATION, INPUT, OUTPUT
 
 Runs = Annotated[
     list[str] | None,

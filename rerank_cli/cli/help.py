@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.cli.options import COMMON, GENERAL, GROUPS
+from rerank_cli.cli.option_rules import COMMON, GENERAL, GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

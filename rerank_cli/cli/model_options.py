@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rerank_cli.cli.options import MODEL, OUTPUT
+from rerank_cli.cli.option_rules import MODEL, OUTPUT
 
 ModelsAction = Annotated[
     str,

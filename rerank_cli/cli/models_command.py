@@ -8,6 +8,7 @@ import typer
 
 from rerank_cli.cli import model_options as m
 from rerank_cli.cli import options as o
+from rerank_cli.cli import scorer_options as so
 from rerank_cli.cli.command import collect
 from rerank_cli.errors import ModelError, UsageError
 
@@ -25,11 +26,11 @@ def models(
     name: m.ModelName = None,
     form: m.Form = None,
     output: m.CopyFolder = None,
-    backend: o.Backend = "auto",
-    threads: o.Threads = None,
-    offline: o.Offline = False,
-    trust_remote_code: o.TrustRemoteCode = False,
-    allow_pickle: o.AllowPickle = False,
+    backend: so.Backend = "auto",
+    threads: so.Threads = None,
+    offline: so.Offline = False,
+    trust_remote_code: so.TrustRemoteCode = False,
+    allow_pickle: so.AllowPickle = False,
     json: o.AsJson = False,
     config: o.Config = None,
     no_config: o.NoConfig = False,

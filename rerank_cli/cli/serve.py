@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rerank_cli.cli import options as o
+from rerank_cli.cli import scorer_options as so
 from rerank_cli.cli import server_options as s
 from rerank_cli.cli.command import collect
 from rerank_cli.errors import InputError, UsageError
@@ -43,16 +44,16 @@ def serve(
     max_tokens_per_doc: o.MaxTokensPerDoc = DEFAULT_MAX_TOKENS,
     long_documents: o.LongDocuments = "chunk",
     max_chunks_per_doc: o.MaxChunksPerDoc = None,
-    model: o.Model = "builtin",
-    backend: o.Backend = "auto",
-    device: o.Device = "auto",
-    dtype: o.Dtype = "auto",
-    threads: o.Threads = None,
-    instruction: o.Instruction = None,
-    offline: o.Offline = False,
-    require_revision: o.RequireRevision = False,
-    trust_remote_code: o.TrustRemoteCode = False,
-    allow_pickle: o.AllowPickle = False,
+    model: so.Model = "builtin",
+    backend: so.Backend = "auto",
+    device: so.Device = "auto",
+    dtype: so.Dtype = "auto",
+    threads: so.Threads = None,
+    instruction: so.Instruction = None,
+    offline: so.Offline = False,
+    require_revision: so.RequireRevision = False,
+    trust_remote_code: so.TrustRemoteCode = False,
+    allow_pickle: so.AllowPickle = False,
     verbose: o.Verbose = 0,
     quiet: o.Quiet = False,
     debug: o.Debug = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rerank_cli.cli.options import SERVER
+from rerank_cli.cli.option_rules import SERVER
 
 Host = Annotated[
     str,

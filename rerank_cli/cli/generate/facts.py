@@ -8,7 +8,7 @@ from typing import Any
 
 from rerank_cli.cli.defaults import kind_of
 from rerank_cli.cli.help import default_of
-from rerank_cli.cli.options import CHOICES, ENV_PREFIX, GENERAL, GROUPS, NO_DEFAULT
+from rerank_cli.cli.option_rules import CHOICES, ENV_PREFIX, GENERAL, GROUPS, NO_DEFAULT
 
 # Variables beside RERANK_<OPTION>; a test finds each of them in the sources.
 ENVIRONMENT: tuple[tuple[str, str], ...] = (
