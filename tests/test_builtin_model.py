@@ -42,7 +42,7 @@ def training(name: str) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def tiny(export: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random checkpoint of the real architecture: two layers, 120 tokens, every parameter of the head in use."""
+    """A random checkpoint of the real architecture: three layers, 120 tokens, every parameter of the head in use."""
     import torch
     from safetensors.torch import save_file
     from transformers import BertConfig
@@ -51,7 +51,7 @@ def tiny(export: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {
         "vocab_size": 120,
         "hidden_size": 384,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 3,
         "num_attention_heads": 12,
         "intermediate_size": 96,
         "max_position_embeddings": 64,
@@ -63,9 +63,9 @@ def tiny(export: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(7)
     network = training("model").CrossEncoder(BertConfig(**settings))
     state = {name: value + torch.randn_like(value) * 0.05 for name, value in network.state_dict().items()}
-    state |= {"beta": torch.tensor(3.0), "scale": torch.tensor(8.0), "bias": torch.tensor(-1.5)}
+    state |= {"beta": torch.tensor(3.0), "scale": torch.tensor(24.0), "bias": torch.tensor(-1.5)}
     save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(settings | {"version": "9.9", "window": 48}))
+    (folder / "config.json").write_text(json.dumps(settings | {"version": "9.9", "window": 48, "separate_layers": 2}))
     tokenizer = {
         "version": "1.0",
         "truncation": {"max_length": 128},
@@ -123,7 +123,9 @@ def torch_logits(export: ModuleType, folder: Path, inputs: Feed) -> np.ndarray[A
     from transformers import BertConfig
 
     config = json.loads((folder / "config.json").read_text())
-    network = training("model").CrossEncoder(BertConfig(**{key: config[key] for key in export.SHAPE}))
+    shape = {key: config[key] for key in export.SHAPE if key in config}
+    separate = shape.pop("separate_layers", None)  # a model of the first form has none
+    network = training("model").CrossEncoder(BertConfig(**shape), separate)
     state = {name: torch.from_numpy(np.array(value)) for name, value in export.dequantized_state(folder).items()}
     network.load_state_dict(state)
     with torch.no_grad():

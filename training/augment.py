@@ -1,7 +1,7 @@
 """From a mined list to what one step sees: windows, negatives, traps, query noise, rendering; seeded by position.
 
-It knows texts only: no token ids, tensors or losses. `cos` is the teacher's cosine where it applies to the text as
-shown, None where it does not (swapped, trap, inside a distractor), and there the KL term says nothing.
+It knows texts only: no token ids, tensors or losses. `cos` is the bi-encoder's cosine of the passage as it was mined,
+None for what was made here (swaps, traps) and what no cosine is known of.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def distracted(positive: Shown, other: str, rng: Random) -> Shown:
     """The positive inside the text of another document: the answer counts wherever it stands."""
     words = other.split()[: rng.randint(10, 40)]
     cut = rng.randint(0, len(words))
-    return Shown(" ".join([*words[:cut], positive.text, *words[cut:]]), "positive", None)
+    return Shown(" ".join([*words[:cut], positive.text, *words[cut:]]), "distracted", positive.cos)
 
 
 def swapped(query: str, positive: Shown, others: list[str], rng: Random) -> Shown | None:
@@ -102,7 +102,7 @@ def swapped(query: str, positive: Shown, others: list[str], rng: Random) -> Show
 def trap(query: str, rng: Random) -> Shown:
     """What a lexical or cosine matcher falls for: an echo, keyword soup, a bare title, punctuation, nothing."""
     words = content_words(query) or query.split()
-    kind = rng.choice(("echo", "echo", "soup", "soup", "title", "punctuation"))
+    kind = rng.choice(("echo", "echo", "echo", "soup", "soup", "title", "punctuation"))
     if kind == "echo":
         text = rng.choice((query, query.rstrip("?. ") + ".", f"{query} {query}", f"Question: {query}", query.title()))
     elif kind == "soup":
@@ -142,8 +142,7 @@ def negatives(record: dict[str, Any], positive: Shown, rng: Random, config: dict
     """One negative fewer than `documents`: dense, BM25, same page, perhaps a swap or trap, a random one."""
     pools: dict[str, list[Shown]] = {}
     for n in record["negatives"]:
-        # No pull towards the teacher on what BM25 found: those are the lessons it cannot give.
-        pools.setdefault(n["kind"], []).append(Shown(n["text"], n["kind"], None if n["kind"] == "bm25" else n["cos"]))
+        pools.setdefault(n["kind"], []).append(Shown(n["text"], n["kind"], n["cos"]))
     for pool in pools.values():
         rng.shuffle(pool)
     chosen: list[Shown] = []

@@ -8,7 +8,6 @@ Only scores already in runs/scores are read: what was not measured is said to be
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from string import Template
@@ -45,7 +44,7 @@ def table(kind: str, system: str, config: dict[str, Any], limit: int = 0) -> str
 
 def won(kind: str, system: str, config: dict[str, Any]) -> str:
     """Share of traps or long documents won, as far as they were measured."""
-    path = Path(config["runs"]) / "scores" / (re.sub(r"[^\w@:.-]", "_", system) + ".json")
+    path = systems.store_of(system, config)
     known = json.loads(path.read_text()) if path.exists() else {}
     count = len(known.get(f"{kind}/{kind}", []))
     if not count:

@@ -48,6 +48,7 @@ SHAPE = [
     "max_position_embeddings",
     "num_attention_heads",
     "num_hidden_layers",
+    "separate_layers",
     "pad_token_id",
     "type_vocab_size",
     "vocab_size",
@@ -74,6 +75,12 @@ def fold_biases(state: State, layers: int) -> State:
     return {name: value.astype(np.float32) for name, value in folded.items()}
 
 
+def fold_segments(state: State) -> State:
+    """The one segment embedding in use, added to every position's."""
+    position, segment = (f"enc.embeddings.{part}_embeddings.weight" for part in ("position", "token_type"))
+    return state | {position: state[position] + state[segment][0], segment: np.zeros_like(state[segment])}
+
+
 def read_state(folder: Path) -> State:
     """The float32 weights of a checkpoint, or of an exported folder with its 8-bit weights multiplied out."""
     if (folder / WEIGHTS).exists():
@@ -96,6 +103,10 @@ def dequantized_state(folder: Path) -> State:
         elif plain.endswith(".row"):
             value = value.reshape(1, -1)
         state[plain.removesuffix(".T").removesuffix(".row")] = value
+    gates = [state.pop(name) for name in sorted(state) if name.startswith("gates.")]
+    if gates:  # a model without them has its segments too
+        state["gates"] = np.reshape(gates, (-1, 2)).astype(np.float32)
+        state["enc.embeddings.token_type_embeddings.weight"] = np.zeros((2, len(state["mlp.0.bias"])), np.float32)
     for name in [name for name in state if name.endswith(".weight") and state[name].ndim == 2]:
         if "embeddings" not in name:  # fold_biases left some out
             state.setdefault(name.replace(".weight", ".bias"), np.zeros(len(state[name]), np.float32))
@@ -105,7 +116,7 @@ def dequantized_state(folder: Path) -> State:
 def build_fp32(folder: Path) -> ModelProto:
     """The float32 graph of a checkpoint or exported folder."""
     config = json.loads((folder / "config.json").read_text())
-    state = fold_biases(read_state(folder), config["num_hidden_layers"])
+    state = fold_biases(fold_segments(read_state(folder)), config["num_hidden_layers"])
     return CrossEncoderGraph(state, config).build()
 
 

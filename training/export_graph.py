@@ -33,11 +33,14 @@ class CrossEncoderGraph(GraphBuilder):
             self.graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"]))
         self.graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1]))
         mask = self._row(self.node("Cast", ["attention_mask"], to=TensorProto.FLOAT))  # [b, 1, t]
-        padding = self.node("Unsqueeze", [self._penalty(mask), self._ints(1)])  # [b, 1, 1, t]
-        hidden = self._embeddings()
-        for number in range(self.config["num_hidden_layers"]):
-            hidden = self._layer(hidden, padding, f"enc.encoder.layer.{number}")
-        self._head(hidden, mask)
+        types = self._row(self.node("Cast", ["token_type_ids"], to=TensorProto.FLOAT))
+        second = self.node("Mul", [mask, types])  # [b, 1, t]
+        first = self.node("Sub", [mask, second])
+        places = self._places()
+        hidden = self._embeddings(first, places)
+        for number, bias in enumerate(self._biases(mask, second, places)):
+            hidden = self._layer(hidden, bias, f"enc.encoder.layer.{number}")
+        self._head(hidden, first, second)
         return self.model("rerank-builtin")
 
     # --- small pieces -------------------------------------------------------------------------------------------------
@@ -86,28 +89,52 @@ class CrossEncoderGraph(GraphBuilder):
 
     # --- the encoder --------------------------------------------------------------------------------------------------
 
-    def _embeddings(self) -> str:
-        count = self.node("Gather", [self.node("Shape", ["input_ids"]), self.constant(np.array(1, np.int64))])
+    def _places(self) -> str:
+        """0, 1, 2, … as int64 [t]."""
         zero, one = self.constant(np.array(0, np.int64)), self.constant(np.array(1, np.int64))
-        positions = self.node("Range", [zero, count, one])
-        tables = {"word": "input_ids", "token_type": "token_type_ids", "position": positions}
+        count = self.node("Gather", [self.node("Shape", ["input_ids"]), one])
+        return self.node("Range", [zero, count, one])
+
+    def _embeddings(self, first: str, places: str) -> str:
+        """Word and position; every segment embedding is the first, which `fold_segments` added to the positions."""
+        # A document counts from 1, as if it stood behind the [CLS]: first - 1 places fewer than it has.
+        query = self.node("Cast", [self.node("ReduceSum", [first, self._ints(1, 2)], keepdims=0)], to=TensorProto.INT64)
+        before = self.node("Unsqueeze", [self.node("Sub", [query, self._ints(1)]), self._ints(1)])  # [b, 1]
+        positions = self.node("Sub", [places, self.node("Mul", ["token_type_ids", before])])
         parts = [
             self.node("Gather", [self._parameter(f"enc.embeddings.{table}_embeddings.weight"), ids])
-            for table, ids in tables.items()
+            for table, ids in {"word": "input_ids", "position": positions}.items()
         ]
-        total = self.node("Add", [self.node("Add", parts[:2]), parts[2]])
-        return self._norm(total, "enc.embeddings.LayerNorm")
+        return self._norm(self.node("Add", parts), "enc.embeddings.LayerNorm")
 
-    def _layer(self, hidden: str, padding: str, name: str) -> str:
-        mixed = self._linear(
-            self._attention(hidden, padding, f"{name}.attention.self"), f"{name}.attention.output.dense"
-        )
+    def _biases(self, mask: str, second: str, places: str) -> list[str]:
+        """What each layer adds to its attention scores, [b, 1, reading, read]: see training/model.py."""
+        separate = self.config["separate_layers"]
+        padding = self.node("Unsqueeze", [self._penalty(mask), self._ints(1)])  # [b, 1, 1, t]
+        read = self.node("Unsqueeze", [second, self._ints(1)])
+        reading = self.node("Transpose", [read], perm=[0, 1, 3, 2])
+        one = self._floats(1)
+        query_reads = self.node("Mul", [self.node("Sub", [one, reading]), read])
+        # The [CLS], at place 0, may be read by all.
+        behind = self.node("Cast", [self.node("Min", [places, self._ints(1)])], to=TensorProto.FLOAT)
+        own = self.node("Mul", [self.node("Sub", [one, read]), behind])
+        document_reads = self.node("Mul", [reading, own])
+        both = self.node("Mul", [self.node("Add", [query_reads, document_reads]), self._floats(MASKED)])
+        biases = [self.node("Add", [both, padding])] * separate
+        for number in range(self.config["num_hidden_layers"] - separate):
+            gates = [self.weight(f"gates.{number}.{i}", self.state["gates"][number, i]) for i in (0, 1)]
+            shut = [self.node("Mul", pair) for pair in zip((query_reads, document_reads), gates, strict=True)]
+            biases.append(self.node("Add", [self.node("Add", shut), padding]))
+        return biases
+
+    def _layer(self, hidden: str, bias: str, name: str) -> str:
+        mixed = self._linear(self._attention(hidden, bias, f"{name}.attention.self"), f"{name}.attention.output.dense")
         hidden = self._norm(self.node("Add", [mixed, hidden]), f"{name}.attention.output.LayerNorm")
         inner = self._gelu(self._linear(hidden, f"{name}.intermediate.dense"))
         outer = self._linear(inner, f"{name}.output.dense")
         return self._norm(self.node("Add", [outer, hidden]), f"{name}.output.LayerNorm")
 
-    def _attention(self, hidden: str, padding: str, name: str) -> str:
+    def _attention(self, hidden: str, bias: str, name: str) -> str:
         heads = self.config["num_attention_heads"]
         width = self.config["hidden_size"] // heads
 
@@ -117,7 +144,7 @@ class CrossEncoderGraph(GraphBuilder):
 
         query, key, value = split("query", [0, 2, 1, 3]), split("key", [0, 2, 3, 1]), split("value", [0, 2, 1, 3])
         scores = self.node("Div", [self.node("MatMul", [query, key]), self._floats(width**0.5)])  # [b, heads, t, t]
-        weights = self.node("Softmax", [self.node("Add", [scores, padding])], axis=-1)
+        weights = self.node("Softmax", [self.node("Add", [scores, bias])], axis=-1)
         context = self.node("Transpose", [self.node("MatMul", [weights, value])], perm=[0, 2, 1, 3])
         return self.node("Reshape", [context, self._ints(0, 0, heads * width)])
 
@@ -130,11 +157,9 @@ class CrossEncoderGraph(GraphBuilder):
         """
         return self._first(self.node("MatMul", [self.node("Concat", [weights, weights], axis=1), hidden]))
 
-    def _head(self, hidden: str, mask: str) -> None:
-        types = self._row(self.node("Cast", ["token_type_ids"], to=TensorProto.FLOAT))
-        second = self.node("Mul", [mask, types])  # [b, 1, t]
+    def _head(self, hidden: str, first: str, second: str) -> None:
         # The sum stands for the mean: a unit vector does not know the divisor.
-        query = self._unit(self._pool(self.node("Sub", [mask, second]), hidden))
+        query = self._unit(self._pool(first, hidden))
         unit = self._unit(hidden)
         cosines = self.node("Transpose", [self._sum(self.node("Mul", [unit, query]))], perm=[0, 2, 1])  # [b, 1, t]
         sharpened = self.node("Mul", [cosines, self._parameter("beta")])

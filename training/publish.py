@@ -116,7 +116,7 @@ def write_folder(model: torch.nn.Module, window: int, folder: Path) -> None:
     }
     save_file(state, folder / "model.safetensors")
     start = common.start_folder()
-    config = json.loads((start / "config.json").read_text()) | {"window": window}
+    config = json.loads((start / "config.json").read_text()) | {"window": window, "separate_layers": model.separate}
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     for name in ("tokenizer.json", "vocab.txt"):
         shutil.copy(start / name, folder / name)

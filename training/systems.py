@@ -1,8 +1,7 @@
 """What a system name stands for, and its scores over development sets, stored so that a comparison costs nothing.
 
-Names: `bm25`, `biencoder`, `start` (untrained), a checkpoint folder, or RUN[:last] for the averaged (or last) weights
-of runs/RUN/state.pt; `A+B` averages runs; then `@A` mixes the encoder with the untrained one at A, and `/W` sets the
-window of inference.
+Names: `bm25`, `biencoder`, `package` (the installed package's built-in model: 8-bit on ONNX Runtime; `package:MODEL`
+for another), or a name of weights.py, and then `/W` sets the window of inference.
 It knows nothing of measures or training.
 """
 
@@ -10,19 +9,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bm25s
 import common
-import model as architecture
 import numpy as np
-import torch
+import weights
 from mine import BiEncoder
-from train import untrained
 
 Records = list[dict[str, Any]]
 Scores = list[list[float]]
+Scoring = Callable[[Records], Scores]
 
 
 def load_sets(kind: str, config: dict[str, Any], limit: int = 0) -> dict[str, Records]:
@@ -35,41 +34,11 @@ def load_sets(kind: str, config: dict[str, Any], limit: int = 0) -> dict[str, Re
     return {f"{kind}/{p.name.split('.')[0]}": list(common.read(p))[: limit or None] for p in paths}
 
 
-def weights(name: str, config: dict[str, Any]) -> architecture.CrossEncoder:
-    """The module a system name (without its window) stands for; `A+B` is the mean of two runs' weights."""
-    name, _, share = name.partition("@")
-    states = [_state(part, config) for part in name.split("+")]
-    model = untrained()
-    model.load_state_dict({k: sum(s[k] for s in states) / len(states) for k in states[0]})
-    if share:
-        mix(model, float(share))
-    return model.eval()
-
-
-def _state(name: str, config: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Weights of one run, checkpoint folder or the start."""
-    run, _, form = name.partition(":")
-    path = Path(config["runs"]) / run / "state.pt"
-    if path.exists():
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        return found["model"] | ({} if form == "last" else found["ema"])
-    return untrained().state_dict() if name == "start" else architecture.load(Path(name)).state_dict()
-
-
-def mix(model: architecture.CrossEncoder, share: float) -> None:
-    """Move the encoder back towards the untrained one: the start ranks, so this guards what training has not seen."""
-    first = untrained().state_dict()
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if name.startswith("enc.") and value.is_floating_point():
-                value.copy_(share * value + (1 - share) * first[name])
-
-
 def scorer(system: str, config: dict[str, Any]) -> common.Scorer:
     """A cross-encoder system ready to score."""
     name, _, window = system.rpartition("/") if re.search(r"/\d+$", system) else (system, "", config["window"])
     where = common.device(config)
-    return common.Scorer(weights(name, config), common.tokenizer(), int(window), where, config["threads"])
+    return common.Scorer(weights.named(name, config), common.tokenizer(), int(window), where, config["threads"])
 
 
 def bm25_scores(records: Records) -> Scores:
@@ -94,19 +63,45 @@ def biencoder_scores(records: Records, encoder: BiEncoder) -> Scores:
     return [[float(vectors[place[d]] @ queries[i]) for d in r["documents"]] for i, r in enumerate(records)]
 
 
+def store_of(system: str, config: dict[str, Any]) -> Path:
+    """Where a system's scores are kept; the package's built-in model by its weights, which an export changes."""
+    name = re.sub(r"[^\w@:.-]", "_", system)
+    if system == "package":
+        digests = json.loads((common.HERE.parent / "rerank_cli/builtin/digests.json").read_text())
+        name += "-" + digests["files"]["weights.bin"][:8]
+    return Path(config["runs"]) / "scores" / f"{name}.json"
+
+
+def package_scores(records: Records, model: str) -> Scores:
+    """Logits through the package's public API, as a user gets them; an empty document has none and comes last."""
+    from rerank_cli import Reranker
+
+    with Reranker(model) as reranker:
+        found = [reranker.score(r["query"], r["documents"]) for r in records]
+    return [[-1e9 if np.isnan(s) else float(s) for s in scores] for scores in found]
+
+
+def scoring(system: str, config: dict[str, Any]) -> Scoring:
+    """The function that scores records by this system, its model loaded."""
+    if system == "biencoder":
+        encoder = BiEncoder(config)
+        return lambda records: biencoder_scores(records, encoder)
+    if system.startswith("package"):
+        return lambda records: package_scores(records, system.partition(":")[2] or "builtin")
+    opened = scorer(system, config)
+    return lambda records: opened.score([(r["query"], r["documents"]) for r in records])
+
+
 def stored_scores(system: str, sets: dict[str, Records], config: dict[str, Any]) -> dict[str, Scores]:
     """Scores of every set; those of runs/scores are read back, the others measured and added there."""
-    store = Path(config["runs"]) / "scores" / (re.sub(r"[^\w@:.-]", "_", system) + ".json")
+    store = store_of(system, config)
     known: dict[str, Scores] = json.loads(store.read_text()) if store.exists() else {}
     wanted = {k: v for k, v in sets.items() if len(known.get(k, [])) < len(v)}
     flat = [r for records in wanted.values() for r in records]
-    if system == "bm25":
+    if system == "bm25":  # its statistics are those of a set
         known |= {k: bm25_scores(v) for k, v in wanted.items()}
     elif flat:
-        if system == "biencoder":
-            found = biencoder_scores(flat, BiEncoder(config))
-        else:
-            found = scorer(system, config).score([(r["query"], r["documents"]) for r in flat])
+        found = scoring(system, config)(flat)
         for name, records in wanted.items():
             known[name], found = found[: len(records)], found[len(records) :]
     store.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Step 3, train: lists → checkpoint. Resumable, seeded, a checkpoint every five minutes, a log of losses.
+"""Step 4, train: lists → checkpoint. Resumable, seeded, a checkpoint every five minutes, a log of losses.
 
     python training/train.py [--name main] [--set train.lr=3e-5 …]   # runs/NAME/state.pt, runs/NAME/log.jsonl
 
@@ -22,38 +22,26 @@ from typing import TYPE_CHECKING, Any
 import augment
 import common
 import torch
-from model import CrossEncoder
+import weights
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, kl_div, log_softmax, softmax
-from transformers import BertConfig, BertModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from model import CrossEncoder
     from tokenizers import Tokenizer
 
 TEACHER_SCALE = 20.0
 POSITIVE_WEIGHT = 2.0
 
-
-def untrained(frozen: int = 0) -> CrossEncoder:
-    """The starting encoder under the new head: it ranks before any training."""
-    folder = common.start_folder()
-    config = BertConfig.from_pretrained(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    model = CrossEncoder(config)
-    model.enc = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0  # one pass over the data: nothing to regularise, and it costs time on a CPU
-    model.enc.embeddings.word_embeddings.weight.requires_grad_(False)  # rare words keep their places
-    for part in [model.enc.embeddings, *model.enc.encoder.layer[:frozen]] if frozen else []:
-        part.requires_grad_(False)
-    return model
+Taught = list[float | None]  # a teacher's logits of a list; None where it is not to be trusted
+Lesson = tuple[augment.Ranked, Taught]
 
 
 def optimiser(model: CrossEncoder, config: dict[str, Any]) -> torch.optim.AdamW:
-    """Three groups: encoder, head, and the three scalars, which would hardly move at the encoder's rate."""
-    scalars = [model.scale, model.bias, model.beta]
+    """Three groups: encoder, head, and the scalars, which would hardly move at the encoder's rate."""
+    scalars = [model.scale, model.bias, model.beta, model.gates]
     head = list(model.mlp.parameters())
     encoder = [p for p in model.enc.parameters() if p.requires_grad]
     return torch.optim.AdamW(
@@ -71,10 +59,12 @@ class Trainer:
     """Weights, average, optimiser and position; everything a checkpoint holds."""
 
     def __init__(self, config: dict[str, Any], folder: Path) -> None:
-        self.config, self.folder, self.seed = config["train"], folder, config["seed"]
-        torch.manual_seed(self.seed)
+        self.config, self.folder = config["train"], folder
+        torch.manual_seed(config["seed"])
         self.where = common.device(config)
-        self.model = untrained(self.config["frozen"]).to(self.where).train()
+        self.model = weights.untrained(self.config["frozen"]).to(self.where).train()
+        if config["train"]["first"] != "start":
+            self.model.load_state_dict(weights.named(config["train"]["first"], config).state_dict())
         self.ema = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}
         self.optimiser = optimiser(self.model, self.config)
         self.rates = [g["lr"] for g in self.optimiser.param_groups]
@@ -105,9 +95,9 @@ class Trainer:
         bodies = self.tokens.encode_batch([d.text for d in ranked.documents], add_special_tokens=False)
         return [common.pair(head, body.ids[:room]) for body in bodies]
 
-    def unit(self, model: CrossEncoder, lists: Sequence[augment.Ranked]) -> dict[str, float]:
+    def unit(self, model: CrossEncoder, lists: Sequence[Lesson]) -> dict[str, float]:
         """Forward and backward of some lists; gradients stay in this replica. Returns the losses, summed over lists."""
-        pairs = [p for ranked in lists for p in self.encoded(ranked)]
+        pairs = [p for ranked, _ in lists for p in self.encoded(ranked)]
         order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].ids))
         half = max(1, len(order) // 2)
         parts = [order[:half], order[half:]] if self.where.type == "cpu" else [order]
@@ -115,11 +105,12 @@ class Trainer:
         logits = torch.empty_like(scored).index_copy(0, torch.tensor(order, device=self.where), scored)
         total, at = logits.new_zeros(()), 0
         sums = dict.fromkeys(("ce", "bce", "kl", "right", "solved"), 0.0)
-        for ranked in lists:
+        for ranked, taught in lists:
             values = logits[at : at + len(ranked.documents)]
             at += len(ranked.documents)
-            losses = self.losses(values, ranked)
-            total = total + losses["ce"] + self.config["bce"] * losses["bce"] + self.kl_weight() * losses["kl"]
+            losses = self.losses(values, taught)
+            total = total + self.config["ce"] * losses["ce"] + self.config["bce"] * losses["bce"]
+            total = total + self.kl_weight() * losses["kl"]
             for name, loss in losses.items():
                 sums[name] += float(loss.detach())
             sums["right"] += float(values.detach().argmax() == 0)
@@ -130,17 +121,17 @@ class Trainer:
         return sums
 
     def kl_weight(self) -> float:
-        """The teacher guides at the start and is nearly silent once half is done: it also chose the negatives."""
+        """It falls over the first half of the schedule where the bi-encoder is the teacher: it chose the negatives."""
         first, last = self.config["kl"]
         return first + (last - first) * min(1.0, 2 * self.progress())
 
-    def losses(self, logits: Tensor, ranked: augment.Ranked) -> dict[str, Tensor]:
-        """Listwise softmax, binary cross-entropy (levels comparable between queries), KL where the teacher counts."""
+    def losses(self, logits: Tensor, taught: Taught) -> dict[str, Tensor]:
+        """Listwise softmax, binary cross-entropy (levels comparable between queries), KL where a teacher knows."""
         target = torch.zeros_like(logits)
         target[0] = 1.0
         weight = 1 + target * (POSITIVE_WEIGHT - 1)
-        kept = [i for i, d in enumerate(ranked.documents) if d.cos is not None]
-        teacher = logits.new_tensor([ranked.documents[i].cos for i in kept]) * TEACHER_SCALE
+        kept = [i for i, logit in enumerate(taught) if logit is not None]
+        teacher = logits.new_tensor([taught[i] for i in kept])
         student = log_softmax(logits[kept], 0) if len(kept) > 1 else logits[:1] * 0
         kl = kl_div(student, softmax(teacher, 0), reduction="sum") if len(kept) > 1 else student.sum()
         return {
@@ -149,13 +140,13 @@ class Trainer:
             "kl": kl,
         }
 
-    def one_step(self, lists: list[augment.Ranked]) -> dict[str, float]:
+    def one_step(self, lists: list[Lesson]) -> dict[str, float]:
         """One optimiser step over `lists`, long lists first so that the threads end together."""
-        lists = sorted(lists, key=lambda r: -sum(len(d.text) for d in r.documents))
+        lists = sorted(lists, key=lambda r: -sum(len(d.text) for d in r[0].documents))
         units = [[r] for r in lists] if self.where.type == "cpu" else [lists]
         free = list(self.replicas)
 
-        def work(unit: list[augment.Ranked]) -> dict[str, float]:
+        def work(unit: list[Lesson]) -> dict[str, float]:
             torch.set_num_threads(1)  # of this thread: the others have the other cores
             replica = free.pop()
             try:
@@ -171,6 +162,7 @@ class Trainer:
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimiser.step()
+        self.model.beta.data.clamp_(max=self.config["beta_limit"])
         self.optimiser.zero_grad(set_to_none=True)
         self._average()
         self.step += 1
@@ -196,6 +188,14 @@ class Trainer:
         state = {"model": self.model.state_dict(), "ema": self.ema, "optimiser": self.optimiser.state_dict()}
         torch.save(state | {"step": self.step, "elapsed": self.elapsed}, self.folder / "state.tmp")
         (self.folder / "state.tmp").replace(self.folder / "state.pt")
+
+    def snapshot(self) -> None:
+        """Keep the average of this moment as a run of its own, NAME-NUMBER, for averaging in systems.py."""
+        number = int(self.elapsed / 60 // self.config["snapshot_minutes"])
+        path = self.folder.with_name(f"{self.folder.name}-{number}") / "state.pt"
+        if number and not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            torch.save({"model": self.model.state_dict() | self.ema, "ema": {}, "step": self.step}, path)
 
     def resume(self) -> None:
         """Go on from state.pt if there is one."""
@@ -226,10 +226,23 @@ def training_lists(config: dict[str, Any]) -> list[dict[str, Any]]:
     return order[:needed]
 
 
+def built(records: list[dict[str, Any]], first: int, last: int, config: dict[str, Any]) -> list[augment.Ranked]:
+    """The lists as they are shown at positions first to last of the training order."""
+    return [augment.build(records[i], f"{config['seed']} {i}", config["train"]) for i in range(first, last)]
+
+
+def bi_encoder(ranked: augment.Ranked) -> Taught:
+    """The teacher without teach.py; silent on what BM25 found, which it cannot judge, and a positive in other text."""
+    silent = {"bm25", "distracted"}
+    return [None if d.cos is None or d.kind in silent else TEACHER_SCALE * d.cos for d in ranked.documents]
+
+
 def train(config: dict[str, Any], folder: Path) -> None:
     """Run the schedule to its end."""
     folder.mkdir(parents=True, exist_ok=True)
     trainer, order, size = Trainer(config, folder), training_lists(config), config["train"]["lists"]
+    taught = folder / "teacher.jsonl"  # written by teach.py, or not
+    teacher = list(common.read(taught)) if taught.exists() else []
     trainer.resume()
     saved, mark = time.monotonic(), time.monotonic()
     stopped: list[int] = []
@@ -237,11 +250,9 @@ def train(config: dict[str, Any], folder: Path) -> None:
     with (folder / "log.jsonl").open("a") as log:
         while trainer.progress() < 1 and not stopped:
             at = trainer.step * size
-            lists = [
-                augment.build(r, f"{trainer.seed} {at + i}", config["train"])
-                for i, r in enumerate(order[at : at + size])
-            ]
-            losses = trainer.one_step(lists)
+            lists = built(order, at, at + size, config)
+            rows = teacher[at : at + size] if teacher else [bi_encoder(ranked) for ranked in lists]
+            losses = trainer.one_step(list(zip(lists, rows, strict=True)))
             trainer.elapsed += time.monotonic() - mark
             mark = time.monotonic()
             scalars = {n: float(getattr(trainer.model, n).detach()) for n in ("scale", "bias", "beta")}
@@ -250,8 +261,10 @@ def train(config: dict[str, Any], folder: Path) -> None:
             log.flush()
             if mark - saved > 60 * config["train"]["checkpoint_minutes"]:
                 trainer.save()
+                trainer.snapshot()
                 saved = time.monotonic()
     trainer.save()
+    trainer.snapshot()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+"""What a system name stands for as a torch module: runs, averages of runs, mixtures with the start, folders.
+
+`start` (untrained), a checkpoint folder, or RUN[:last] for the averaged (or last) weights of runs/RUN/state.pt; `A+B`
+averages runs; then `@A` mixes the encoder with the untrained one at A.
+It knows nothing of windows, data or scores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import common
+import model as architecture
+import torch
+from torch import nn
+from transformers import BertConfig, BertModel
+
+
+def untrained(frozen: int = 0) -> architecture.CrossEncoder:
+    """The starting encoder under the new head: it ranks before any training. The lowest `frozen` layers stay."""
+    folder = common.start_folder()
+    config = BertConfig.from_pretrained(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model = architecture.CrossEncoder(config)
+    model.enc = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # one pass over the data: nothing to regularise, and it costs time on a CPU
+    model.enc.embeddings.word_embeddings.weight.requires_grad_(False)  # rare words keep their places
+    for part in [model.enc.embeddings, *model.enc.encoder.layer[:frozen]] if frozen else []:
+        part.requires_grad_(False)
+    return model
+
+
+def named(name: str, config: dict[str, Any]) -> architecture.CrossEncoder:
+    """The module a system name (without its window) stands for; `A+B` is the mean of two runs' weights."""
+    if (Path(name) / "model.safetensors").exists():
+        return architecture.load(Path(name))  # perhaps the first checkpoint, of another form
+    name, _, share = name.partition("@")
+    states = [_state(part, config) for part in name.split("+")]
+    model = untrained()
+    model.load_state_dict({k: sum(s[k] for s in states) / len(states) for k in states[0]})
+    model.beta.data.clamp_(max=config["train"]["beta_limit"])
+    if share:
+        mix(model, float(share))
+    return model.eval()
+
+
+def _state(name: str, config: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Weights of one run or the start."""
+    if name == "start":
+        return untrained().state_dict()
+    run, _, form = name.partition(":")
+    found = torch.load(Path(config["runs"]) / run / "state.pt", map_location="cpu", weights_only=True)
+    return found["model"] | ({} if form == "last" else found["ema"])
+
+
+def mix(model: architecture.CrossEncoder, share: float) -> None:
+    """Move the encoder back towards the untrained one: the start ranks, so this guards what training has not seen."""
+    first = untrained().state_dict()
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if name.startswith("enc.") and value.is_floating_point():
+                value.copy_(share * value + (1 - share) * first[name])
