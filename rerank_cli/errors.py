@@ -94,9 +94,16 @@ class NonFiniteError(ModelError):
 
 
 class RemoteError(RerankError):
-    """A remote endpoint refused, failed or timed out; the message carries the provider's words, never a key."""
+    """A remote endpoint refused, failed or timed out; the message carries the provider's words, never a key.
+
+    `pair` is the position among the pairs that were given, if the reply is wrong about one of them.
+    """
 
     code = ExitCode.REMOTE
+
+    def __init__(self, message: str, hint: str | None = None, pair: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.pair = pair
 
 
 class RowsFailed(RerankError):

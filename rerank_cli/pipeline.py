@@ -12,7 +12,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from rerank_cli import ranking
-from rerank_cli.errors import InputError, NonFiniteError
+from rerank_cli.errors import InputError, NonFiniteError, RemoteError
 from rerank_cli.language import mostly_foreign
 from rerank_cli.records import Hit, Meta, Pair, Ranking, Score
 
@@ -114,6 +114,9 @@ def checked(
             f"holds {error.window} beside this query",
             "use `--long-documents chunk` or `truncate`",
         ) from None
+    except RemoteError as error:
+        name_pair(error, pairs, documents, places)
+        raise
     require_finite(scores, pairs, documents, places)
     return scores
 
@@ -129,8 +132,18 @@ def require_finite(
     raise NonFiniteError(
         f"the model gave {scores[number].value} for query {pairs[number].query[:80]!r} and document "
         f"{name_of(documents[where.index(number)])}",
-        "such scores cannot be ordered; try `--dtype fp32`, and `rerank doctor -m MODEL`",
+        "such scores cannot be ordered; of a local model, try `--dtype fp32` and `rerank doctor -m MODEL`",
     )
+
+
+def name_pair(
+    error: RemoteError, pairs: Sequence[Pair], documents: Sequence[Document], places: Sequence[int] | None
+) -> None:
+    """Add query and document to an error that knows a pair's position only."""
+    if error.pair is not None:
+        where = range(len(documents)) if places is None else places
+        document = name_of(documents[where.index(error.pair)])
+        error.message += f"; at query {pairs[error.pair].query[:80]!r}, document {document}"
 
 
 def name_of(document: Document) -> str:

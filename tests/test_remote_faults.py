@@ -59,14 +59,11 @@ BAD_REPLIES = {
     "index-float": (results((0, 0.1), (1, 0.2), (2.0, 0.3)), r"a number as its `index`"),
     "index-bool": (results((0, 0.1), (True, 0.2), (2, 0.3)), r"a boolean as its `index`"),
     "index-missing": (as_json({"results": [{"relevance_score": 0.5}] * 3}), r"null or missing as its `index`"),
-    "index-twice": (results((0, 0.1), (1, 0.2), (1, 0.3)), r"holds document 1 twice"),
-    "score-nan": ((200, {}, b'{"results": [{"index": 0, "relevance_score": NaN}]}'), r"of document 0 is nan, no finite number"),
-    "score-infinite": ((200, {}, b'{"results": [{"index": 0, "relevance_score": -Infinity}]}'), r"is -inf, no finite"),
-    "score-huge": ((200, {}, b'{"results": [{"index": 0, "relevance_score": 1' + b"0" * 400 + b"}]}"), r"no finite number"),
-    "score-string": (results((0, "0.9"), (1, 0.2), (2, 0.3)), r"relevance_score of document 0 is a string"),
-    "score-null": (results((0, None), (1, 0.2), (2, 0.3)), r"of document 0 is null or missing"),
-    "score-bool": (results((0, True), (1, 0.2), (2, 0.3)), r"of document 0 is a boolean"),
-    "fewer-results": (results((2, 0.1)), r"asked for 3 scores and got 1: document 0, 1 missing"),
+    "index-twice": (results((0, 0.1), (1, 0.2), (1, 0.3)), r"holds a document twice"),
+    "score-string": (results((0, "0.9"), (1, 0.2), (2, 0.3)), r"relevance_score of a document is a string"),
+    "score-null": (results((0, None), (1, 0.2), (2, 0.3)), r"of a document is null or missing"),
+    "score-bool": (results((0, True), (1, 0.2), (2, 0.3)), r"of a document is a boolean"),
+    "fewer-results": (results((2, 0.1)), r"asked for 3 scores and got 1;"),
     "no-results-at-all": (results(), r"asked for 3 scores and got 0"),
     "accepted-later": (as_json({}, 202), r"answered 202 Accepted"),
     "gzip-bomb": ((200, {"Content-Encoding": "gzip"}, BOMB), r"exceeds 8 MiB"),
@@ -366,6 +363,76 @@ def test_the_command_ends_with_5_and_clear_words(run, name):
     assert (done.code, done.out) == (code, b"")
     assert re.search(r"rerank: error: .*" + words, done.err)
     assert KEY not in done.err
+
+
+def last_wrong(value):
+    """The right reply, but the last document of a query that says so gets `value` as its score (raw JSON)."""
+
+    def answer(seen):
+        status, headers, body = cohere(seen)
+        if "router" not in seen.body["query"] or "nine" not in seen.body["documents"][-1]:
+            return status, headers, body
+        payload = json.loads(body)
+        for item in payload["results"]:
+            if item["index"] == len(seen.body["documents"]) - 1:
+                item["relevance_score"] = "SCORE"
+        return status, headers, json.dumps(payload).replace('"SCORE"', value).encode()
+
+    return answer
+
+
+WRONG = {
+    "nan": ("NaN", 4),
+    "infinite": ("-Infinity", 4),
+    "huge": ("1" + "0" * 400, 4),
+    "null": ("null", 5),
+    "text": ('"1"', 5),
+}
+NAMED = {
+    "lines": (DOCS, "2 (0-based) of <stdin>"),
+    "repeats": (b"cats\ncats\n\nthe office opens at nine\n", "2 (0-based) of <stdin>"),
+    "ids": (b'{"id": "a", "text": "cats"}\n{"id": "b", "text": " "}\n{"id": "c", "text": "at nine"}\n', "'c'"),
+}
+
+
+@pytest.mark.parametrize("documents", NAMED)
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("batch_docs", ["1", "2"])
+def test_a_bad_score_is_told_with_its_query_and_document(run, wrong, documents, batch_docs):
+    (value, code), (stdin, name) = WRONG[wrong], NAMED[documents]
+    call = ("-q", "reset the router", "-m", "cohere:rerank-v3.5", "--batch-docs", batch_docs, "--concurrency", "1")
+    for more in ((), ("--cache",)):
+        with Loopback(last_wrong(value)) as server:
+            done = run(*call, "--endpoint", server.url, *more, stdin=stdin, env={"CO_API_KEY": KEY})
+        assert (done.code, done.out) == (code, b""), done.err
+        assert "query 'reset the router'" in done.err
+        assert f"document {name}\n" in done.err
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_bad_score_of_a_batch_is_told_with_its_row(run, wrong):
+    value, code = WRONG[wrong]
+    rows = [
+        {"id": f"r{i}", "query": f"{q} {i}", "documents": ["cats", "at nine"]}
+        for i, q in enumerate(["cat", "router", "nine"])
+    ]
+    with Loopback(last_wrong(value)) as server:
+        done = run("batch", "-m", "cohere:rerank-v3.5", "--endpoint", server.url, "--concurrency", "1",
+                   stdin="".join(json.dumps(row) + "\n" for row in rows), env={"CO_API_KEY": KEY})  # fmt: skip
+    assert done.code == (6 if code == 4 else 5), done.err  # no number: the row fails, the others are ranked
+    assert "query 'router 1'" in done.err
+    assert re.search(r"document 1 \(0-based\) of ", done.err)
+    assert len(done.records) == (2 if code == 4 else 0)
+
+
+def test_a_counter_that_is_no_plain_number_is_ignored(run):
+    def answer(seen):
+        return as_json([{"index": 0, "score": 0.5}], x_compute_tokens="\xb2")
+
+    with Loopback(answer) as server:
+        done = run("-q", "a", "-m", "tei:", "--endpoint", server.url, "--json", stdin=b"x\n")
+    assert done.code == 0, done.err
+    assert not done.json["meta"].get("usage")
 
 
 def test_the_command_refuses_a_key_over_plain_http(run):

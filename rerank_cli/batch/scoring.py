@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli import pipeline
-from rerank_cli.errors import InputError, NonFiniteError, RerankError
+from rerank_cli.errors import InputError, NonFiniteError, RemoteError, RerankError
 from rerank_cli.records import Ranking
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import TooLongError
@@ -105,12 +105,26 @@ def score_together(prepared: Sequence[Prepared], scorer: Scorer, advance: Advanc
             scores = scorer.score(pairs, limits, advance) if pairs else []
         except TooLongError:
             continue  # one of them is at fault: alone, each gets its own error
+        except RemoteError as error:
+            name_job(error, [prepared[number] for number in numbers])
+            raise
         start = 0
         for number in numbers:
             end = start + len(prepared[number].pairs)
             found[number] = scores[start:end]
             start = end
     return found
+
+
+def name_job(error: RemoteError, together: Sequence[Prepared]) -> None:
+    """Add query and document to an error of a shared call, which counts the pairs of all its jobs."""
+    if error.pair is None:
+        return
+    for made in together:
+        if error.pair < len(made.pairs):
+            pipeline.name_pair(error, made.pairs, made.documents, made.places)
+            return
+        error.pair -= len(made.pairs)
 
 
 def finish(

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rerank_cli.errors import ModelError, RemoteError
+from rerank_cli.scorers.base import TooLongError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -124,32 +125,37 @@ class CachedScorer:
         found = self._cache.get(keys)
         if self._habits.listwise:
             found = _whole_queries(keys, pairs, found)
-        missing: dict[bytes, Pair] = {}
-        for key, pair in zip(keys, pairs, strict=True):
+        missing: dict[bytes, int] = {}
+        for place, key in enumerate(keys):
             if key not in found:
-                missing.setdefault(key, pair)
+                missing.setdefault(key, place)
         known = len(pairs) - len(missing)
         self._report.count("cache_hits", known)
         self._report.count("cache_misses", len(missing))
         if advance and known:
             advance(known)
-        self._score_missing(missing, limits, advance, found)
+        found |= self._score_missing(missing, pairs, limits, advance)
         return [found[key] for key in keys]
 
     def _score_missing(
-        self, missing: dict[bytes, Pair], limits: Limits, advance: Advance | None, found: dict[bytes, Score]
-    ) -> None:
+        self, missing: dict[bytes, int], pairs: Sequence[Pair], limits: Limits, advance: Advance | None
+    ) -> dict[bytes, Score]:
+        """Scores of keys, each with the place of its pair; an error names that place."""
+        found: dict[bytes, Score] = {}
         keys = list(missing)
         size = self._habits.commit_every or len(keys)
         for start in range(0, len(keys), max(1, size)):
             block = keys[start : start + size]
             try:
-                scores = self._scorer().score([missing[key] for key in block], limits, advance)
-            except RemoteError as error:
+                scores = self._scorer().score([pairs[missing[key]] for key in block], limits, advance)
+            except (RemoteError, TooLongError) as error:
                 self._keep(block, getattr(error, "scores", ()))  # PartialError: what was answered is paid for
+                if error.pair is not None:
+                    error.pair = missing[block[error.pair]]
                 raise
             found.update(zip(block, scores, strict=True))
             self._keep(block, scores)
+        return found
 
     def _keep(self, keys: Sequence[bytes], scores: Sequence[Score | None]) -> None:
         """Remember scores; one that is no number is the pipeline's error to raise and must not become known."""

@@ -64,7 +64,7 @@ def _decoded(target: Target, reply: Reply) -> Any:
 
 
 def parsed(target: Target, payload: Any, n: int) -> list[float]:
-    """The n scores of a payload; a RemoteError names the URL and holds no key."""
+    """The n scores of a payload; a RemoteError names the URL and holds no key, its `pair` counts documents sent."""
     try:
         return wire.parse_scores(target.row, payload, n)
     except RemoteError as error:
@@ -77,7 +77,7 @@ def named(target: Target, error: RemoteError) -> RemoteError:
 
     Raise it outside the handler: as its `__context__` the original, which may quote a key, would travel along.
     """
-    return RemoteError(f"{target.shown_url}: {redact(error.message, target.secrets)}", error.hint)
+    return RemoteError(f"{target.shown_url}: {redact(error.message, target.secrets)}", error.hint, error.pair)
 
 
 def _redirected(target: Target, reply: Reply) -> RemoteError:

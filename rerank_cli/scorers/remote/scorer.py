@@ -44,7 +44,7 @@ class PartialError(RemoteError):
 
     def __init__(self, error: RemoteError, scores: list[Score | None]) -> None:
         done = sum(score is not None for score in scores)
-        super().__init__(f"{error.message}; {done:,} of {len(scores):,} documents were scored", error.hint)
+        super().__init__(f"{error.message}; {done:,} of {len(scores):,} documents were scored", error.hint, error.pair)
         self.scores = scores
 
 
@@ -221,7 +221,12 @@ class RemoteScorer:
                 raise
 
         payload, headers = persist(attempt, self._policy, pause)
-        scores = parsed(self._target, payload, len(batch.items))
+        try:
+            scores = parsed(self._target, payload, len(batch.items))
+        except RemoteError as error:
+            if error.pair is not None:  # from the documents of this request to those of the caller
+                error.pair = batch.items[error.pair].places[0]
+            raise
         self._count(payload, headers)
         return scores
 

@@ -1,6 +1,7 @@
 """Requests to bytes and replies to scores, as the row of a provider says. No network, no keys.
 
-A reply is believed only if it holds exactly one finite number for each document that was sent.
+A reply is believed only if it holds exactly one number for each document that was sent. One that is not finite is the
+core's to refuse, as it is with any scorer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Text = str | dict[str, str]
 USUAL_ERRORS = ("message", "detail", "error.message", "error", "error.reason")
 DEFAULT_MAX_TOKENS = 4096  # Cohere's own default: not worth sending
+MOST_DIGITS = 20  # of a counter in a header; int() has a limit of its own
 WORDS = 300  # characters of a provider's message that are shown
 
 
@@ -115,10 +117,10 @@ def parse_scores(row: Row, payload: Any, n: int) -> list[float]:
         n: documents that were sent.
 
     Returns:
-        n finite numbers in the order of the documents sent.
+        n numbers in the order of the documents sent, perhaps NaN or infinite.
 
     Raises:
-        RemoteError: an index is wrong, missing or there twice, or a score is no finite number.
+        RemoteError: an index is wrong, missing or there twice, or a score is no number; `pair` counts documents sent.
     """
     results = get(payload, row.results)
     if not isinstance(results, list):
@@ -129,14 +131,14 @@ def parse_scores(row: Row, payload: Any, n: int) -> list[float]:
     for item in results:
         index, score = _item(row, item, n)
         if scores[index] is not None:
-            raise RemoteError(f"the reply holds document {index} twice")
+            raise RemoteError("the reply holds a document twice", pair=index)
         scores[index] = score
     missing = [i for i, score in enumerate(scores) if score is None]
     if missing:
-        some = ", ".join(map(str, missing[:5])) + ("…" if len(missing) > 5 else "")
         raise RemoteError(
-            f"asked for {n} scores and got {n - len(missing)}: document {some} missing",
+            f"asked for {n} scores and got {n - len(missing)}",
             "the endpoint drops documents: is a top_n set in the gateway?",
+            missing[0],
         )
     return [score for score in scores if score is not None]
 
@@ -150,17 +152,15 @@ def _item(row: Row, item: Any, n: int) -> tuple[int, float]:
     if not 0 <= index < n:
         raise RemoteError(f"a result has the {row.index} {index}, but only {n} documents were sent")
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise RemoteError(f"the {row.score} of document {index} is {_kind(score)} instead of a number")
-    if not _finite(score):
-        raise RemoteError(f"the {row.score} of document {index} is {score}, no finite number")
-    return index, float(score)
+        raise RemoteError(f"the {row.score} of a document is {_kind(score)} instead of a number", pair=index)
+    return index, _double(score)
 
 
-def _finite(score: float) -> bool:
+def _double(score: float) -> float:
     try:
-        return math.isfinite(float(score))
-    except OverflowError:
-        return False
+        return float(score)
+    except OverflowError:  # a whole number beyond the range of a double
+        return math.inf if score > 0 else -math.inf
 
 
 def _kind(value: Any) -> str:
@@ -205,12 +205,15 @@ def parse_usage(row: Row, payload: Any, headers: Mapping[str, str]) -> dict[str,
     if row.usage and row.usage.startswith("header:"):
         name = row.usage.removeprefix("header:")
         value = headers.get(name, "")
-        return {name.removeprefix("x-").replace("-", "_"): int(value)} if value.isdigit() else {}
+        counts = value.isascii() and value.isdecimal() and len(value) < MOST_DIGITS
+        return {name.removeprefix("x-").replace("-", "_"): int(value)} if counts else {}
     found = {row.usage.rpartition(".")[2]: get(payload, row.usage)} if row.usage else {}
     billed = get(payload, "meta.billed_units")
     found |= billed if isinstance(billed, dict) else {}
     return {
-        k: _whole(v) for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool) and _finite(v)
+        name: _whole(value)
+        for name, value in found.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(_double(value))
     }
 
 
