@@ -278,6 +278,14 @@ WRONG = {
         '[endpoints.x]\nprovidr = "tei"',
         "endpoints.x.providr: unknown key\nhint: did you mean `provider`?",
     ),
+    "endpoint's provider": (
+        '[endpoints.x]\nprovider = "te"',
+        "endpoints.x.provider: no provider is called `te`\nhint: ",
+    ),
+    "endpoint's place": (
+        '[endpoints.x]\nprovider = "tei"\nurl = "not a url"',
+        "endpoints.x.url: no http(s) URL\nhint: ",
+    ),
     "endpoint type": ("[endpoints.x]\nprovider = 1", "endpoints.x.provider: expected a string"),
     "endpoint name": ('[endpoints."a/b"]\nprovider = "tei"', "endpoints.a/b: no name for an endpoint"),
     "endpoints": ("endpoints = 1", "endpoints: expected tables"),
@@ -339,7 +347,9 @@ def test_named_endpoints_reach_the_model(run, user: Path) -> None:
     user.write_text('[endpoints.mine]\nprovider = "tei"\nurl = "http://127.0.0.1:9"\n')
     called = run("-q", "x", "-m", "mine", "--retries", "0", stdin="a\nb\n")
     assert called.code == 5, called.err
-    assert run("-q", "x", "-m", "mime", "--retries", "0", stdin="a\n").code in {2, 4}
+    for more in ((), ("--dry-run",)):
+        missed = run("-q", "x", "-m", "mime", *more, stdin="a\n")
+        assert (missed.code, missed.err) == (2, "rerank: error: unknown model `mime`\nhint: did you mean `mine`?\n")
 
 
 def test_the_table_is_plain_text(run, user: Path) -> None:

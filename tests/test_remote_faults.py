@@ -452,3 +452,63 @@ def test_the_command_ranks_over_a_provider(run):
     assert [r["index"] for r in done.json["results"]] == [0, 2, 1]
     assert done.json["meta"]["usage"] == {"search_units": 1}
     assert json.dumps(done.json).find(KEY) < 0
+
+
+def test_the_command_offline_calls_this_machine_only(run):
+    for how in (("--offline",), ()):
+        env = {"CO_API_KEY": KEY} | ({} if how else {"RERANK_OFFLINE": "1"})
+        done = run("-q", "q", "-m", "cohere:x", *how, stdin=DOCS, env=env)
+        assert (done.code, done.out) == (2, b"")
+        assert "--offline: cohere-v2 is on the network, at api.cohere.com\nhint: " in done.err
+    with Loopback() as server:
+        assert run("-q", "q", "-m", "cohere:x", "--offline", "--endpoint", server.url, stdin=DOCS).code == 0
+
+
+def test_a_key_in_the_url_is_not_shown(run):
+    quoted = KEY.replace("-", "%2D")
+
+    def answer(seen):
+        return as_json({"message": f"denied: {seen.path} for {KEY}"}, 401)
+
+    with Loopback(answer) as server:
+        done = run("-q", "q", "-m", "tei:", "--endpoint", f"{server.url}?api_key={quoted}&v=2", "-v", stdin=DOCS)
+    assert server.seen[0].path == f"/rerank?api_key={quoted}&v=2"
+    assert "denied: /rerank?api_key=***&v=2 for ***" in done.err
+    assert done.code == 5
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--api-key-env", KEY), ("--header", f"X-Foo: @env:{KEY}"), ("--header", f"X-Foo: Bearer {KEY}")],
+)
+def test_a_key_in_the_wrong_place_is_not_repeated(run, option):
+    done = run("-q", "q", "-m", "cohere:x", *option, stdin=DOCS)
+    assert (done.code, done.out) == (2, b"")
+    assert "hint: " in done.err
+    assert KEY not in done.err
+
+
+def test_a_dry_run_writes_what_it_is_asked_for(run, tmp_path):
+    call = ("-q", "q", "-m", "cohere:rerank-v3.5", "--dry-run")
+    plain = run(*call, stdin=DOCS)
+    assert plain.lines[:4] == ["provider: cohere-v2", "model: rerank-v3.5", "requests: 1", "documents: 3"]
+    file, named = tmp_path / "estimate.txt", tmp_path / "estimate.json"
+    assert (run(*call, "-o", file, stdin=DOCS).out, file.read_text()) == (b"", plain.text)
+    told = run(*call, "--json", stdin=DOCS).json
+    assert (told["units"], told["dry_run"], told["refused"]) == (1, True, None)
+    run(*call, "-o", named, stdin=DOCS)
+    assert json.loads(named.read_text()) == run(*call, "-f", "json", stdin=DOCS).json == told
+    refused = run(*call, "-f", "trec", stdin=DOCS)
+    assert (refused.code, refused.err) == (
+        2,
+        "rerank: error: --dry-run writes no trec\nhint: it writes lines, or an object with --json\n",
+    )
+
+
+def test_a_dry_run_says_that_max_units_would_stop_the_run(run):
+    call = ("-q", "q", "-m", "cohere:rerank-v3.5", "--dry-run", "--max-units")
+    done = run(*call, "0", stdin=DOCS)
+    assert done.code == 0
+    assert "without --dry-run this is refused: this would use about 1 search units, more than --max-units 0" in done.err
+    assert "--max-units 0" in run(*call, "0", "--json", stdin=DOCS).json["refused"]
+    assert "refused" not in run(*call, "1", stdin=DOCS).err

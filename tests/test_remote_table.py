@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from remote.loopback import Loopback, as_json
 
-from rerank_cli.errors import ConfigError, ModelError, UsageError
+from rerank_cli.errors import ConfigError, ModelError, RemoteError, UsageError
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import Limits
@@ -189,6 +191,10 @@ def test_azure_picks_its_row_by_the_host():
         ("tei:", {"extra": '{"raw_scores": null}'}, "`raw_scores` is null", "leave it out"),
         ("tei:", {"headers": ("Authorization: Bearer abc",)}, "would stay in your shell's history", "@env:VARIABLE"),
         ("tei:", {"headers": ("x-api-key: abc",)}, "carries a secret", None),
+        ("tei:", {"headers": ("X-Foo: Bearer abc",)}, "carries a secret", "@env:VARIABLE"),
+        ("tei:", {"headers": ("X-Foo: @env:sk-abc",)}, "not the name of an environment variable", "put it in a variable"),
+        ("tei:", {"api_key_env": "sk-abc"}, "--api-key-env: this is not the name", "put it in a variable"),
+        ("tei:", {"api_key_env": "jina_0123456789abcdef0123456789"}, "not the name of an environment", None),
         ("tei:", {"headers": ("nonsense",)}, "`Name: value`", None),
         ("tei:", {"headers": ("A b: c",)}, "no header name", None),
         ("tei:", {"headers": ("Host: other",)}, "set by rerank itself", None),
@@ -200,6 +206,10 @@ def test_azure_picks_its_row_by_the_host():
         ("mine", {"endpoints": {"mine": {"url": "https://x"}}}, "`provider` is missing", None),
         ("mine", {"endpoints": {"mine": {"provider": "tei", "ur": "x"}}}, "unknown key `ur`", "did you mean `url`?"),
         ("mine", {"endpoints": {"mine": {"provider": 3}}}, "expected a string", None),
+        ("mine", {"endpoints": {"mine": {"provider": "te"}}}, "endpoints.mine.provider: no provider", "`tei`"),
+        ("mine", {"endpoints": {"mine": {"provider": "tei", "url": "x"}}}, "endpoints.mine.url: no http(s) URL", None),
+        ("mine", {"endpoints": {"mine": {"provider": "cohere", "url": "https://x"}}}, "names no model",
+         'add model = "…" under [endpoints.mine]'),
         ("min", {"endpoints": {"mine": {"provider": "tei"}}}, "no named endpoint", "did you mean `mine`?"),
     ],
 )  # fmt: skip
@@ -222,6 +232,8 @@ def test_a_missing_key_names_the_variable():
     "url", ["http://10.0.0.5", "http://tei.internal:80", "http://localhost.example", "http://0.0.0.0"]
 )
 def test_a_key_never_travels_over_plain_http(url):
+    with pytest.raises(UsageError, match="not sent over plain http"):
+        open_target("tei:", settings(endpoint=url + "?api_key=abc"), {})
     with pytest.raises(UsageError, match="not sent over plain http"):
         open_target("tei:", settings(endpoint=url), {"TEI_API_KEY": "k-1234"})
     assert open_target("tei:", settings(endpoint=url), {}).url == url + "/rerank"
@@ -306,3 +318,37 @@ def test_every_name_before_the_colon_is_known():
         assert load_table().find(name).id in ROWS
     assert {"cohere", "azure", "tei", "new-api"} <= set(provider_names())
     assert all(urlsplit(row.base).scheme for row in ROWS.values())
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"),
+    [
+        ("elasticsearch:a?b#c d", "/_inference/rerank/a%3Fb%23c%20d"),
+        ("elasticsearch:my/../id", "/_inference/rerank/my%2F..%2Fid"),
+        ("nvidia:a/b?c#d", "/v1/retrieval/a/b%3Fc%23d/reranking"),
+    ],
+)
+def test_a_model_stays_inside_its_part_of_the_path(reference, path):
+    with Loopback(lambda _seen: as_json({})) as server:
+        scorer = open_remote(reference, settings(endpoint=server.url), {"NVIDIA_API_KEY": "k-1234"}, Report())
+        with closing(scorer), pytest.raises(RemoteError):
+            scorer.score([Pair("q", "d")], Limits())
+    assert server.seen[0].path == path
+
+
+@pytest.mark.parametrize(
+    ("reference", "remote"),
+    [
+        ("cohere:m", {}),
+        ("tei:", {"endpoint": "https://tei.example"}),
+        ("s", {"endpoints": {"s": {"provider": "jina", "model": "m"}}}),
+    ],
+)
+def test_offline_refuses_what_is_not_on_this_machine(reference, remote):
+    offline = replace(settings(**remote), offline=True)
+    with pytest.raises(UsageError, match=r"--offline: .* is on the network") as caught:
+        open_target(reference, offline, {"CO_API_KEY": "k-1234", "JINA_API_KEY": "k-1234"})
+    assert "-m builtin" in caught.value.hint
+    for url in ("http://127.0.0.1:9", "https://localhost"):
+        open_target("cohere:m", replace(settings(endpoint=url), offline=True), {})
+    open_target("tei:", replace(settings(), offline=True), {})

@@ -11,27 +11,64 @@ from rerank_cli.errors import UsageError
 if TYPE_CHECKING:
     from rerank_cli.records import DocumentStream
     from rerank_cli.scorers.base import Limits
-    from rerank_cli.settings import ModelSettings
+    from rerank_cli.scorers.remote.cost import Estimate
+    from rerank_cli.settings import ModelSettings, OutputSettings
     from rerank_cli.terminal import Terminal
 
 
-def dry_run(query: str, stream: DocumentStream, model: ModelSettings, limits: Limits, terminal: Terminal) -> None:
-    """Print requests, documents, estimated tokens, units and cost, as `name: value` lines."""
-    from rerank_cli.pipeline import unique_pairs
+def check(model: ModelSettings, output: OutputSettings, terminal: Terminal) -> str:
+    """`text` or `json`, as the options say. Raises UsageError for what has no estimate or cannot show one."""
+    from rerank_cli import models
     from rerank_cli.scorers.registry import is_remote
-    from rerank_cli.scorers.remote import estimate
-    from rerank_cli.writers.output import open_output
+    from rerank_cli.writers import choose_format
 
     if not is_remote(model):
+        models.require_known(model.model, model.remote.endpoints)
         raise UsageError("--dry-run is about remote endpoints; a local model sends and bills nothing")
+    form = choose_format(output, terminal, {"line"})
+    if form not in {"json", "jsonl", "lines", "table"}:
+        raise UsageError(f"--dry-run writes no {form}", "it writes lines, or an object with --json")
+    return "json" if form.startswith("json") else "text"
+
+
+def dry_run(
+    query: str, stream: DocumentStream, model: ModelSettings, limits: Limits, output: OutputSettings, terminal: Terminal
+) -> None:
+    """Write requests, documents, estimated tokens, units and cost, as `name: value` lines or as one JSON object."""
+    from rerank_cli.pipeline import unique_pairs
+    from rerank_cli.scorers.remote import estimate
+    from rerank_cli.scorers.remote.cost import check_budget
+    from rerank_cli.writers import open_output
+
+    form = check(model, output, terminal)
     pairs, _ = unique_pairs(query, list(chain.from_iterable(stream.chunks)))
-    found = asdict(estimate(model.model, pairs, model, limits))
-    notes = found.pop("notes")
-    told = {name: value for name, value in found.items() if value is not None}
+    found = estimate(model.model, pairs, model, limits)
+    refused = None
+    try:
+        check_budget(found, 0, model.remote.max_units)
+    except UsageError as error:
+        refused = error.message
+    with open_output(output.output, terminal, "json" if form == "json" else "text") as write:
+        write(as_json(found, refused) if form == "json" else as_text(found))
+    if form == "text":
+        for note in found.notes:
+            terminal.note(note)
+    if refused:
+        terminal.warn(f"without --dry-run this is refused: {refused}")
+
+
+def as_json(found: Estimate, refused: str | None) -> bytes:
+    """The estimate as one object; `refused` says why --max-units would stop the run."""
+    import json
+
+    record = {"schema_version": 1, "dry_run": True, **asdict(found), "refused": refused}
+    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
+
+
+def as_text(found: Estimate) -> bytes:
+    """The estimate as lines, without what is unknown."""
+    told = {name: value for name, value in asdict(found).items() if value is not None and name != "notes"}
     lines = [
         f"{name}: {value:,}" if isinstance(value, int | float) else f"{name}: {value}" for name, value in told.items()
     ]
-    with open_output(None, terminal) as write:
-        write(("\n".join(lines) + "\n").encode())
-    for note in notes:
-        terminal.note(note)
+    return ("\n".join(lines) + "\n").encode()

@@ -148,7 +148,7 @@ def rank_documents(
     if options["dry_run"]:
         from rerank_cli.cli.dry_run import dry_run
 
-        dry_run(query, stream, model, settings.limits, terminal)
+        dry_run(query, stream, model, settings.limits, output, terminal)
         return None
     change = Change(options["qrels"], settings, terminal)
     scorer = open_scorer(model, terminal.env, report, translate.cache_of(options))

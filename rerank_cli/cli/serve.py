@@ -154,10 +154,17 @@ def model_of(options: dict[str, Any]) -> ModelSettings:
 
 def keys_of(file: Path | None, variable: str | None, env: Mapping[str, str]) -> tuple[str, ...]:
     """All keys of file and variable. Raises InputError or UsageError if one is named and holds none."""
+    from rerank_cli.scorers.remote.keys import is_variable
+
     keys: list[str] = []
     if file is not None:
         keys += keys_in(file)
     if variable is not None:
+        if not is_variable(variable):
+            raise UsageError(
+                "--keys-env: this is not the name of an environment variable",
+                "keys themselves do not belong here: put them in a variable and name that",
+            )
         found = env.get(variable, "").replace(",", " ").split()
         if not found:
             raise UsageError(f"--keys-env: the variable {variable} holds no key", f"export {variable}=…")

@@ -260,7 +260,7 @@ def example(key: Key) -> str:
 
 def check_endpoints(where: str, value: Any) -> dict[str, dict[str, object]]:
     """`[endpoints.NAME]` tables: provider, url, model, api_key_env."""
-    from rerank_cli.scorers.remote.target import NAMED_KEYS
+    from rerank_cli.scorers.remote.target import NAMED_KEYS, check_named
 
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         raise ConfigError(f"{where}: expected tables", "write [endpoints.NAME], then provider, url, model, api_key_env")
@@ -277,8 +277,7 @@ def check_endpoints(where: str, value: Any) -> dict[str, dict[str, object]]:
             if not isinstance(member, str):
                 raise ConfigError(f"{here}: expected a string, found {described(member)}")
             secrets.refuse_value(here, key, member)
-        if "provider" not in entry:
-            raise ConfigError(f"{where}.{one_line(name)}: `provider` is missing", 'for example provider = "cohere"')
+        check_named(f"{where}.{one_line(name)}", entry)
     return value
 
 

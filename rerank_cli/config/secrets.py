@@ -10,10 +10,6 @@ from rerank_cli.config.files import one_line
 from rerank_cli.errors import ConfigError
 
 KEY = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|authorization|bearer|credentials?)$", re.IGNORECASE)
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Keys of providers are long runs of letters and digits; names of variables that long have underscores.
-PASTED = re.compile(r"(?=.*\d)[A-Za-z0-9]{24,}")
-SCHEME = re.compile(r"\s*(bearer|basic|token)\s+\S", re.IGNORECASE)
 
 
 def refuse_key(where: str, name: str) -> None:
@@ -50,12 +46,12 @@ def refuse_value(where: str, name: str, value: Any) -> None:
 
 
 def _header(where: str, header: str) -> None:
-    from rerank_cli.scorers.remote.keys import HARMLESS, SENSITIVE
+    from rerank_cli.scorers.remote.keys import is_credential
 
     name, _, value = (part.strip() for part in header.partition(":"))
     if value.startswith("@env:"):
-        return
-    if (SENSITIVE.search(name) and name.lower() not in HARMLESS) or SCHEME.match(value):
+        _variable(where, value.removeprefix("@env:"))
+    elif is_credential(name, value):
         shown = name if re.fullmatch(r"[\w-]{1,64}", name) else "Authorization"
         raise ConfigError(
             f"{where}: a secret does not belong in a file", f"put it in a variable and write '{shown}: @env:VARIABLE'"
@@ -63,7 +59,9 @@ def _header(where: str, header: str) -> None:
 
 
 def _variable(where: str, value: str) -> None:
-    if not VARIABLE.fullmatch(value) or PASTED.fullmatch(value):
+    from rerank_cli.scorers.remote.keys import is_variable
+
+    if not is_variable(value):
         raise ConfigError(
             f"{where}: not the name of an environment variable",
             "the key itself does not belong in a file: put it in a variable and name that",

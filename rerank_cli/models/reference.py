@@ -17,6 +17,8 @@ from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LocalModel
 from rerank_cli.models.files import read_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rerank_cli.settings import ModelSettings
 
 PATH_PREFIXES = ("./", "../", "/", "~", ".\\", "..\\")
@@ -33,6 +35,7 @@ class Access:
     trust_remote_code: bool = False
     allow_pickle: bool = False
     backend: str = "auto"
+    endpoints: tuple[str, ...] = ()  # names that are no models, for the hint about a misspelt one
 
     @staticmethod
     def of(settings: ModelSettings) -> Access:
@@ -43,6 +46,7 @@ class Access:
             trust_remote_code=settings.trust_remote_code,
             allow_pickle=settings.allow_pickle,
             backend=settings.backend,
+            endpoints=tuple(settings.remote.endpoints),
         )
 
 
@@ -56,20 +60,25 @@ def is_hub_name(reference: str) -> bool:
     return not is_path(reference) and HUB_NAME.fullmatch(reference) is not None
 
 
+def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
+    """Raise UsageError if a reference is written as nothing local: neither built-in, nor path, nor hub name."""
+    if reference == BUILTIN or is_path(reference) or is_hub_name(reference):
+        return
+    folder = f"a folder is written with a leading `./`: `-m ./{reference}`" if Path(reference).is_dir() else None
+    near = folder or did_you_mean(reference, [BUILTIN, *endpoints])
+    raise UsageError(
+        f"unknown model `{reference}`", near or "use `builtin`, a folder (`./path`) or a Hugging Face name"
+    )
+
+
 def resolve(reference: str, access: Access = Access()) -> LocalModel:
     """The local model of a reference. Raises ModelError or UsageError with a hint; may download a hub repository."""
+    require_known(reference, access.endpoints)
     if reference == BUILTIN:
         return builtin()
     if is_path(reference):
         return _folder(reference, access)
-    if is_hub_name(reference):
-        return _repository(reference, access)
-    folder = Path(reference)
-    hint = f"a folder is written with a leading `./`: `-m ./{reference}`" if folder.is_dir() else None
-    raise UsageError(
-        f"unknown model `{reference}`",
-        hint or did_you_mean(reference, [BUILTIN]) or "use `builtin`, a folder (`./path`) or a Hugging Face name",
-    )
+    return _repository(reference, access)
 
 
 def builtin() -> LocalModel:

@@ -28,7 +28,7 @@ def open_scorer(
 ) -> Scorer:
     """The scorer of `settings.model`, ready to score, behind the score cache if there is one.
 
-    Raises ModelError, UsageError or RemoteError with a hint.
+    Raises ModelError, UsageError or RemoteError with a hint; with `offline`, endpoints beyond this machine are refused.
     """
     if cache is not None:
         return _open_cached(settings, env, report, cache)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.remote.table import Row
     from rerank_cli.settings import RemoteSettings
 
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Keys of providers hold long runs of letters and digits; names of variables that long have underscores.
+PASTED = re.compile(r"(?=[A-Za-z]*\d)[A-Za-z0-9]{24,}")
+SCHEME = re.compile(r"\s*(bearer|basic|token)\s+\S", re.IGNORECASE)
 SENSITIVE = re.compile(r"(^|[-_])(authorization|cookie|api[-_]?key|key|token|secret|password)($|[-_])", re.IGNORECASE)
 HARMLESS = frozenset({"idempotency-key"})
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -49,6 +53,16 @@ class Secret:
 Header = tuple[str, "str | Secret"]
 
 
+def is_variable(name: str) -> bool:
+    """Whether this is written like the name of an environment variable, not like a key that was pasted instead."""
+    return VARIABLE.fullmatch(name) is not None and PASTED.search(name) is None
+
+
+def is_credential(name: str, value: str) -> bool:
+    """Whether a header carries a secret, by its name or by how its value begins."""
+    return bool(SENSITIVE.search(name) and name.lower() not in HARMLESS) or SCHEME.match(value) is not None
+
+
 def find_key(row: Row, remote: RemoteSettings, env: Mapping[str, str], named: str | None) -> Secret | None:
     """The key: --api-key-env, then --api-key-file, then a named endpoint's variable, then the provider's own variables.
 
@@ -65,16 +79,21 @@ def find_key(row: Row, remote: RemoteSettings, env: Mapping[str, str], named: st
         UsageError: a named variable is unset, or the file cannot be read or holds no usable key.
     """
     if remote.api_key_env:
-        return _from_env(remote.api_key_env, env)
+        return _from_env(remote.api_key_env, env, "--api-key-env")
     if remote.api_key_file:
         return _from_file(remote.api_key_file)
     if named:
-        return _from_env(named, env)
+        return _from_env(named, env, "api_key_env")
     found = next((name for name in row.keys if env.get(name)), None)
-    return _from_env(found, env) if found else None
+    return _from_env(found, env, "the key") if found else None
 
 
-def _from_env(name: str, env: Mapping[str, str]) -> Secret:
+def _from_env(name: str, env: Mapping[str, str], where: str) -> Secret:
+    if not is_variable(name):
+        raise UsageError(
+            f"{where}: this is not the name of an environment variable",
+            "the key itself does not belong here: put it in a variable and name that",
+        )
     value = env.get(name, "").strip()
     if not value:
         raise ConfigError(
@@ -134,8 +153,8 @@ def extra_headers(given: Iterable[str], env: Mapping[str, str]) -> list[Header]:
             raise UsageError("--header needs `Name: value`", "for a secret: 'Name: @env:VARIABLE'")
         _check_name(name, "--header")
         if value.startswith("@env:"):
-            headers.append((name, _from_env(value.removeprefix("@env:"), env)))
-        elif SENSITIVE.search(name) and name.lower() not in HARMLESS:
+            headers.append((name, _from_env(value.removeprefix("@env:"), env, f"--header '{name}: @env:…'")))
+        elif is_credential(name, value):
             raise UsageError(
                 f"the header `{name}` carries a secret and would stay in your shell's history",
                 f"put the value in a variable and write --header '{name}: @env:VARIABLE'",

@@ -8,12 +8,12 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, unquote_plus, urlsplit
 
 import orjson
 
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
-from rerank_cli.scorers.remote.keys import Header, Secret, auth_headers, extra_headers, find_key
+from rerank_cli.scorers.remote.keys import SENSITIVE, Header, Secret, auth_headers, extra_headers, find_key
 from rerank_cli.scorers.remote.table import Row, load_table, split_reference
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Target:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """All values that no message may hold."""
-        return tuple(value for _, value in self.headers if isinstance(value, Secret))
+        return (*(value for _, value in self.headers if isinstance(value, Secret)), *query_secrets(self.url))
 
     @property
     def listwise(self) -> bool:
@@ -82,18 +82,32 @@ def choose(reference: str, remote: RemoteSettings) -> Choice:
         )
     row = choice.row
     if row.model_required and not choice.model and row.model_default is None:
-        raise UsageError(f"`{reference}` names no model", f"write {row.id}:MODEL")
+        named = reference in remote.endpoints
+        hint = f'add model = "…" under [endpoints.{reference}]' if named else f"write {row.id}:MODEL"
+        raise UsageError(f"`{reference}` names no model", hint)
     return choice
 
 
-def _named(name: str, entry: Mapping[str, object], endpoint: str | None) -> Choice:
+def check_named(where: str, entry: Mapping[str, object]) -> None:
+    """Raise ConfigError for a named endpoint that cannot be right; `where`: `endpoints.NAME`, perhaps with its file."""
     for key, value in entry.items():
         if key not in NAMED_KEYS:
-            raise ConfigError(f"endpoints.{name}: unknown key `{key}`", did_you_mean(key, NAMED_KEYS))
+            hint = did_you_mean(key, NAMED_KEYS) or ", ".join(NAMED_KEYS)
+            raise ConfigError(f"{where}: unknown key `{key}`", hint)
         if not isinstance(value, str):
-            raise ConfigError(f"endpoints.{name}.{key}: expected a string")
+            raise ConfigError(f"{where}.{key}: expected a string")
     if "provider" not in entry:
-        raise ConfigError(f"endpoints.{name}: `provider` is missing", f"one of: {', '.join(load_table().rows)}")
+        raise ConfigError(f"{where}: `provider` is missing", f"one of: {', '.join(load_table().rows)}")
+    try:
+        load_table().find(str(entry["provider"]))
+    except UsageError as error:
+        raise ConfigError(f"{where}.provider: {error.message}", error.hint) from None
+    if entry.get("url"):
+        _checked(str(entry["url"]), f"{where}.url")
+
+
+def _named(name: str, entry: Mapping[str, object], endpoint: str | None) -> Choice:
+    check_named(f"endpoints.{name}", entry)
     url = endpoint or (str(entry["url"]) if entry.get("url") else None)
     key_env = str(entry["api_key_env"]) if entry.get("api_key_env") else None
     return Choice(load_table().find(str(entry["provider"]), url), str(entry.get("model", "")), url, key_env)
@@ -119,6 +133,11 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
     headers = list({name.lower(): (name, value) for name, value in headers}.values())
     _refuse_unsafe(url, any(isinstance(value, Secret) for _, value in headers))
     loopback = is_loopback(urlsplit(url).hostname or "")
+    if settings.offline and not loopback:
+        raise UsageError(
+            f"--offline: {row.id} is on the network, at {urlsplit(url).hostname}",
+            "leave --offline (RERANK_OFFLINE) out, or choose a local model: -m builtin",
+        )
     if row.key_required and not any(isinstance(value, Secret) for _, value in headers) and not loopback:
         raise ConfigError(
             f"no key for {row.id}: the environment variable `{choice.key_env or row.keys[0]}` is unset",
@@ -133,30 +152,33 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
 def build_url(choice: Choice, key: Secret | None = None) -> str:
     """The full URL of a choice: the row's own base, or --endpoint completed by the row's rule."""
     row, endpoint = choice.row, choice.endpoint
-    path = row.path.replace("{model_path}", _model_path(row, choice.model)).replace("{model}", choice.model)
+    path = row.path.replace("{model_path}", _model_path(row, choice.model)).replace(
+        "{model}", quote(choice.model, safe="")
+    )
     if endpoint is None:
         if "{" in row.base:
             kin = [r.base for r in load_table().rows.values() if r is row or set(r.aliases) & set(row.aliases)]
             raise UsageError(f"{row.id} needs --endpoint URL", f"as in --endpoint {' or '.join(kin)}")
         hosts = (base for prefix, base in row.key_hosts.items() if key and key.reveal().startswith(prefix))
         return next(hosts, row.base) + path
-    parts = _checked(endpoint)
+    parts = _checked(endpoint, "--endpoint")
     rule = azure_path if row.url_rule == "azure" else overlap_path
     full = rule(parts, path)
     return parts._replace(path=full, fragment="").geturl()
 
 
-def _checked(endpoint: str) -> SplitResult:
+def _checked(endpoint: str, where: str) -> SplitResult:
+    """The parts of a URL that may be called. Raises ConfigError."""
     try:
         parts = urlsplit(endpoint)
         port = parts.port
     except ValueError:
-        raise UsageError("--endpoint is no URL") from None
+        raise ConfigError(f"{where}: no URL", "write it whole: https://host/path") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not endpoint.isprintable():
-        raise UsageError("--endpoint is no http(s) URL", "write it whole: https://host/path")
+        raise ConfigError(f"{where}: no http(s) URL", "write it whole: https://host/path")
     if parts.username or parts.password:
-        raise UsageError(
-            "--endpoint holds a user name or password", "use --api-key-env or --header 'Name: @env:VARIABLE'"
+        raise ConfigError(
+            f"{where}: holds a user name or password", "use --api-key-env or --header 'Name: @env:VARIABLE'"
         )
     return parts
 
@@ -203,7 +225,13 @@ def azure_candidates(url: str) -> str:
 
 def _model_path(row: Row, model: str) -> str:
     """NVIDIA's hosted route: dots of the model name become `_` in the path and stay dots in the body."""
-    return row.model_paths.get(model, model.replace(".", "_"))
+    return row.model_paths.get(model, quote(model.replace(".", "_")))
+
+
+def query_secrets(url: str) -> tuple[Secret, ...]:
+    """The values of a URL's query string, as written and as meant: any may be a key."""
+    values = [pair.rpartition("=")[2] for pair in urlsplit(url).query.split("&")]
+    return tuple(Secret(text) for value in values for text in dict.fromkeys((value, unquote_plus(value))) if text)
 
 
 def is_loopback(host: str) -> bool:
@@ -218,7 +246,8 @@ def is_loopback(host: str) -> bool:
 
 def _refuse_unsafe(url: str, has_secret: bool) -> None:
     parts = urlsplit(url)
-    if parts.scheme == "http" and has_secret and not is_loopback(parts.hostname or ""):
+    named = any(SENSITIVE.search(pair.partition("=")[0]) for pair in parts.query.split("&"))
+    if parts.scheme == "http" and (has_secret or named) and not is_loopback(parts.hostname or ""):
         raise UsageError(
             f"a key is not sent over plain http to {parts.hostname}",
             "use https://, or unset the key's variable if this endpoint needs none",
