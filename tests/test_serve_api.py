@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -48,7 +49,7 @@ def sigmoid(x: float) -> float:
 PATHS = {
     "/v2/rerank": "2", "/v1/rerank": "1", "/rerank": "1", "/v2/rerank/": "2", "/v1/v2/rerank": "2", "/v1/v1/rerank": "1",
     "/v1/rerank/v1/rerank": "1", "/v1/rerank/v2/rerank": "2", "/openai/deployments/x/v1/rerank": "1", "/reranking": "1",
-    "/v1/reranking": "1", "/compatible-api/v1/reranks": "1", "/providers/cohere/v2/rerank": "2",
+    "/v2//rerank": "2", "//v1//rerank//": "1", "/v1/reranking": "1", "/compatible-api/v1/reranks": "1", "/providers/cohere/v2/rerank": "2",
 }  # fmt: skip
 
 
@@ -115,6 +116,13 @@ def test_cohere_v1_with_objects(free):
         {"index": 0, "relevance_score": sigmoid(4), "document": {"text": "4 x", "a": 1}},
         {"index": 1, "relevance_score": sigmoid(3), "document": {"text": "3 y"}},
     ]
+
+
+@pytest.mark.parametrize("text", [None, 12, ["a"], {"b": 1}])
+def test_text_of_a_document_that_comes_back_is_a_string(free, text):
+    sent = {"title": "7 x", "text": text}
+    answer = free.post("/v1/rerank", query="q", documents=[sent], rank_fields=["title"], return_documents=True)
+    assert answer.json["results"][0]["document"] == {"title": "7 x", "text": "title: 7 x\n"}
 
 
 def test_documents_come_back_as_they_were_sent(free):
@@ -199,6 +207,22 @@ def test_tei_without_truncation_refuses_what_does_not_fit(real):
     assert (answer.status, answer.json["error_type"]) == (422, "validation")
     assert "document at index 1" in answer.json["error"]
     assert real.post("/rerank", query="q", texts=["short", "word " * 2000], truncate=True).status == 200
+    query = real.post("/rerank", query="word " * 1000, texts=["short"], truncate=False)
+    assert (query.status, query.json["error_type"]) == (422, "validation")
+    assert "the query has 1000 tokens" in query.json["error"]
+
+
+def test_tei_is_warned_of_what_scoring_did_to_the_texts(real):
+    def warnings(**fields):
+        return json.loads(real.post("/rerank", **fields).headers.get("x-rerank-warnings", "[]"))
+
+    assert warnings(query="q", texts=["a"]) == []
+    assert warnings(query="word " * 400, texts=["a", "b " * 5000]) == [
+        "1 document was cut (max_tokens_per_doc 4096)",
+        "the query was cut to half of the model's window",
+    ]
+    (foreign,) = warnings(query="как сбросить роутер", texts=["Удерживайте кнопку десять секунд"])
+    assert "Latin" in foreign
 
 
 ERRORS = {
@@ -300,6 +324,8 @@ def test_cut_texts_are_told(real):
         "1 document was cut (max_tokens_per_doc 10)",
         "the query was cut to half of the model's window",
     ]
+    chunked = real.post("/v1/rerank", query="q", documents=["word " * 900], max_chunks_per_doc=2)
+    assert chunked.json["meta"]["warnings"] == ["1 document was cut (max_tokens_per_doc 4096, max_chunks_per_doc 2)"]
     foreign = real.post("/v2/rerank", query="как сбросить роутер", documents=["Удерживайте кнопку десять секунд"])
     assert any("Latin" in warning for warning in foreign.json["meta"]["warnings"])
 
@@ -314,6 +340,8 @@ def test_pages(free):
     assert docs.headers["content-type"].startswith("text/html")
     assert b"/v2/rerank" in docs.body
     assert b"<script" not in docs.body
+    assert f"curl {free.url}/v2/rerank".encode() in docs.body
+    assert b"curl http://rerank.lan:90/v2/rerank" in free.get("/docs", host="rerank.lan:90").body
     head = free.send("HEAD", "/health")
     assert (head.status, head.body) == (200, b"")
 
@@ -370,6 +398,6 @@ def test_the_log_has_no_text_of_requests():
 @given(st.text(alphabet="/v12rerank.x", max_size=30))
 def test_any_path_has_at_most_one_meaning(path):
     route = route_of(path)
-    stripped = path.rstrip("/")
+    stripped = re.sub("/+", "/", path).rstrip("/")
     assert (route == "v2") == stripped.endswith("/v2/rerank")
     assert (route == "v1") == stripped.endswith("/v1/rerank")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def doctor(
     ctx: typer.Context,
-    model: so.Model = "builtin",
+    model: so.LocalModel = "builtin",
     backend: so.Backend = "auto",
     device: so.Device = "auto",
     dtype: so.Dtype = "auto",

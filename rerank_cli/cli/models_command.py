@@ -116,15 +116,17 @@ def _verify(options: dict[str, Any], _terminal: Terminal) -> dict[str, Any]:
 
 
 def _convert(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from rerank_cli import cpu
     from rerank_cli.convert.model import convert
-    from rerank_cli.models.converted import folder_of
+    from rerank_cli.models.converted import folder_of, with_converted
     from rerank_cli.models.reference import resolve
 
     forms = [FORMS[form] for form in options["form"] or ["fp32"]]
-    model = resolve(options["name"], _access(options, backend="torch"))
+    model = resolve(options["name"], replace(_access(options, backend="torch"), converted=False))
+    if options["output"] is None:
+        forms += with_converted(model).converted  # a second conversion adds to the copy
     target = options["output"] or folder_of(model)
     threads = options["threads"] or cpu.available_threads()
     made = convert(model, list(dict.fromkeys(forms)), target, threads, terminal.detail)

@@ -23,6 +23,16 @@ Model = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+LocalModel = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="builtin, a Hugging Face name (owner/name[@revision]) or a folder (./path).",
+        rich_help_panel=MODEL,
+    ),
+]
 Backend = Annotated[
     str,
     typer.Option("--backend", metavar="NAME", help="auto, onnx, openvino or torch.", rich_help_panel=MODEL),

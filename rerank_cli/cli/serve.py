@@ -44,7 +44,7 @@ def serve(
     max_tokens_per_doc: o.MaxTokensPerDoc = DEFAULT_MAX_TOKENS,
     long_documents: o.LongDocuments = "chunk",
     max_chunks_per_doc: o.MaxChunksPerDoc = None,
-    model: so.Model = "builtin",
+    model: so.LocalModel = "builtin",
     backend: so.Backend = "auto",
     device: so.Device = "auto",
     dtype: so.Dtype = "auto",

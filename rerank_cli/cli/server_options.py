@@ -64,6 +64,8 @@ RequestTimeout = Annotated[
 AccessLog = Annotated[
     bool,
     typer.Option(
-        "--access-log/--no-access-log", help="A line a request on stderr, without texts.", rich_help_panel=SERVER
+        "--access-log/--no-access-log",
+        help="One line a request on stderr, without texts; none with --no-access-log.",
+        rich_help_panel=SERVER,
     ),
 ]

@@ -30,13 +30,21 @@ if TYPE_CHECKING:
 DEFAULT_CHUNK = 500  # tokens a search unit's document may have; Cohere's rule for v3.5
 
 
-def make_answer(ask: Ask, job: Job, request_id: str, facts: Facts, notes: Sequence[str] = ()) -> bytes:
-    """The reply's JSON. Raises Fault for a document that turned out to hold no token."""
+def make_answer(
+    ask: Ask, job: Job, request_id: str, facts: Facts, notes: Sequence[str] = ()
+) -> tuple[bytes, tuple[str, ...]]:
+    """The reply's JSON and its warnings, which TEI's array has no place for.
+
+    Raises Fault for a document that turned out to hold no token, and for a cut query where nothing may be cut.
+    """
     scores = all_scores(ask, job)
+    if ask.tei and job.query_cut and ask.limits.long_documents == "error":
+        raise Fault(422, f"the query has {job.query_tokens} tokens, more than half of the model's window")
+    warnings = (*ask.warnings, *notes, *warnings_of(ask, job, scores, facts))
     settings = RankSettings(top_n=ask.top_n, raw_scores=ask.raw_scores, limits=ask.limits)
     hits = pipeline.select(ask.documents, scores, settings, facts)
     if ask.tei:
-        return dump([_tei_row(hit, ask) for hit in hits])
+        return dump([_tei_row(hit, ask) for hit in hits]), warnings
     tokens = tokens_read(job.query_tokens, scores)
     reply = {
         "id": request_id,
@@ -47,11 +55,11 @@ def make_answer(ask: Ask, job: Job, request_id: str, facts: Facts, notes: Sequen
             "api_version": {"version": "2" if ask.route == "v2" else "1"},
             "billed_units": {"search_units": units(ask, job, scores)},
             "tokens": {"input_tokens": tokens, "output_tokens": 0},
-            "warnings": [*ask.warnings, *notes, *warnings_of(ask, job, scores, facts)],
+            "warnings": warnings,
         },
         "usage": {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens},
     }
-    return dump(reply)
+    return dump(reply), warnings
 
 
 def all_scores(ask: Ask, job: Job) -> list[Score]:
@@ -78,10 +86,10 @@ def _row(hit: Hit, ask: Ask) -> dict[str, Any]:
 
 
 def _document(value: Any, text: str) -> dict[str, Any]:
-    """The document as sent; LiteLLM and Dify need `text` in it."""
+    """The document as sent; LiteLLM and Dify need a string as its `text`."""
     if isinstance(value, str):
         return {"text": value}
-    return value if "text" in value else {**value, "text": text}
+    return value if isinstance(value.get("text"), str) else {**value, "text": text}
 
 
 def _tei_row(hit: Hit, ask: Ask) -> dict[str, Any]:
@@ -110,7 +118,10 @@ def warnings_of(ask: Ask, job: Job, scores: Sequence[Score], facts: Facts) -> tu
     cut = sum(score.truncated for score in scores)
     if cut:
         what = "1 document was cut" if cut == 1 else f"{cut} documents were cut"
-        report.warn(f"{what} (max_tokens_per_doc {ask.limits.max_tokens_per_doc})")
+        chunks = ask.limits.max_chunks_per_doc
+        also = f", max_chunks_per_doc {chunks}" if chunks else ""
+        also += ", one window a document" if ask.limits.long_documents == "truncate" else ""
+        report.warn(f"{what} (max_tokens_per_doc {ask.limits.max_tokens_per_doc}{also})")
     if job.query_cut:
         report.warn("the query was cut to half of the model's window")
     return report.warnings()

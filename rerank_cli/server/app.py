@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LARGE = 256 << 10  # bytes of a body that is parsed and answered off the event loop
 REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+SLASHES = re.compile("//+")  # SDKs join a base URL that ends with one
 CLIENT_GONE = 499  # nginx's number, in the log only
 
 
@@ -131,7 +132,7 @@ class App:
         refuse_method(call.method, "GET", "HEAD")
         if page.guarded:
             gate.check_key(request.headers, self.settings.keys)
-        return Reply(*page.make(self))
+        return Reply(*page.make(self, request))
 
     async def rerank(self, request: Request, call: Call, route: Route) -> Reply:
         """One rerank request, from its headers to its reply."""
@@ -161,7 +162,7 @@ class App:
         call.queued, call.scored = job.started - job.submitted, job.finished - job.started
         try:
             arguments = (ask, job, call.id, self.facts, notes)
-            body = await asyncio.to_thread(make_answer, *arguments) if large else make_answer(*arguments)
+            answer = await asyncio.to_thread(make_answer, *arguments) if large else make_answer(*arguments)
         except TooLongError as error:
             raise Fault(422, f"document at index {job.places.index(error.pair)}: {error.message}") from None
         except ModelError as error:
@@ -169,7 +170,8 @@ class App:
             raise retry_later(503, "the model failed to score this request", 1.0) from None
         tokens = sum(score.tokens for score in job.scores if score)
         self.metrics.ranked(len(ask.documents), tokens, call.queued)
-        return Reply(200, body, reply_headers(ask, job, call))
+        body, warnings = answer
+        return Reply(200, body, reply_headers(ask, job, call, warnings))
 
     def note_model(self, ask: Ask) -> list[str]:
         """What the reply says if another model was asked for. Raises Fault 404 if strict."""
@@ -218,7 +220,7 @@ def begin(request: Request) -> Call:
 
 def route_of(path: str) -> Route | None:
     """Which API a path asks for, by its last parts; None if it is no rerank path."""
-    path = path.rstrip("/")
+    path = SLASHES.sub("/", path).rstrip("/")
     if path.endswith("/v2/rerank"):
         return "v2"
     if path.endswith("/v1/rerank"):
@@ -237,7 +239,7 @@ def refusal(fault: Fault, call: Call) -> Reply:
     return Reply(fault.status, dump(fault.body(call.id)), {"content-type": "application/json", **fault.headers})
 
 
-def reply_headers(ask: Ask, job: Job, call: Call) -> dict[str, str]:
+def reply_headers(ask: Ask, job: Job, call: Call, warnings: tuple[str, ...]) -> dict[str, str]:
     """TEI's clients find counts and times in headers; its bare array has no other place for warnings either."""
     headers = {"content-type": "application/json"}
     if ask.tei:
@@ -250,6 +252,6 @@ def reply_headers(ask: Ask, job: Job, call: Call) -> dict[str, str]:
             "x-inference-time": str(round(call.scored * 1000)),
             "x-total-time": str(round((time.perf_counter() - call.start) * 1000)),
         }
-        if ask.warnings:
-            headers["x-rerank-warnings"] = dump(list(ask.warnings)).decode().encode("ascii", "replace").decode()
+        if warnings:
+            headers["x-rerank-warnings"] = dump(warnings).decode().encode("ascii", "replace").decode()
     return headers

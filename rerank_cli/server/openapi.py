@@ -37,7 +37,7 @@ GETS = {
     "/ready": ("The model is loaded and requests are taken; 503 otherwise.", "Status"),
     "/v1/models": ("The model.", "Models"),
 }
-EXAMPLE = """curl http://127.0.0.1:8080/v2/rerank -H 'content-type: application/json' \\
+EXAMPLE = """curl {url}/v2/rerank -H 'content-type: application/json' \\
   -d '{"model": "any", "query": "reset the router", "documents": ["Hold the pin.", "Open at nine."]}'"""
 STYLE = "body{font:16px/1.5 sans-serif;max-width:50em;margin:2em auto;padding:0 1em}pre{background:#eee;padding:1em}"
 
@@ -98,8 +98,12 @@ def _get(text: str, kind: str) -> dict[str, Any]:
     return {"summary": text, "responses": responses}
 
 
-def readable(description: dict[str, Any]) -> str:
-    """The description as one page of plain HTML: no scripts, nothing loaded from elsewhere."""
+def readable(description: dict[str, Any], url: str) -> str:
+    """The description as one page of plain HTML: no scripts, nothing loaded from elsewhere.
+
+    `url` is where the reader found this server: the example calls it there.
+    """
+    example = EXAMPLE.replace("{url}", url)
     rows = []
     for path, methods in description["paths"].items():
         for method, operation in methods.items():
@@ -113,5 +117,5 @@ def readable(description: dict[str, Any]) -> str:
         f"<!doctype html><html lang=en><meta charset=utf-8><title>rerank serve</title><style>{STYLE}</style>"
         f"<h1>rerank serve</h1><p>{escape(description['info']['description'])} "
         f"Machine-readable: <a href=openapi.json>openapi.json</a>.</p>"
-        f"<pre>{escape(EXAMPLE)}</pre>{''.join(rows)}<h2>Fields</h2><ul>{''.join(fields)}</ul></html>"
+        f"<pre>{escape(example)}</pre>{''.join(rows)}<h2>Fields</h2><ul>{''.join(fields)}</ul></html>"
     )

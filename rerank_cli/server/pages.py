@@ -11,6 +11,8 @@ from rerank_cli.server.openapi import describe, readable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.requests import Request
+
     from rerank_cli.server.app import App
 
 Content: TypeAlias = "tuple[int, bytes, dict[str, str]]"
@@ -21,22 +23,22 @@ JSON = {"content-type": "application/json"}
 class Page:
     """How a page is made, and whether it wants a key when the server has keys."""
 
-    make: Callable[[App], Content]
+    make: Callable[[App, Request], Content]
     guarded: bool = False
 
 
-def _health(_app: App) -> Content:
+def _health(_app: App, _request: Request) -> Content:
     return 200, dump({"status": "ok"}), JSON
 
 
-def _ready(app: App) -> Content:
+def _ready(app: App, _request: Request) -> Content:
     if app.worker.alive and not app.gate.draining:
         return 200, dump({"status": "ready", "model": app.facts.model}), JSON
     status = "stopping" if app.gate.draining else "the scoring thread has stopped"
     return 503, dump({"status": status}), {**JSON, "retry-after": "1"}
 
 
-def _models(app: App) -> Content:
+def _models(app: App, _request: Request) -> Content:
     """In OpenAI's form (`data`) and in Cohere's (`models`); gateways probe either."""
     facts = app.facts
     names = dict.fromkeys((facts.model, *app.settings.names))
@@ -51,21 +53,21 @@ def _models(app: App) -> Content:
     return 200, dump(found), JSON
 
 
-def _metrics(app: App) -> Content:
+def _metrics(app: App, _request: Request) -> Content:
     text, kind = app.metrics.text()
     return 200, text, {"content-type": kind}
 
 
-def _openapi(app: App) -> Content:
+def _openapi(app: App, _request: Request) -> Content:
     return 200, dump(describe(app.settings)), JSON
 
 
-def _docs(app: App) -> Content:
+def _docs(app: App, request: Request) -> Content:
     headers = {
         "content-type": "text/html; charset=utf-8",
         "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
     }
-    return 200, readable(describe(app.settings)).encode(), headers
+    return 200, readable(describe(app.settings), str(request.base_url).rstrip("/")).encode(), headers
 
 
 PAGES: dict[str, Page] = {
