@@ -52,6 +52,15 @@ def test_a_model_that_cannot_be_opened_is_a_finding(run, tmp_path: Path) -> None
     assert run("doctor", "-m", "cohere:rerank-v3.5").code == 2
 
 
+def test_a_named_endpoint_is_no_local_model(run, tmp_path: Path) -> None:
+    config = tmp_path / "rerank.toml"
+    config.write_text('[endpoints.warm]\nprovider = "tei"\nurl = "http://127.0.0.1:1"\n')
+    for name in ("warm", "cohere:rerank-v3.5"):
+        result = run("doctor", "-m", name, "--config", config)
+        assert result.code == 2
+        assert "`doctor` checks local models" in result.err
+
+
 def test_openvino_settings_are_read_back(run, made) -> None:
     found = run("doctor", "-m", str(made.converted("bert")), "--backend", "openvino", "--json").json
     assert found["engine"]["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == "0"

@@ -43,7 +43,7 @@ class Convert:
         return self._one(value, param)
 
     def _one(self, value: Any, param: Any) -> Any:
-        name = param.opts[0]
+        name = param.opts[0] if param.param_type_name == "option" else str(param.metavar or param.name)
         if self.kind is bool:
             return value if isinstance(value, bool) else boolean(str(value), name)
         if self.kind is int or self.kind is float:

@@ -52,16 +52,20 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     from rerank_cli.evaluation.render import json_text
     from rerank_cli.report import Report
     from rerank_cli.scorers.registry import is_remote
-    from rerank_cli.settings import ModelSettings
+    from rerank_cli.settings import ModelSettings, RemoteSettings
     from rerank_cli.writers.output import open_output
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     names = ("model", "backend", "device", "dtype", "threads", "instruction", "offline", "require_revision",
              "trust_remote_code", "allow_pickle")  # fmt: skip
-    settings = ModelSettings(**{name: options[name] for name in names})
+    remote = RemoteSettings(endpoints=options["trusted"].endpoints)
+    settings = ModelSettings(**{name: options[name] for name in names}, remote=remote)
     if is_remote(settings):
         raise UsageError("`doctor` checks local models", "score two documents to try an endpoint, or `--dry-run`")
-    found = examine(settings, Report())
+    report = Report()
+    found = examine(settings, report)
+    for note in report.notes:
+        terminal.note(note)
     shown = json_text(as_record(found)) if options["json"] else as_text(found)
     with open_output(None, terminal, "json" if options["json"] else "text") as write:
         write(shown.encode("utf-8", "replace"))
