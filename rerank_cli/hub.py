@@ -81,7 +81,7 @@ def cached(repository: str, revision: str | None) -> Snapshot | None:
         reference = home / "refs" / commit
         if ".." in commit.split("/") or not reference.is_file():
             return None
-        commit = reference.read_text().strip()
+        commit = reference.read_text("utf-8", "replace").strip()
     folder = home / "snapshots" / commit
     return Snapshot(repository, commit, folder) if folder.is_dir() else None
 
@@ -96,14 +96,25 @@ def locate(repository: str, revision: str | None, want: Want, *, offline: bool) 
     if found and not missing:
         return found
     if is_offline(offline):
-        known = None if found else did_you_mean(repository, cached_repositories())
+        pull = f"`rerank models pull {name_of(repository, revision)}`"
         what = f"{', '.join(missing)} of `{repository}`" if found else f"`{repository}`"
         at = f" at `{revision}`" if revision and not found else ""
         raise ModelError(
             f"{what}{at} is not in the cache at {cache_folder()}, and the network is not to be used",
-            known or f"fetch it once with the network: `rerank models pull {name_of(repository, revision)}`",
+            _near(repository, revision, pull) or f"fetch it once with the network: {pull}",
         )
     return download(repository, revision, want)
+
+
+def _near(repository: str, revision: str | None, pull: str) -> str | None:
+    """The hint for a revision that is not in the cache: those of the repository that are, or a repository like it."""
+    known = cached_repositories()
+    if repository not in known:
+        return did_you_mean(repository, known)
+    there = [name_of(repository, other) for other in cached_revisions(repository)]
+    if cached(repository, revision) or not there:
+        return None
+    return f"in the cache: {', '.join(f'`{name}`' for name in there[:3])}; or fetch it with the network: {pull}"
 
 
 def name_of(repository: str, revision: str | None) -> str:
@@ -119,10 +130,20 @@ def cached_repositories() -> list[str]:
     return sorted(entry.name[len("models--") :].replace("--", "/", 1) for entry in home.glob("models--*"))
 
 
+def cached_revisions(repository: str) -> list[str]:
+    """Revisions of a repository in the cache: branches and tags, then the commits that have no such name."""
+    home = repository_folder(repository)
+    refs = [str(path.relative_to(home / "refs")) for path in (home / "refs").rglob("*") if path.is_file()]
+    named = {name: found.commit for name in sorted(refs) if (found := cached(repository, name))}
+    commits = sorted(path.name for path in (home / "snapshots").glob("*") if COMMIT.fullmatch(path.name))
+    return [*named, *(commit for commit in commits if commit not in named.values())]
+
+
 def missing_files(folder: Path, want: Want) -> list[str]:
     """Names of wanted files that a snapshot lacks, as far as the files that are there tell."""
-    modules = _json(folder / "modules.json", [])
-    base = folder / str(modules[0].get("path", "")) if modules else folder
+    modules = [module for module in _json(folder / "modules.json", []) if isinstance(module, dict)]
+    places = [folder / str(module.get("path", "")).lstrip("/") for module in modules]
+    base = places[0] if places else folder
     needed = [base / "config.json"]
     if not (folder / "tokenizer.json").is_file():
         needed.append(base / "tokenizer.json")
@@ -130,8 +151,7 @@ def missing_files(folder: Path, want: Want) -> list[str]:
     usable = want.backend != "torch" and is_classifier(_json(base / "config.json", {}))
     if not usable or not any(path.is_file() for path in graph):
         needed += _weights(base, want)
-    for module in modules[1:]:
-        place = folder / str(module.get("path", ""))
+    for module, place in zip(modules[1:], places[1:], strict=True):
         if str(module.get("type", "")).endswith((".Dense", ".LayerNorm")):
             needed += [place / "config.json", *_weights(place, want)]
     return [str(path.relative_to(folder)) for path in needed if not path.is_file()]
@@ -139,11 +159,12 @@ def missing_files(folder: Path, want: Want) -> list[str]:
 
 def _weights(folder: Path, want: Want) -> list[Path]:
     """The weight files that should lie in a folder: shards by their index, else one file."""
-    names = ["model.safetensors", *(["pytorch_model.bin"] if want.allow_pickle else [])]
-    for name in names:
+    for name in ("model.safetensors", *(["pytorch_model.bin"] if want.allow_pickle else [])):
         index = _json(folder / f"{name}.index.json", {})
         if index:
-            return [folder / shard for shard in sorted(set(index.get("weight_map", {}).values()))]
+            shards = index.get("weight_map")
+            names = {str(shard).lstrip("/") for shard in shards.values()} if isinstance(shards, dict) else set()
+            return [folder / shard for shard in sorted(names)]
         if (folder / name).is_file():
             return [folder / name]
     # Pickles alone in the cache are for `models.files` to refuse with its own words.
@@ -152,14 +173,17 @@ def _weights(folder: Path, want: Want) -> list[Path]:
 
 def is_classifier(config: dict[str, Any]) -> bool:
     """Whether published graphs of a model give scores; those of decoders and embedding models give something else."""
-    return any("SequenceClassification" in str(name) for name in config.get("architectures") or [])
+    names = config.get("architectures")
+    return isinstance(names, list) and any("SequenceClassification" in str(name) for name in names)
 
 
 def _json(path: Path, default: Any) -> Any:
+    """A value of the default's kind, or the default: what is broken is for `models` to refuse by its name."""
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
         return default
+    return value if isinstance(value, type(default)) else default
 
 
 def choose(files: Iterable[str], want: Want, *, classifier: bool = True) -> list[str]:
@@ -194,7 +218,7 @@ def choose(files: Iterable[str], want: Want, *, classifier: bool = True) -> list
 def download(
     repository: str, revision: str | None, want: Want, progress: Callable[[int, int], None] | None = None
 ) -> Snapshot:
-    """Fetch what is wanted of a repository into the hub's cache; parts that are there are kept, broken ones resumed.
+    """Fetch what is wanted of a repository into the hub's cache; what is there and whole is kept, the rest fetched.
 
     Args:
         repository: `owner/name`.
@@ -205,9 +229,8 @@ def download(
     Raises:
         ModelError: not found, gated, no usable weights, or the hub did not answer.
     """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_UPDATE_CHECK", "1")
+    for what in ("TELEMETRY", "PROGRESS_BARS", "UPDATE_CHECK"):
+        os.environ.setdefault(f"HF_HUB_DISABLE_{what}", "1")
     from huggingface_hub import HfApi, hf_hub_download
 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
@@ -215,13 +238,16 @@ def download(
         info = api.model_info(repository, revision=revision)
         commit = str(info.sha)  # every file of this one commit, even if the branch moves meanwhile
         where: dict[str, Any] = {"revision": commit, "cache_dir": str(cache_folder()), "endpoint": api.endpoint}
+        folder = repository_folder(repository) / "snapshots" / commit
         files = [str(file.rfilename) for file in info.siblings or []]
-        config: dict[str, Any] = {}
-        if "config.json" in files:
-            config = _json(Path(hf_hub_download(repository, "config.json", **where)), {})
+
+        def fetch(name: str) -> Path:
+            return Path(hf_hub_download(repository, name, **where, force_download=_is_damaged(folder / name)))
+
+        config: dict[str, Any] = _json(fetch("config.json"), {}) if "config.json" in files else {}
         names = choose(files, want, classifier=is_classifier(config))
         for number, name in enumerate(names, start=1):
-            hf_hub_download(repository, name, **where)
+            fetch(name)
             if progress:
                 progress(number, len(names))
     except ModelError:
@@ -230,7 +256,14 @@ def download(
         raise _explained(error, repository, revision) from error
     if revision != commit:
         _remember(repository, revision or "main", commit)
-    return Snapshot(repository, commit, repository_folder(repository) / "snapshots" / commit)
+    return Snapshot(repository, commit, folder)
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a file of the cache is no longer what was downloaded; the hub's client looks at its name only."""
+    from rerank_cli.models.digests import fault_of
+
+    return path.is_symlink() and path.is_file() and fault_of(path) is not None
 
 
 def _remember(repository: str, revision: str, commit: str) -> None:
@@ -253,7 +286,7 @@ def _explained(error: Exception, repository: str, revision: str | None) -> Model
     if isinstance(error, errors.RevisionNotFoundError):
         return ModelError(f"`{repository}` has no revision `{revision}`", "give a branch, a tag or a full commit")
     if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
-        known = did_you_mean(repository, cached_repositories())
+        known = did_you_mean(repository, set(cached_repositories()) - {repository})
         return ModelError(
             f"no model `{reference}` on the hub, or it is private and no valid token was found",
             known or "check the name; for a private model log in (`hf auth login`) or set HF_TOKEN",

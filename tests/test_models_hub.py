@@ -176,6 +176,24 @@ def test_pull_shows_where_it_went_and_resumes_what_broke_off(run, made, server: 
     assert (verified.code, verified.json["problems"]) == (0, [])
 
 
+def test_pull_mends_what_verify_finds(run, made, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made.copied("bert", tmp_path / "source")
+    server.repositories["acme/tiny"] = folder
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    assert run("models", "pull", "acme/tiny", "--backend", "torch").code == 0
+    for name in ("model.safetensors", "config.json"):
+        (blob,) = (path.resolve() for path in (tmp_path / "hf").rglob(f"snapshots/*/{name}"))
+        blob.write_bytes(blob.read_bytes()[:-1] + b"!")
+    assert run("models", "verify", "acme/tiny").code == 4
+    server.asked.clear()
+    assert run("models", "pull", "acme/tiny", "--backend", "torch").code == 0
+    fetched = {request.rpartition("/")[2] for request in server.asked if request.startswith("GET acme")}
+    assert fetched == {"model.safetensors", "config.json"}
+    assert run("models", "verify", "acme/tiny").code == 0
+    (snapshot,) = (path.parent for path in (tmp_path / "hf").rglob("snapshots/*/model.safetensors"))
+    assert (snapshot / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
 def test_pull_refuses_what_cannot_be(run, made) -> None:
     assert run("models", "pull", "acme/tiny", "--offline").code == 2
     assert "is no Hugging Face name" in run("models", "pull", "./folder").err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,6 +12,7 @@ from rerank_cli.cli import options as o
 from rerank_cli.cli import scorer_options as so
 from rerank_cli.cli.command import collect
 from rerank_cli.errors import ModelError, UsageError
+from rerank_cli.models.facts import BUILTIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,24 +66,31 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     _print(found, options, terminal)
     if action == "verify" and found["problems"]:
         raise ModelError(
-            f"{len(found['problems'])} files of {name} are not what was downloaded", "`rerank models pull` again"
+            f"{name}: {len(found['problems'])} of its files are missing or not what they were",
+            "install rerank-cli again" if name == BUILTIN else f"`rerank models pull {name}` fetches them again",
         )
     return 0
 
 
-def _list(_options: dict[str, Any], _terminal: Terminal) -> list[dict[str, Any]]:
+def _list(_options: dict[str, Any], terminal: Terminal) -> list[dict[str, Any]]:
     from rerank_cli.models import inventory
 
-    return inventory.listed()
+    found = inventory.listed()
+    for row in found:
+        if row["problem"]:
+            terminal.warn(f"{row['name']} cannot be used: {row['problem']}")
+    return found
 
 
-def _show(options: dict[str, Any], _terminal: Terminal) -> dict[str, Any]:
+def _show(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
     from rerank_cli.models import inventory
     from rerank_cli.models.reference import resolve
     from rerank_cli.scorers import selection
 
     settings = _settings(options)
     model = resolve(settings.model, _access(options))
+    for note in model.notes:
+        terminal.note(note)
     found = inventory.described(model)
     try:
         choice = selection.choose(model, settings)
@@ -110,9 +119,10 @@ def _pull(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
 
 
 def _verify(options: dict[str, Any], _terminal: Terminal) -> dict[str, Any]:
+    from rerank_cli.hub import Want
     from rerank_cli.models import inventory
 
-    return inventory.verified(options["name"])
+    return inventory.verified(options["name"], Want(options["backend"], allow_pickle=options["allow_pickle"]))
 
 
 def _convert(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
@@ -126,7 +136,8 @@ def _convert(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
     forms = [FORMS[form] for form in options["form"] or ["fp32"]]
     model = resolve(options["name"], replace(_access(options, backend="torch"), converted=False))
     if options["output"] is None:
-        forms += with_converted(model).converted  # a second conversion adds to the copy
+        held = with_converted(model).converted
+        forms += [form for form in FORMS.values() if form in held]  # a second conversion adds to the copy
     target = options["output"] or folder_of(model)
     threads = options["threads"] or cpu.available_threads()
     made = convert(model, list(dict.fromkeys(forms)), target, threads, terminal.detail)
@@ -174,16 +185,19 @@ def _print(found: Any, options: dict[str, Any], terminal: Terminal) -> None:
         shown = json_text(found)
     elif isinstance(found, list):
         headers = ("name", "revision", "where", "family", "graphs", "MB")
-        rows = [[*_cells(row), f"{row['bytes'] / 1e6:.1f}"] for row in found]
+        rows = [[*_cells(row), "–" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f}"] for row in found]
         shown = text([Section("", headers, rows, names=5)])
     else:
         shown = "".join(f"{name}: {_plain(value)}\n" for name, value in found.items() if value not in (None, [], {}))
+        if found.get("name") == BUILTIN and found.get("card"):
+            shown += "\n" + Path(found["card"]).read_text("utf-8")
     with open_output(None, terminal, "json" if options["json"] else "text") as write:
         write(shown.encode("utf-8", "replace"))
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    return [row["name"], (row["revision"] or "–")[:12], row["where"], row["family"], ", ".join(row["graphs"]) or "–"]
+    family = row["family"] or "unreadable"
+    return [row["name"], (row["revision"] or "–")[:12], row["where"], family, ", ".join(row["graphs"]) or "–"]
 
 
 def _plain(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.convert.pairs import check_pairs
 from rerank_cli.errors import ModelError
 from rerank_cli.models import chat as chats
-from rerank_cli.models.converted import MANIFEST, manifest_of, read_converted
+from rerank_cli.models.converted import MANIFEST, folder_of, manifest_of, read_converted
 from rerank_cli.models.files import fingerprint
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import Limits
@@ -76,7 +76,7 @@ def convert(
     if not model.weights:
         raise ModelError(f"{model.name} has no torch weights to convert", "only torch checkpoints are converted")
     _need("onnx", "convert")
-    _check_target(target)
+    _check_target(target, model)
     if model.chat is not None:
         model = replace(model, chat=chats.plain(model.chat, model.folder))
     tell("scoring 200 pairs with the original")
@@ -102,8 +102,10 @@ def _need(package: str, extra: str) -> None:
         raise ModelError(f"converting needs the package `{package}`", f"install it: pip install 'rerank-cli[{extra}]'")
 
 
-def _check_target(target: Path) -> None:
-    """Never replace a folder that is no copy of ours."""
+def _check_target(target: Path, model: LocalModel) -> None:
+    """Never replace a folder that is no copy of ours; the model's place in our cache is, whatever became of it."""
+    if target == folder_of(model):
+        return
     if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise ModelError(f"{target} exists and is no converted copy", "give another folder with -o")
 

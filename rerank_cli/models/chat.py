@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.facts import Chat
-from rerank_cli.models.files import optional_json
+from rerank_cli.models.files import BrokenFileError, optional_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,10 @@ def template_source(folder: Path, settings: dict[str, Any]) -> str | None:
     """The Jinja source: chat_template.jinja, chat_template.json, or the tokenizer's settings."""
     file = folder / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BrokenFileError(f"cannot read {file}: {error}") from error
     told = optional_json(folder / "chat_template.json").get("chat_template") or settings.get("chat_template")
     if isinstance(told, list):  # several named templates
         named = {str(entry.get("name")): entry.get("template") for entry in told if isinstance(entry, dict)}

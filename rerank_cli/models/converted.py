@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
 from rerank_cli.models.facts import Chat, LocalModel
-from rerank_cli.models.files import check_inside, read_json
+from rerank_cli.models.files import BrokenFileError, Kinds, check_inside, check_kinds, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,10 @@ MANIFEST = "rerank.json"
 FORMAT = 1
 FIELDS = ("max_tokens", "window", "labels", "positive", "scale", "pad_id", "family", "instruction", "lower_case",
           "token_types")  # fmt: skip
+MEMBERS: Kinds = {"name": str, "revision": str, "graphs": dict, "digests": dict, "chat": dict, "config": dict,
+                  "max_tokens": int, "window": int, "labels": int, "positive": int, "scale": str, "pad_id": int,
+                  "family": str, "instruction": str, "lower_case": bool, "token_types": bool}  # fmt: skip
+OPTIONAL = {"revision", "chat", "window", "instruction"}  # may be null
 
 
 def models_folder(env: Mapping[str, str] = os.environ) -> Path:
@@ -65,15 +69,22 @@ def is_converted(folder: Path) -> bool:
 
 
 def with_converted(model: LocalModel) -> LocalModel:
-    """The model with the graphs of its converted copy, if there is one; else the model itself."""
+    """The model with the graphs of its converted copy, if there is one; else the model itself.
+
+    A copy that cannot be read is left aside with a note. The tokenizer stays the source's: the copy's is equal to it,
+    and the source's files are what the copy is filed under.
+    """
     folder = folder_of(model)
     if not is_converted(folder):
         return model
-    copy = read_converted(folder, model.name)
+    try:
+        copy = read_converted(folder, model.name)
+    except ModelError as error:
+        note = f"the converted copy is left aside: {error.message}; `rerank models convert {model.name}` replaces it"
+        return replace(model, notes=(*model.notes, note))
     return replace(
         model,
         graphs=copy.graphs,
-        tokenizer=copy.tokenizer,
         chat=copy.chat,
         instruction=copy.instruction,
         pad_id=copy.pad_id,
@@ -82,14 +93,9 @@ def with_converted(model: LocalModel) -> LocalModel:
 
 
 def read_converted(folder: Path, name: str) -> LocalModel:
-    """The facts of a converted copy. Raises ModelError for one of another format or with files missing."""
-    manifest = read_json(folder / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise ModelError(
-            f"{folder} was converted by another version of rerank (format {manifest.get('format')})",
-            "convert the model again: `rerank models convert`",
-        )
-    graphs = {form: check_inside(folder / file, folder) for form, file in manifest["graphs"].items()}
+    """The facts of a converted copy. Raises ModelError for one of another format, malformed or with files missing."""
+    manifest = _manifest(folder / MANIFEST)
+    graphs = {form: check_inside(folder / str(file), folder) for form, file in manifest["graphs"].items()}
     for path in (*graphs.values(), folder / "tokenizer.json"):
         if not path.is_file():
             raise ModelError(f"{path} is missing from the converted copy", "convert the model again")
@@ -101,10 +107,32 @@ def read_converted(folder: Path, name: str) -> LocalModel:
         graphs=graphs,
         revision=manifest["revision"],
         config=manifest["config"],
-        chat=Chat(**manifest["chat"]) if manifest["chat"] else None,
+        chat=_chat(manifest["chat"], folder / MANIFEST),
         converted=dict(manifest["digests"]),
         **known,
     )
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """The manifest, every member of its kind."""
+    manifest = read_json(path)
+    if manifest.get("format") != FORMAT:
+        raise ModelError(
+            f"{path.parent} was converted by another version of rerank (format {manifest.get('format')})",
+            "convert the model again: `rerank models convert`",
+        )
+    for name in MEMBERS:
+        if name not in manifest or (manifest[name] is None and name not in OPTIONAL):
+            raise BrokenFileError(f"{path} has no `{name}`", "convert the model again: `rerank models convert`")
+    check_kinds(manifest, MEMBERS, path)
+    return manifest
+
+
+def _chat(told: dict[str, Any] | None, path: Path) -> Chat | None:
+    try:
+        return Chat(**told) if told else None
+    except TypeError as error:
+        raise BrokenFileError(f"{path} has a broken `chat`: {error}") from error
 
 
 def manifest_of(

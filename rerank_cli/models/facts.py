@@ -68,6 +68,7 @@ class LocalModel:
     token_types: bool = True  # the tokenizer hands segment ids to the model
     remote_code: bool = False  # needs code from the repository, and the user allowed it
     converted: dict[str, str] = field(default_factory=dict)  # form -> digest, for graphs that `models convert` made
+    notes: tuple[str, ...] = ()  # what the user should know of how the model was found
 
     @property
     def left_padded(self) -> bool:

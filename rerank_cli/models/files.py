@@ -13,18 +13,40 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
+Kinds = dict[str, type]
+WORDS = {int: "a whole number", bool: "true or false", str: "text", list: "a list", dict: "an object"}
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a model's file; anything else is a ModelError naming the file."""
+class BrokenFileError(ModelError):
+    """A file of a model that cannot be read as what it should be, whatever kind of model it is."""
+
+
+def read_json(path: Path, kinds: Kinds | None = None) -> dict[str, Any]:
+    """A JSON object from a model's file; anything else is a BrokenFileError naming the file.
+
+    Args:
+        path: the file.
+        kinds: what the members that are there must be, if they are not null.
+    """
     value = read_any_json(path)
     if not isinstance(value, dict):
-        raise ModelError(f"{path} holds no JSON object")
+        raise BrokenFileError(f"{path} holds no JSON object")
+    check_kinds(value, kinds or {}, path)
     return value
+
+
+def check_kinds(value: Mapping[str, Any], kinds: Kinds, path: Path) -> None:
+    """Raise BrokenFileError for the first member of another kind."""
+    for name, kind in kinds.items():
+        found = value.get(name)
+        if found is not None and not isinstance(found, kind):
+            shown = json.dumps(found)
+            shown = shown if len(shown) <= 40 else shown[:39] + "…"
+            raise BrokenFileError(f"{path}: `{name}` is {shown}, not {WORDS[kind]}")
 
 
 def read_any_json(path: Path) -> Any:
@@ -33,13 +55,15 @@ def read_any_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ModelError(f"{path} is missing", "is this a model folder, and was it downloaded whole?") from None
+    except RecursionError:
+        raise BrokenFileError(f"cannot read {path}: its brackets are nested too deeply") from None
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {error}") from error
+        raise BrokenFileError(f"cannot read {path}: {error}") from error
 
 
-def optional_json(path: Path) -> dict[str, Any]:
+def optional_json(path: Path, kinds: Kinds | None = None) -> dict[str, Any]:
     """A JSON object, or an empty one if there is no such file."""
-    return read_json(path) if path.is_file() else {}
+    return read_json(path, kinds) if path.is_file() else {}
 
 
 def check_inside(path: Path, folder: Path) -> Path:
@@ -85,7 +109,7 @@ def _by_index(folder: Path, name: str) -> tuple[Path, ...]:
     index = folder / f"{name}.index.json"
     if not index.is_file():
         return ()
-    shards = sorted({str(shard) for shard in read_json(index).get("weight_map", {}).values()})
+    shards = sorted({str(shard) for shard in (read_json(index, {"weight_map": dict}).get("weight_map") or {}).values()})
     for shard in shards:
         if not (folder / shard).is_file():
             raise ModelError(f"{folder / shard} is missing, and {index.name} needs it", "download the model again")
@@ -107,8 +131,8 @@ def safetensors_header(path: Path) -> dict[str, Any]:
         header = json.loads(text)
         header.pop("__metadata__", None)
         end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise ModelError(f"{path} has a broken safetensors header: {error!r}") from error
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise BrokenFileError(f"{path} has a broken safetensors header: {error!r}") from error
     if 8 + length + end != size:
         raise ModelError(
             f"{path} has {size} bytes, but its header describes {8 + length + end}", "download or copy it again"

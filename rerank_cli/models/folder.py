@@ -12,7 +12,7 @@ from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models import heads
 from rerank_cli.models.chat import find_chat
 from rerank_cli.models.facts import LOG_ODDS, Chat, Family, LocalModel, Module
-from rerank_cli.models.files import check_inside, find_weights, optional_json, read_json
+from rerank_cli.models.files import Kinds, check_inside, find_weights, optional_json, read_json
 from rerank_cli.models.modules import Steps, output_labels, read_steps
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ TYPED_TOKENIZERS = {"BertTokenizer", "ElectraTokenizer", "DebertaTokenizer", "De
                     "MarkupLMTokenizer", "CanineTokenizer", "TapasTokenizer", "LayoutLMv2Tokenizer"}  # fmt: skip
 DEFAULT_LIMIT = 512  # of models that do not say
 SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+# What the members that are read here must be; what transformers alone reads is its to refuse.
+CONFIG: Kinds = {"max_position_embeddings": int, "pad_token_id": int, "architectures": list, "model_type": str,
+                 "num_labels": int, "id2label": dict, "vocab_size": int, "sentence_transformers": dict,
+                 "sbert_ce_default_activation_function": str}  # fmt: skip
+TOKENIZER: Kinds = {"model_input_names": list}
+SAVED: Kinds = {"activation_fn": str, "prompts": dict, "default_prompt_name": str}
 TASKS: dict[str, Family] = {
     "sequence-classification": "classification",
     "text-generation": "decoder",
@@ -47,10 +53,10 @@ def read_folder(folder: Path, name: str, trust: Trust = Trust()) -> LocalModel:
         check_inside(path, folder)
     steps = read_steps(folder, allow_pickle=trust.allow_pickle)
     base = steps.transformer if steps else folder
-    config = read_json(check_inside(base / "config.json", folder))
+    config = read_json(check_inside(base / "config.json", folder), CONFIG)
     tokenizer = _tokenizer(base, folder)
-    settings = optional_json(base / "tokenizer_config.json")
-    saved = optional_json(folder / "config_sentence_transformers.json")
+    settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
+    saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
     family = _family(config, steps, folder)
     chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
     _check_chat(family, chat, folder)

@@ -37,6 +37,8 @@ def head(config: dict[str, Any], where: Path) -> tuple[int, int]:
         )
     if count == 1:
         return 1, 0
+    if labels and set(labels) != {"0", "1"}:
+        raise ModelError(f"{where} names its two labels {', '.join(map(str, labels))} in `id2label`, not 0 and 1")
     named = {int(key): str(label).lower() for key, label in labels.items()}
     for wanted in POSITIVE_LABELS:
         for key, label in named.items():
@@ -70,5 +72,5 @@ def scale_of(config: dict[str, Any], saved: dict[str, Any], where: Path) -> str:
     name = (
         saved.get("activation_fn") or inner.get("activation_fn") or config.get("sbert_ce_default_activation_function")
     )
-    kind = activation(name, "Sigmoid", where)
+    kind = activation(str(name) if name else None, "Sigmoid", where)
     return LOG_ODDS if kind in LOG_ODDS_ACTIVATIONS else f"logit before {kind}"

@@ -5,15 +5,15 @@ It returns plain dictionaries for `rerank models` to print; it opens configurati
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli import hub
 from rerank_cli.errors import ModelError, RerankError, UsageError
 from rerank_cli.models.converted import folder_of, is_converted, models_folder, read_converted
+from rerank_cli.models.digests import fault_of
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LocalModel
-from rerank_cli.models.files import read_json, sha256
+from rerank_cli.models.files import BrokenFileError, read_json, sha256
 from rerank_cli.models.reference import Access, is_hub_name, is_path, resolve
 
 if TYPE_CHECKING:
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CACHED = Access(offline=True)
-SHA256 = re.compile(r"[0-9a-f]{64}")
-SHA1 = re.compile(r"[0-9a-f]{40}")
 FRONT_MATTER = re.compile(r"^license: *[\"']?([\w.-]+)", re.MULTILINE)
 
 
 def listed() -> list[dict[str, Any]]:
-    """The built-in, the rerankers in the hub's cache, and converted copies; one dictionary each."""
+    """The built-in, the rerankers in the hub's cache, and converted copies; one dictionary each.
+
+    What has a broken file is listed with its `problem`, and nothing else of it is known.
+    """
     found = [_row(resolve(BUILTIN), "built in")]
     for repository in hub.cached_repositories():
         snapshot = hub.cached(repository, None) or _any_snapshot(repository)
@@ -35,12 +36,20 @@ def listed() -> list[dict[str, Any]]:
             continue
         try:
             model = resolve(f"{repository}@{snapshot.commit}", CACHED)
+        except BrokenFileError as error:
+            found.append(_unreadable(repository, snapshot.commit, "hub cache", error))
+            continue
         except RerankError:
             continue  # embedding models and others share the cache; `models show` says why one is no reranker
         found.append(_row(model, "hub cache"))
     for place in sorted((models_folder() / "converted").glob("*/rerank.json")):
-        copy = read_converted(place.parent, str(place.parent))
-        found.append(_row(copy, "converted") | {"name": read_json(place)["name"], "folder": str(place.parent)})
+        where = {"folder": str(place.parent)}
+        try:
+            copy = read_converted(place.parent, str(place.parent))
+        except ModelError as error:
+            found.append(_unreadable(str(place.parent), None, "converted", error) | where)
+        else:
+            found.append(_row(copy, "converted") | where | {"name": read_json(place)["name"]})
     return found
 
 
@@ -59,7 +68,13 @@ def _row(model: LocalModel, where: str) -> dict[str, Any]:
         "graphs": sorted(model.graphs),
         "max_tokens": model.max_tokens,
         "bytes": size_of(model),
+        "problem": None,
     }
+
+
+def _unreadable(name: str, revision: str | None, where: str, error: RerankError) -> dict[str, Any]:
+    unknown: dict[str, Any] = {"family": None, "graphs": [], "max_tokens": None, "bytes": None}
+    return {"name": name, "revision": revision, "where": where, **unknown, "problem": error.message}
 
 
 def size_of(model: LocalModel) -> int:
@@ -70,7 +85,8 @@ def size_of(model: LocalModel) -> int:
 
 def described(model: LocalModel) -> dict[str, Any]:
     """All facts of one model."""
-    copy = folder_of(model) if model.name != BUILTIN else None
+    copy = folder_of(model)
+    card = card_of(model.folder)
     return {
         "name": model.name,
         "revision": model.revision,
@@ -88,8 +104,9 @@ def described(model: LocalModel) -> dict[str, Any]:
         "modules": [module.kind for module in model.modules],
         "graphs": {form: str(path) for form, path in model.graphs.items()},
         "weights": [str(path) for path in model.weights],
-        "converted": str(copy) if copy and is_converted(copy) else None,
+        "converted": str(copy) if model.converted and is_converted(copy) else None,
         "bytes": size_of(model),
+        "card": str(card) if card else None,
     }
 
 
@@ -101,19 +118,23 @@ def _positive(model: LocalModel) -> str | None:
     return str(labels.get(str(model.positive), model.positive))
 
 
+def card_of(folder: Path) -> Path | None:
+    """The model card, if there is one."""
+    return next((folder / name for name in ("README.md", "MODEL_CARD.md") if (folder / name).is_file()), None)
+
+
 def licence(folder: Path) -> str | None:
     """The licence that a model card or a config names."""
-    for name in ("README.md", "MODEL_CARD.md"):
-        card = folder / name
-        if card.is_file() and (match := FRONT_MATTER.search(card.read_text("utf-8", "replace")[:4000])):
-            return match[1]
+    card = card_of(folder)
+    if card and (match := FRONT_MATTER.search(card.read_text("utf-8", "replace")[:4000])):
+        return match[1]
     config = folder / "config.json"
     told = read_json(config).get("license") if config.is_file() else None
     return str(told) if told else None
 
 
-def verified(reference: str) -> dict[str, Any]:
-    """Compare every file of a model with its recorded digest, without the network.
+def verified(reference: str, want: hub.Want) -> dict[str, Any]:
+    """Compare every file of a model with its recorded digest, without the network; find what is wanted and missing.
 
     Returns name, folder, number of files, and `problems`: one line for each file that differs or is missing.
     Raises ModelError if the model is not there, UsageError for a bare folder, which has no recorded digests.
@@ -127,7 +148,7 @@ def verified(reference: str) -> dict[str, Any]:
             raise ModelError(
                 f"`{reference}` is not in the cache at {hub.cache_folder()}", "`rerank models pull` fetches it"
             )
-        checks, folder = _hub_checks(snapshot.folder), snapshot.folder
+        checks, folder = _hub_checks(snapshot.folder, want), snapshot.folder
     else:
         raise UsageError(
             f"`{reference}` is a folder: nothing is recorded that its files could be compared with"
@@ -153,23 +174,12 @@ def _builtin_checks() -> Iterator[str | None]:
             yield None if sha256(path) == digest else f"{name} differs from its digest"
 
 
-def _hub_checks(folder: Path) -> Iterator[str | None]:
-    """Blobs are named by SHA-256 (large files) or by git's SHA-1 (small ones)."""
-    for path in sorted(entry for entry in folder.rglob("*") if not entry.is_dir()):
-        name = path.relative_to(folder)
-        if not path.is_file():
-            yield f"{name} points to a file that is missing"
-            continue
-        blob = path.readlink().name if path.is_symlink() else ""
-        if SHA256.fullmatch(blob):
-            yield None if sha256(path) == blob else f"{name} differs from its SHA-256"
-        elif SHA1.fullmatch(blob):
-            yield None if git_sha1(path) == blob else f"{name} differs from its git digest"
-        else:
-            yield f"{name} is no link to a blob: nothing is recorded of it"
-
-
-def git_sha1(path: Path) -> str:
-    """Git's name for a file's contents."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+def _hub_checks(folder: Path, want: hub.Want) -> Iterator[str | None]:
+    """Every file of a snapshot, then those that are wanted and not there."""
+    there = sorted(entry for entry in folder.rglob("*") if not entry.is_dir())
+    for path in there:
+        fault = fault_of(path)
+        yield f"{path.relative_to(folder)} {fault}" if fault else None
+    for name in hub.missing_files(folder, want):
+        if folder / name not in there:
+            yield f"{name} is missing"

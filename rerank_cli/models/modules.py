@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
 from rerank_cli.models.facts import Module
-from rerank_cli.models.files import check_inside, find_weights, optional_json, read_any_json, read_json
+from rerank_cli.models.files import (
+    BrokenFileError,
+    Kinds,
+    check_inside,
+    check_kinds,
+    find_weights,
+    optional_json,
+    read_any_json,
+    read_json,
+)
 from rerank_cli.models.heads import activation
 
 if TYPE_CHECKING:
@@ -38,6 +47,11 @@ POOLING_FLAGS = {
 TRANSFORMER_FILES = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
                      "sentence_camembert_config.json", "sentence_albert_config.json",
                      "sentence_xlm-roberta_config.json", "sentence_xlnet_config.json")  # fmt: skip
+SETTINGS: Kinds = {"modality_config": dict, "processing_kwargs": dict}
+PROCESSING: Kinds = {"chat_template": dict, "text": dict}
+MODULE: Kinds = {"in_features": int, "out_features": int, "dimension": int, "true_token_id": int, "false_token_id": int,
+                 "activation_function": str, "module_output_name": str}  # fmt: skip
+NEEDED = {"Dense": ("in_features", "out_features"), "LayerNorm": ("dimension",), "LogitScore": ("true_token_id",)}
 SIZE_OPTIONS = {"padding", "truncation", "max_length", "return_tensors", "restore_suffix"}
 
 
@@ -88,7 +102,9 @@ def read_steps(folder: Path, *, allow_pickle: bool) -> Steps | None:
     places = [_place(folder, str(entry.get("path", ""))) for entry in entries]
     settings: dict[str, Any] = {}
     for name in TRANSFORMER_FILES:
-        settings = settings or optional_json(places[0] / name)
+        if not settings:
+            settings = optional_json(places[0] / name, SETTINGS)
+            check_kinds(settings.get("processing_kwargs") or {}, PROCESSING, places[0] / name)
     made = [_module(kind, place, folder, allow_pickle) for kind, place in zip(kinds[1:], places[1:], strict=True)]
     return Steps(places[0], settings, tuple(made))
 
@@ -112,9 +128,11 @@ def _place(folder: Path, path: str) -> Path:
 
 
 def _module(kind: str, place: Path, folder: Path, allow_pickle: bool) -> Module:
-    config = (
-        optional_json(place / "config.json") if kind in {"Normalize", "Dropout"} else read_json(place / "config.json")
-    )
+    optional = kind in {"Normalize", "Dropout"}
+    config = (optional_json if optional else read_json)(place / "config.json", MODULE)
+    for name in NEEDED.get(kind, ()):
+        if config.get(name) is None:
+            raise BrokenFileError(f"{place / 'config.json'} has no `{name}`")
     weights = None
     if kind in WITH_WEIGHTS:
         found = find_weights(place, allow_pickle=allow_pickle)

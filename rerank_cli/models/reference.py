@@ -36,6 +36,7 @@ class Access:
     allow_pickle: bool = False
     backend: str = "auto"
     endpoints: tuple[str, ...] = ()  # names that are no models, for the hint about a misspelt one
+    converted: bool = True  # take the graphs of a converted copy
 
     @staticmethod
     def of(settings: ModelSettings) -> Access:
@@ -105,7 +106,8 @@ def _folder(reference: str, access: Access) -> LocalModel:
     folder = Path(reference).expanduser()
     if is_converted(folder):
         return read_converted(folder, reference)
-    return with_converted(read_folder(folder, reference, Trust(access.trust_remote_code, access.allow_pickle)))
+    model = read_folder(folder, reference, Trust(access.trust_remote_code, access.allow_pickle))
+    return with_converted(model) if access.converted else model
 
 
 def _repository(reference: str, access: Access) -> LocalModel:
@@ -135,4 +137,5 @@ def _repository(reference: str, access: Access) -> LocalModel:
     except ModelError as error:
         raise ModelError(error.message, hint or error.hint) from error
     trust = Trust(access.trust_remote_code, access.allow_pickle)
-    return with_converted(replace(read_folder(snapshot.folder, repository, trust), revision=snapshot.commit))
+    model = replace(read_folder(snapshot.folder, repository, trust), revision=snapshot.commit)
+    return with_converted(model) if access.converted else model

@@ -55,6 +55,8 @@ def open_local(settings: ModelSettings, report: Report) -> LocalScorer:
     from rerank_cli.scorers.prompts import make_prompt
 
     model, choice, facts = make_plan(settings)
+    for note in model.notes:
+        report.note(note)
     encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
     model = replace(model, pad_id=pad_id(model, encoder))
     prompt = make_prompt(model, encoder, settings.instruction, report)

@@ -190,10 +190,13 @@ def _graph(model: LocalModel, settings: ModelSettings, backend: str, reason: str
         raise ModelError(f"the {backend} backend runs on the CPU here", "use `--backend torch` for a GPU")
     form = _form(model, settings, backend)
     if form is None:
-        wanted = "int8 graph" if settings.dtype == "int8" else f"graph for the {backend} backend"
+        if settings.dtype == "int8" and settings.backend == "openvino":
+            raise ModelError("the openvino backend has no 8-bit form", "use `--backend onnx`, or leave `--dtype` out")
+        int8 = settings.dtype == "int8"
+        wanted = "int8 graph" if int8 else f"graph for the {backend} backend"
+        command, other = (" --form int8", "leave `--dtype` out") if int8 else ("", "use `--backend torch`")
         raise ModelError(
-            f"{model.name} has no {wanted}",
-            f"make one: `rerank models convert {model.name}`, or use `--backend torch`",
+            f"{model.name} has no {wanted}", f"make one: `rerank models convert {model.name}{command}`, or {other}"
         )
     if backend == "onnx" and settings.dtype in {"bf16", "fp16"}:
         raise ModelError(

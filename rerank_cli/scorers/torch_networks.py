@@ -16,10 +16,12 @@ import torch
 from torch import nn
 
 from rerank_cli.errors import ModelError
+from rerank_cli.models.files import safetensors_header
 from rerank_cli.scorers.torch_modules import build_modules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from rerank_cli.models import LocalModel
     from rerank_cli.scorers.encoding import Encoder
@@ -76,9 +78,11 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
                 use_safetensors=not pickled,
                 trust_remote_code=remote,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, in words
             )
         except Exception as error:  # transformers raises everything from KeyError to RuntimeError
             raise ModelError(f"torch cannot load {model.name}: {_first_line(error)}") from error
+    _check_shapes(model, sorted(info["mismatched_keys"]))
     missing = sorted(name for name in info["missing_keys"] if not (auto == "AutoModel" and name.startswith(UNUSED)))
     if missing:
         raise ModelError(
@@ -87,6 +91,25 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
             "is it a base model? a reranker's repository holds its scoring head",
         )
     return network
+
+
+def _check_shapes(model: LocalModel, mismatched: list[tuple[str, Iterable[int], Iterable[int]]]) -> None:
+    """Raise ModelError for the first weight whose shape is not what config.json asks for."""
+    if not mismatched:
+        return
+    name, there, asked = mismatched[0]
+    config = (model.transformer or model.folder) / "config.json"
+    holder = next((path for path in model.weights if _holds(path, name)), model.weights[0])
+    more = f", and {len(mismatched) - 1} more weights do not fit" if len(mismatched) > 1 else ""
+    raise ModelError(
+        f"{holder} does not fit {config}: `{name}` has the shape {list(there)}, and the settings ask for "
+        f"{list(asked)}{more}",
+        "one of the two was changed: download or save the model again",
+    )
+
+
+def _holds(path: Path, name: str) -> bool:
+    return path.suffix == ".safetensors" and name in safetensors_header(path)
 
 
 def _first_line(error: Exception) -> str:
