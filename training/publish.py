@@ -3,8 +3,8 @@
     python training/publish.py main@0.8/160 FOLDER      # config.json, model.safetensors (fp16), tokenizer.json, vocab
 
 Temperature a and bias b are fitted by logistic regression on held-out `dev` queries, 1 positive : 3 hard : 6 random,
-and folded into scale, bias and the MLP's last layer; the reliability figures come from the `test` half. Ranking is
-unchanged.
+and folded into scale, bias and the MLP's last layer; the reliability figures come from the `test` half. Hard candidates
+that mining would take for unlabelled positives (`mining.ceiling`) are left out of both. Ranking is unchanged.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ class Scored(NamedTuple):
     words: np.ndarray
 
 
-def calibration_set(records: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
-    """One positive, three hard candidates and six documents of other queries for each query."""
-    rng, made = random.Random(seed), []
-    for record in records:
-        both = list(zip(record["documents"], record["relevance"], strict=True))
-        positive = next(d for d, r in both if r)
-        hard = [d for d, r in both if not r]
-        others = [
-            d for r in rng.sample(records, min(len(records), RANDOM + 1)) if r is not record for d in r["documents"][:1]
-        ]
+def calibration_set(
+    sets: dict[str, systems.Records], cosines: dict[str, systems.Scores], config: dict[str, Any]
+) -> systems.Records:
+    """One positive, three hard candidates and six documents of other queries, of any source, for each query."""
+    rng, made = random.Random(config["seed"]), []
+    pool = [(r, r["documents"][0]) for records in sets.values() for r in records]
+    for record, known in ((r, c) for name in sets for r, c in zip(sets[name], cosines[name], strict=True)):
+        rows = list(zip(record["documents"], record["relevance"], known, strict=True))
+        positive = next(d for d, r, _ in rows if r)
+        ceiling = config["mining"]["ceiling"] * max(c for _, r, c in rows if r)
+        hard = [d for d, r, c in rows if not r and c < ceiling]
+        others = [d for r, d in rng.sample(pool, RANDOM + 1) if r is not record]
         documents = [positive, *rng.sample(hard, min(HARD, len(hard))), *others[:RANDOM]]
         relevance = [1] + [0] * (len(documents) - 1)
         made.append({"query": record["query"], "documents": documents, "relevance": relevance})
@@ -133,8 +135,8 @@ def main() -> None:
     scorer = systems.scorer(arguments.system, config)
 
     def scored(kind: str) -> Scored:
-        sets = systems.load_sets(kind, config, arguments.limit).values()
-        records = [r for records in sets for r in calibration_set(records, config["seed"])]
+        sets = systems.load_sets(kind, config, arguments.limit)
+        records = calibration_set(sets, systems.stored_scores("biencoder", sets, config), config)
         return pooled(records, scorer.score([(r["query"], r["documents"]) for r in records]))
 
     a, b = fit(scored("dev"))
