@@ -35,11 +35,11 @@ def test_a_cohere_shaped_request_needs_no_flags(run, name: str) -> None:
 
 def test_flags_win_over_the_request(run) -> None:
     body = json.dumps(
-        {"query": "bread", "documents": ["Bread and butter.", CAPITAL, WASHINGTON + " is the capital."], "top_n": 2}
+        {"query": "bread", "documents": ["Bread and butter.", "Milk.", WASHINGTON + " is the capital."], "top_n": 2}
     )
     assert len(run("--json", stdin=body).json["results"]) == 2
     found = run("--json", "-n", "1", "-q", CAPITAL, stdin=body).json
-    assert [r["index"] for r in found["results"]] == [1]
+    assert [r["index"] for r in found["results"]] == [2]
     assert "ignored" in run("--json", stdin=body[:-1] + ', "model": "rerank-v3.5"}').err
 
 

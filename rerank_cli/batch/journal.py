@@ -65,6 +65,7 @@ class Journal:
                 return
             if errors:
                 self._errors = open_locked(errors)
+                _require_size(errors, self.state.errors_bytes)
                 _cut(self._errors, self.state.errors_bytes, errors)
             _cut(self._output, self.state.output_bytes, self.partial)
             self._save(self.state)
@@ -216,6 +217,12 @@ def open_locked(path: Path) -> io.FileIO:
                 stream.close()
                 raise OutputError("another rerank is writing this file", "wait for it", str(path)) from None
     return stream
+
+
+def _require_size(path: Path, size: int) -> None:
+    """Raise UsageError for a file that lost what a former run wrote: cutting it to size would fill it with NUL."""
+    if is_regular(path) and path.stat().st_size < size:
+        raise UsageError(f"--resume: {path} is not what its state says", "start over without --resume")
 
 
 def _cut(stream: io.FileIO, size: int, path: Path) -> None:

@@ -31,6 +31,7 @@ def render(outcome: Outcome, form: str, settings: OutputSettings, report: Report
     if form == "rows":
         return rows(outcome.job.name, ranking, settings, report)
     own = replace(settings, query_id=outcome.job.name)
+    trec.require_column("query id", own.query_id)
     return b"".join(trec.blocks(ranking, own, report))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,13 +46,15 @@ def plan_of(options: dict[str, Any], given: frozenset[str]) -> Plan:
         "query_id": "1",
     }
     translate.rank_settings_of(rank_options, Body(), given)  # contradictions are told before anything is opened
+    inputs = inputs_of(options)
+    require_apart(options, inputs)
     return Plan(
         options=options,
         fields=translate.fields_of(options),
         settings_of=lambda body: translate.rank_settings_of(rank_options, body, given),
         output=translate.output_of(output_options, Body()),
         shard=shard_of(options["shard"]),
-        inputs=inputs_of(options),
+        inputs=inputs,
     )
 
 
@@ -60,7 +63,8 @@ def shard_of(text: str | None) -> Shard:
     if text is None:
         return Shard()
     part, slash, of = text.partition("/")
-    if not (slash and part.isdigit() and of.isdigit() and 1 <= int(part) <= int(of)):
+    counts = part.isascii() and part.isdigit() and of.isascii() and of.isdigit() and len(of) < 10
+    if not (slash and counts and len(part) < 10 and 1 <= int(part) <= int(of)):
         raise UsageError(f"--shard: `{text}` is not I/N with 1 ≤ I ≤ N", "for example `--shard 2/8`")
     return Shard(int(part), int(of))
 
@@ -105,6 +109,32 @@ def require_distinct(outputs: list[tuple[str, str]]) -> None:
             raise UsageError(
                 f"`{first[target]}` and `{name}` would both become {target}", "rename one, or give it its own --out-dir"
             )
+
+
+def require_apart(options: dict[str, Any], inputs: tuple[Input, ...]) -> None:
+    """Raise UsageError if an output is an input, or two outputs are one file: opening it would lose what it holds."""
+    read = [(f"--{key}", options[key]) for key in ("queries", "run", "corpus", "qrels") if options[key]]
+    read += [("--documents", name) for name in options["documents"] or ()]
+    read += [("an input", name) for name in options["files"] or ()]
+    written = [("-o" if options["output"] else "--out-dir", target) for _, target in inputs if target]
+    written += [(f"--{key}", options[key]) for key in ("errors", "summary") if options[key]]
+    seen = {real(path): flag for flag, path in read if is_plain(path)}
+    for flag, path in written:
+        if not is_plain(path):
+            continue
+        if other := seen.get(real(path)):
+            raise UsageError(f"{flag} {path} is also {other}: writing it would lose what it holds", "name another file")
+        seen[real(path)] = flag
+
+
+def real(path: str | Path) -> str:
+    """The file behind a path, however it is written."""
+    return os.path.realpath(path)
+
+
+def is_plain(path: str | Path) -> bool:
+    """Whether a path names something that can be lost: not `-`, a pipe or a device."""
+    return str(path) != "-" and (not Path(path).exists() or Path(path).is_file())
 
 
 def stem_of(name: str) -> str:

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from rerank_cli.cli import help as help_text
-from rerank_cli.cli.option_rules import CHOICES, ENV_PREFIX, MINIMUM, NO_DEFAULT
+from rerank_cli.cli.option_rules import CHOICES, ENV_PREFIX, MAXIMUM, MINIMUM, NO_DEFAULT
 from rerank_cli.cli.options import Config, NoConfig
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
 
@@ -47,7 +47,7 @@ class Convert:
         if self.kind is bool:
             return value if isinstance(value, bool) else boolean(str(value), name)
         if self.kind is int or self.kind is float:
-            return number(value, self.kind, name, MINIMUM.get(param.name))
+            return number(value, self.kind, name, param.name)
         if self.kind is Path:
             return Path(value)
         return choice(str(value), name, CHOICES.get(param.name))
@@ -60,8 +60,9 @@ def boolean(text: str, name: str) -> bool:
     raise UsageError(f"{name}: `{text}` is neither true nor false")
 
 
-def number(value: Any, kind: type, name: str, minimum: float | None) -> int | float:
-    """A finite number, whole if `kind` is int, not below the option's minimum."""
+def number(value: Any, kind: type, name: str, param: str) -> int | float:
+    """A finite number, whole if `kind` is int, within the bounds of the option."""
+    minimum, maximum = MINIMUM.get(param), MAXIMUM.get(param)
     what = "a whole number" if kind is int else "a number"
     try:
         found: int | float = kind(value)
@@ -71,6 +72,8 @@ def number(value: Any, kind: type, name: str, minimum: float | None) -> int | fl
         raise UsageError(f"{name}: `{value}` is not {what}")
     if minimum is not None and found < minimum:
         raise UsageError(f"{name}: `{value}` is too small", f"give {what} of at least {minimum:g}")
+    if maximum is not None and found > maximum:
+        raise UsageError(f"{name}: `{value}` is too large", f"give {what} of at most {maximum:g}")
     return found
 
 
@@ -168,7 +171,7 @@ def from_text(text: str, param: Any, variable: str) -> Any:
     """A variable's text as the option's value; lists are separated by blanks or newlines."""
     try:
         if getattr(param, "count", False):
-            return number(text, int, variable, 0)
+            return number(text, int, variable, param.name)
         if param.is_flag:
             return boolean(text, variable)
     except UsageError as error:

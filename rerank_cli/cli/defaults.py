@@ -109,7 +109,7 @@ def key_of(param: Any) -> Key:
         joined=name in JOINED,
         table=name in TABLES,
         choices=CHOICES.get(name),
-        minimum=0 if getattr(param, "count", False) else MINIMUM.get(name),
+        minimum=MINIMUM.get(name),
         harmless=group in PROJECT_GROUPS,
         allowed=name not in NO_DEFAULT,
     )

@@ -100,8 +100,8 @@ def thresholds_of(options: dict[str, Any]) -> list[Threshold]:
     from rerank_cli.errors import UsageError
     from rerank_cli.evaluation.assertions import parse_thresholds
 
-    if options["fail_on_drop"] and not options["baseline"]:
-        raise UsageError("--fail-on-drop needs a run to compare with", "give `--baseline RUN`")
+    if options["fail_on_drop"] and not options["baseline"] and len(options["runs"] or ()) < 2:
+        raise UsageError("--fail-on-drop needs a run to compare with", "give `--baseline RUN`, or two runs")
     return [
         *parse_thresholds(options["fail_under"] or (), "--fail-under"),
         *parse_thresholds(options["fail_on_drop"] or (), "--fail-on-drop"),
@@ -132,12 +132,15 @@ def evaluate_runs(
     options: dict[str, Any], measures: tuple[Measure, ...], terminal: Terminal, report: Report
 ) -> tuple[Any, Qrels]:
     """The evaluation of the runs named, and the judgements it rests on."""
+    from rerank_cli.errors import UsageError
     from rerank_cli.evaluation.align import aligned
     from rerank_cli.evaluation.summary import Sampling, summarise
     from rerank_cli.readers.qrels import labels_of, read_qrels
     from rerank_cli.readers.trec import read_run
 
     names = run_names(options, terminal)
+    if [options["qrels"], options["queries"], *names].count("-") > 1:
+        raise UsageError("standard input can be read once: one `-` only", "name a file for the others")
     judged = read_qrels(options["qrels"], terminal.stdin) if options["qrels"] else None
     found = [read_run(name, terminal.stdin) for name in names]
     if judged is None:

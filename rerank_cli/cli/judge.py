@@ -35,16 +35,13 @@ def parse_expectations(texts: Sequence[str]) -> list[tuple[str, int]]:
     found = []
     for text in texts:
         wanted, at, k = text.rpartition("@")
-        if not at or not wanted or not k.isdigit() or int(k) < 1:
+        if not at or not wanted or not (k.isascii() and k.isdigit() and len(k) < 10) or int(k) < 1:
             raise UsageError(f"--expect: `{text}` is not ID@K", "for example `--expect doc-17@3`")
         found.append((wanted, int(k)))
     return found
 
 
 def place_of(wanted: str, ranking: Ranking) -> int | None:
-    """The rank of the document with this id (or, without an id, this index), None if it is not among the hits."""
-    for hit in ranking.hits:
-        name = hit.document.id if hit.document.id is not None else str(hit.index)
-        if name == wanted:
-            return hit.rank
-    return None
+    """The best rank of a document with this id (or, without an id, this index), None if none is among the hits."""
+    names = ((str(hit.index) if hit.document.id is None else hit.document.id, hit.rank) for hit in ranking.hits)
+    return min((rank for name, rank in names if name == wanted), default=None)

@@ -63,6 +63,7 @@ MINIMUM: dict[str, float] = {
     "depth": 1,
     "limit": 0,
     "port": 0,
+    "verbose": 0,
     "max_body": 1,
     "max_documents": 2,
     "max_query": 1,
@@ -70,6 +71,8 @@ MINIMUM: dict[str, float] = {
     "max_queue": 1,
     "request_timeout": 0.001,
 }
+# Largest value, inclusive: more threads than this is a slip, and the engine would hang making them.
+MAXIMUM: dict[str, float] = {"threads": 4096}
 # Shown by `-h`; `--help` shows all.
 COMMON = frozenset(
     {"query", "files", "rank_fields", "top_n", "min_score", "format", "json", "output", "model", "explain", "verbose"}

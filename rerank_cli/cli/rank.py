@@ -109,11 +109,12 @@ def explicit(ctx: typer.Context) -> frozenset[str]:
 
 def run(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> int:
     """Read, rank, write, judge; returns the exit code."""
-    from rerank_cli.cli.judge import judge
+    from rerank_cli.cli.judge import judge, parse_expectations
     from rerank_cli.cli.main import configure
     from rerank_cli.report import Report
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"], color=options["color"])
+    parse_expectations(options["expect"] or ())  # a wrong one is told before anything is scored or billed
     report = Report()
     try:
         ranking = rank_documents(options, given, terminal, report)

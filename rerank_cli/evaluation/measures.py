@@ -92,7 +92,10 @@ def parse_measure(text: str) -> Measure:
 def parse_measures(texts: Iterable[str]) -> tuple[Measure, ...]:
     """Measures in the order given, each once; a text may hold several, separated by commas or spaces."""
     found = (parse_measure(part) for text in texts for part in re.split(r"[,\s]+", text.strip()) if part)
-    return tuple(dict.fromkeys(found))
+    measures = tuple(dict.fromkeys(found))
+    if not measures:
+        raise UsageError("--measure names no measure", "for example `--measure nDCG@10,RR@10`")
+    return measures
 
 
 def _suggest(text: str) -> str:

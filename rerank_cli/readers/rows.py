@@ -14,6 +14,8 @@ from rerank_cli.readers.feed import STDIN, open_feed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+LARGEST_GRADE = 1_000_000  # trec_eval holds an entry for every grade up to the largest
+
 
 class Row(NamedTuple):
     """A line with its place: the file's name and its number, from 1."""
@@ -93,4 +95,6 @@ def grade(value: Any, where: str) -> int:
         number = 0.5
     if isinstance(value, bool) or not number.is_integer():
         raise InputError(f"relevance `{value}` is no whole number", where=where)
+    if abs(number) > LARGEST_GRADE:
+        raise InputError(f"relevance `{value}` is too large", f"grades go to {LARGEST_GRADE}", where=where)
     return int(number)

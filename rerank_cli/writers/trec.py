@@ -47,6 +47,15 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
     yield "".join(lines).encode("utf-8", "replace")
 
 
+def require_column(what: str, value: str) -> None:
+    """Raise InputError for a value from the input that cannot stand in a column."""
+    if value.split() != [value]:
+        raise InputError(
+            f"the {what} {value!r} is empty or holds white space, which separates the columns of a TREC run",
+            "choose another id, or another format such as `-f rows`",
+        )
+
+
 def document_id(hit: Hit, report: Report) -> str:
     """The id, or the index of a document without one; never with white space."""
     name = id_of(hit.document)

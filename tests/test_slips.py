@@ -1,0 +1,129 @@
+"""Slips that would cost a user data, time or trust: files named twice, numbers that are none, assertions without sense."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from free_scorer import FreeScorer
+
+from rerank_cli.scorers import registry
+
+ROWS = "".join(json.dumps({"id": name, "query": "q", "documents": ["1 a", "2 b"]}) + "\n" for name in ("x", "y"))
+RUN = "q1 Q0 a 1 2 t\nq1 Q0 b 2 1 t\n"
+
+
+@pytest.fixture(autouse=True)
+def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FreeScorer:
+    scorer = FreeScorer()
+    monkeypatch.setattr(registry, "open_scorer", lambda *_: scorer)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text(ROWS)
+    (tmp_path / "q.tsv").write_text("1\tq\n")
+    (tmp_path / "docs.jsonl").write_text('{"id":"a","text":"1 a"}\n')
+    return scorer
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("in.jsonl", "-o", "in.jsonl"),
+        ("in.jsonl", "-o", "./in.jsonl"),
+        ("in.jsonl", "-o", "out", "--errors", "in.jsonl"),
+        ("in.jsonl", "-o", "out", "--summary", "in.jsonl"),
+        ("in.jsonl", "-o", "out", "--summary", "out"),
+        ("in.jsonl", "-o", "out", "--errors", "out"),
+        ("in.jsonl", "--errors", "out", "--summary", "out"),
+        ("--queries", "q.tsv", "--documents", "docs.jsonl", "--errors", "docs.jsonl"),
+        ("--queries", "q.tsv", "--documents", "docs.jsonl", "-o", "q.tsv"),
+    ],
+)
+def test_no_file_is_read_and_written_or_written_twice(run, tmp_path: Path, arguments) -> None:
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    result = run("batch", *arguments)
+    assert result.code == 2
+    assert "would lose what it holds" in result.err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name in before} == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_device_may_take_two_outputs(run) -> None:
+    assert run("batch", "in.jsonl", "-o", "/dev/null", "--errors", "/dev/null").code in {0, 3}
+
+
+def test_a_query_id_with_white_space_is_one_bad_row(run, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(ROWS + '{"id":"z z","query":"q","documents":["1 a"]}\n')
+    result = run("batch", "in.jsonl", "-f", "trec")
+    assert result.code == 6
+    assert "the query id 'z z'" in result.err
+    assert len(result.out.splitlines()) == 4
+
+
+@pytest.mark.parametrize("text", ["²/3", "1/²", "1/" + "9" * 5000, "0/2", "3/2"])
+def test_shards_are_plain_numbers(run, text: str) -> None:
+    assert run("batch", "in.jsonl", "--shard", text).code == 2
+
+
+@pytest.mark.parametrize("text", ["a@²", "a@" + "9" * 5000, "a@0", "@1", "a"])
+def test_a_wrong_expectation_is_told_before_anything_is_scored(run, free, tmp_path: Path, text: str) -> None:
+    result = run("-q", "q", "docs.jsonl", "--expect", text, "-o", "out.jsonl")
+    assert (result.code, free.calls) == (2, 0)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_an_expectation_goes_by_the_best_of_equal_ids(run, tmp_path: Path) -> None:
+    (tmp_path / "docs.jsonl").write_text('{"id":"a","text":"1 a"}\n{"id":"b","text":"2 b"}\n{"id":"a","text":"3 a"}\n')
+    assert run("-q", "q", "docs.jsonl", "--expect", "a@1", "--keep-order").code == 0
+
+
+def test_threads_have_an_end(run) -> None:
+    result = run("-q", "q", "docs.jsonl", "--threads", "100000")
+    assert result.code == 2
+    assert "is too large" in result.err
+
+
+def test_resume_refuses_a_lost_errors_file(run, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("{broken\n" + ROWS + "{broken\n")
+    assert run("batch", "in.jsonl", "-o", "out", "--errors", "bad", "--strict").code == 6
+    if not (tmp_path / "bad").stat().st_size:
+        pytest.skip("nothing was written before the stop")
+    (tmp_path / "bad").unlink()
+    result = run("batch", "in.jsonl", "-o", "out", "--errors", "bad", "--resume")
+    assert result.code == 2
+    assert "not what its state says" in result.err
+
+
+@pytest.mark.parametrize("grade", ["2147483648", "99999999999999999999"])
+def test_grades_have_an_end(run, tmp_path: Path, grade: str) -> None:
+    (tmp_path / "qrels").write_text(f"q1 0 b -1\nq1 0 a {grade}\n")
+    (tmp_path / "run.trec").write_text(RUN)
+    result = run("eval", "--qrels", "qrels", "run.trec")
+    assert result.code == 3
+    assert "qrels:2: " in result.err
+    assert "too large" in result.err
+
+
+@pytest.mark.parametrize("text", ["", ",", " "])
+def test_no_measure_is_told(run, tmp_path: Path, text: str) -> None:
+    (tmp_path / "qrels").write_text("q1 0 a 1\n")
+    (tmp_path / "run.trec").write_text(RUN)
+    result = run("eval", "--qrels", "qrels", "run.trec", "--measure", text)
+    assert result.code == 2
+    assert "names no measure" in result.err
+
+
+def test_standard_input_is_read_once(run) -> None:
+    result = run("eval", "--qrels", "-", "-", stdin=RUN)
+    assert result.code == 2
+    assert "read once" in result.err
+
+
+def test_the_first_of_several_runs_is_the_baseline_of_a_drop(run, tmp_path: Path) -> None:
+    (tmp_path / "qrels").write_text("q1 0 a 1\n")
+    (tmp_path / "run.trec").write_text(RUN)
+    (tmp_path / "worse.trec").write_text("q1 Q0 b 1 2 t\nq1 Q0 a 2 1 t\n")
+    drop = ("--fail-on-drop", "P@1=0.1")
+    assert run("eval", "--qrels", "qrels", "run.trec", "worse.trec", *drop).code == 7
+    assert run("eval", "--qrels", "qrels", "worse.trec", "run.trec", *drop).code == 0
+    assert run("eval", "--qrels", "qrels", "run.trec", *drop).code == 2
