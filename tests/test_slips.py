@@ -77,6 +77,22 @@ def test_an_expectation_goes_by_the_best_of_equal_ids(run, tmp_path: Path) -> No
     assert run("-q", "q", "docs.jsonl", "--expect", "a@1", "--keep-order").code == 0
 
 
+@pytest.mark.parametrize("name", ["docs.jsonl", "docs.csv", "docs.yaml", "docs.json"])
+def test_null_does_not_overrule_a_name(run, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"id":"a","text":"1 a"}\n')
+    result = run("-q", "q", name, "-z", "-f", "ids")
+    assert result.code == 2
+    assert "by its name" in result.err
+    assert run("-q", "q", name, "-z", "--input-format", "lines", "-f", "ids").out == b"0\0"
+
+
+def test_null_ends_the_paths_of_files(run, tmp_path: Path) -> None:
+    (tmp_path / "x y.txt").write_text("1 a")
+    (tmp_path / "z.txt").write_text("2 b")
+    found = run("-q", "q", "--input-format", "files", "x y.txt", "z.txt", "-z", "-f", "ids")
+    assert (found.code, found.out) == (0, b"z.txt\0x y.txt\0")
+
+
 def test_threads_have_an_end(run) -> None:
     result = run("-q", "q", "docs.jsonl", "--threads", "100000")
     assert result.code == 2

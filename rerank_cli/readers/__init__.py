@@ -126,7 +126,7 @@ def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> t
     if not inputs.files and terminal.stdin_tty:
         hint = 'as in `rerank --query "…" docs.jsonl` or `… | rerank --query "…"`; `rerank --help` shows more'
         raise UsageError("no documents: name files, or pipe documents in", hint)
-    if inputs.null and inputs.input_format not in {"auto", "lines"}:
+    if inputs.null and inputs.input_format not in {"auto", "lines", "files"}:
         raise UsageError(f"--null takes plain records, not --input-format {inputs.input_format}")
     return names
 
@@ -155,6 +155,10 @@ def _start(name: str, *, inputs: InputSettings, terminal: Terminal, report: Repo
 
 def _format(name: str, feed: Feed, inputs: InputSettings) -> InputFormat:
     if inputs.null:
+        kind = by_name(name) if inputs.input_format == "auto" else None
+        if kind not in {None, "lines"}:
+            hint = "`--input-format lines` reads it as plain records that end with NUL"
+            raise UsageError(f"--null takes plain records, and {name} is {kind} by its name", hint)
         return "lines"
     if inputs.input_format != "auto":
         return inputs.input_format
