@@ -120,5 +120,5 @@ class AssertionFailed(RerankError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """The hint for a misspelt name, or None if nothing known is close."""
-    matches = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    matches = get_close_matches(word, [name for name in known if name != word], n=1, cutoff=0.6)
     return f"did you mean `{matches[0]}`?" if matches else None

@@ -66,9 +66,9 @@ class Terminal:
 
     @staticmethod
     def of_process() -> Terminal:
-        """The terminal of this process; a stream that is closed (as under cron) becomes the null device."""
+        """The terminal of this process; a closed stream becomes the null device, where nothing can be written."""
         stdin = sys.stdin.buffer if sys.stdin else open(os.devnull, "rb")  # noqa: SIM115, PTH123 lives as long as the process
-        stdout = sys.stdout.buffer if sys.stdout else open(os.devnull, "wb")  # noqa: SIM115, PTH123
+        stdout = sys.stdout.buffer if sys.stdout else open(os.devnull, "rb")  # noqa: SIM115, PTH123
         stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         if hasattr(stderr, "reconfigure"):
             stderr.reconfigure(errors="backslashreplace")

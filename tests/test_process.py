@@ -114,6 +114,7 @@ def test_closed_stdin_is_no_matter_when_files_are_named(env: dict[str, str]) -> 
 def test_closed_stdout_and_stderr(env: dict[str, str]) -> None:
     done = shell("printf 'a\\nb\\n' | rerank -q a >&-; echo $? >&2", env)
     assert b"Traceback" not in done.stderr
+    assert done.stderr.endswith(b"3\n")  # the results are lost, so this is no success
     quiet = shell("printf 'a\\nb\\n' | rerank -q a 2>&-; echo $?", env)
     assert quiet.stdout.splitlines()[-1] == b"0"
     assert b"a" in quiet.stdout.splitlines()

@@ -135,6 +135,13 @@ def test_standard_input_is_read_once(run) -> None:
     assert "read once" in result.err
 
 
+def test_an_empty_run_is_told(run, tmp_path: Path) -> None:
+    (tmp_path / "qrels").write_text("q1 0 a 1\n")
+    (tmp_path / "run.trec").write_text("")
+    result = run("eval", "--qrels", "qrels", "run.trec")
+    assert (result.code, "ranks nothing" in result.err) == (0, True)
+
+
 def test_the_first_of_several_runs_is_the_baseline_of_a_drop(run, tmp_path: Path) -> None:
     (tmp_path / "qrels").write_text("q1 0 a 1\n")
     (tmp_path / "run.trec").write_text(RUN)

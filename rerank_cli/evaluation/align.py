@@ -51,6 +51,8 @@ def _check(scores: Scores, run: Run, qrels: Qrels, report: Report) -> None:
     judged = qrels.judgements
     retrieved = [query for query, documents in scores.items() if documents]
     common = [query for query in retrieved if query in judged]
+    if not retrieved:
+        report.warn(f"{run.name} ranks nothing: every judged query counts 0")
     if retrieved and not common:
         raise InputError(
             f"no query of {run.name} is judged in {qrels.name} (`{retrieved[0]}` against `{next(iter(judged))}`)",
