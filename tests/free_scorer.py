@@ -7,9 +7,11 @@ import math
 from rerank_cli.records import Score
 from rerank_cli.scorers.base import Facts
 
+NO_NUMBER = "no-number"  # a text that begins so has the logit NaN
+
 
 class FreeScorer:
-    """Logit = the number at the start of the text, else its length modulo 97."""
+    """Logit = the finite number at the start of the text, else its length modulo 97."""
 
     facts = Facts("free", None, "none", "fp64", "log-odds", "free")
 
@@ -31,6 +33,8 @@ class FreeScorer:
 
 def value_of(text: str) -> float:
     first = text.split(" ", 1)[0]
+    if first == NO_NUMBER:
+        return math.nan
     try:
         value = float(first)
     except ValueError:

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from free_scorer import FreeScorer
+from free_scorer import NO_NUMBER, FreeScorer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,7 +86,7 @@ def test_identical_texts_are_scored_once_and_dedupe_drops_them() -> None:
 
 def test_a_score_that_is_no_number_names_query_and_document() -> None:
     with pytest.raises(ModelError, match=r"nan for query 'q' and document 1 \(0-based\) of test"):
-        rank(["1 a", "nan b"])
+        rank(["1 a", f"{NO_NUMBER} b"])
 
 
 def test_raw_scores_show_logits() -> None:
