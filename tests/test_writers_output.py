@@ -90,13 +90,13 @@ def test_a_full_disk_is_told_with_its_reason(count: int, form: str) -> None:
     assert process.returncode == 3
 
 
-def test_a_closed_stdout_is_no_crash() -> None:
+def test_a_closed_stdout_is_an_error_and_no_crash() -> None:
     process = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", SCRIPT, "5", "lines"],
         capture_output=True,
         check=False,
     )
-    assert (process.returncode, process.stderr) == (0, b"")
+    assert (process.returncode, process.stderr) == (3, b"cannot write to stdout: Bad file descriptor")
 
 
 def test_a_non_blocking_pipe_gets_everything() -> None:
