@@ -83,13 +83,41 @@ def test_a_section_speaks_to_its_command_and_beats_the_top(run, user: Path) -> N
 
 
 def test_a_key_at_the_top_speaks_to_the_commands_that_understand_it(run, user: Path) -> None:
-    """`documents` is a switch of rank and a file of batch, `format` has other choices elsewhere: no quarrel."""
-    user.write_text('documents = false\nformat = "jsonl"\ntop_n = 3\n')
-    assert options(run("config", "rank", "--json"))["documents"] == (False, f"user file {user}")
+    """`format` is rank's alone, `return_documents` rank's and batch's, `documents` a file of batch: no quarrel."""
+    user.write_text('return_documents = false\ndocuments = ["d.jsonl"]\nformat = "jsonl"\ntop_n = 3\n')
+    rank = options(run("config", "rank", "--json"))
+    assert rank["return_documents"] == (False, f"user file {user}")
+    assert rank["format"][0] == "jsonl"
     batch = options(run("config", "batch", "--json"))
-    assert batch["documents"][1] == "default"
+    assert batch["return_documents"][0] is False
+    assert batch["documents"][0] == [str(user.parent / "d.jsonl")]
+    assert batch["batch_format"][1] == "default"
     assert batch["top_n"][0] == 3
     assert run("config", "eval").code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "line", "value"),
+    [
+        ("batch", "batch_format", 'format = "trec"', "trec"),
+        ("batch", "batch_format", 'batch-format = "trec"', "trec"),
+        ("eval", "report_format", 'format = "csv"', "csv"),
+        ("compare", "report_format", 'report_format = "csv"', "csv"),
+        ("rank", "return_documents", "documents = false", False),
+        ("rank", "return_documents", "return_documents = false", False),
+    ],
+)
+def test_in_its_section_an_option_may_go_by_its_flag(run, user: Path, command, name, line, value) -> None:
+    user.write_text(f"[{command}]\n{line}\n")
+    assert options(run("config", command, "--json"))[name] == (value, f"user file {user}")
+
+
+def test_the_switch_of_rank_and_the_files_of_batch_have_variables_of_their_own(run, capital: list[str]) -> None:
+    env = {"RERANK_RETURN_DOCUMENTS": "0", "RERANK_DOCUMENTS": "docs.jsonl"}
+    got = run("-q", "capital", "--json", env=env, stdin="\n".join(capital))
+    assert got.code == 0, got.err
+    assert "document" not in got.json["results"][0]
+    assert options(run("config", "batch", "--json", env=env))["documents"][0] == ["docs.jsonl"]
 
 
 def test_the_project_file_is_the_nearest_and_the_repository_is_the_end(run, project: Path) -> None:
@@ -266,6 +294,7 @@ WRONG = {
     "choice": ('format = "jsnl"', "format: unknown value `jsnl`\nhint: did you mean `jsonl`?"),
     "comma": ('rank_fields = ["a,b"]', "rank_fields: a name with a comma"),
     "twice": ("top_n = 1\ntop-n = 2", "top-n: said twice"),
+    "twice, by name and flag": ('[batch]\nformat = "trec"\nbatch_format = "trec"', "batch.batch_format: said twice"),
     "command line only": ('query = "x"', "query: belongs on the command line, not in a file"),
     "output path": ('output = "x"', "output: belongs on the command line, not in a file"),
     "NUL": ('model = "a\\u0000"', "model: holds a NUL character"),

@@ -72,7 +72,7 @@ def test_every_key_of_the_sample_is_known() -> None:
     for command in TABLE:
         for option in (option for leaf in leaves((command,)) for option in leaf.options):
             if option.allowed and command.name not in {"config", "completion"}:
-                assert option.name in data or option.name in data.get(command.name, {}), option.name
+                assert option.name in data or option.key in data.get(command.name, {}), option.name
 
 
 def test_the_sample_marks_what_a_project_may_not_set() -> None:

@@ -42,7 +42,6 @@ def plan_of(options: dict[str, Any], given: frozenset[str]) -> Plan:
         "format": "jsonl",
         "json": False,
         "null": False,
-        "documents": options["return_documents"],
         "query_id": "1",
     }
     translate.rank_settings_of(rank_options, Body(), given)  # contradictions are told before anything is opened

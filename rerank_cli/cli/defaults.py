@@ -103,6 +103,7 @@ def key_of(param: Any) -> Key:
     group, name = param.rich_help_panel or GENERAL, param.name
     return Key(
         name=name,
+        flag=flag_of(param),
         kind=kind_of(param),
         group=group,
         many=bool(param.multiple),
@@ -113,6 +114,12 @@ def key_of(param: Any) -> Key:
         harmless=group in PROJECT_GROUPS,
         allowed=name not in NO_DEFAULT,
     )
+
+
+def flag_of(param: Any) -> str:
+    """What an option is called on the command line, as a key: the long flag with `_` for `-`."""
+    flag = next((flag for flag in param.opts if flag.startswith("--")), param.name)
+    return str(flag).lstrip("-").replace("-", "_")
 
 
 def kind_of(param: Any) -> type:

@@ -166,7 +166,7 @@ Explain = Annotated[
     bool,
     typer.Option("--explain", help="Add what was scored: text, tokens, logit, windows.", rich_help_panel=OUTPUT),
 ]
-Documents = Annotated[
+ReturnDocuments = Annotated[
     bool, typer.Option("--documents/--no-documents", help="Leave documents out of json.", rich_help_panel=OUTPUT)
 ]
 ResultKey = Annotated[

@@ -45,7 +45,7 @@ def rank(
     json: o.Json = False,
     output: o.Output = None,
     explain: o.Explain = False,
-    documents: o.Documents = True,
+    return_documents: o.ReturnDocuments = True,
     result_key: o.ResultKey = None,
     query_id: o.QueryId = "1",
     run_tag: o.RunTag = "rerank",

@@ -91,7 +91,7 @@ def output_of(options: dict[str, Any], body: Body) -> OutputSettings:
         format="json" if options["json"] else options["format"],
         output=options["output"],
         null=options["null"],
-        documents=options["documents"] and body.return_documents is not False,
+        documents=options["return_documents"] and body.return_documents is not False,
         result_key=options["result_key"],
         explain=options["explain"],
         raw_scores=options["raw_scores"],

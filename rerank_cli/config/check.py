@@ -33,6 +33,7 @@ class Key:
     """An option as configuration sees it."""
 
     name: str
+    flag: str  # its long flag with `_` for `-`: `format`, where the name is `batch_format`
     kind: type  # bool, int, float, str or Path
     group: str
     many: bool = False  # a list of `kind`
@@ -102,22 +103,23 @@ def check_file(file: ConfigFile, command: str, catalogue: Catalogue) -> Checked:
 
 
 def check_section(file: ConfigFile, command: str, table: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]:
-    """The values of `[command]`."""
+    """The values of `[command]`, where an option may also be called by its flag: `format` for `batch_format`."""
     known = catalogue.of(command)
+    known = {**known, **{key.flag: key for key in known.values()}}
     values: dict[str, Any] = {}
     for name, value in table.items():
         where, plain = f"{file.path}: {command}.{one_line(name)}", name.replace("-", "_")
-        _twice(where, plain, values)
         if plain not in known:
             raise unknown(where, plain, value, known)
-        values[plain] = check_value(file, where, known[plain], value)
+        _twice(where, known[plain].name, values)
+        values[known[plain].name] = check_value(file, where, known[plain], value)
     return values
 
 
 def check_shared(file: ConfigFile, name: str, value: Any, command: str, catalogue: Catalogue) -> Any:
     """The value of a key at the top for one command; None if that command has no such option or choice.
 
-    A key at the top speaks to every command that has the option, and each has its own type and choices (`documents`,
+    A key at the top speaks to every command that has the option, and each has its own type and choices (`qrels`,
     `format`), so a value is wrong only if no command takes it.
     """
     where = f"{file.path}: {one_line(name)}"
@@ -154,7 +156,7 @@ def unknown(where: str, name: str, value: Any, known: Collection[str]) -> Config
 
 def _twice(where: str, name: str, seen: Collection[str]) -> None:
     if name in seen:
-        raise ConfigError(f"{where}: said twice, with `_` and with `-`", f"keep `{name}`")
+        raise ConfigError(f"{where}: said twice, in two spellings", f"keep `{name}`")
 
 
 def check_value(file: ConfigFile, where: str, key: Key, value: Any) -> Any:

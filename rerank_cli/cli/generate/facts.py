@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rerank_cli.cli.defaults import kind_of
+from rerank_cli.cli.defaults import flag_of, kind_of
 from rerank_cli.cli.help import default_of
 from rerank_cli.cli.option_rules import CHOICES, ENV_PREFIX, GENERAL, GROUPS, NO_DEFAULT
 
@@ -30,6 +30,7 @@ class Option:
     """One option as generators need it."""
 
     name: str
+    key: str  # its name in the section of its command
     flags: tuple[str, ...]  # short first
     negations: tuple[str, ...]
     metavar: str | None  # None: takes no value
@@ -135,6 +136,7 @@ def option_of(param: Any) -> Option:
     value = not param.is_flag and not param.count
     return Option(
         name=param.name,
+        key=flag_of(param),
         flags=tuple(sorted(param.opts, key=lambda flag: flag.startswith("--"))),
         negations=tuple(param.secondary_opts),
         metavar=(param.metavar or param.name.upper()) if value else None,

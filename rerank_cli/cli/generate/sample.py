@@ -73,7 +73,7 @@ def text(table: tuple[Command, ...]) -> str:
     rank = table[0]
     parts = [HEAD]
     for group, options in rank.by_group().items():
-        rows = [line for option in options if option.allowed for line in option_lines(option)]
+        rows = [line for option in options if option.allowed for line in option_lines(option, option.name)]
         if rows:
             parts.append(f"\n# {'-' * 64} {group}\n\n" + "\n".join(rows))
     known = {option.name for option in rank.options}
@@ -87,15 +87,15 @@ def section(command: Command, known: set[str]) -> str:
     own = [option for option in found.values() if option.allowed and option.name not in known]
     if not own:
         return ""
-    lines = [line for option in own for line in option_lines(option)]
+    lines = [line for option in own for line in option_lines(option, option.key)]
     return "\n".join([f"#[{command.name}]", *lines]) + "\n"
 
 
-def option_lines(option: Option) -> list[str]:
+def option_lines(option: Option, key: str) -> list[str]:
     """Help as a comment, then the key."""
     mark = "" if in_project(option) else "(user) "
     help_lines = textwrap.wrap(mark + " ".join(option.help.split()), 116)
-    return [*(f"# {line}" for line in help_lines), f"#{option.name} = {value_of(option)}"]
+    return [*(f"# {line}" for line in help_lines), f"#{key} = {value_of(option)}"]
 
 
 def in_project(option: Option) -> bool:
