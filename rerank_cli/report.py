@@ -6,12 +6,16 @@ A `Report` is the only mutable thing that readers, scorers and the pipeline shar
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
-# One row a counter: (singular, plural), each with {n}. The order is the order of the warnings.
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# One row a counter: (singular, plural), each with {n}, the names that were replaced with {keys}. The order is the order of the warnings.
 WORDING: dict[str, tuple[str, str]] = {
     "invalid_utf8": (
-        "{n} line holds invalid UTF-8: scored with replacement characters, written back unchanged",
-        "{n} lines hold invalid UTF-8: scored with replacement characters, written back unchanged",
+        "{n} line holds invalid UTF-8: scored with replacement characters",
+        "{n} lines hold invalid UTF-8: scored with replacement characters",
     ),
     "empty": (
         "{n} document is empty: it has no score and comes last",
@@ -30,8 +34,8 @@ WORDING: dict[str, tuple[str, str]] = {
         "{n} documents repeat the text of an earlier one: left out (--dedupe)",
     ),
     "replaced_keys": (
-        "{n} record already had a result key (index, rank or relevance_score): replaced (or use --result-key)",
-        "{n} records already had a result key (index, rank or relevance_score): replaced (or use --result-key)",
+        "{n} record already had a result key ({keys}): replaced (--result-key chooses another name)",
+        "{n} records already had a result key ({keys}): replaced (--result-key chooses another name)",
     ),
     "replaced_surrogates": (
         "{n} document holds lone surrogates: scored with replacement characters",
@@ -51,11 +55,18 @@ class Report:
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
         self._warnings: list[str] = []
+        self._replaced: dict[str, None] = {}  # keys, in the order in which they came up
 
     def count(self, what: str, n: int = 1) -> None:
         """Add n occurrences of a counter; warnings are worded for those in WORDING, the rest are plain figures."""
         if n:
             self.counts[what] += n
+
+    def replace(self, keys: Iterable[str], n: int = 1) -> None:
+        """Count n records whose own values of these keys gave way to the result's; without keys there is nothing."""
+        if found := dict.fromkeys(keys):
+            self.count("replaced_keys", n)
+            self._replaced.update(found)
 
     def warn(self, message: str) -> None:
         """A warning with words of its own; said once however often it is raised."""
@@ -69,7 +80,10 @@ class Report:
 
     def warnings(self) -> tuple[str, ...]:
         """All warnings in words, those counted first."""
+        keys = ", ".join(f"`{key}`" for key in self._replaced)
         counted = [
-            WORDING[what][self.counts[what] > 1].format(n=self.counts[what]) for what in WORDING if self.counts[what]
+            words[self.counts[what] > 1].format(n=self.counts[what], keys=keys)
+            for what, words in WORDING.items()
+            if self.counts[what]
         ]
         return (*counted, *self._warnings)

@@ -255,7 +255,7 @@ def test_assertions_of_the_user_exit_7_and_print_the_results(run) -> None:
 def test_scores_in_one_pipe_feed_the_next(run) -> None:
     first = run("-q", CAPITAL, "-f", "jsonl", SAMPLES / "capital.jsonl")
     second = run("-q", CAPITAL, stdin=first.out)
-    assert "already had a result key" in second.err
+    assert "already had a result key (`index`, `rank`, `relevance_score`)" in second.err
     assert all(list(r).count("rank") == 1 for r in second.records)
     assert second.out.count(b'"relevance_score"') == 10
     assert [r["id"] for r in second.records] == [r["id"] for r in first.records]

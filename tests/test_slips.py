@@ -150,3 +150,27 @@ def test_the_first_of_several_runs_is_the_baseline_of_a_drop(run, tmp_path: Path
     assert run("eval", "--qrels", "qrels", "run.trec", "worse.trec", *drop).code == 7
     assert run("eval", "--qrels", "qrels", "worse.trec", "run.trec", *drop).code == 0
     assert run("eval", "--qrels", "qrels", "run.trec", *drop).code == 2
+
+
+def test_a_record_whose_key_gives_way_is_told_by_name(run) -> None:
+    result = run("-q", "q", "docs.jsonl", "--result-key", "text")
+    assert "1 record already had a result key (`text`): replaced (--result-key chooses another name)" in result.err
+    result = run("-q", "q", "-f", "csv", stdin='{"text":"1 a","rank":"private","index":"i"}\n')
+    assert "(`rank`, `index`): replaced" in result.err
+
+
+@pytest.mark.parametrize("key", ["document", "best_chunk", "query_id", ""])
+@pytest.mark.parametrize("command", [("-q", "q", "docs.jsonl"), ("batch", "in.jsonl")], ids=["rank", "batch"])
+def test_a_result_key_that_would_stand_twice_is_refused(run, free, command, key: str) -> None:
+    result = run(*command, "--result-key", key)
+    assert (result.code, result.out, free.calls) == (2, b"", 0)
+    assert "--result-key" in result.err
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "markdown", "lines", "tsv", "ids"])
+def test_what_becomes_of_invalid_utf8_is_told_as_it_is(run, form: str) -> None:
+    result = run("-q", "q", "-f", form, stdin=b"1 caf\xe9\n")
+    assert "1 line holds invalid UTF-8: scored with replacement characters\n" in result.err
+    altered = "\ufffd".encode() in result.out
+    assert altered == ("written as replacement characters" in result.err)
+    assert altered == (form in {"json", "jsonl", "csv", "markdown"})

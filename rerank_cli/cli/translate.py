@@ -21,6 +21,7 @@ from rerank_cli.settings import (
 if TYPE_CHECKING:
     from rerank_cli.records import Body
 
+TAKEN = frozenset({"document", "truncated", "chunks", "best_chunk", "query_id"})  # what writers put beside a result
 DEFAULT_WEIGHTS = {"rrf": 1.0, "weighted": 0.5}
 
 
@@ -84,7 +85,10 @@ def rank_settings_of(options: dict[str, Any], body: Body, given: frozenset[str])
 
 
 def output_of(options: dict[str, Any], body: Body) -> OutputSettings:
-    """How the ranking is written."""
+    """How the ranking is written. Raises UsageError for options that contradict each other."""
+    if (key := options["result_key"]) is not None and (not key or key in TAKEN):
+        what = f"`{key}` stands beside it in some output" if key else "it names no key"
+        raise UsageError(f"--result-key: {what}", "choose another name, as in `--result-key rerank`")
     if options["json"] and options["format"] not in {"auto", "json"}:
         raise UsageError(f"--json and -f {options['format']} exclude each other")
     return OutputSettings(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from rerank_cli.writers.output import ClosedPipe, is_stdout, open_output
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
-    from rerank_cli.records import Kind, Ranking
+    from rerank_cli.records import Hit, Kind, Ranking
     from rerank_cli.report import Report
     from rerank_cli.settings import OutputSettings
     from rerank_cli.terminal import Terminal
@@ -45,9 +45,18 @@ def write_ranking(ranking: Ranking, settings: OutputSettings, terminal: Terminal
     sources = list({id(hit[3][3]): hit[3][3] for hit in ranking.hits}.values())  # by identity: hashing would cost more
     kinds = {source.kind for source in sources}
     form = choose_format(settings, terminal, kinds, {source.delimiter for source in sources})
+    if report.counts["invalid_utf8"] and settings.documents and _alters(form, ranking.hits, kinds):
+        report.note("invalid UTF-8 is written as replacement characters, too; `-f lines` writes the bytes as they were")
     with open_output(settings.output, terminal, _GUARDS.get(form, "text")) as write:
         for block in ranking_blocks(form, ranking, settings, terminal, report):
             write(block)
+
+
+def _alters(form: str, hits: Sequence[Hit], kinds: Collection[Kind]) -> bool:
+    """Whether a format for other programs writes lines that are no UTF-8 as text; TSV of lines has their own bytes."""
+    if form not in {"json", "jsonl", "csv", "tsv", "markdown"} or (form == "tsv" and set(kinds) == {"line"}):
+        return False
+    return any("\ufffd" in hit.document.text for hit in hits if hit.document.source.kind == "line")
 
 
 def choose_format(

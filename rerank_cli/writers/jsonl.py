@@ -66,7 +66,7 @@ def are_plain(raws: list[bytes], names: Names) -> bool:
 def record(document: Document, member: bytes, names: Names, report: Report) -> bytes:
     """One line, whatever the document is."""
     base, replaced = names.removed(object_of(document))
-    report.count("replaced_keys", int(replaced))
+    report.replace(replaced)
     return splice(base, member) + b"\n"
 
 

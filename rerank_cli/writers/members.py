@@ -112,12 +112,12 @@ class Names:
             return b"\\u00" not in raw or not _ESCAPED_LETTER.search(raw)
         return b"\\" not in raw
 
-    def removed(self, raw: bytes) -> tuple[bytes, bool]:
-        """An object's text without its members of these names, every other byte kept; and whether there was one."""
+    def removed(self, raw: bytes) -> tuple[bytes, list[str]]:
+        """An object's text without its members of these names, every other byte kept; and which there were."""
         if self.absent(raw):
-            return raw, False
+            return raw, []
         found = members(raw)
-        kept = [raw[member.start : member.end] for member in found if member.key not in self.names]
-        if len(kept) == len(found):
-            return raw, False
-        return b"{%b}" % b",".join(kept), True
+        gone = [member.key for member in found if member.key in self.names]
+        if not gone:
+            return raw, gone
+        return b"{%b}" % b",".join(raw[each.start : each.end] for each in found if each.key not in self.names), gone

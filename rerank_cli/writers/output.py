@@ -60,6 +60,19 @@ def open_output(path: Path | None, terminal: Terminal, guard: Guard = "text") ->
         yield from _replaced(path)
 
 
+def check_output(path: Path | None) -> None:
+    """Raise the OutputError that `open_output` would end with, before anything is scored for a file that cannot be."""
+    if path is None or is_stdout(path):
+        return
+    if path.is_dir():
+        raise _failure(str(path), IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    if not _is_special(path):
+        folder = _target_of(path).parent
+        if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
+            code = errno.EACCES if folder.is_dir() else errno.ENOTDIR if folder.exists() else errno.ENOENT
+            raise _failure(str(path), OSError(code, os.strerror(code)))
+
+
 def harmless(data: bytes, guard: Guard) -> bytes:
     """The same bytes with control and bidirectional characters spelt out; newlines, tabs and NUL separators stay."""
     if guard == "none" or (data.isascii() and data.decode("ascii").translate(_PLAIN).isprintable()):
@@ -105,11 +118,17 @@ def _stream(path: Path) -> Iterator[Callable[[bytes], None]]:
             stream.close()
 
 
-def _replaced(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """A regular file: written beside its final place, renamed when whole, removed when not."""
-    target = Path(os.path.realpath(path))  # a symlink keeps pointing; its target is replaced
+def _target_of(path: Path) -> Path:
+    """The file to replace: a symlink keeps pointing, its target is replaced. Raises OutputError if it is protected."""
+    target = Path(os.path.realpath(path))
     if target.exists() and not os.access(target, os.W_OK):
         raise _failure(str(path), PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return target
+
+
+def _replaced(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A regular file: written beside its final place, renamed when whole, removed when not."""
+    target = _target_of(path)
     temporary = target.with_name(f".rerank-{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         stream = os.fdopen(

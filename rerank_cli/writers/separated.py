@@ -92,7 +92,7 @@ def rows(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes]:
     yield (
         frame.delimiter.join([padded(header, source.delimiter, width, kept if replaces else None), *names]) + frame.end
     )
-    report.count("replaced_keys", len(hits) if replaces else 0)
+    report.replace([column for column in source.columns if column in frame.names], len(hits))
     for some in blocks_of(hits):
         raws = [hit[3][1] for hit in some]
         whole = [padded(raw, source.delimiter, width, kept if replaces else None) for raw in raws]
@@ -121,13 +121,11 @@ def objects(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes
     """Any documents as rows: the columns are all their keys, in the order in which they come up."""
     ours = set(frame.names)
     columns: dict[str, None] = {}
-    replaced = 0
     for hit in hits:
         names = keys(hit.document)
         columns.update(dict.fromkeys(names))
-        replaced += not ours.isdisjoint(names)
+        report.replace(name for name in names if name in ours)
     shown = [column for column in columns if column not in ours]
-    report.count("replaced_keys", replaced)
     yield frame.delimiter.join(field(name, frame.delimiter) for name in (*shown, *frame.names)) + frame.end
     for some in blocks_of(hits):
         for hit, place in zip(some, places(some, frame.shape), strict=True):
