@@ -254,10 +254,16 @@ def _prior(value: Any, name: str, where: str) -> float:
         keys = value if isinstance(value, dict) else {}
         hint = did_you_mean(name, (shown(str(key)) for key in keys)) or "every document needs the retriever's own score"
         raise InputError(f"prior field `{name}` is missing or null", hint, where)
+    if isinstance(found, (bool, list, dict)):
+        raise InputError(f"prior field `{name}` must be a number, not {kind_of(found)}", where=where)
     try:
-        number = math.nan if isinstance(found, (bool, list, dict)) else float(found)
-    except (ValueError, OverflowError):
-        number = math.nan
+        number = float(found)
+    except ValueError:
+        raise InputError(f"prior field `{name}` is no number: {shown(found)!r}", where=where) from None
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
-        raise InputError(f"prior field `{name}` is no number: {shown(str(found))!r}", where=where)
+        what = "NaN" if math.isnan(number) else "infinite, or beyond the range of a double"
+        hint = "fusion needs finite scores: leave such a document out, or give it the lowest score of the others"
+        raise InputError(f"prior field `{name}` is {what}", hint, where)
     return number

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# One row a counter: (singular, plural), each with {n}, the names that were replaced with {keys}. The order is the order of the warnings.
+# One row a counter: (singular, plural), each with {n}; {keys} are those replaced. The order is that of the warnings.
 WORDING: dict[str, tuple[str, str]] = {
     "invalid_utf8": (
         "{n} line holds invalid UTF-8: scored with replacement characters",

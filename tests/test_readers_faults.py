@@ -97,7 +97,7 @@ PLAIN = "plain text is `--input-format lines`"
             "jq -c '.hits[]'", id="another list",
         ),
         pytest.param(
-            b'{"document":["a"],\n"query":"q"}', {}, "an object with neither", "did you mean `document`?", id="near miss"
+            b'{"document":["a"],\n"query":"q"}', {}, "an object with neither", "rename `document`", id="near miss"
         ),
         pytest.param(b'{"documents":\n"a"}', {}, "<stdin>:2: `documents` must be a list, not a string", None, id="documents a string"),
         pytest.param(b'{"documents":[1]}', {}, "<stdin>:1: a document is an object or a string, not a number", None, id="n"),

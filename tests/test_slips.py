@@ -37,9 +37,16 @@ def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FreeScorer:
         ("in.jsonl", "--errors", "out", "--summary", "out"),
         ("--queries", "q.tsv", "--documents", "docs.jsonl", "--errors", "docs.jsonl"),
         ("--queries", "q.tsv", "--documents", "docs.jsonl", "-o", "q.tsv"),
+        ("in.jsonl", "-o", "hard.jsonl"),
+        ("in.jsonl", "-o", "out", "--errors", "hard.jsonl"),
+        ("in.jsonl", "-o", "out", "--errors", "out.partial"),
+        ("in.jsonl", "-o", "out", "--errors", "out.state"),
+        ("in.jsonl", "-o", "out", "--summary", "./out.state.new"),
+        ("in.jsonl", "--out-dir", ".", "--errors", "in.responses.jsonl.partial"),
     ],
 )
 def test_no_file_is_read_and_written_or_written_twice(run, tmp_path: Path, arguments) -> None:
+    (tmp_path / "hard.jsonl").hardlink_to(tmp_path / "in.jsonl")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     result = run("batch", *arguments)
     assert result.code == 2
@@ -50,6 +57,52 @@ def test_no_file_is_read_and_written_or_written_twice(run, tmp_path: Path, argum
 
 def test_a_device_may_take_two_outputs(run) -> None:
     assert run("batch", "in.jsonl", "-o", "/dev/null", "--errors", "/dev/null").code in {0, 3}
+
+
+@pytest.mark.parametrize("rest", [(), ("-o", "out"), ("--out-dir", "outs")])
+def test_bad_rows_do_not_go_to_stdout(run, free, tmp_path: Path, rest) -> None:
+    result = run("batch", "in.jsonl", "--errors", "-", *rest)
+    assert (result.code, result.out, free.calls) == (2, b"", 0)
+    assert "hint: name a file" in result.err
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("batch", "in.jsonl", "-o", "out", "--summary"),
+        ("batch", "in.jsonl", "--summary"),
+        ("-q", "q", "docs.jsonl", "-o"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [("no/such", "No such file"), ("q.tsv/such", "Not a directory"), (".", "Is a directory")],
+)
+def test_a_place_where_nothing_can_be_written_is_told_before_anything_is_scored(
+    run, free, tmp_path: Path, arguments, place: str, why: str
+) -> None:
+    result = run(*arguments, place)
+    assert (result.code, result.out, free.calls) == (3, b"", 0)
+    assert result.err.startswith(f"rerank: error: cannot write to {place}: {why}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_requests_of_one_id_are_told_once_in_trec(run, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(ROWS + ROWS)
+    result = run("batch", "in.jsonl", "-f", "trec")
+    assert (result.code, len(result.lines)) == (0, 8)
+    assert [line for line in result.err.splitlines() if "came before" in line] == [
+        "rerank: warning: in.jsonl:3: the id `x` came before: the TREC run makes one query of the two"
+    ]
+    assert "came before" not in run("batch", "in.jsonl", "-f", "rows").err
+    assert "came before" not in run("batch", "in.jsonl", "-f", "trec", "--quiet").err
+
+
+def test_an_id_may_come_again_in_another_output(run, tmp_path: Path) -> None:
+    (tmp_path / "other.jsonl").write_text(ROWS)
+    assert "came before" not in run("batch", "in.jsonl", "other.jsonl", "-f", "trec", "--out-dir", "outs").err
+    assert "other.jsonl:1: the id `x`" in run("batch", "in.jsonl", "other.jsonl", "-f", "trec").err
 
 
 def test_a_query_id_with_white_space_is_one_bad_row(run, tmp_path: Path) -> None:
@@ -174,3 +227,50 @@ def test_what_becomes_of_invalid_utf8_is_told_as_it_is(run, form: str) -> None:
     altered = "\ufffd".encode() in result.out
     assert altered == ("written as replacement characters" in result.err)
     assert altered == (form in {"json", "jsonl", "csv", "markdown"})
+
+
+@pytest.mark.parametrize(
+    ("value", "what", "hint"),
+    [
+        ("1e999", "is infinite, or beyond the range of a double", "lowest score"),
+        ("-1e999", "is infinite, or beyond the range of a double", "lowest score"),
+        ("1" + "0" * 400, "is infinite, or beyond the range of a double", "lowest score"),
+        ('"nan"', "is NaN", "lowest score"),
+        ('"high"', "is no number: 'high'", ""),
+        ("true", "must be a number, not a boolean", ""),
+        ("[1]", "must be a number, not a list", ""),
+    ],
+)
+def test_a_prior_that_is_no_finite_number_is_told_as_such(run, value: str, what: str, hint: str) -> None:
+    rows = f'{{"text":"1 a","s":0.5}}\n{{"text":"2 b","s":{value}}}\n'
+    result = run("-q", "q", "--prior-field", "s", stdin=rows)
+    assert result.code == 3
+    assert f"<stdin>:2: prior field `s` {what}" in result.err
+    assert hint in result.err
+
+
+@pytest.mark.parametrize("query", [(), ("-q", "dog")], ids=["", "query"])
+@pytest.mark.parametrize(
+    ("request_", "what", "hint"),
+    [
+        ('{"query":"cat","documents":"1 cat"}', "`documents` must be a list, not a string", '"documents": ["1 cat"]'),
+        ('{"query":"cat","documents":{}}', "`documents` must be a list, not an object", "texts or objects"),
+        ('{"query":"cat","documents":null}', "`documents` must be a list, not null", "texts or objects"),
+        ("query: cat\ndocuments: 1 cat\n", "`documents` must be a list, not a string", '"documents": ["1 cat"]'),
+        ('{"query":"cat","top_n":1}', "neither `documents` nor `text`; it has `query`, `top_n`", 'add `"documents": ['),
+        ('{"query":"cat",\n"rank_fields":["a"]}', "neither `documents` nor", 'add `"documents": ['),
+        ('{"query":"cat","docs":["1 cat"]}', "neither `documents` nor `text`", "rename `docs`"),
+    ],
+)
+def test_a_request_without_a_list_of_documents_is_told(run, query, request_: str, what: str, hint: str) -> None:
+    result = run(*query, stdin=request_)
+    assert (result.code, result.out) == (3, b"")
+    assert what in result.err
+    assert hint in result.err
+    assert result.err.startswith("rerank: error: <stdin>")
+
+
+def test_a_record_that_has_a_query_is_a_record(run) -> None:
+    assert run("-q", "q", stdin='{"query":"x","text":"1 a"}').records[0]["query"] == "x"
+    assert run("-q", "q", "--text-field", "documents", stdin='{"query":"x","documents":"1 a"}').code == 0
+    assert "--text-field passage" in run("-q", "q", stdin='{"query":"x","passage":"1 a"}').err

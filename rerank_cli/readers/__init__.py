@@ -139,7 +139,7 @@ def _start(name: str, *, inputs: InputSettings, terminal: Terminal, report: Repo
         return Body(), partial(_lines, feed, report, null=inputs.null), feed
     if kind in {"csv", "tsv"}:
         return Body(), partial(_rows, feed, "," if kind == "csv" else "\t", report), feed
-    if kind == "jsonl" and not _is_request(feed):
+    if kind == "jsonl" and not _is_request(feed, inputs.fields):
         return Body(), partial(_jsonl, feed, report), feed
     if kind == "yaml":
         from rerank_cli.readers.yamltext import parse_yaml as parse
@@ -165,11 +165,12 @@ def _format(name: str, feed: Feed, inputs: InputSettings) -> InputFormat:
     return by_name(name) or sniff(feed)
 
 
-def _is_request(feed: Feed) -> bool:
-    """Whether JSON lines hold just one line, a request; raises InputError for several requests."""
+def _is_request(feed: Feed, fields: FieldSettings) -> bool:
+    """Whether JSON lines hold just one line, a request, be it a faulty one; raises InputError for several requests."""
     line, more = feed.first_line()
-    if not line.startswith(b"{") or b'"documents"' not in line:
+    if not line.startswith(b"{") or (b'"documents"' not in line and (more or b'"query"' not in line)):
         return False
+    from rerank_cli.readers.request import is_meant
     from rerank_cli.readers.values import exact
 
     try:
@@ -180,7 +181,7 @@ def _is_request(feed: Feed) -> bool:
     if listed and more and isinstance(value.get("query"), str):
         hint = "`rerank batch` takes one request a line"
         raise InputError("several requests, one a line; `rank` takes one", hint, feed.name)
-    return listed and not more
+    return not more and (listed or is_meant(value, fields))
 
 
 def _lines(feed: Feed, report: Report, fields: FieldSettings, start: int, *, null: bool) -> Iterator[list[Document]]:

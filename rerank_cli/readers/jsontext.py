@@ -9,13 +9,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import kind_of, shown
+from rerank_cli.fields import shown
 from rerank_cli.readers.values import (
     Element,
     Parsed,
     blank_from,
     decode,
     expect_end,
+    not_a_list,
     one_line,
     placed,
     reason,
@@ -60,8 +61,7 @@ def _object(text: str, start: int, name: str, place: Place) -> Parsed:
         whole = Element(keys, one_line(text[start:end]).encode("utf-8", "surrogatepass"), place(0, start))
         return Parsed(keys, lambda: iter((whole,)))
     if text[documents_at] != "[":
-        wrong = kind_of(value_at(text, documents_at)[0])
-        raise InputError(f"`documents` must be a list, not {wrong}", where=_where(name, text, documents_at))
+        raise not_a_list(keys["documents"], _where(name, text, documents_at))
     return Parsed(keys, lambda: _guard(_elements(text, documents_at, place, last=False), name))
 
 

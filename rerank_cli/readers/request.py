@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.fields import kind_of, lookup, make_full, make_quick, name_list, replace_surrogates, shown
-from rerank_cli.readers.values import Element, Parsed
+from rerank_cli.readers.values import Element, Parsed, not_a_list
 from rerank_cli.records import Body, Document, Request, Source
 
 if TYPE_CHECKING:
@@ -127,15 +128,28 @@ def check_top(parsed: Parsed, fields: FieldSettings, where: str) -> Parsed:
     keys = parsed.keys
     if not keys or "documents" in keys:
         return parsed
-    wanted = fields.rank_fields or (fields.text_field,)
-    if any(lookup(keys, name) is not None for name in wanted):
+    if wanted_in(keys, fields):
         return Parsed({}, parsed.elements)
-    lists = [key for key, item in keys.items() if isinstance(item, list)]
-    hint = did_you_mean("documents", map(shown, keys))
-    if not hint and len(lists) == 1:
-        hint = f"pick the list out first, as with `jq -c '.{shown(lists[0])}[]'`"
+    wanted = fields.rank_fields or (fields.text_field,)
+    lists = [key for key, item in keys.items() if isinstance(item, list) and key != "rank_fields"]
+    near = get_close_matches("documents", lists, n=1) or (lists if len(lists) == 1 else [])
+    hint = f"pick the list out first, as with `jq -c '.{shown(near[0])}[]'`" if near else None
+    if isinstance(keys.get("query"), str):
+        how = f"rename `{shown(near[0])}`" if near else 'add `"documents": ["…", "…"]`'
+        hint = f"a request holds its documents in a list named `documents`: {how}"
     message = f"an object with neither `documents` nor {name_list(wanted)}; it has {name_list(keys)}"
     raise InputError(message, hint, where)
+
+
+def is_meant(value: Mapping[str, Any], fields: FieldSettings) -> bool:
+    """Whether an object without a list of `documents` is a faulty request rather than a document that has a `query`."""
+    known = all(key in KEYS or isinstance(item, list) for key, item in value.items())
+    return known and isinstance(value.get("query"), str) and not wanted_in(value, fields)
+
+
+def wanted_in(value: Mapping[str, Any], fields: FieldSettings) -> bool:
+    """Whether an object has a field to score."""
+    return any(lookup(value, name) is not None for name in fields.rank_fields or (fields.text_field,))
 
 
 def _encodable(document: Document) -> bool:
@@ -153,7 +167,7 @@ def _encodable(document: Document) -> bool:
 def _parsed_object(data: dict[str, Any], where: str) -> Parsed:
     documents = data.get("documents")
     if "documents" in data and not isinstance(documents, list):
-        raise InputError(f"`documents` must be a list, not {kind_of(documents)}", where=where)
+        raise not_a_list(documents, where)
 
     def elements() -> Iterator[Element]:
         for number, value in enumerate(documents or ()):

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import InputError
+from rerank_cli.fields import kind_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,6 +101,13 @@ def decode(data: bytes, name: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise not_utf8(data, exc.start, name) from exc
+
+
+def not_a_list(value: Any, where: str) -> InputError:
+    """The error for a request's `documents` that are none."""
+    example = shown(value) if isinstance(value, str) else "…"
+    hint = f'as in `"documents": ["{example}"]`: texts or objects, separated by commas'
+    return InputError(f"`documents` must be a list, not {kind_of(value)}", hint, where)
 
 
 def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> InputError:

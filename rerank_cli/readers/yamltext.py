@@ -16,7 +16,7 @@ import yaml
 from rerank_cli.errors import InputError
 from rerank_cli.fields import kind_of, shown
 from rerank_cli.readers.request import json_text
-from rerank_cli.readers.values import Element, Parsed, decode
+from rerank_cli.readers.values import Element, Parsed, decode, not_a_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,21 +237,23 @@ def parse_yaml(data: bytes, name: str) -> Parsed:
         return Parsed(top, lambda: _elements([(top, line)], name))
     listed = top["documents"]
     if not isinstance(listed, list):
-        raise InputError(f"`documents` must be a list, not {kind_of(listed)}", where=f"{name}:{line}")
+        raise not_a_list(listed, f"{name}:{line}")
     # An alias to a list deep inside a document has no lines of its own.
     numbered = list(zip(listed, builder.lines.get(id(listed), [line] * len(listed)), strict=True))
     return Parsed(top, lambda: _elements(numbered, name))
 
 
 def holds_documents(text: str) -> bool:
-    """Whether a text is YAML that `auto` takes as such: a list, a request, or several mappings."""
+    """Whether a text is YAML that `auto` takes as such: a list, a request (also a faulty one), or several mappings."""
     try:
         values = [value for value, _ in load_yaml(text, "").documents if value is not None]
     except InputError:
         return False
     if len(values) == 1:
         top = values[0]
-        return isinstance(top, list) or (isinstance(top, dict) and isinstance(top.get("documents"), list))
+        if not isinstance(top, dict):
+            return isinstance(top, list)
+        return isinstance(top.get("documents"), list) or {"documents", "query"} <= set(top)
     return bool(values) and all(isinstance(value, dict) for value in values)
 
 
