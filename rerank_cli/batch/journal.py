@@ -52,8 +52,7 @@ class Journal:
 
     def __init__(self, target: Path, errors: Path | None, identity: Mapping[str, str], *, resume: bool) -> None:
         self.target = Path(os.path.realpath(target))
-        self.partial = self.target.with_name(self.target.name + ".partial")
-        self._state_path = self.target.with_name(self.target.name + ".state")
+        self.partial, self._state_path, self._new_state = files_beside(self.target)
         self._identity = dict(identity)
         self._output = open_locked(self.partial)
         self._errors: io.FileIO | None = None
@@ -131,13 +130,12 @@ class Journal:
             "counts": dict(state.counts),
             "complete": state.complete,
         }
-        temporary = self._state_path.with_name(self._state_path.name + ".new")
         try:
-            temporary.write_text(json.dumps(record))
-            temporary.replace(self._state_path)
+            self._new_state.write_text(json.dumps(record))
+            self._new_state.replace(self._state_path)
         except OSError as error:
             with contextlib.suppress(OSError):
-                temporary.unlink()
+                self._new_state.unlink()
             raise _failure(error, self._state_path) from None
         self.state = state
 
@@ -170,6 +168,13 @@ class Journal:
         whole = self.target if renamed else self.partial
         if record.get("version") != VERSION or not _holds(whole, state.output_bytes):
             raise UsageError(f"--resume: {whole} is not what its state says", "start over without --resume")
+
+
+def files_beside(target: Path) -> tuple[Path, Path, Path]:
+    """Where an output grows, where it is said what is in it, and where that is written anew."""
+    own = Path(os.path.realpath(target))
+    partial, state, new = (own.with_name(own.name + end) for end in (".partial", ".state", ".state.new"))
+    return partial, state, new
 
 
 def _state(record: dict[str, Any]) -> State:

@@ -197,6 +197,7 @@ def _blocks(part: Part) -> Iterator[bytes]:
 def rank_part(part: Part, scorer: Scorer, recipe: Recipe) -> Done:
     """Rank a part and put its results into place. Raises what would meet every part, and RowsFailed if strict."""
     report, counts = Report(), Counter[str]()
+    repeats = results.Repeats(recipe.form, report)
     told: list[str] = []
     target = Path(recipe.folder, part.output)
     with _appears(target) as write, _appears(_errors_of(target) if recipe.errors else None) as note:
@@ -211,6 +212,7 @@ def rank_part(part: Part, scorer: Scorer, recipe: Recipe) -> Done:
                     error = fault
                 counts.update(results.counts_of(outcome, failed=error is not None))
                 if error is None:
+                    repeats.look(outcome.job)
                     continue
                 if recipe.strict:
                     raise RowsFailed(

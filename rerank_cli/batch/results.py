@@ -35,6 +35,24 @@ def render(outcome: Outcome, form: str, settings: OutputSettings, report: Report
     return b"".join(trec.blocks(ranking, own, report))
 
 
+class Repeats:
+    """Told of every row of an output, warns once if it is a TREC run where two requests become one query."""
+
+    def __init__(self, form: str, report: Report) -> None:
+        self._seen: set[str] | None = set() if form == "trec" else None  # None: nothing left to warn of
+        self._report = report
+
+    def look(self, job: Job) -> None:
+        """One row that is written."""
+        if self._seen is None:
+            return
+        if job.name not in self._seen:
+            self._seen.add(job.name)
+            return
+        self._seen = None
+        self._report.warn(f"{job.where}: the id `{job.name}` came before: the TREC run makes one query of the two")
+
+
 def response(outcome: Outcome, ranking: Ranking, settings: OutputSettings) -> bytes:
     """`{"id": …, "results": […]}`: the request's own id as text, else its line as a number."""
     job = outcome.job

@@ -118,11 +118,12 @@ def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) ->
     from rerank_cli.cli.rank import describe, tell
     from rerank_cli.report import Report
     from rerank_cli.scorers.registry import open_scorer
-    from rerank_cli.writers.output import ClosedPipe
+    from rerank_cli.writers.output import ClosedPipe, check_output
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     report, tally = Report(), batch_run.Tally()
     plan = plan_of(options, given)
+    check_output(options["summary"])
     if options["engine"] == "ray":
         from rerank_cli.cli.batch_ray import start_ray
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.batch.jobs import Shard
+from rerank_cli.batch.journal import files_beside
 from rerank_cli.cli import translate
 from rerank_cli.errors import UsageError
 from rerank_cli.records import Body
@@ -111,24 +112,33 @@ def require_distinct(outputs: list[tuple[str, str]]) -> None:
 
 
 def require_apart(options: dict[str, Any], inputs: tuple[Input, ...]) -> None:
-    """Raise UsageError if an output is an input, or two outputs are one file: opening it would lose what it holds."""
+    """Raise UsageError if outputs would mix, or one is an input or another: opening it would lose what it holds."""
+    if str(options["errors"]) == "-":
+        raise UsageError("--errors -: bad rows do not mix with results", "name a file; stderr tells them anyway")
     read = [(f"--{key}", options[key]) for key in ("queries", "run", "corpus", "qrels") if options[key]]
     read += [("--documents", name) for name in options["documents"] or ()]
     read += [("an input", name) for name in options["files"] or ()]
-    written = [("-o" if options["output"] else "--out-dir", target) for _, target in inputs if target]
+    flag = "-o" if options["output"] else "--out-dir"
+    targets = [target for _, target in inputs if target and is_plain(target)]
+    written = [(flag, target) for target in targets]
+    written += [(f"{flag}'s journal", path) for target in targets for path in files_beside(target)]
     written += [(f"--{key}", options[key]) for key in ("errors", "summary") if options[key]]
-    seen = {real(path): flag for flag, path in read if is_plain(path)}
+    seen = {file_of(path): flag for flag, path in read if is_plain(path)}
     for flag, path in written:
         if not is_plain(path):
             continue
-        if other := seen.get(real(path)):
+        if other := seen.get(file_of(path)):
             raise UsageError(f"{flag} {path} is also {other}: writing it would lose what it holds", "name another file")
-        seen[real(path)] = flag
+        seen[file_of(path)] = flag
 
 
-def real(path: str | Path) -> str:
-    """The file behind a path, however it is written."""
-    return os.path.realpath(path)
+def file_of(path: str | Path) -> object:
+    """What all names of a file have in common, links included; of one that is not there yet, its place."""
+    try:
+        known = Path(path).stat()
+    except OSError:
+        return os.path.realpath(path)
+    return known.st_dev, known.st_ino
 
 
 def is_plain(path: str | Path) -> bool:

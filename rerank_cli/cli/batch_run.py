@@ -184,6 +184,7 @@ def finished(
     from rerank_cli.batch import results, scoring
 
     jobs = jobs_of(plan, names, start, session.terminal, session.report)
+    repeats = results.Repeats(plan.options["batch_format"], session.report)
     for block in scoring.blocks_of(jobs):
         outcomes = scoring.rank_block(block, session.scorer, plan.settings_of, session.report, session.advance)
         output, errors, counts = bytearray(), bytearray(), Counter[str]()
@@ -193,6 +194,7 @@ def finished(
             errors += fault
             counts.update(results.counts_of(outcome, failed=bool(fault)))
             if outcome.ranking and outcome.job.request and not fault:
+                repeats.look(outcome.job)
                 session.change.look(outcome.job.name, outcome.job.request.documents, outcome.ranking.hits)
             if fault and plan.options["strict"]:
                 session.tally.fresh.update(counts)

@@ -48,10 +48,11 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     from rerank_cli.evaluation.changes import render
     from rerank_cli.evaluation.correlation import compare as compare_scores
     from rerank_cli.readers.trec import read_run
-    from rerank_cli.writers.output import open_output
+    from rerank_cli.writers.output import check_output, open_output
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     form = report_form(options)
+    check_output(options["output"])
     if not 0 < options["rbo_p"] < 1:
         raise UsageError(f"--rbo-p: `{options['rbo_p']:g}` is not between 0 and 1")
     if options["first"] == options["second"] == "-":

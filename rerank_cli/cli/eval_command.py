@@ -61,10 +61,11 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     from rerank_cli.evaluation.assertions import require
     from rerank_cli.evaluation.report import Extras, render
     from rerank_cli.report import Report
-    from rerank_cli.writers.output import open_output
+    from rerank_cli.writers.output import check_output, open_output
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     form = report_form(options)
+    check_output(options["output"])
     thresholds = thresholds_of(options)
     report = Report()
     try:

@@ -112,9 +112,11 @@ def run(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> i
     from rerank_cli.cli.judge import judge, parse_expectations
     from rerank_cli.cli.main import configure
     from rerank_cli.report import Report
+    from rerank_cli.writers.output import check_output
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"], color=options["color"])
     parse_expectations(options["expect"] or ())  # a wrong one is told before anything is scored or billed
+    check_output(options["output"])
     report = Report()
     try:
         ranking = rank_documents(options, given, terminal, report)
