@@ -41,7 +41,7 @@ _rerank_values() {
         "serve --host" | "serve --port" | "serve --keys-env" | "serve --served-name" | "serve --max-body" | "serve --max-documents" | "serve --max-query" | "serve --max-document" | "serve --max-queue" | "serve --request-timeout" | "serve --max-tokens-per-doc" | "serve --max-chunks-per-doc" | "serve --device" | "serve --threads" | "serve --instruction") echo 'NOTHING' ;;
         "serve --keys-file" | "serve --config") echo 'FILES' ;;
         "serve --long-documents") echo 'chunk truncate error' ;;
-        "serve -m" | "serve --model") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
+        "serve -m" | "serve --model") echo 'builtin' ;;
         "serve --backend") echo 'auto onnx openvino torch' ;;
         "serve --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "models --form") echo 'fp32 int8 openvino' ;;
@@ -49,7 +49,7 @@ _rerank_values() {
         "models --backend") echo 'auto onnx openvino torch' ;;
         "models --threads") echo 'NOTHING' ;;
         "models --config") echo 'FILES' ;;
-        "doctor -m" | "doctor --model") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
+        "doctor -m" | "doctor --model") echo 'builtin' ;;
         "doctor --backend") echo 'auto onnx openvino torch' ;;
         "doctor --device" | "doctor --threads" | "doctor --instruction") echo 'NOTHING' ;;
         "doctor --dtype") echo 'auto fp32 bf16 fp16 int8' ;;

@@ -245,7 +245,7 @@ complete -c rerank -n '__rerank_in serve' -l access-log -l no-access-log -d 'One
 complete -c rerank -n '__rerank_in serve' -l max-tokens-per-doc -x -d 'Cut longer documents, before anything else.'
 complete -c rerank -n '__rerank_in serve' -l long-documents -x -a 'chunk truncate error' -d 'Beyond the model\'s window: chunk (best window counts), truncate or error.'
 complete -c rerank -n '__rerank_in serve' -l max-chunks-per-doc -x -d 'At most N windows a document.'
-complete -c rerank -n '__rerank_in serve' -s m -l model -x -a 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' -d 'builtin, a Hugging Face name (owner/name[@revision]) or a folder (./path).'
+complete -c rerank -n '__rerank_in serve' -s m -l model -x -a 'builtin' -d 'builtin, a Hugging Face name (owner/name[@revision]) or a folder (./path).'
 complete -c rerank -n '__rerank_in serve' -l backend -x -a 'auto onnx openvino torch' -d 'auto, onnx, openvino or torch.'
 complete -c rerank -n '__rerank_in serve' -l device -x -d 'auto, cpu, cuda, cuda:N.'
 complete -c rerank -n '__rerank_in serve' -l dtype -x -a 'auto fp32 bf16 fp16 int8' -d 'auto, fp32, bf16, fp16 or int8.'
@@ -281,7 +281,7 @@ complete -c rerank -n '__rerank_in models' -f -a 'list show pull verify convert'
 
 # doctor
 complete -c rerank -n '__rerank_in doctor' -s h -l help -d 'Short help, complete help.'
-complete -c rerank -n '__rerank_in doctor' -s m -l model -x -a 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' -d 'builtin, a Hugging Face name (owner/name[@revision]) or a folder (./path).'
+complete -c rerank -n '__rerank_in doctor' -s m -l model -x -a 'builtin' -d 'builtin, a Hugging Face name (owner/name[@revision]) or a folder (./path).'
 complete -c rerank -n '__rerank_in doctor' -l backend -x -a 'auto onnx openvino torch' -d 'auto, onnx, openvino or torch.'
 complete -c rerank -n '__rerank_in doctor' -l device -x -d 'auto, cpu, cuda, cuda:N.'
 complete -c rerank -n '__rerank_in doctor' -l dtype -x -a 'auto fp32 bf16 fp16 int8' -d 'auto, fp32, bf16, fp16 or int8.'

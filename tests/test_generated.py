@@ -131,6 +131,8 @@ BASH = {
     "files after --": (["rerank", "-q", "x", "--", "d"], {"docs.jsonl", "data.csv"}),
     "models": (["rerank", "-m", "b"], {"builtin"}),
     "providers": (["rerank", "-m", "zero"], {"zeroentropy:"}),
+    "local models only": (["rerank", "serve", "-m", ""], {"builtin"}),
+    "doctor's too": (["rerank", "doctor", "--model="], {"builtin"}),
     "providers after a colon": (["rerank", "-m", "cohere:"], set()),
     "an argument that is a command": (["rerank", "config", "ra"], {"rank"}),
     "an argument with choices": (["rerank", "completion", ""], {"bash", "zsh", "fish"}),
@@ -256,6 +258,14 @@ def test_a_shell_we_do_not_know(run) -> None:
 def test_models_offered_are_understood() -> None:
     assert models()[0] == "builtin"
     assert {"cohere:", "azure:", "jina:", "voyage:", "tei:", "vllm:", "litellm:"} <= set(models())
+
+
+@pytest.mark.parametrize("command", TABLE, ids=lambda command: command.name)
+def test_providers_are_offered_where_they_are_taken(run, command) -> None:
+    for option in command.options:
+        if option.name == "model":
+            refused = "local model" in run(command.name, "-m", "cohere:x").err
+            assert (len(option.models) == 1) == refused
 
 
 def test_the_lowest_versions_are_those_of_pyproject() -> None:

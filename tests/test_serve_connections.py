@@ -87,6 +87,23 @@ def test_a_connection_goes_on_after_a_refused_body(monkeypatch):
             found += raw.recv(4096)
 
 
+@pytest.mark.parametrize("rest", [b"", b'uery": "q", "documents": ["a"]}'], ids=["never", "in time"])
+def test_a_stop_does_not_wait_for_the_rest_of_a_body(monkeypatch, rest):
+    monkeypatch.setattr(connection, "STOP_S", 1.0)
+    body = b'{"q' + (rest or b" " * 100)
+    with serving() as server, server.raw() as raw:
+        raw.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body[:3])
+        wait_for(lambda: server.app.gate.inside == 1)
+        server.server.should_exit = True
+        start = time.monotonic()
+        wait_for(lambda: not server.server.servers[0].is_serving())
+        raw.sendall(rest)
+        assert raw.recv(64)[:13] == (b"HTTP/1.1 200 " if rest else b"")
+        server.thread.join(10)
+        assert not server.thread.is_alive()
+        assert time.monotonic() - start < 10
+
+
 def test_bodies_of_unknown_length_do_not_fill_the_server():
     """Each counts as the largest body only until it has arrived."""
     scorer = HeldScorer()

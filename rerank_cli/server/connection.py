@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rerank_cli.server.settings import BODY_S, HEADER_S, SEND_BYTES, SEND_S
+from rerank_cli.server.settings import BODY_S, HEADER_S, SEND_BYTES, SEND_S, STOP_S
 
 
 def make_protocol() -> Any:
@@ -48,6 +48,16 @@ def make_protocol() -> Any:
                 self.transport.abort()
             else:
                 super().timeout_keep_alive_handler()
+
+        def shutdown(self) -> None:
+            """At the signal: a request that is still arriving is no work in flight and has a moment, not BODY_S."""
+            super().shutdown()
+            if self.conn.their_state is h11.SEND_BODY:
+                self.loop.call_later(STOP_S, self._stop_waiting)
+
+        def _stop_waiting(self) -> None:
+            if self.conn.their_state is h11.SEND_BODY:
+                self.transport.close()
 
         def pause_writing(self) -> None:
             super().pause_writing()

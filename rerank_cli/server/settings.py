@@ -30,6 +30,7 @@ HEADER_S = 10.0  # a connection that sends no whole header within this is closed
 BODY_S = 30.0  # likewise a body
 SEND_S = 30.0  # and one that does not read at least
 SEND_BYTES = 64 << 10  # of its answer in that time
+STOP_S = 2.0  # what a body that is arriving when the server stops has left
 KEEP_ALIVE_S = 65  # longer than the idle time of usual client pools and proxies, so that they close first
 BODIES = 8  # bodies of the largest size that may be in memory at once
 MOST_DEPTH = 64  # of JSON

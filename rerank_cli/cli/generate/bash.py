@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rerank_cli.cli.generate.facts import leaves, models
+from rerank_cli.cli.generate.facts import leaves
 
 if TYPE_CHECKING:
     from rerank_cli.cli.generate.facts import Command
@@ -160,7 +160,7 @@ def value_cases(command: Command) -> list[str]:
         takes = option.takes
         if takes == "nothing":
             continue
-        value = {"file": "FILES", "folder": "FOLDERS", "text": "NOTHING", "model": " ".join(models())}.get(takes)
+        value = {"file": "FILES", "folder": "FOLDERS", "text": "NOTHING", "model": " ".join(option.models)}.get(takes)
         by_value.setdefault(value or " ".join(option.choices), []).extend(option.flags)
     return [
         f"        {' | '.join(quoted(f'{command.name} {flag}') for flag in flags)}) echo '{value}' ;;"

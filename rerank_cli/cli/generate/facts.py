@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Option:
     many: bool
     kind: type
     allowed: bool  # as a variable and in files
+    remote: bool = field(compare=False)  # the command takes endpoints; the option is the same without them
 
     @property
     def takes(self) -> str:
@@ -55,6 +56,11 @@ class Option:
         if self.metavar in DIRECTORIES or self.name.endswith("_dir"):
             return "folder"
         return "file" if self.kind is Path else "text"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """What `-m` can begin with: the built-in and, where endpoints are taken, the providers of the table."""
+        return models() if self.remote else models()[:1]
 
     @property
     def variable(self) -> str | None:
@@ -121,17 +127,19 @@ def command_of(name: str, command: Any, line: str) -> Command:
         if not child.hidden
     )
     shown = [param for param in command.params if not getattr(param, "hidden", False)]
+    flags = [param for param in shown if param.param_type_name == "option" and not children]
+    remote = any(param.name == "endpoint" for param in flags)
     return Command(
         name=name,
         summary=" ".join(summary.split()),
         examples=tuple(examples),
-        options=tuple(option_of(param) for param in shown if param.param_type_name == "option" and not children),
+        options=tuple(option_of(param, remote=remote) for param in flags),
         arguments=tuple(argument_of(param) for param in shown if param.param_type_name == "argument"),
         children=children,
     )
 
 
-def option_of(param: Any) -> Option:
+def option_of(param: Any, *, remote: bool = False) -> Option:
     """The facts of one option."""
     value = not param.is_flag and not param.count
     return Option(
@@ -148,6 +156,7 @@ def option_of(param: Any) -> Option:
         many=bool(param.multiple or param.count),
         kind=kind_of(param),
         allowed=param.name not in NO_DEFAULT,
+        remote=remote,
     )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rerank_cli.cli.generate.facts import models
-
 if TYPE_CHECKING:
     from rerank_cli.cli.generate.facts import Command, Option
 
@@ -80,7 +78,7 @@ def option_lines(option: Option) -> list[str]:
     values = {
         "nothing": "",
         "choice": f" -x -a '{' '.join(option.choices)}'",
-        "model": f" -x -a '{' '.join(models())}'",
+        "model": f" -x -a '{' '.join(option.models)}'",
         "file": " -r -F",
         "folder": " -x -a '(__fish_complete_directories)'",
         "text": " -x",

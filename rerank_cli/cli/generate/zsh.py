@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rerank_cli.cli.generate.facts import models
-
 if TYPE_CHECKING:
     from rerank_cli.cli.generate.facts import Argument, Command, Option
 
@@ -113,7 +111,7 @@ def action(option: Option) -> str:
     """What completes the value."""
     takes = option.takes
     if takes == "model":
-        return "(" + " ".join(model.replace(":", "\\:") for model in models()) + ")"
+        return "(" + " ".join(model.replace(":", "\\:") for model in option.models) + ")"
     return {"choice": f"({' '.join(option.choices)})", "file": "_files", "folder": "_files -/"}.get(takes, " ")
 
 
