@@ -239,11 +239,18 @@ def clear(path: Path) -> int:
             f"cannot clear the score cache {path}: {error}", "is another rerank writing to it?"
         ) from error
     except (sqlite3.DatabaseError, NotOurs) as error:
-        if isinstance(error, NotOurs) or not is_marked_as_ours(path):
-            raise InputError(f"{path} is no score cache: {error}", "it was left as it is") from error
+        _refuse_foreign(path, error)
         for file in _files(path):
             file.unlink(missing_ok=True)
         return 0
+
+
+def _refuse_foreign(path: Path, error: Exception) -> None:
+    """Raise InputError if SQLite's error means that a file was never ours: `clear` would not replace it."""
+    if isinstance(error, NotOurs) or not is_marked_as_ours(path):
+        raise InputError(
+            f"{path} is no score cache: {error}", "it was left as it is; name another with --cache-path"
+        ) from error
 
 
 def _empty(path: Path) -> int:
@@ -276,7 +283,12 @@ def _opened(path: Path, mode: CacheMode) -> Iterator[sqlite3.Connection | None]:
         finally:
             if connection is not None:
                 connection.close()
-    except (sqlite3.Error, NotOurs, OSError) as error:
+    except (sqlite3.OperationalError, OSError) as error:
+        raise InputError(
+            f"cannot read the score cache {path}: {error}", "may you read it, and is another rerank writing to it?"
+        ) from error
+    except (sqlite3.Error, NotOurs) as error:
+        _refuse_foreign(path, error)
         raise InputError(
             f"cannot read the score cache {path}: {error}", "`rerank cache clear` makes a new one"
         ) from error

@@ -127,7 +127,7 @@ def _create(connection: sqlite3.Connection, busy_s: float) -> None:
 
 def _check_ours(connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise NotOurs("it is no score cache of this version")
+        raise NotOurs("it was not made by this version of rerank")
 
 
 def _switch_to_wal(connection: sqlite3.Connection, busy_s: float) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import sqlite3
 
 import pytest
 import pytrec_eval
@@ -265,3 +267,26 @@ def test_a_damaged_cache_is_told_with_the_way_out(run, tmp_path):
     assert run("cache", "clear", "--cache-path", path).code == 0
     assert run("cache", "verify", "--cache-path", path).code == 0
     assert "did you mean `verify`?" in run("cache", "verfy").err
+
+
+@pytest.mark.parametrize("action", ["info", "verify", "clear"])
+@pytest.mark.parametrize("kind", ["text", "database"])
+def test_a_file_that_is_no_cache_is_left_alone(run, tmp_path, action, kind):
+    path = tmp_path / "thesis"
+    path.write_text("words " * 1000 if kind == "text" else "")
+    if kind == "database":
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    before = path.read_bytes()
+    done = run("cache", action, "--cache-path", path)
+    assert (done.code, done.out) == (3, b"")
+    assert done.err.startswith(f"rerank: error: {path} is no score cache: ")
+    assert "hint: it was left as it is; name another with --cache-path" in done.err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("action", ["info", "verify", "clear"])
+def test_a_folder_is_no_cache(run, tmp_path, action):
+    done = run("cache", action, "--cache-path", tmp_path)
+    assert done.code == 3
+    assert f"{tmp_path} is a folder, no score cache\nhint: name the file in it: --cache-path {tmp_path}/s" in done.err

@@ -40,7 +40,7 @@ def cache(
 
 def run(options: dict[str, Any], terminal: Terminal) -> int:
     """Do it and say what was found. Raises InputError if the cache is damaged."""
-    from rerank_cli.cache_file import cache_path
+    from rerank_cli.cache_file import CACHE_FILE, cache_path
     from rerank_cli.cli.main import configure
     from rerank_cli.errors import InputError
     from rerank_cli.evaluation.render import json_text
@@ -48,6 +48,10 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     path = cache_path(terminal.env, options["cache_path"])
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder, no score cache", f"name the file in it: --cache-path {path / CACHE_FILE}"
+        )
     found = ACTIONS[options["action"]](path)
     text = json_text(found) if options["json"] else lines(found)
     with open_output(None, terminal, "json" if options["json"] else "text") as write:
