@@ -195,6 +195,17 @@ def test_an_empty_run_is_told(run, tmp_path: Path) -> None:
     assert (result.code, "ranks nothing" in result.err) == (0, True)
 
 
+def test_a_query_without_an_id_is_called_so(run, tmp_path: Path) -> None:
+    ranking = '{"index":0,"rank":1,"relevance_score":0.5}\n'
+    (tmp_path / "one.jsonl").write_text(ranking)
+    (tmp_path / "two.jsonl").write_text(ranking * 2)
+    found = run("compare", "one.jsonl", "two.jsonl")
+    assert found.code == 3
+    assert "two.jsonl:2: document `0` comes twice for the query without an id\nhint: are these several" in found.err
+    alone = run("batch", "--run", "one.jsonl", "--queries", "q.tsv", "--corpus", "docs.jsonl")
+    assert (alone.code, "the query without an id of the run is not among" in alone.err) == (6, True)
+
+
 def test_the_first_of_several_runs_is_the_baseline_of_a_drop(run, tmp_path: Path) -> None:
     (tmp_path / "qrels").write_text("q1 0 a 1\n")
     (tmp_path / "run.trec").write_text(RUN)

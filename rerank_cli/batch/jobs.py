@@ -13,6 +13,7 @@ from rerank_cli.errors import InputError, RerankError
 from rerank_cli.fields import make_full
 from rerank_cli.readers.request import parse_request
 from rerank_cli.readers.rows import name_of_file, raw_rows
+from rerank_cli.readers.trec import named
 from rerank_cli.records import Body, Document, Request, Source
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Full)
     """One query's request. Raises InputError for a query or a document that is nowhere."""
     text = sources.queries.get(query)
     if text is None:
-        raise InputError(f"query `{query}` of the run is not among the queries", where=rows[0].where)
+        raise InputError(f"{named(query)} of the run is not among the queries", where=rows[0].where)
     kept = best_rows(rows, sources.depth)
     raws = sources.corpus.get([row.document for row in kept])
     source = Source(sources.corpus.name, "json")

@@ -60,7 +60,8 @@ def read_run(path: str, stdin: BinaryIO | None = None) -> Run:
     for row in run_rows(path, stdin):
         documents = found.setdefault(row.query, {})
         if row.document in documents:
-            raise InputError(f"document `{row.document}` comes twice for query `{row.query}`", where=row.where)
+            hint = "are these several rankings? `rerank batch` names their queries" if row.query == ANONYMOUS else None
+            raise InputError(f"document `{row.document}` comes twice for {named(row.query)}", hint, row.where)
         documents[row.document] = (row.score, row.rank)
         if row.label is not None:
             labels.setdefault(row.query, {})[row.document] = row.label
@@ -68,6 +69,11 @@ def read_run(path: str, stdin: BinaryIO | None = None) -> Run:
             by_index.add(row.query)
     scores = {query: _scores(documents) for query, documents in found.items()}
     return Run(name_of_file(path), scores, labels, frozenset(by_index))
+
+
+def named(query: str) -> str:
+    """A query for messages."""
+    return "the query without an id" if query == ANONYMOUS else f"query `{query}`"
 
 
 def _scores(documents: Mapping[str, tuple[float | None, int | None]]) -> dict[str, float]:
@@ -119,7 +125,7 @@ def by_query(stream: Iterable[RunRow]) -> Iterator[tuple[str, list[RunRow]]]:
             group = []
         if row.query in seen:
             raise InputError(
-                f"the rows of query `{row.query}` do not stand together", "sort the run by query", where=row.where
+                f"the rows of {named(row.query)} do not stand together", "sort the run by query", where=row.where
             )
         group.append(row)
     if group:
