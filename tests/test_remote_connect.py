@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from remote.loopback import Loopback, Tunnel, as_json, hang, make_certificate
+from remote.loopback import Loopback, Tunnel, as_json, hang, make_certificate, tei
 
 from rerank_cli.errors import ConfigError, RemoteError, UsageError
 from rerank_cli.records import Pair
@@ -94,6 +94,22 @@ def test_an_unusable_proxy_is_told_without_its_password():
     with pytest.raises(UsageError, match="proxy of the environment") as caught:
         score("https://api.example", {"HTTPS_PROXY": "gopher://user:secret@proxy"})
     assert "secret" not in f"{caught.value.message}{caught.value.hint}"
+
+
+def test_offline_the_cache_answers_and_the_first_missing_pair_is_refused(run, tmp_path):
+    def rank(*rest, texts="a\nb\n"):
+        model = ("-m", "tei:", "--endpoint", "http://tei.example", "--cache", "--cache-path", tmp_path / "s.sqlite")
+        return run("-q", "q", *model, "-f", "jsonl", *rest, stdin=texts, env={"http_proxy": server.url})
+
+    with Loopback(tei) as server:
+        first = rank()
+        assert first.code == 0, first.err
+        again = rank("--offline")
+        assert (again.code, again.out) == (0, first.out)
+        missing = rank("--offline", texts="a\nc\n")
+        assert len(server.seen) == 1
+    assert (missing.code, missing.out) == (2, b"")
+    assert "at tei.example, and the score cache does not know every pair\nhint: leave --offline" in missing.err
 
 
 P = {"HTTPS_PROXY": "http://p:1", "http_proxy": "q:2"}

@@ -5,9 +5,11 @@ Local references go to a backend, `provider:model` and named endpoints to `remot
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rerank_cli import cpu, models
+from rerank_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +30,8 @@ def open_scorer(
 ) -> Scorer:
     """The scorer of `settings.model`, ready to score, behind the score cache if there is one.
 
-    Raises ModelError, UsageError or RemoteError with a hint; with `offline`, endpoints beyond this machine are refused.
+    Raises ModelError, UsageError or RemoteError with a hint; with `offline`, endpoints beyond this machine are refused,
+    behind a cache at the first pair that it does not know.
     """
     if cache is not None:
         return _open_cached(settings, env, report, cache)
@@ -49,11 +52,23 @@ def _open_cached(settings: ModelSettings, env: Mapping[str, str], report: Report
 
     store = ScoreCache(cache_path(env, cache.path), report, cache.mode, cache.max_bytes)
     if is_remote(settings):
-        remote = open_scorer(settings, env, report)  # opening sends nothing
-        return CachedScorer(remote.facts, lambda: remote, store, report, remote_habits(remote.facts.model))
+        remote = open_scorer(replace(settings, offline=False), env, report)  # opening sends nothing
+        habits = remote_habits(remote.facts.model)
+        return CachedScorer(remote.facts, lambda: _checked(remote, settings, env), store, report, habits)
     from rerank_cli.scorers.open_local import identify
 
     return CachedScorer(identify(settings), lambda: open_scorer(settings, env, report), store, report)
+
+
+def _checked(remote: Scorer, settings: ModelSettings, env: Mapping[str, str]) -> Scorer:
+    """A remote scorer that is about to send. Raises UsageError if it may not: the cache did not know every pair."""
+    from rerank_cli.scorers.remote.target import open_target
+
+    try:
+        open_target(settings.model, settings, env)
+    except UsageError as error:
+        raise UsageError(f"{error.message}, and the score cache does not know every pair", error.hint) from None
+    return remote
 
 
 def threads(settings: ModelSettings) -> int:
