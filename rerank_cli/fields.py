@@ -36,6 +36,7 @@ LIKELY = (
 MOST_DEPTH = 200  # of nesting in a field: more is an attack
 _NO_ID = (None, "")
 _PLAIN_ID = frozenset({str, int, type(None)})
+_BLANKS = re.compile(r"\s+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
 
@@ -218,7 +219,7 @@ def likely_field(wanted: str, value: dict[str, Any]) -> str | None:
 
 def shown(name: str) -> str:
     """A name from the input, short and on one line, for messages."""
-    flat = " ".join(name.split())
+    flat = _BLANKS.sub(" ", name)
     return flat if len(flat) <= 60 else flat[:59] + "…"
 
 
@@ -232,9 +233,15 @@ def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputE
     wanted = fields.rank_fields or (fields.text_field,)
     what = f"field `{wanted[0]}` is" if len(wanted) == 1 else f"all of the fields {name_list(wanted)} are"
     how = "null" if all(name in value for name in wanted) else "missing or null"
+    import shlex
+
     likely = likely_field(wanted[0], value)
     option = "--rank-fields" if fields.rank_fields else "--text-field"
-    hint = f"did you mean `{option} {shown(likely)}`?" if likely else f"name the field to score with `{option}`"
+    hint = (
+        f"did you mean `{option} {shlex.quote(shown(likely))}`?"
+        if likely
+        else f"name the field to score with `{option}`"
+    )
     return InputError(f"{what} {how}; the document has {name_list(map(str, value))}", hint, where)
 
 
@@ -254,6 +261,8 @@ def _prior(value: Any, name: str, where: str) -> float:
         keys = value if isinstance(value, dict) else {}
         hint = did_you_mean(name, (shown(str(key)) for key in keys)) or "every document needs the retriever's own score"
         raise InputError(f"prior field `{name}` is missing or null", hint, where)
+    if isinstance(found, str) and not found.strip():
+        raise InputError(f"prior field `{name}` is empty", "every document needs the retriever's own score", where)
     if isinstance(found, (bool, list, dict)):
         raise InputError(f"prior field `{name}` must be a number, not {kind_of(found)}", where=where)
     try:

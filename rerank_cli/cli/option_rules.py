@@ -44,6 +44,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # Smallest value of a number, inclusive.
 MINIMUM: dict[str, float] = {
     "top_n": 1,
+    "weight": 0,
     "max_tokens_per_doc": 1,
     "max_chunks_per_doc": 1,
     "threads": 1,

@@ -32,6 +32,9 @@ def fields_of(options: dict[str, Any]) -> FieldSettings:
     names = tuple(name.strip() for name in (options["rank_fields"] or "").split(",") if name.strip())
     if options["rank_fields"] is not None and not names:
         raise UsageError("--rank-fields names no field", "for example `--rank-fields title,body`")
+    for name in ("text_field", "id_field", "prior_field"):
+        if options[name] == "":
+            raise UsageError(f"--{name.replace('_', '-')} names no field", "leave it out, or name one")
     return FieldSettings(
         rank_fields=names,
         field_format=options["field_format"],
@@ -72,6 +75,8 @@ def rank_settings_of(options: dict[str, Any], body: Body, given: frozenset[str])
         raise UsageError("--weight belongs to --fusion", "give `--prior-field NAME --fusion rrf|weighted`")
     if fusion == "weighted" and options["raw_scores"]:
         raise UsageError("--fusion weighted mixes scores from 0 to 1 and cannot use --raw-scores")
+    if fusion == "weighted" and weight is not None and weight > 1:
+        raise UsageError(f"--weight: `{weight:g}` is too large", "--fusion weighted takes a weight from 0 to 1")
     return RankSettings(
         top_n=body.top_n if options["top_n"] is None else options["top_n"],
         min_score=options["min_score"],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import InputError, UsageError
 from rerank_cli.fields import refuse_fields
 from rerank_cli.readers.feed import Feed, check_file, open_feed
-from rerank_cli.readers.formats import by_name, sniff
+from rerank_cli.readers.formats import by_name, find_format
 from rerank_cli.records import Body, Document, DocumentStream, Source
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> t
 def _start(name: str, *, inputs: InputSettings, terminal: Terminal, report: Report) -> tuple[Body, Chunks, Feed]:
     """Open an input and read as far as its body."""
     feed = open_feed(name, terminal.stdin)
-    kind = _format(name, feed, inputs)
+    kind = _format(name, feed, inputs, report)
     if kind == "lines":
         return Body(), partial(_lines, feed, report, null=inputs.null), feed
     if kind in {"csv", "tsv"}:
@@ -153,7 +153,7 @@ def _start(name: str, *, inputs: InputSettings, terminal: Terminal, report: Repo
     return read_body(parsed.keys, feed.name, report), partial(_elements, feed.name, parsed, report), feed
 
 
-def _format(name: str, feed: Feed, inputs: InputSettings) -> InputFormat:
+def _format(name: str, feed: Feed, inputs: InputSettings, report: Report) -> InputFormat:
     if inputs.null:
         kind = by_name(name) if inputs.input_format == "auto" else None
         if kind not in {None, "lines"}:
@@ -162,7 +162,7 @@ def _format(name: str, feed: Feed, inputs: InputSettings) -> InputFormat:
         return "lines"
     if inputs.input_format != "auto":
         return inputs.input_format
-    return by_name(name) or sniff(feed)
+    return find_format(name, feed, report)
 
 
 def _is_request(feed: Feed, fields: FieldSettings) -> bool:

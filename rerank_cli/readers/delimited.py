@@ -37,7 +37,9 @@ def read_rows(feed: Feed, delimiter: str, fields: FieldSettings, report: Report,
     columns, header_raw, header_line = header
     repeated = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
     if repeated:
-        raise InputError(f"two columns are named {name_list(repeated)}", where=f"{feed.name}:{header_line}")
+        hint = "each column needs a name of its own; leave columns out that are empty"
+        raise InputError(f"two columns are named {name_list(repeated)}", hint, f"{feed.name}:{header_line}")
+    _check_delimiter(columns, delimiter, fields, f"{feed.name}:{header_line}")
     newline = b"\r\n" if header_raw.endswith(CR) else b"\n"  # how the whole file is taken to end its rows
     source = Source(feed.name, "row", tuple(columns), header_raw.removesuffix(CR), delimiter, newline)
     quick, full = make_quick(fields), make_full(fields, report)
@@ -49,6 +51,19 @@ def read_rows(feed: Feed, delimiter: str, fields: FieldSettings, report: Report,
             raise InputError(message, HINT, f"{feed.name}:{line}")
         value = dict(zip(columns, row, strict=True))
         yield quick(value, index, raw, source) or full(value, f"{feed.name}:{line}", index, raw, source)
+
+
+def _check_delimiter(columns: list[str], delimiter: str, fields: FieldSettings, where: str) -> None:
+    """Raises InputError for a header that is one column because its delimiter is another one."""
+    mark = next((mark for mark in ",;\t|" if mark in columns[0] and mark != delimiter), None)
+    if len(columns) > 1 or mark is None or columns[0] in (*fields.rank_fields, fields.text_field):
+        return
+    form = {",": "csv", "\t": "tsv"}.get(mark)
+    hint = (
+        f"`--input-format {form}`" if form else "write it with commas or tabs: those are the delimiters of CSV and TSV"
+    )
+    found = "tabs" if mark == "\t" else f"`{mark}`"
+    raise InputError(f"the header is one column, {name_list(columns)}; is {found} the delimiter?", hint, where)
 
 
 def parse_row(raw: bytes, source: Source) -> dict[str, str]:
@@ -75,6 +90,9 @@ def _rows(feed: Feed, delimiter: str) -> Iterator[Row]:
         try:
             row = next(reader, None)
         except csv.Error as exc:
+            if "new-line character" in str(exc):
+                hint = "rows end with a newline: `tr '\\r' '\\n'` converts files of old; or quote the field"
+                raise InputError("a carriage return inside a row", hint, f"{feed.name}:{line}") from exc
             raise InputError(f"broken quoting: {exc}", HINT, f"{feed.name}:{line}") from exc
         if row is None:
             return

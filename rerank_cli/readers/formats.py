@@ -9,6 +9,7 @@ from rerank_cli.errors import InputError
 
 if TYPE_CHECKING:
     from rerank_cli.readers.feed import Feed
+    from rerank_cli.report import Report
     from rerank_cli.settings import InputFormat
 
 BY_SUFFIX: dict[str, InputFormat] = {
@@ -18,6 +19,8 @@ BY_SUFFIX: dict[str, InputFormat] = {
 }  # fmt: skip
 _COMPRESSED = (".gz", ".zst", ".zstd")
 _YAML_START = re.compile(r"---(?:\s|$)|- [\w.-]+:(?:\s|$)|(?:documents|query):(?:\s|$)")
+# How a record or a list of records begins, quotes of Python's included; `[INFO]` and `{x}` are none.
+_JSON_LIKE = re.compile(rb"""\[?\s*\{\s*(?:["'][^"']*["']\s*:|$)|\[\s*$""")
 _ENOUGH = 1 << 16  # characters that settle whether a text that looks like JSON is JSON so far
 _CUT = 32  # an error this near the end of a cut text may be the cut's doing
 
@@ -31,11 +34,28 @@ def by_name(name: str) -> InputFormat | None:
     return BY_SUFFIX.get(suffix) if dot else None
 
 
-def sniff(feed: Feed) -> InputFormat:
-    """The format that the bytes tell; reads ahead as far as that takes."""
-    if feed.head.startswith((b"\xff\xfe", b"\xfe\xff")):
+def find_format(name: str, feed: Feed, report: Report) -> InputFormat:
+    """The format by name, else by bytes; lines that look like another one are noted. Raises InputError for UTF-16."""
+    named = by_name(name)
+    if named in {None, "lines"} and feed.head.startswith((b"\xff\xfe", b"\xfe\xff")):
         hint = "convert it with `iconv -f UTF-16 -t UTF-8`, or take it as it is with `--input-format lines`"
         raise InputError("this looks like UTF-16", hint, feed.name)
+    found = named or sniff(feed)
+    if not named and found == "lines" and (like := _resembled(feed.first_line()[0])):
+        told = f"`--input-format {like.lower()}` says what is wrong, `--input-format lines` spares this note"
+        report.note(f"{feed.name} looks like {like}, but is not valid: its lines are taken as plain text ({told})")
+    return found
+
+
+def _resembled(line: bytes) -> str | None:
+    """What a first line that was taken for plain text looks like."""
+    if _JSON_LIKE.match(line):
+        return "JSON" if line.startswith(b"[") else "JSONL"
+    return "YAML" if line.startswith(b"- ") and _YAML_START.match(line.decode("utf-8", "replace")) else None
+
+
+def sniff(feed: Feed) -> InputFormat:
+    """The format that the bytes tell; reads ahead as far as that takes."""
     line, _ = feed.first_line()
     start = line[:1]
     if start in {b"{", b'"'} and _is_json(line, (dict, str)):

@@ -137,12 +137,13 @@ def _line(text: str, position: int) -> int:
 
 
 def _by_line(text: str, name: str) -> Place:
-    seen, line = 0, 1
+    seen, line, last = 0, 1, 0
 
-    def place(_number: int, position: int) -> str:
-        nonlocal seen, line
+    def place(number: int, position: int) -> str:
+        nonlocal seen, line, last
         line += text.count("\n", seen, position)
         seen = position
-        return f"{name}:{line}"
+        beside, last = last == line, line  # not the first of its line: the line alone would say too little
+        return f"{name}:{line}: documents[{number}]" if beside else f"{name}:{line}"
 
     return place

@@ -89,7 +89,8 @@ def _check(said: dict[str, Any], key: str, kind: type, what: str, where: str) ->
         return None
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not fits or (key in _COUNTS and value < 1):
-        found = shown(str(value)) if fits else kind_of(value)
+        number = key in _COUNTS and isinstance(value, (int, float)) and not isinstance(value, bool)
+        found = shown(str(value)) if number else kind_of(value)
         raise InputError(f"`{key}` must be {what}, not {found}", where=where)
     return value
 

@@ -22,7 +22,7 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
     """Original bytes: lines, rows and paths as they were, JSON objects on one line, JSON strings as their text."""
     end = b"\0" if settings.null else b"\n"
     for hits in blocks_of(ranking.hits):
-        if {hit[3][3].kind for hit in hits} <= {"line", "row", "file"}:
+        if {hit[3][3].kind for hit in hits} <= {"line", "row"}:
             yield end.join([hit[3][1] for hit in hits]) + end
         else:
             yield end.join([line(hit[3], settings, report) for hit in hits]) + end
@@ -30,6 +30,8 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
 
 def line(document: Document, settings: OutputSettings, report: Report) -> bytes:
     """One record without its end."""
+    if document.source.kind == "file":
+        return path_of(document, settings, report)
     if document.source.kind != "json":
         return document.raw
     flat = one_line(document.raw)
@@ -40,13 +42,25 @@ def id_blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Ite
     """The id of each hit; the index of those without, counted."""
     end = b"\0" if settings.null else b"\n"
     for hits in blocks_of(ranking.hits):
-        names = [id_of(hit[3]) for hit in hits]
-        report.count("missing_id", names.count(None))
-        shown = [
-            b"%d" % hit[0] if name is None else separable(name, settings, report)
-            for hit, name in zip(hits, names, strict=True)
-        ]
-        yield end.join(shown) + end
+        yield end.join([id_bytes(hit[0], hit[3], settings, report) for hit in hits]) + end
+
+
+def id_bytes(index: int, document: Document, settings: OutputSettings, report: Report) -> bytes:
+    """One id, or path, without its end."""
+    if document.source.kind == "file":
+        return path_of(document, settings, report)
+    name = id_of(document)
+    if name is None:
+        report.count("missing_id")
+        return b"%d" % index
+    return separable(name, settings, report)
+
+
+def path_of(document: Document, settings: OutputSettings, report: Report) -> bytes:
+    """The path of a whole file: its own bytes, UTF-8 or not, unless a line break in it would break records apart."""
+    raw = document.raw
+    broken = not settings.null and (b"\n" in raw or b"\r" in raw)
+    return separable(raw.decode("utf-8", "replace"), settings, report) if broken else raw
 
 
 def separable(text: str, settings: OutputSettings, report: Report) -> bytes:

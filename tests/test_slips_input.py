@@ -1,0 +1,169 @@
+"""Slips in what is read: requests, records, tables and fields that are not what they seem, told for what they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from free_scorer import FreeScorer
+
+from rerank_cli.scorers import registry
+
+
+@pytest.fixture(autouse=True)
+def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FreeScorer:
+    scorer = FreeScorer()
+    monkeypatch.setattr(registry, "open_scorer", lambda *_: scorer)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs.jsonl").write_text('{"id":"a","text":"1 a"}\n')
+    return scorer
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "markdown", "lines", "tsv", "ids"])
+def test_what_becomes_of_invalid_utf8_is_told_as_it_is(run, form: str) -> None:
+    result = run("-q", "q", "-f", form, stdin=b"1 caf\xe9\n")
+    assert "1 line holds invalid UTF-8: scored with replacement characters\n" in result.err
+    altered = "\ufffd".encode() in result.out
+    assert altered == ("written as replacement characters" in result.err)
+    assert altered == (form in {"json", "jsonl", "csv", "markdown"})
+
+
+@pytest.mark.parametrize(
+    ("value", "what", "hint"),
+    [
+        ("1e999", "is infinite, or beyond the range of a double", "lowest score"),
+        ("-1e999", "is infinite, or beyond the range of a double", "lowest score"),
+        ("1" + "0" * 400, "is infinite, or beyond the range of a double", "lowest score"),
+        ('"nan"', "is NaN", "lowest score"),
+        ('"high"', "is no number: 'high'", ""),
+        ("true", "must be a number, not a boolean", ""),
+        ("[1]", "must be a number, not a list", ""),
+    ],
+)
+def test_a_prior_that_is_no_finite_number_is_told_as_such(run, value: str, what: str, hint: str) -> None:
+    rows = f'{{"text":"1 a","s":0.5}}\n{{"text":"2 b","s":{value}}}\n'
+    result = run("-q", "q", "--prior-field", "s", stdin=rows)
+    assert result.code == 3
+    assert f"<stdin>:2: prior field `s` {what}" in result.err
+    assert hint in result.err
+
+
+@pytest.mark.parametrize("query", [(), ("-q", "dog")], ids=["", "query"])
+@pytest.mark.parametrize(
+    ("request_", "what", "hint"),
+    [
+        ('{"query":"cat","documents":"1 cat"}', "`documents` must be a list, not a string", '"documents": ["1 cat"]'),
+        ('{"query":"cat","documents":{}}', "`documents` must be a list, not an object", "texts or objects"),
+        ('{"query":"cat","documents":null}', "`documents` must be a list, not null", "texts or objects"),
+        ("query: cat\ndocuments: 1 cat\n", "`documents` must be a list, not a string", '"documents": ["1 cat"]'),
+        ('{"query":"cat","top_n":1}', "neither `documents` nor `text`; it has `query`, `top_n`", 'add `"documents": ['),
+        ('{"query":"cat",\n"rank_fields":["a"]}', "neither `documents` nor", 'add `"documents": ['),
+        ('{"query":"cat","docs":["1 cat"]}', "neither `documents` nor `text`", "rename `docs`"),
+    ],
+)
+def test_a_request_without_a_list_of_documents_is_told(run, query, request_: str, what: str, hint: str) -> None:
+    result = run(*query, stdin=request_)
+    assert (result.code, result.out) == (3, b"")
+    assert what in result.err
+    assert hint in result.err
+    assert result.err.startswith("rerank: error: <stdin>")
+
+
+def test_a_record_that_has_a_query_is_a_record(run) -> None:
+    assert run("-q", "q", stdin='{"query":"x","text":"1 a"}').records[0]["query"] == "x"
+    assert run("-q", "q", "--text-field", "documents", stdin='{"query":"x","documents":"1 a"}').code == 0
+    assert "--text-field passage" in run("-q", "q", stdin='{"query":"x","passage":"1 a"}').err
+
+
+@pytest.mark.parametrize(
+    ("text", "like"),
+    [
+        ('{"text":"1 a","s":NaN}\n', "jsonl"),
+        ("{'text': '1 a'}\n", "jsonl"),
+        ('{"text":"1 a"},\n{"text":"2 b"}\n', "jsonl"),
+        ('[{"text":"1 a"},]', "json"),
+        ('[\n{"text":"1 a"},\n]', "json"),
+        ('- text: 1 a\n- text: "2 b\n', "yaml"),
+        ("[INFO] 1 a\n", None),
+        ("{name} and {x: 1}\n", None),
+        ("- 1 a\n- 2 b\n", None),
+    ],
+)
+def test_lines_that_look_like_records_are_noted(run, text: str, like: str | None) -> None:
+    result = run("-q", "q", stdin=text)
+    assert result.code == 0
+    assert sorted(result.lines) == sorted(text.splitlines())
+    assert ("note: <stdin> looks like" in result.err) == (like is not None)
+    if like:
+        assert f"`--input-format {like}` says what is wrong" in result.err
+        assert run("-q", "q", "--input-format", like, stdin=text).code == 3
+    assert "looks like" not in run("-q", "q", "--input-format", "lines", stdin=text).err
+
+
+def test_utf16_is_told_whatever_the_name(run, tmp_path: Path) -> None:
+    (tmp_path / "w.txt").write_bytes("1 a\n".encode("utf-16"))
+    result = run("-q", "q", "w.txt")
+    assert (result.code, "w.txt: this looks like UTF-16" in result.err) == (3, True)
+    assert run("-q", "q", "w.txt", "--input-format", "lines").code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "what", "hint"),
+    [
+        ("id;text\nx;1 a\n", "csv", "the header is one column, `id;text`; is `;` the delimiter?", "commas or tabs"),
+        ("id\ttext\nx\t1, a\n", "csv", "is tabs the delimiter?", "`--input-format tsv`"),
+        ("id,text\nx,1 a\n", "tsv", "is `,` the delimiter?", "`--input-format csv`"),
+        ("id,text\rx,1 a\r", "csv", "a carriage return inside a row", "tr '\\r' '\\n'"),
+        ("text,,\n1 a,,\n", "csv", "two columns are named ``", "leave columns out that are empty"),
+        (" text ,id\n1 a,x\n", "csv", "the document has ` text `, `id`", "`--text-field ' text '`"),
+    ],
+)
+def test_tables_of_other_makes_are_told(run, text: str, form: str, what: str, hint: str) -> None:
+    result = run("-q", "q", "--input-format", form, stdin=text)
+    assert (result.code, result.out) == (3, b"")
+    assert what in result.err
+    assert hint in result.err
+
+
+def test_one_column_may_have_any_name(run) -> None:
+    found = run("-q", "q", "--input-format", "csv", "--text-field", "a;b", stdin="a;b\n1 x\n")
+    assert found.code == 0
+    assert run("-q", "q", "--input-format", "csv", "--prior-field", "s", stdin="text,s\n1 a,\n").err.startswith(
+        "rerank: error: <stdin>:2: prior field `s` is empty"
+    )
+
+
+def test_a_bad_document_of_a_list_on_one_line_is_told_by_its_number(run) -> None:
+    assert "<stdin>:1: documents[2]: a document is" in run("-q", "q", stdin='["1 a", "2 b", 3]').err
+    assert "<stdin>:3: a document is" in run("-q", "q", stdin='["1 a",\n"2 b",\n3]').err
+
+
+def test_a_whole_number_is_asked_for_in_so_many_words(run) -> None:
+    assert "of at least 1, not 2.5" in run(stdin='{"query":"q","documents":["1 a"],"top_n":2.5}').err
+
+
+@pytest.mark.parametrize("name", ["--text-field", "--id-field", "--prior-field"])
+def test_a_field_without_a_name_is_told(run, name: str) -> None:
+    result = run("-q", "q", "docs.jsonl", name, "")
+    assert (result.code, f"{name} names no field" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [("--fusion", "rrf", "--weight", "-1"), ("--fusion", "weighted", "--weight", "1.5")],
+    ids=["rrf", "weighted"],
+)
+def test_a_weight_that_turns_a_score_round_is_refused(run, weight) -> None:
+    result = run("-q", "q", "--prior-field", "s", *weight, stdin='{"text":"1 a","s":1}')
+    assert (result.code, "--weight: " in result.err) == (2, True)
+
+
+@pytest.mark.parametrize("form", ["ids", "lines"])
+def test_paths_come_out_as_the_bytes_they_are(run, tmp_path: Path, form: str) -> None:
+    names = [os.fsdecode(b"\xff.txt"), "two\nlines.txt"]
+    for name in names:
+        (tmp_path / name).write_text("1 a")
+    result = run("-q", "q", "--input-format", "files", "-f", form, *names)
+    assert result.out == b"\xff.txt\ntwo\\nlines.txt\n"
+    assert run("-q", "q", "--input-format", "files", "-f", form, "-z", *names).out == b"\xff.txt\0two\nlines.txt\0"
