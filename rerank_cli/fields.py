@@ -204,12 +204,14 @@ def kind_of(value: Any) -> str:
     return names.get(type(value), "a number" if isinstance(value, (int, float)) else f"a {type(value).__name__}")
 
 
-def likely_field(wanted: str, value: dict[str, Any]) -> str | None:
-    """The key that was probably meant: a near spelling, a usual name, else the one with the longest string."""
+def likely_field(wanted: str, value: dict[str, Any], *, guess: bool = True) -> str | None:
+    """The key that was probably meant: a near spelling; to `guess`, a usual name or the one with the longest string."""
     usable = [key for key, item in value.items() if item is not None and isinstance(key, str)]
     lowered = {key.lower(): key for key in usable}
     if near := get_close_matches(wanted.lower(), lowered, n=1):
         return lowered[near[0]]
+    if not guess:
+        return None
     for name in LIKELY:
         if name in lowered:
             return lowered[name]
@@ -231,11 +233,12 @@ def name_list(names: Iterable[str], most: int = 12) -> str:
 
 def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputError:
     wanted = fields.rank_fields or (fields.text_field,)
-    what = f"field `{wanted[0]}` is" if len(wanted) == 1 else f"all of the fields {name_list(wanted)} are"
+    what = f"field `{shown(wanted[0])}` is" if len(wanted) == 1 else f"all of the fields {name_list(wanted)} are"
     how = "null" if all(name in value for name in wanted) else "missing or null"
     import shlex
 
-    likely = likely_field(wanted[0], value)
+    found = [likely_field(name, value, guess=False) for name in wanted]
+    likely = ",".join(filter(None, found)) if all(found) else likely_field(wanted[0], value)
     option = "--rank-fields" if fields.rank_fields else "--text-field"
     hint = (
         f"did you mean `{option} {shlex.quote(shown(likely))}`?"

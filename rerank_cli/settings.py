@@ -50,6 +50,7 @@ class InputSettings:
     input_format: InputFormat = "auto"
     null: bool = False  # records end with NUL instead of a newline
     fields: FieldSettings = field(default_factory=FieldSettings)
+    settled: frozenset[str] = frozenset()  # what options say, so that requests may differ in it
 
 
 @dataclass(frozen=True, slots=True)

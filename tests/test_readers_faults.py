@@ -42,7 +42,7 @@ PLAIN = "plain text is `--input-format lines`"
             id="a number",
         ),
         pytest.param(
-            GOOD + b"[1]\n", {}, "<stdin>:2: a line must hold a JSON object or a string, not a list", PLAIN, id="a list"
+            GOOD + b"[1]\n", {}, "<stdin>:2: a line must hold a JSON object or a string, not a list", "--input-format json", id="a list"
         ),
         pytest.param(
             GOOD + b'{"text":NaN}\n', {}, "<stdin>:2: not valid JSON: NaN is no JSON value", PLAIN, id="NaN"

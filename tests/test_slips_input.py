@@ -167,3 +167,34 @@ def test_paths_come_out_as_the_bytes_they_are(run, tmp_path: Path, form: str) ->
     result = run("-q", "q", "--input-format", "files", "-f", form, *names)
     assert result.out == b"\xff.txt\ntwo\\nlines.txt\n"
     assert run("-q", "q", "--input-format", "files", "-f", form, "-z", *names).out == b"\xff.txt\0two\nlines.txt\0"
+
+
+def test_one_json_text_under_the_name_of_lines_is_told(run, tmp_path: Path) -> None:
+    for text in ('[{"text":"1 a"}]', '{\n"text":"1 a"\n}\n', "[\n]\n"):
+        (tmp_path / "d.jsonl").write_text(text)
+        result = run("-q", "q", "d.jsonl")
+        assert (result.code, "`--input-format json`" in result.err) == (3, True)
+        assert run("-q", "q", "--input-format", "json", "d.jsonl").code == 0
+
+
+def test_a_constant_that_json_lacks_has_its_line(run, tmp_path: Path) -> None:
+    (tmp_path / "d.json").write_text('[{"text":"1 a"},\n{"text":"2 b","s":NaN}]')
+    assert run("-q", "q", "d.json").err == "rerank: error: d.json:2: not valid JSON: NaN is no JSON value\n"
+
+
+def test_all_misspelt_fields_are_guessed_at_once(run) -> None:
+    result = run("-q", "q", "--rank-fields", "title,body", stdin='{"Title":"x","Body":"y","n":1}')
+    assert "did you mean `--rank-fields Title,Body`?" in result.err
+
+
+def test_requests_may_differ_in_what_an_option_says(run, tmp_path: Path) -> None:
+    (tmp_path / "1.json").write_text('{"query":"a","top_n":1,"id":"x","documents":["1 a","2 b"]}')
+    (tmp_path / "2.json").write_text('{"query":"b","top_n":2,"id":"y","documents":["3 c"]}')
+    assert [each["text"] for each in run("-q", "q", "-n", "9", "1.json", "2.json").records] == ["3 c", "2 b", "1 a"]
+    assert "`query` differs" in run("-n", "9", "1.json", "2.json").err
+    assert "`top_n` differs" in run("-q", "q", "1.json", "2.json").err
+
+
+def test_a_file_without_a_name_is_told(run) -> None:
+    result = run("-q", "q", "")
+    assert (result.code, "the name of a file is empty" in result.err) == (3, True)

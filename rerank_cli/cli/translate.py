@@ -47,7 +47,10 @@ def fields_of(options: dict[str, Any]) -> FieldSettings:
 
 def inputs_of(options: dict[str, Any]) -> InputSettings:
     """Which documents are read."""
+    members = {"query_file": "query", "text_field": "rank_fields"}  # of a request, where the option's name is another
+    names = ("query", "query_file", "top_n", "max_chunks_per_doc", "rank_fields", "text_field")
     return InputSettings(
+        settled=frozenset(members.get(name, name) for name in names if options.get(name) is not None),
         files=tuple(options["files"] or ()),
         input_format=options["input_format"],
         null=options["null"],

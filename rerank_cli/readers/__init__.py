@@ -59,7 +59,8 @@ def open_documents(
         return DocumentStream(in_chunks(read_files(names, terminal.stdin)))
     start = partial(_start, inputs=inputs, terminal=terminal, report=report)
     body, chunks, feed = start(names[0])
-    return DocumentStream(_chain(names, (chunks, feed), start, _effective(inputs, body), body), body)
+    chain = _chain(names, (chunks, feed), start, _effective(inputs, body), body, inputs.settled)
+    return DocumentStream(chain, body)
 
 
 def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSettings, report: Report) -> Request:
@@ -223,6 +224,7 @@ def _chain(
     start: Callable[[str], tuple[Body, Chunks, Feed]],
     fields: FieldSettings,
     body: Body,
+    settled: frozenset[str],
 ) -> Iterator[list[Document]]:
     """The chunks of one input after the other, numbered through."""
     chunks, feed = first
@@ -230,7 +232,7 @@ def _chain(
     for number, name in enumerate(names):
         if number:
             further, chunks, feed = start(name)
-            _agree(body, further, feed.name)
+            _agree(body, further, settled, feed.name)
         try:
             for chunk in chunks(fields, index):
                 index = chunk[-1].index + 1
@@ -239,10 +241,11 @@ def _chain(
             feed.close()
 
 
-def _agree(first: Body, further: Body, where: str) -> None:
-    """A later request may say nothing that the first input did not: the scoring has begun."""
+def _agree(first: Body, further: Body, settled: frozenset[str], where: str) -> None:
+    """A later request may say nothing new that counts: the scoring has begun."""
     for item in fields_of(Body):
         said = getattr(further, item.name)
-        if said is not None and said != getattr(first, item.name) and item.name != "model":
+        counts = item.name not in settled and item.name not in {"model", "id", "query_id"}
+        if counts and said is not None and said != getattr(first, item.name):
             hint = "name it first, or give each request to a `rerank` of its own (or all to `rerank batch`)"
             raise InputError(f"the request's `{item.name}` differs from what the first input said", hint, where)

@@ -192,6 +192,8 @@ def open_feed(name: str, stdin: BinaryIO) -> Feed:
 
 def check_file(name: str) -> None:
     """Fail before any work if a named file cannot be there; raises InputError."""
+    if not name:
+        raise InputError("the name of a file is empty", "is a variable of the shell unset?")
     try:
         folder = Path(name).is_dir()
         if not folder:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Rare = Callable[[bytes, int, int], Document]  # (line, its number, index)
 
 HINT = "plain text is `--input-format lines`"
+WHOLE = "a list, or one object over several lines, is `--input-format json`"
 
 
 def read_jsonl(feed: Feed, fields: FieldSettings, report: Report, start: int) -> Iterator[list[Document]]:
@@ -66,7 +67,7 @@ def _rare(fields: FieldSettings, report: Report, source: Source) -> Rare:
         value = exact_line(raw, where)
         if not isinstance(value, (dict, str)):
             message = f"a line must hold a JSON object or a string, not {kind_of(value)}"
-            raise InputError(message, HINT, where)
+            raise InputError(message, WHOLE if isinstance(value, list) else HINT, where)
         return full(value, where, index, raw, source)
 
     return rare
@@ -79,4 +80,4 @@ def exact_line(raw: bytes, where: str) -> Any:
     except UnicodeDecodeError as exc:
         name, _, number = where.rpartition(":")
         raise not_utf8(raw, exc.start, name, int(number)) from exc
-    return exact(text, where, HINT)
+    return exact(text, where, WHOLE if text in {"{", "["} else HINT)

@@ -95,7 +95,12 @@ def _elements(text: str, start: int, place: Place, *, last: bool) -> Iterator[El
     number = 0
     if text[position : position + 1] != "]":
         while True:
-            value, end = value_at(text, position)
+            try:
+                value, end = value_at(text, position)
+            except json.JSONDecodeError:
+                raise
+            except ValueError as exc:  # NaN, or too many digits: the parser does not say where
+                raise InputError(f"not valid JSON: {exc}", where=place(number, position)) from exc
             raw = one_line(text[position:end]).encode("utf-8")
             yield Element(value, raw, place(number, position))
             number += 1
