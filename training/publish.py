@@ -37,7 +37,7 @@ def calibration_set(
     sets: dict[str, systems.Records], cosines: dict[str, systems.Scores], config: dict[str, Any]
 ) -> systems.Records:
     """One positive, three hard candidates and six documents of other queries, of any source, for each query."""
-    rng, made = random.Random(config["seed"]), []
+    rng, made = random.Random(config["train"]["seed"]), []
     pool = [(r, r["documents"][0]) for records in sets.values() for r in records]
     for record, known in ((r, c) for name in sets for r, c in zip(sets[name], cosines[name], strict=True)):
         rows = list(zip(record["documents"], record["relevance"], known, strict=True))

@@ -60,7 +60,7 @@ class Trainer:
 
     def __init__(self, config: dict[str, Any], folder: Path) -> None:
         self.config, self.folder = config["train"], folder
-        torch.manual_seed(config["seed"])
+        torch.manual_seed(config["train"]["seed"])
         self.where = common.device(config)
         self.model = weights.untrained(self.config["frozen"]).to(self.where).train()
         if config["train"]["first"] != "start":
@@ -213,7 +213,7 @@ class Trainer:
 def training_lists(config: dict[str, Any]) -> list[dict[str, Any]]:
     """All mined lists in one seeded order, passes appended; a source's `repeat` is how often a pass shows its lists."""
     folder = Path(config["runs"]) / "lists"
-    rng, order = random.Random(config["seed"]), []
+    rng, order = random.Random(config["train"]["seed"]), []
     lists = {s: [r for r in common.read(folder / f"{s}.jsonl") if len(r["negatives"]) >= 4] for s in config["sources"]}
     needed = config["train"]["steps"] * config["train"]["lists"]
     while len(order) < needed:
@@ -228,7 +228,7 @@ def training_lists(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 def built(records: list[dict[str, Any]], first: int, last: int, config: dict[str, Any]) -> list[augment.Ranked]:
     """The lists as they are shown at positions first to last of the training order."""
-    return [augment.build(records[i], f"{config['seed']} {i}", config["train"]) for i in range(first, last)]
+    return [augment.build(records[i], f"{config['train']['seed']} {i}", config["train"]) for i in range(first, last)]
 
 
 def bi_encoder(ranked: augment.Ranked) -> Taught:
