@@ -67,6 +67,14 @@ def test_bad_rows_do_not_go_to_stdout(run, free, tmp_path: Path, rest) -> None:
     assert not (tmp_path / "-").exists()
 
 
+def test_counts_do_not_mix_with_results(run, free, tmp_path: Path) -> None:
+    result = run("batch", "in.jsonl", "--summary", "-")
+    assert (result.code, result.out, free.calls) == (2, b"", 0)
+    assert "hint: name a file, or send the results to -o" in result.err
+    result = run("batch", "in.jsonl", "--summary", "-", "-o", "out")
+    assert json.loads(result.out)["rows"] > 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

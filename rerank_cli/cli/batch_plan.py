@@ -115,6 +115,8 @@ def require_apart(options: dict[str, Any], inputs: tuple[Input, ...]) -> None:
     """Raise UsageError if outputs would mix, or one is an input or another: opening it would lose what it holds."""
     if str(options["errors"]) == "-":
         raise UsageError("--errors -: bad rows do not mix with results", "name a file; stderr tells them anyway")
+    if str(options["summary"]) == "-" and any(str(target or "-") == "-" for _, target in inputs):
+        raise UsageError("--summary -: the counts would mix with the results", "name a file, or send the results to -o")
     read = [(f"--{key}", options[key]) for key in ("queries", "run", "corpus", "qrels") if options[key]]
     read += [("--documents", name) for name in options["documents"] or ()]
     read += [("an input", name) for name in options["files"] or ()]
