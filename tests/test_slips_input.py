@@ -178,8 +178,12 @@ def test_one_json_text_under_the_name_of_lines_is_told(run, tmp_path: Path) -> N
 
 
 def test_a_constant_that_json_lacks_has_its_line(run, tmp_path: Path) -> None:
-    (tmp_path / "d.json").write_text('[{"text":"1 a"},\n{"text":"2 b","s":NaN}]')
-    assert run("-q", "q", "d.json").err == "rerank: error: d.json:2: not valid JSON: NaN is no JSON value\n"
+    (tmp_path / "d.json").write_text('[{"text":"1 a NaN"},\n{"text":"2 b","s":NaN}]')
+    told = "rerank: error: d.json:2: not valid JSON: a number may not be NaN (column 19)\n"
+    assert run("-q", "q", "d.json").err == told
+    (tmp_path / "r.json").write_text('{"query":"q \\" NaN",\n"documents":[\n"a", -Infinity]}')
+    told = "rerank: error: r.json:3: not valid JSON: a number may not be -Infinity (column 6)\n"
+    assert run("r.json").err == told
 
 
 def test_all_misspelt_fields_are_guessed_at_once(run) -> None:

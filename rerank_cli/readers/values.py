@@ -21,6 +21,7 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 # In valid JSON a line break is never inside a string, so the blanks around one can go without touching any value.
 _AFTER_OPEN = re.compile(r"(?<=[{\[])[ \t\r]*\n[ \t\r\n]*|[ \t\r]*\n[ \t\r\n]*(?=[}\]])")
 _NUMBERED = re.compile(r":\d+$")
+_CONSTANT = re.compile(r'"(?:\\.|[^"\\])*"|(NaN|-?Infinity)')  # strings are matched to be passed over
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")
 
 
@@ -39,8 +40,12 @@ class Parsed(NamedTuple):
     elements: Callable[[], Iterator[Element]]
 
 
+class _Constant(ValueError):
+    """NaN or an infinity, which the standard library's parser would let pass, and does not place."""
+
+
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON value")
+    raise _Constant(f"a number may not be {constant}")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
@@ -62,6 +67,9 @@ def value_at(text: str, position: int) -> tuple[Any, int]:
         return _DECODER.raw_decode(text, position)
     except RecursionError as exc:
         raise json.JSONDecodeError(TOO_DEEP, text, position) from exc
+    except _Constant as exc:
+        found = next(match.start() for match in _CONSTANT.finditer(text, position) if match[1])
+        raise json.JSONDecodeError(str(exc), text, found) from exc
 
 
 def expect_end(text: str, position: int) -> None:
