@@ -10,7 +10,11 @@ import random
 import re
 from typing import Any, NamedTuple
 
+from statements import statement
+
 Random = random.Random
+
+QUESTIONS = {"squad", "squad_sentences", "nq_gold", "qed"}  # sources whose questions ask for a name or a number
 
 FUNCTION_WORDS = frozenset(
     re.findall(
@@ -21,6 +25,13 @@ FUNCTION_WORDS = frozenset(
     )
 )
 ENTITY = re.compile(r"\b(?:[A-Z][\w'-]+(?:\s+[A-Z][\w'-]+)*|\d[\d,.]*\d|\d)\b")
+KINDS = ("emails", "documents", "tickets", "messages", "posts", "articles", "reviews", "reports", "notes", "comments")
+ASKING = (
+    "{kind} about {what}",
+    "Which {kind} are about {what}?",
+    "find {kind} that mention {what}",
+    "all {kind} on {what}",
+)
 FIELDS = (("Title", "Content"), ("title", "body"), ("Subject", "Body"), ("name", "description"), ("title", "text"))
 PUNCTUATION = ("...", "-", "?", "N/A", "###", "* * *", "", "n/a.", "!!!", "<br>", "[]", ", , ,")
 
@@ -45,9 +56,9 @@ def content_words(text: str) -> list[str]:
     return [w for w in re.findall(r"[\w$#+.'-]+", text) if w.lower().strip(".'") not in FUNCTION_WORDS]
 
 
-def window(record: dict[str, Any], rng: Random) -> Shown:
-    """The answer's passage with a random part of what stands before and after it; seldom another passage."""
-    own, best = record["positives"], record["best"]
+def window(record: dict[str, Any], rng: Random, answering: bool = True) -> Shown:
+    """The answer's passage, or the first, with a random part of what stands around it; seldom another passage."""
+    own, best = record["positives"], record["best"] if answering else 0
     at = rng.randrange(len(own)) if rng.random() < 0.1 else best
     text = own[at]["text"]
     if at and rng.random() < 0.35:
@@ -57,14 +68,23 @@ def window(record: dict[str, Any], rng: Random) -> Shown:
     return Shown(text, "positive", own[at]["cos"])
 
 
+def stated(record: dict[str, Any], positive: Shown, rng: Random) -> Shown | None:
+    """The answer as a terse statement in the question's words, where the question allows one."""
+    said = statement(record["query"], positive.text, rng) if record["source"] in QUESTIONS else None
+    return Shown(said, "stated", None) if said else None
+
+
 def crop(text: str, words: int, query: str, rng: Random) -> str:
     """About `words` words of a text, at a random place around the sentence that shares most with the query.
 
-    Positives and negatives are cut alike, so that neither length nor a cut end tells them apart.
+    Positives and negatives are cut alike, so that neither length nor a cut end tells them apart. Without a query it is
+    the text's beginning, answer or not.
     """
     split = text.split()
     if len(split) <= words * 1.2:
         return text
+    if not query:
+        return " ".join(split[:words])
     asked = {w.lower() for w in content_words(query)}
     starts = [0, *(i + 1 for i, w in enumerate(split[:-1]) if w[-1] in ".!?")]
     ends = [*starts[1:], len(split)]
@@ -126,6 +146,15 @@ def noisy(query: str, rng: Random, config: dict[str, Any]) -> str:
     return query
 
 
+def asked_for(query: str, documents: list[Shown], rng: Random) -> tuple[str, list[Shown]]:
+    """The query as a search for a kind of document, whose name then stands in a negative too and tells nothing."""
+    kind, at = rng.choice(KINDS), rng.randrange(1, len(documents))
+    words = documents[at].text.split()
+    words.insert(rng.randint(0, min(8, len(words))), rng.choice((kind, kind[:-1])))
+    shown = [*documents[:at], documents[at]._replace(text=" ".join(words), cos=None), *documents[at + 1 :]]
+    return rng.choice(ASKING).format(kind=kind, what=" ".join(content_words(query)) or query), shown
+
+
 def rendered(documents: list[Shown], rng: Random) -> list[Shown]:
     """All documents as records of two fields, as `--rank-fields` renders them; short texts stay their own content."""
     head, body = rng.choice(FIELDS)
@@ -151,8 +180,7 @@ def negatives(record: dict[str, Any], positive: Shown, rng: Random, config: dict
     if rng.random() < config["swap"]:
         made = swapped(record["query"], positive, [n["text"] for n in record["negatives"]], rng)
         chosen += [made] if made else []
-    order = ["dense", "bm25", "page", "dense", "random", "bm25", "dense", "page", "dense", "random"]
-    for kind in order:
+    for kind in config["negatives"]:
         if len(chosen) < config["documents"] - 1 and pools.get(kind):
             chosen.append(pools[kind].pop())
     return chosen
@@ -161,13 +189,21 @@ def negatives(record: dict[str, Any], positive: Shown, rng: Random, config: dict
 def build(record: dict[str, Any], seed: str, config: dict[str, Any]) -> Ranked:
     """The list as shown at this position of the training order; the same seed gives the same list."""
     rng = Random(seed)
-    positive = window(record, rng)
+    positive = window(record, rng, config["windows"])
+    if config["stated"] and rng.random() < config["stated"]:
+        positive = stated(record, positive, rng) or positive
     documents = [positive, *negatives(record, positive, rng, config)]
     words = config["words_long"] if rng.random() < config["long"] else config["words"]
-    documents = [d._replace(text=crop(d.text, words, record["query"], rng)) for d in documents]
+    if config["short"] and rng.random() < config["short"]:
+        words = config["words_short"]
+    asked = record["query"] if config["windows"] else ""
+    documents = [d._replace(text=crop(d.text, words, asked, rng)) for d in documents]
     if rng.random() < config["distractors"]:
         others = [d.text for d in documents[1:] if d.kind == "random"] or [record["negatives"][-1]["text"]]
         documents[0] = distracted(positive, others[0], rng)
     if rng.random() < config["rendered"]:
         documents = rendered(documents, rng)
-    return Ranked(noisy(record["query"], rng, config), documents)
+    query = noisy(record["query"], rng, config)
+    if config["kinds"] and rng.random() < config["kinds"]:
+        query, documents = asked_for(record["query"], documents, rng)
+    return Ranked(query, documents)

@@ -31,10 +31,11 @@ class Pair(NamedTuple):
     types: list[int]
 
 
-def settings(path: Path | None = None) -> dict[str, Any]:
-    """The configuration; `data` becomes absolute, `runs` stays relative to the current directory."""
-    path = path or HERE / "config.toml"
+def settings(stage: str = "") -> dict[str, Any]:
+    """The configuration, its `[train]` with what the stage has of its own; `runs` stays relative to where we are."""
+    path = HERE / "config.toml"
     config = tomllib.loads(path.read_text())
+    config["train"] |= config["stages"].get(stage, {})
     config["data"] = str((path.parent / config["data"]).resolve())
     torch.set_num_threads(config["threads"])
     return config

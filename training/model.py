@@ -39,7 +39,7 @@ HIDDEN = 384
 FEATURE_GAIN = 19.6  # sqrt(384): entries of a unit vector become of order one
 EPS = 1e-12
 MASKED = -1e9
-SEPARATE_LAYERS = 2
+SEPARATE_LAYERS = 0
 
 
 class CrossEncoder(nn.Module):

@@ -1,6 +1,6 @@
 """Step 3, teach: what an ensemble of systems thinks of every list that training will show, in its order.
 
-    python training/teach.py --name m3            # runs/m3/teacher.jsonl: one line of logits a list
+    python training/teach.py --name one           # runs/one/teacher.jsonl: one line of logits a list
 
 A list is rebuilt from its position and the seed (augment.py), so what is scored here is what train.py will show.
 The bi-encoder's part is the cosine of mining; the other systems and their weights are `[teachers]` of config.toml.
@@ -41,10 +41,10 @@ def thoughts(lists: list[Ranked], config: dict[str, Any], teachers: dict[str, sy
 def main() -> None:
     """Append to the run's teacher.jsonl until every list of the schedule has its line."""
     parser = argparse.ArgumentParser(description="Score the lists of a run with the teachers.")
-    parser.add_argument("--name", default="main")
+    parser.add_argument("--name", default="one")
     parser.add_argument("--lists", type=int, default=0, help="only the first N lists of the schedule")
     arguments = parser.parse_args()
-    config = common.settings()
+    config = common.settings(arguments.name)
     path = Path(config["runs"]) / arguments.name / "teacher.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     teachers = {name: systems.scoring(name, config) for name in config["teachers"]}

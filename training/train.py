@@ -1,6 +1,8 @@
 """Step 4, train: lists → checkpoint. Resumable, seeded, a checkpoint every five minutes, a log of losses.
 
-    python training/train.py [--name main] [--set train.lr=3e-5 …]   # runs/NAME/state.pt, runs/NAME/log.jsonl
+    python training/train.py --name one [--set lr=3e-5 …]   # runs/NAME/state.pt, runs/NAME/log.jsonl
+
+NAME is free; where config.toml has a `[stages.NAME]`, its keys go before those of `[train]`.
 
 On a CPU each thread takes one list at a time with a replica of the model that shares its weights: nothing waits at a
 barrier when another process takes a core, and no padding crosses lists. On a GPU one batch holds the whole step.
@@ -269,11 +271,11 @@ def train(config: dict[str, Any], folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train the cross-encoder.")
-    parser.add_argument("--name", default="main")
+    parser.add_argument("--name", default="one")
     parser.add_argument("--sources", nargs="*", help="only these: a first phase can start while the others are mined")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="override a key of [train], as JSON")
     arguments = parser.parse_args()
-    configuration = common.settings()
+    configuration = common.settings(arguments.name)
     if arguments.sources:
         configuration["sources"] = {s: configuration["sources"][s] for s in arguments.sources}
     for item in arguments.set:
