@@ -61,11 +61,14 @@ def tiny(export: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "initializer_range": 0.05,
     }
     torch.manual_seed(7)
-    network = training("model").CrossEncoder(BertConfig(**settings))
+    separate = 2  # one layer that reads across, two that do not
+    network = training("model").CrossEncoder(BertConfig(**settings), separate)
     state = {name: value + torch.randn_like(value) * 0.05 for name, value in network.state_dict().items()}
     state |= {"beta": torch.tensor(3.0), "scale": torch.tensor(24.0), "bias": torch.tensor(-1.5)}
     save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(settings | {"version": "9.9", "window": 48, "separate_layers": 2}))
+    (folder / "config.json").write_text(
+        json.dumps(settings | {"version": "9.9", "window": 48, "separate_layers": separate})
+    )
     tokenizer = {
         "version": "1.0",
         "truncation": {"max_length": 128},
