@@ -183,7 +183,8 @@ def tell(report: Report, terminal: Terminal) -> None:
         terminal.note(note)
     counts = report.counts
     if counts["windowed"]:
-        terminal.note(f"{counts['windowed']} long documents were read in windows; the best window counts")
+        long = "1 long document was" if counts["windowed"] == 1 else f"{counts['windowed']} long documents were"
+        terminal.note(f"{long} read in windows; the best window counts")
     if "cache_hits" in counts or "cache_misses" in counts:
         terminal.detail(f"score cache: {counts['cache_hits']} pairs known, {counts['cache_misses']} scored")
     terminal.detail(f"{counts['documents']} documents, {counts['tokens']} tokens scored")
