@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 CacheMode = Literal["rw", "ro"]
-CACHE_MODES: tuple[str, ...] = ("rw", "ro")
 CACHE_FILE = "scores-v1.sqlite"  # the version of the row is in the name: an older rerank never meets newer rows
 BYTES_PER_ROW = 64  # of the file, after 10^6 random insertions (measured 61): turns the limit in bytes into rows
 APPLICATION_ID = 0x72726B31  # "rrk1" in the file's header: no foreign database is ever written to

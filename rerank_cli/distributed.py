@@ -218,7 +218,7 @@ def _room(ray: Any, cluster: Cluster, threads: int) -> int:
     found = ray.cluster_resources()
     fits = found.get("CPU", 0) // threads
     if cluster.gpus_per_worker:
-        fits = min(fits, found.get("GPU", 0) // cluster.gpus_per_worker)
+        fits = min(fits, found.get("GPU", 0) / cluster.gpus_per_worker + 1e-9)  # 1 // 0.2 is 4
     if fits < 1:
         raise ModelError(
             f"the cluster has {found.get('CPU', 0):g} CPUs and {found.get('GPU', 0):g} GPUs: no room for a worker",

@@ -96,14 +96,17 @@ class NonFiniteError(ModelError):
 class RemoteError(RerankError):
     """A remote endpoint refused, failed or timed out; the message carries the provider's words, never a key.
 
-    `pair` is the position among the pairs that were given, if the reply is wrong about one of them.
+    `pair` is the position among the pairs that were given, if the reply is wrong about one of them. `refused`: the
+    request itself was refused, so another query or other documents may do well.
     """
 
     code = ExitCode.REMOTE
 
-    def __init__(self, message: str, hint: str | None = None, pair: int | None = None) -> None:
+    def __init__(
+        self, message: str, hint: str | None = None, pair: int | None = None, *, refused: bool = False
+    ) -> None:
         super().__init__(message, hint)
-        self.pair = pair
+        self.pair, self.refused = pair, refused
 
 
 class RowsFailed(RerankError):

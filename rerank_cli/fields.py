@@ -11,6 +11,7 @@ import math
 import re
 from difflib import get_close_matches
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
@@ -33,6 +34,7 @@ LIKELY = (
     "text", "body", "content", "contents", "passage", "page_content", "document", "doc", "chunk", "snippet", "abstract",
     "description", "summary", "message", "answer", "value", "title",
 )  # fmt: skip
+MOST_NAMED, MOST_KEYS = 12, 200  # names in a message; keys that are looked at for what may have been meant
 MOST_DEPTH = 200  # of nesting in a field: more is an attack
 _NO_ID = (None, "")
 _PLAIN_ID = frozenset({str, int, type(None)})
@@ -149,6 +151,8 @@ def _quick_fields(fields: FieldSettings) -> Quick:
                 return None
             scalar = yaml_string(item) if key else item
             if scalar is None or (as_yaml and not key):
+                if _SURROGATE.search(name + item):
+                    return None
                 parts.append(dump_yaml({name: item}))
             else:
                 parts.append(f"{key}: {scalar}\n" if as_yaml else item + "\n")
@@ -205,8 +209,11 @@ def kind_of(value: Any) -> str:
 
 
 def likely_field(wanted: str, value: dict[str, Any], *, guess: bool = True) -> str | None:
-    """The key that was probably meant: a near spelling; to `guess`, a usual name or the one with the longest string."""
-    usable = [key for key, item in value.items() if item is not None and isinstance(key, str)]
+    """The key that was probably meant: a near spelling; to `guess`, a usual name or the one with the longest string.
+
+    Among the first keys only: comparing names is slow, and a document of thousands of fields needs no guess.
+    """
+    usable = [key for key, item in islice(value.items(), MOST_KEYS) if item is not None and isinstance(key, str)]
     lowered = {key.lower(): key for key in usable}
     if near := get_close_matches(wanted.lower(), lowered, n=1):
         return lowered[near[0]]
@@ -225,9 +232,9 @@ def shown(name: str) -> str:
     return flat if len(flat) <= 60 else flat[:59] + "…"
 
 
-def name_list(names: Iterable[str], most: int = 12) -> str:
+def name_list(names: Iterable[str], most: int = MOST_NAMED) -> str:
     """Names for a message, in backticks, the first few of them."""
-    every = [f"`{shown(name)}`" for name in names]
+    every = [f"`{shown(name)}`" for name in islice(names, most + 1)]
     return ", ".join(every[:most]) + (" …" if len(every) > most else "") if every else "nothing"
 
 
@@ -237,7 +244,7 @@ def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputE
     how = "null" if all(name in value for name in wanted) else "missing or null"
     import shlex
 
-    found = [likely_field(name, value, guess=False) for name in wanted]
+    found = [likely_field(name, value, guess=False) for name in wanted[:MOST_NAMED]]
     likely = ",".join(filter(None, found)) if all(found) else likely_field(wanted[0], value)
     option = "--rank-fields" if fields.rank_fields else "--text-field"
     hint = (

@@ -83,7 +83,7 @@ def cached(repository: str, revision: str | None) -> Snapshot | None:
             return None
         commit = reference.read_text("utf-8", "replace").strip()
     folder = home / "snapshots" / commit
-    return Snapshot(repository, commit, folder) if folder.is_dir() else None
+    return Snapshot(repository, commit, folder) if commit and folder.is_dir() else None
 
 
 def locate(repository: str, revision: str | None, want: Want, *, offline: bool) -> Snapshot:
@@ -195,7 +195,6 @@ def choose(files: Iterable[str], want: Want, *, classifier: bool = True) -> list
     small = [name for name in names if SMALL_FILES.fullmatch(name) or (want.code and name.endswith(".py"))]
     kinds = {kind: [n for n in names if pattern.fullmatch(n)] for kind, pattern in
              (("graph", GRAPHS), ("ir", IR), ("torch", SAFETENSORS), ("pickle", PICKLES))}  # fmt: skip
-    heads = [name for name in kinds["torch"] if HEADS.match(name)]
     pickle = kinds["pickle"] if want.allow_pickle and not kinds["torch"] else []
     order = {
         "torch": [kinds["torch"], pickle],
@@ -212,7 +211,7 @@ def choose(files: Iterable[str], want: Want, *, classifier: bool = True) -> list
             f"the repository has no usable weights: no safetensors, ONNX or OpenVINO file{only}",
             "try another revision, or `--allow-pickle` if you trust its author" if only else "is it a model at all?",
         )
-    return sorted({*small, *weights, *heads})
+    return sorted({*small, *weights, *filter(HEADS.match, kinds["torch"])})
 
 
 def download(
@@ -270,7 +269,8 @@ def _remember(repository: str, revision: str, commit: str) -> None:
     """Write the cache's `refs` entry, as huggingface_hub does when it is given a branch or tag."""
     path = repository_folder(repository) / "refs" / revision
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(commit)
+    (temporary := path.with_name(f"{path.name}.{os.getpid()}.tmp")).write_text(commit)
+    temporary.replace(path)  # whole or not at all
 
 
 def _explained(error: Exception, repository: str, revision: str | None) -> ModelError:
@@ -291,7 +291,8 @@ def _explained(error: Exception, repository: str, revision: str | None) -> Model
             f"no model `{reference}` on the hub, or it is private and no valid token was found",
             known or "check the name; for a private model log in (`hf auth login`) or set HF_TOKEN",
         )
-    if isinstance(error, OSError) and not isinstance(error, errors.HfHubHTTPError | ConnectionError):
+    from_afar = errors.HfHubHTTPError | errors.LocalEntryNotFoundError | ConnectionError
+    if isinstance(error, OSError) and not isinstance(error, from_afar):
         return ModelError(f"cannot keep `{reference}` in {cache_folder()}: {error}", "check the disk, or set HF_HOME")
     return ModelError(
         f"cannot download `{reference}`: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from rerank_cli import ranking
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError
 from rerank_cli.language import mostly_foreign
-from rerank_cli.records import Hit, Meta, Pair, Ranking, Score
+from rerank_cli.records import LOG_ODDS, Hit, Meta, Pair, Ranking, Score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rerank_cli.records import Document
+    from rerank_cli.records import Document, Source
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Facts, Scorer
     from rerank_cli.settings import RankSettings
@@ -28,7 +28,6 @@ EMPTY = Score(None, 0, 0)
 # Named tuples from rows without a Python call each: a million hits are made in a third of the time.
 make_pair = partial(tuple.__new__, Pair)
 make_hit = partial(tuple.__new__, Hit)
-LOG_ODDS = "log-odds"
 
 
 def rank(
@@ -43,9 +42,11 @@ def rank(
     kept: list[Document] = []
     scores: list[Score] = []
     seen: set[bytes] = set()
+    sources: dict[int, Source] = {}
     if scorer.facts.whole_query:
         chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
+        sources |= {id(document[3]): document[3] for document in chunk}  # by identity: hashing would cost more
         documents = without_repeats(chunk, seen, report) if settings.dedupe else chunk
         if number == 0:
             check_language(query, documents, scorer.facts, report)
@@ -55,7 +56,7 @@ def rank(
         scores += found
         kept, scores = trim(kept, scores, settings, scorer.facts)
     hits = select(kept, scores, settings, scorer.facts)
-    return Ranking(query, hits, meta_of(scorer, settings, report))
+    return Ranking(query, hits, meta_of(scorer, settings, report), tuple(sources.values()))
 
 
 def score_documents(
@@ -241,18 +242,22 @@ def check_language(query: str, documents: Sequence[Document], facts: Facts, repo
         )
 
 
+def scale_of(facts: Facts, *, raw_scores: bool = False) -> str:
+    """What relevance_score is: a probability or a logit where scores are log-odds, else the scorer's own scale."""
+    if facts.scale != LOG_ODDS:
+        return facts.scale
+    return "logit" if raw_scores else "probability"
+
+
 def meta_of(scorer: Scorer, settings: RankSettings, report: Report) -> Meta:
     """How the ranking came about."""
     facts = scorer.facts
-    scale = facts.scale
-    if scale == LOG_ODDS:
-        scale = "logit" if settings.raw_scores else "probability"
     return Meta(
         model=facts.model,
         revision=facts.revision,
         backend=facts.backend,
         dtype=facts.dtype,
-        score_scale=scale,
+        score_scale=scale_of(facts, raw_scores=settings.raw_scores),
         tokens=report.counts["tokens"],
         documents=report.counts["documents"],
         truncated=report.counts["truncated"],

@@ -1,8 +1,7 @@
 """The frozen records that travel between the stages: what was read, what was scored, what was ranked.
 
 They hold data only: nothing here reads, scores, prints or imports anything beyond the standard library. Records made
-once a
-document are named tuples, because a frozen dataclass costs three times as much to build and a million of them show.
+once a document are named tuples: a frozen dataclass costs three times as much to build, and a million of them show.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 Kind = Literal["line", "json", "row", "file"]
+LOG_ODDS = "log-odds"  # the one scale of scores whose sigmoid is a probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +131,4 @@ class Ranking:
     query: str
     hits: Sequence[Hit]
     meta: Meta
+    sources: tuple[Source, ...] = ()  # of all documents that were read; what is shown must not decide the output's form

@@ -78,6 +78,12 @@ class Report:
         if message not in self.notes:
             self.notes.append(message)
 
+    def add(self, other: Report) -> None:
+        """Take over the counters and warnings of a part of the run."""
+        self.counts.update(other.counts)
+        for message in other._warnings:
+            self.warn(message)
+
     def warnings(self) -> tuple[str, ...]:
         """All warnings in words, those counted first."""
         keys = ", ".join(f"`{key}`" for key in self._replaced)

@@ -75,9 +75,9 @@ class OutputSettings:
     output: Path | None = None
     null: bool = False
     documents: bool = True
+    as_requested: bool = False  # batch: a request that wants no documents back gets none
     result_key: str | None = None
     explain: bool = False
-    raw_scores: bool = False
     query_id: str = "1"
     run_tag: str = "rerank"
 
@@ -130,9 +130,8 @@ class RemoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """Whether and where scores are remembered. `path` None: RERANK_CACHE_DIR, else the user's cache folder."""
+    """Where scores are remembered. `path` None: RERANK_CACHE_DIR, else the user's cache folder."""
 
-    enabled: bool = False
     path: Path | None = None
     mode: Literal["rw", "ro"] = "rw"
     max_bytes: int = DEFAULT_CACHE_BYTES

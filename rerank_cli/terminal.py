@@ -1,7 +1,8 @@
 """The outside world as a value: streams, which of them are terminals, environment, verbosity, colour.
 
-Nothing else in the package touches `sys.stdin`, `sys.stdout`, `sys.stderr` or `os.environ`; tests build a Terminal of
-their own. It knows nothing of documents, scores or commands. Rich is imported only when something is really drawn.
+Nothing else in the package touches `sys.stdin`, `sys.stdout` or `sys.stderr`, and what is read of the environment
+elsewhere is about libraries, the hub and caches; tests build a Terminal of their own. It knows nothing of documents,
+scores or commands. Rich is imported only when something is really drawn.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ It works on token counts and word starts only; it knows no tokenizer, model or q
 
 from __future__ import annotations
 
+from math import inf, isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -47,5 +48,8 @@ def _word_start(start: int, limit: int, word_starts: Sequence[bool]) -> int:
 
 
 def best(scores: Sequence[float]) -> int:
-    """Which window stands for its document: the highest score, the first among equals (Cohere: best chunk wins)."""
-    return max(range(len(scores)), key=scores.__getitem__)
+    """Which window stands for its document: the highest score, the first among equals (Cohere: best chunk wins).
+
+    A score that is not finite stands before all others, so that it is seen and refused, not lost.
+    """
+    return max(range(len(scores)), key=lambda number: scores[number] if isfinite(scores[number]) else inf)

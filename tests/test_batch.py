@@ -139,6 +139,8 @@ def test_a_trec_run_with_queries_and_corpus(run, tmp_path: Path) -> None:
     found = run(*argv)
     assert found.code == 0, found.err
     assert found.lines[0].startswith("7 Q0 d0 1 ")
+    fused = run(*argv, "--prior-field", "score", "--fusion", "rrf", "--weight", "100")
+    assert [line.split()[2] for line in fused.lines] == ["d1", "d2", "d0"], "the run's own score is the prior"
     shallow = run(*argv, "--depth", "2").lines
     assert sorted(line.split()[2] for line in shallow) == ["d1", "d2"]
     (tmp_path / "run.trec").write_text("7 Q0 nowhere 1 3.0 bm25\n")

@@ -110,6 +110,11 @@ def test_an_error_line_has_the_id_of_its_row(run, free, tmp_path: Path) -> None:
     assert [json.loads(line)["id"] for line in (tmp_path / "e").read_text().splitlines()] == ["a", "7", None, None]
 
 
+def test_another_script_is_warned_of_once(run) -> None:
+    rows = [json.dumps({"query": "首都", "documents": ["北京是中国的首都", "面包"]})] * 3
+    assert run("batch", stdin="\n".join(rows)).err.count("Latin") == 1
+
+
 def test_strict_keeps_the_rows_before_and_resumes_after_the_bad_one(run, free, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(rows(6, bad=frozenset({2})))
     argv = ("batch", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl")

@@ -381,6 +381,22 @@ def test_named_endpoints_reach_the_model(run, user: Path) -> None:
         assert (missed.code, missed.err) == (2, "rerank: error: unknown model `mime`\nhint: did you mean `mine`?\n")
 
 
+def test_config_shows_no_secret_of_the_environment(run) -> None:
+    env = {
+        "RERANK_ENDPOINT": f"https://host/v1?api_key={SECRET}",
+        "RERANK_API_KEY_ENV": SECRET,
+        "RERANK_EXTRA": f'{{"api_key": "{SECRET}"}}',
+        "RERANK_AUTH_HEADER": f"X-Key: {SECRET}",
+    }
+    for form in ((), ("--json",)):
+        found = run("config", *form, env=env)
+        assert (found.code, SECRET in found.text + found.err) == (0, False)
+    plain = run("config", "--json", env={"RERANK_ENDPOINT": "https://host/v1?sig=abc", "RERANK_API_KEY_ENV": "MY_KEY"})
+    options = plain.json["options"]
+    assert options["endpoint"]["value"] == "https://host/v1?…"
+    assert options["api_key_env"]["value"] == "MY_KEY"
+
+
 def test_the_table_is_plain_text(run, user: Path) -> None:
     user.write_text('top_n = 5\n[endpoints.mine]\nprovider = "tei"\nurl = "http://h/"\n[prices]\ntei = 0.5\n')
     lines = run("config").lines

@@ -202,6 +202,30 @@ def test_a_stopped_run_goes_on_with_the_parts_that_are_not_there(
     assert "180 rows" in found.err
 
 
+def test_parts_of_another_cut_do_not_stay_beside_the_new_ones(
+    run, free, inputs: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(distributed, "rank_parts", here)
+    argv = ("batch", inputs, "--engine", "ray", "--out-dir", tmp_path / "ray")
+    assert run(*argv).code == 0
+    name = min((tmp_path / "ray").glob("f*.jsonl")).name
+    old = name.replace(name[-len(".responses.jsonl") - 14 : -len(".responses.jsonl")], "-00003-of-00099")
+    for stale in (old, f"{old}.errors"):
+        (tmp_path / "ray" / stale).write_text("stale")
+    (tmp_path / "ray" / "notes-00001-of-00002.txt").write_text("not ours")
+    expected = outputs(tmp_path / "ray")
+    found = run(*argv)
+    assert (found.code, "1 results of another cut" in found.err) == (0, True)
+    assert set(expected) - set(outputs(tmp_path / "ray")) == {old, f"{old}.errors"}
+
+
+def test_an_input_that_shrinks_ends_the_reading(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("\n".join(lines(5, "s")) + "\n")
+    part = parts.Part("in.jsonl", str(tmp_path / "in.jsonl"), "out", 0, 10**6)
+    with pytest.raises(InputError, match="became shorter"):
+        list(jobs_of(part, FieldSettings(), Report()))
+
+
 def test_how_many_workers_there_are() -> None:
     class Resources:
         def __init__(self, **found: float) -> None:
@@ -213,6 +237,7 @@ def test_how_many_workers_there_are() -> None:
     cluster = distributed.Cluster
     assert workers(cluster(), CPU=8.0) == 8
     assert workers(cluster(), 3, CPU=8.0) == 2
+    assert workers(cluster(None, None, 0.2), CPU=8.0, GPU=1.0) == 5
     assert workers(cluster(workers=2), CPU=8.0) == 2
     assert workers(cluster(gpus_per_worker=0.5), CPU=8.0, GPU=1.0) == 2
     assert workers(cluster(workers=4, gpus_per_worker=1), CPU=8.0, GPU=1.0) == 1

@@ -291,8 +291,14 @@ def test_a_ranking_without_query_id_takes_the_only_judged_query():
 
 def test_documents_named_by_position_take_the_ids_of_the_labelled_request():
     qrels = Qrels("q", {"1": {"x": 1, "y": 0}}, names={"1": ("x", "y")})
-    run = Run("r", {"1": {"0": 2.0, "1": 1.0, "9": 0.5}}, by_index=frozenset({"1"}))
+    run = Run("r", {"1": {"0": 2.0, "1": 1.0, "9": 0.5}}, by_index={"1": frozenset({"0", "1", "9"})})
     assert aligned(run, qrels, Report()) == {"1": {"x": 2.0, "y": 1.0, "9": 0.5}}
+
+
+def test_an_id_that_looks_like_a_position_stays_an_id():
+    qrels = Qrels("q", {"7": {"1": 1, "0": 0, "2": 0}}, names={"7": ("1", "0", "2")})
+    run = Run("r", {"7": {"1": 3.0, "0": 2.0, "2": 1.0}}, by_index={"7": frozenset({"2"})})
+    assert aligned(run, qrels, Report()) == {"7": {"1": 3.0, "0": 2.0, "2": 1.0}}
 
 
 def test_two_id_spaces_are_an_error_for_queries_and_a_warning_for_documents():

@@ -221,6 +221,8 @@ def test_lone_surrogates_are_replaced_and_counted_once_a_document() -> None:
     reading = read(data, rank_fields=("a", "b"))
     assert reading.texts == ["a: x\ufffd\nb: \ufffd\n", "a: fine\nb: é\n"]
     assert reading.report.counts == {"replaced_surrogates": 1}
+    whole = b'[{"a":"x\\ud800","b":"y"}]'
+    assert read(whole, rank_fields=("a", "b")).texts == ["a: x\ufffd\nb: y\n"]
     nested = b'{"text":["\\ud800",{"\\udc00":1}]}'
     assert read(nested).texts == ["- \ufffd\n- \ufffd: 1\n"]
 

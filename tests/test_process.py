@@ -99,6 +99,20 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing(
 # --- streams that are closed, full or of the wrong kind
 
 
+def test_a_non_blocking_stdin_is_read_to_its_end(env: dict[str, str]) -> None:
+    """Other programs leave descriptors non-blocking behind them; a slow writer is then not the end."""
+    read, written = os.pipe()
+    os.set_blocking(read, False)
+    process = start(*RANK, env=env, stdin=read)
+    os.close(read)
+    with os.fdopen(written, "wb", buffering=0) as stream:
+        for line in (b"Washington is the capital.\n", b"Bread and butter.\n"):
+            time.sleep(0.7)
+            stream.write(line)
+    out, err = process.communicate()
+    assert (process.returncode, out, err) == (0, TWO, b"")
+
+
 def test_closed_stdin_is_empty_input(env: dict[str, str]) -> None:
     """As under some daemons: file descriptor 0 is closed."""
     done = shell("rerank -q x <&-; echo $?", env)

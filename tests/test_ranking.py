@@ -146,6 +146,11 @@ def test_the_best_window_is_the_first_of_the_highest() -> None:
     assert windows.best([1.0, 3.0, 3.0]) == 1
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_window_whose_score_is_no_number_is_not_lost(bad: float) -> None:
+    assert windows.best([1.0, bad, 3.0]) == 1
+
+
 def test_a_mostly_foreign_text_is_told_once_with_an_english_model() -> None:
     scorer = FreeScorer()
     scorer.facts = replace(scorer.facts, english_only=True)

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import time
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -181,7 +182,13 @@ NOW = 1_800_000_000.0
     ],
 )
 def test_how_long_a_server_asks_to_wait(headers, seconds):
-    assert asked_wait(headers, NOW) == seconds
+    assert asked_wait(429, headers, NOW) == seconds
+
+
+def test_reset_headers_of_another_failure_ask_for_nothing():
+    headers = {"x-ratelimit-reset": "3600"}
+    assert asked_wait(500, headers, NOW) is None
+    assert asked_wait(503, {"retry-after": "7", **headers}, NOW) == 7.0
 
 
 def test_which_statuses_may_pass():
@@ -313,6 +320,8 @@ def test_no_key_in_messages_logs_or_repr(caplog):
     echo = as_json({"error": {"message": f"Incorrect API key provided: {KEY}. Header was 'Bearer {KEY}'"}}, 401)
     for answer in (echo, (500, {}, KEY.encode()), (200, {}, f"<html>{KEY}".encode()), as_json({"message": KEY}),
                    as_json({"results": [KEY]}), (302, {"Location": f"http://x/{KEY}"}, b""),
+                   as_json({"message": "x" * 288 + KEY}, 401), (200, {}, b"<html>" + b"x" * 60 + KEY.encode()),
+                   results((0, 1), (1, 1), (2, 1), warnings=["x" * 290 + KEY]),
                    results((0, 1), (1, 1), (2, 1), warnings=[f"key {KEY}"])):  # fmt: skip
         report = Report()
         with Loopback(lambda _seen, answer=answer: answer) as server:
@@ -327,7 +336,65 @@ def test_no_key_in_messages_logs_or_repr(caplog):
         assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
     assert "Incorrect API key provided: ***" in "".join(said)
     assert KEY not in "".join(said)
+    assert KEY[:8] not in "".join(said), "half a key is one too"
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("header", ["Authorization: Token token={key}", "X-Auth: {key}:x"])
+def test_a_key_inside_a_template_is_a_secret_by_itself(header):
+    key = "Zk9/qw+12=="
+    said = json.dumps({"errors": [{"title": f"bad key {key}"}]}).replace("/", "\\/").encode()
+    settings = ModelSettings(remote=RemoteSettings(retries=0, auth_header=header))
+    for answer in ((401, {}, said), as_json({"message": f"bad key {key}"}, 401)):
+        with Loopback(lambda _seen, answer=answer: answer) as server:
+            model = replace(settings, remote=replace(settings.remote, endpoint=server.url))
+            scorer = open_remote("cohere:m", model, {"CO_API_KEY": key}, Report())
+            with pytest.raises(RemoteError, match=r"bad key \*\*\*"):
+                scorer.score(PAIRS, Limits())
+            scorer.close()
+
+
+def test_what_was_answered_before_a_halved_request_failed_is_kept():
+    """One document is too large for the server: the others are paid for, and the error names it."""
+
+    def answer(seen):
+        return (413, {}, b"") if "text 7" in seen.body["documents"] else cohere(seen)
+
+    pairs = [Pair("q", f"text {i}") for i in range(10)]
+    with Loopback(answer) as server, pytest.raises(PartialError) as caught:
+        score(server.url, pairs, concurrency=1)
+    assert caught.value.pair == 7
+    assert sum(one is not None for one in caught.value.scores) == 7
+
+
+def test_words_that_name_no_batch_limit_are_told_as_they_are():
+    words = "Invalid payload: model jina-reranker-v3 needs a paid key"
+    with Loopback(lambda _seen: as_json({"detail": words}, 422)) as server:
+        with pytest.raises(RemoteError, match=words):
+            score_jina(server.url, PAIRS)
+        assert len(server.seen) == 1
+
+
+def test_a_proxy_that_is_down_is_named():
+    port = free_port()
+    env = {"CO_API_KEY": KEY, "HTTPS_PROXY": f"http://user:secret@127.0.0.1:{port}"}
+    settings = ModelSettings(remote=RemoteSettings(retries=0))
+    scorer = open_remote("cohere:m", settings, env, Report())
+    with pytest.raises(RemoteError, match=rf"cannot connect to the proxy 127\.0\.0\.1:{port}") as caught:
+        scorer.score(PAIRS, Limits())
+    assert "HTTPS_PROXY" in caught.value.hint
+    scorer.close()
+
+
+def test_a_secret_header_may_hold_blanks():
+    settings = ModelSettings(remote=RemoteSettings(retries=0, headers=("X-Auth: @env:MY",)))
+    with Loopback() as server:
+        model = replace(settings, remote=replace(settings.remote, endpoint=server.url))
+        scorer = open_remote("tei:", model, {"MY": "Basic YWJj ZGVm"}, Report())
+        with pytest.raises(RemoteError):  # the stand-in speaks Cohere's shape
+            scorer.score(PAIRS, Limits())
+        scorer.close()
+        assert server.seen[0].headers["x-auth"] == "Basic YWJj ZGVm"
 
 
 def test_the_scorer_and_its_parts_show_no_key():

@@ -6,6 +6,7 @@ import random
 import time
 from typing import NamedTuple
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from rerank_cli.scorers.remote import estimate, open_remote
 from rerank_cli.scorers.remote.cost import search_units
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.pace import Pace
-from rerank_cli.scorers.remote.split import cut, find_bounds, group
+from rerank_cli.scorers.remote.split import cut, find_bounds, group, is_blank
 from rerank_cli.scorers.remote.table import load_table
 from rerank_cli.settings import FieldSettings, ModelSettings, RankSettings, RemoteSettings
 
@@ -71,7 +72,7 @@ def test_any_documents_any_split_any_arrival_order(shuffled, texts, batch_docs, 
     found = score(shuffled.url, pairs, batch_docs=batch_docs, concurrency=concurrency)
     received = [text.encode("utf-8", "replace").decode() for text in texts]  # lone surrogates cannot travel
     expected = [
-        pointwise(pair.query, text) if text.strip() else None for pair, text in zip(pairs, received, strict=True)
+        None if is_blank(text) else pointwise(pair.query, text) for pair, text in zip(pairs, received, strict=True)
     ]
     assert [s.value for s in found] == expected
 
@@ -99,7 +100,7 @@ def test_5000_documents_rank_the_same_however_they_are_split(split):
 
 def test_blank_texts_are_never_sent_and_have_no_score():
     with Loopback() as server:
-        found = score(server.url, [Pair("q", t) for t in ("", "a", " \t\n", "b", "\u3000")])
+        found = score(server.url, [Pair("q", t) for t in ("", "a", " \t\n", "b", "\u200b")])
         assert score(server.url, [Pair("q", " ")]) == [(None, 0, 1, None, False)]
         assert score(server.url, []) == []
     assert [s.value is None for s in found] == [True, False, True, False, True]
@@ -314,8 +315,8 @@ def test_objects_travel_only_where_a_row_takes_them(reference, native, objects):
 def test_any_object_comes_back_from_its_rendered_text(document):
     [pair] = rendered(Report(), document, fields=TITLE_BODY)
     whole = {name: document[name] for name in TITLE_BODY if name in document}
-    expected = {k: v.encode("utf-8", "replace").decode() if v.strip() else "" for k, v in whole.items()}
-    assert fields_of(pair.text, TITLE_BODY) == (expected if any(v.strip() for v in expected.values()) else None)
+    expected = {k: "" if is_blank(v) else v.encode("utf-8", "replace").decode() for k, v in whole.items()}
+    assert fields_of(pair.text, TITLE_BODY) == (expected if any(expected.values()) else None)
 
 
 # --- pace and cost ---------------------------------------------------------------------------------------------------
@@ -414,6 +415,21 @@ def test_max_units_refuses_before_anything_is_sent():
             scorer.score(pairs, Limits())
         scorer.close()
     assert scorer.usage() == {"search_units": 3}
+
+
+def test_units_that_a_reply_does_not_tell_are_estimated_for_max_units():
+    def silent(seen):
+        status, headers, body = cohere(seen)
+        return status, headers, orjson.dumps({"results": orjson.loads(body)["results"]})
+
+    with Loopback(silent) as server:
+        scorer = open_at(server.url, max_units=5)
+        pairs = [Pair("q", f"t{i}") for i in range(250)]
+        scorer.score(pairs, Limits())
+        with pytest.raises(UsageError, match="3 search units beside 3 used already"):
+            scorer.score(pairs, Limits())
+        assert scorer.usage() == {}
+        scorer.close()
 
 
 def test_usage_sums_over_requests():

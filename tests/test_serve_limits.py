@@ -303,6 +303,35 @@ def test_the_last_answer_of_a_connection_says_so():
         server.app.gate.draining = False
 
 
+def test_after_the_signal_the_port_answers_until_the_last_accepted_request_is_done(home):
+    """Clients and probes see 503 and Retry-After, not a refused connection."""
+    program = Program(home)
+    try:
+        documents = [f"{i} " + "some words about routers and their pins " * 40 for i in range(150)]
+        thread = threading.Thread(target=lambda: program.post("/v2/rerank", query="reset", documents=documents))
+        thread.start()
+        wait_for(lambda: b"rerank_requests_inside 1.0" in program.get("/metrics").body)
+        program.process.terminate()
+        wait_for(lambda: program.post("/v2/rerank", query="q", documents=["a"]).status == 503)
+        assert program.get("/ready").status == 503
+        thread.join(60)
+        assert program.wait() == 143
+    finally:
+        program.close()
+
+
+def test_a_small_request_cannot_cost_much():
+    """Names are compared to guess what was meant, and fields are looked up in every document: both have a limit."""
+    fields = {f"f{n}": "a" for n in range(1500)}
+    with serving() as server:
+        named = server.post("/v1/rerank", query="x", documents=[fields], rank_fields=[f"g{n}" for n in range(1500)])
+        assert (named.status, "at most 100" in named.json["message"]) == (422, True)
+        missing = server.post("/v1/rerank", query="x", documents=[fields], rank_fields=[f"g{n}" for n in range(100)])
+        assert missing.status == 400
+        unknown = server.post("/v1/rerank", query="x", documents=["a"], **{f"u{n}": 1 for n in range(18_000)})
+        assert unknown.status == 200
+
+
 def test_draining_refuses_with_retry_after():
     with serving() as server:
         server.app.gate.draining = True
@@ -344,7 +373,7 @@ def test_a_taken_port_is_told_before_the_model_is_loaded(run):
 
 
 def test_keys_of_file_and_variable(home, tmp_path):
-    (tmp_path / "keys").write_text("# team\nalpha\n\nbeta\n")
+    (tmp_path / "keys").write_text("\ufeffalpha\n# team\n\nbeta\n")
     program = Program(home, "--keys-file", str(tmp_path / "keys"), "--keys-env", "K", env={"K": "gamma,delta"})
     try:
         for key, status in {"alpha": 200, "beta": 200, "gamma": 200, "delta": 200, "# team": 401, "K": 401}.items():

@@ -55,7 +55,7 @@ RESPONSES = lines(
 def test_responses_keep_the_order_they_show_even_among_equal_scores(file):
     run = read_run(file(RESPONSES))
     assert run.scores == {"q1": {"2": -1.0, "0": -2.0}, "7": {"x": -1.0}}
-    assert run.by_index == {"q1"}
+    assert run.by_index == {"q1": {"2", "0"}}
     assert run.labels == {"7": {"x": 1}}
 
 
@@ -102,8 +102,8 @@ def test_one_json_document_may_span_lines(file):
         ('{"query_id": "q", "id": "a"}\n', "1: a result needs a relevance_score (or score)"),
         ('{"query_id": "q", "id": "a", "score": "1"}\n', "1: score `1` is no number"),
         ('{"query_id": [], "id": "a", "score": 1}\n', "1: `query_id` must be text or a whole number"),
-        ('{"query_id": "q", "id": "a", "score": 1}\n{"x": }\n', "2: broken JSON: "),
-        ('{"id": \n 1, \n', "2: broken JSON: "),
+        ('{"query_id": "q", "id": "a", "score": 1}\n{"x": }\n', "2: not valid JSON: "),
+        ('{"id": \n 1, \n', "2: not valid JSON: "),
         ("[1]", "1: a list of JSON objects is expected"),
     ],
 )
@@ -212,6 +212,8 @@ def test_faults_of_qrels_have_a_place(file, text, message):
 def test_empty_qrels_are_an_error(file):
     with pytest.raises(InputError, match="holds no judgements"):
         read_qrels(file("\n"))
+    with pytest.raises(InputError, match="holds no judgements"):
+        read_qrels(file("query-id\tcorpus-id\tscore\n"))
 
 
 # --- queries and corpora --------------------------------------------------------------------------------------------
@@ -237,7 +239,7 @@ def test_queries_in_every_form(file, text, expected):
         ("1\ta\n1\tb\n", "auto", "2: query id `1` comes twice"),
         ("1\ta\nb\n", "auto", "2: a query line is `id<TAB>text`"),
         ('{"query": " "}\n', "auto", "1: a query needs its text in `query` or `text`"),
-        ("x", "jsonl", "1: broken JSON"),
+        ("x", "jsonl", "1: not valid JSON"),
     ],
 )
 def test_faults_of_queries_have_a_place(file, text, form, message):
@@ -276,7 +278,11 @@ def test_a_large_corpus_is_indexed_in_blocks_and_repeated_ids_are_found(file):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('{"text": "x"}\n', "1: a corpus document needs an id"), ("x\n", "1: broken JSON"), ("[]\n", "1: a JSON object")],
+    [
+        ('{"text": "x"}\n', "1: a corpus document needs an id"),
+        ("x\n", "1: not valid JSON"),
+        ("[]\n", "1: a JSON object"),
+    ],
 )
 def test_faults_of_a_corpus_have_a_place(file, text, message):
     path = file(text)

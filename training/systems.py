@@ -7,6 +7,7 @@ It knows nothing of measures or training.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -64,11 +65,11 @@ def biencoder_scores(records: Records, encoder: BiEncoder) -> Scores:
 
 
 def store_of(system: str, config: dict[str, Any]) -> Path:
-    """Where a system's scores are kept; the package's built-in model by its weights, which an export changes."""
+    """Where a system's scores are kept; the package's built-in model by its files, which an export changes."""
     name = re.sub(r"[^\w@:.-]", "_", system)
     if system == "package":
-        digests = json.loads((common.HERE.parent / "rerank_cli/builtin/digests.json").read_text())
-        name += "-" + digests["files"]["weights.bin"][:8]
+        digests = (common.HERE.parent / "rerank_cli/builtin/digests.json").read_bytes()
+        name += "-" + hashlib.sha256(digests).hexdigest()[:8]
     return Path(config["runs"]) / "scores" / f"{name}.json"
 
 

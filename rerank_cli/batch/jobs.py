@@ -6,7 +6,7 @@ Each becomes a `Job`: one query with its documents, or what was wrong with the r
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError, RerankError
@@ -110,7 +110,7 @@ def from_run(
     groups: Iterable[tuple[str, list[RunRow]]], sources: TrecSources, report: Report, shard: Shard, start: int = 0
 ) -> Iterator[Job]:
     """The queries of a run with their first `depth` documents, looked up in the corpus."""
-    render = make_full(sources.fields, report)
+    render = make_full(replace(sources.fields, prior_field=None), report)
     for number, (query, rows) in enumerate(groups):
         if number < start or not shard.has(number):
             continue
@@ -151,11 +151,10 @@ def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:
 
 def _document(index: int, row: RunRow, raw: bytes, source: Source, sources: TrecSources, render: Full) -> Document:
     """A corpus record as a document whose prior is the run's score."""
-    import orjson
-
     from rerank_cli.readers.corpus import title_and_text
+    from rerank_cli.readers.values import exact
 
-    value = orjson.loads(raw)
+    value = exact(raw.decode("utf-8", "replace"), row.where)  # as `rank` reads: big integers stay what they are
     if sources.beir and isinstance(value.get("title"), str):
         document = Document(index, raw, title_and_text(value), source)
     else:

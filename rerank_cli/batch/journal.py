@@ -130,14 +130,16 @@ class Journal:
             "counts": dict(state.counts),
             "complete": state.complete,
         }
+        before = self.state
         try:
             self._new_state.write_text(json.dumps(record))
+            self.state = state  # before it counts on disk: a signal in between must not make `close` forget it there
             self._new_state.replace(self._state_path)
         except OSError as error:
+            self.state = before
             with contextlib.suppress(OSError):
                 self._new_state.unlink()
             raise _failure(error, self._state_path) from None
-        self.state = state
 
     def _former(self, *, strict: bool) -> State:
         """What a former run left; the start if it left nothing. With `strict`, it must fit this run."""

@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.batch import results, scoring
-from rerank_cli.batch.jobs import Shard, job_of, requests_of
+from rerank_cli.batch.jobs import job_of
 from rerank_cli.errors import InputError, OutputError, RowsFailed, UsageError
+from rerank_cli.readers.feed import COMPRESSED
+from rerank_cli.readers.rows import raw_rows
 from rerank_cli.report import Report
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 SMALLEST, LARGEST = 256 << 10, 64 << 20  # bytes a part: work for some seconds at least, a retry of minutes at most
 PARTS = 256  # how many parts to aim at between these
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
-COMPRESSED = (".gz", ".zst", ".zstd")
+_NUMBERED = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
 TOLD = 20  # bad rows of a part that are told on stderr; --errors has all
 
 
@@ -124,6 +127,8 @@ def _cut_lines(name: str, path: Path, size: int) -> list[Part]:
     with path.open("rb") as file:
         while start < total:
             end, lines = _next_end(file, start + size)
+            if end == start:
+                raise InputError("became shorter while it was read", where=name)
             parts.append(Part(name, str(path), "", start, end, line))
             start, line = end, line + lines
     return parts
@@ -154,18 +159,11 @@ def _cut_groups(name: str, path: Path, size: int) -> list[Part]:
 def jobs_of(part: Part, fields: FieldSettings, report: Report) -> Iterator[Job]:
     """The rows of a part under their own line numbers. Raises InputError for a file that cannot be read."""
     if part.end is None and part.groups is None:
-        for job in requests_of((part.path,), open_nothing(), fields, report, Shard()):
-            yield job._replace(where=job.where.replace(part.path, part.name, 1))
+        for number, (line, raw) in enumerate(raw_rows(part.path)):
+            yield job_of(number, part.name, line, raw, fields, report)
         return
     for number, (line, raw) in enumerate(_numbered(part)):
         yield job_of(number, part.name, line, raw, fields, report)
-
-
-def open_nothing() -> Any:
-    """No stdin: parts are files."""
-    import io
-
-    return io.BytesIO()
 
 
 def _numbered(part: Part) -> Iterator[tuple[int, bytes]]:
@@ -189,7 +187,9 @@ def _blocks(part: Part) -> Iterator[bytes]:
         with open(part.path, "rb") as file:  # noqa: PTH123 a str is what travelled
             file.seek(part.start)
             while part.end is None or file.tell() < part.end:
-                yield file.readline()
+                if not (line := file.readline()):
+                    raise InputError("became shorter while it was read", where=part.name)
+                yield line
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=part.name) from error
 
@@ -241,6 +241,21 @@ def done_before(part: Part, recipe: Recipe) -> Done | None:
             "restore it, or start over without --resume",
         )
     return Done(record["counts"], record["told"], record["warnings"]) if target.exists() else None
+
+
+def drop_numbered(folder: Path, parts: Sequence[Part]) -> int:
+    """Remove what another cut of the same files left, as when a file has grown; how many results went."""
+    outputs = {part.output for part in parts}
+    wholes = {_NUMBERED.sub("", output) for output in outputs}
+    left = [
+        path
+        for path in folder.iterdir()
+        if path.name not in outputs and _NUMBERED.search(path.name) and _NUMBERED.sub("", path.name) in wholes
+    ]
+    for path in left:
+        for each in (path, _errors_of(path), mark_of(path)):
+            each.unlink(missing_ok=True)
+    return len(left)
 
 
 def identity_of(part: Part, recipe: Recipe) -> str:

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.settings import OutputSettings
 
-FORMATS = ("responses", "rows", "trec")
-
 
 def render(outcome: Outcome, form: str, settings: OutputSettings, report: Report) -> bytes:
-    """The bytes of one ranked row in one of FORMATS. Raises InputError where a format cannot hold it."""
-    ranking = outcome.ranking
+    """The bytes of one ranked row in one of the --batch-format. Raises InputError where a format cannot hold it."""
+    ranking, request = outcome.ranking, outcome.job.request
     if ranking is None:
         return b""
+    if settings.as_requested and request and request.body.return_documents is False:
+        settings = replace(settings, documents=False)
     if form == "responses":
         return response(outcome, ranking, settings)
     if form == "rows":

@@ -5,6 +5,7 @@ It knows neither formats nor files.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli import pipeline
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 BLOCK_PAIRS = 2048  # pairs scored together: enough to fill batches of like length
 BLOCK_JOBS = 512
+MOST_REFUSED = 5  # rows that a provider refuses before it answers one: then the fault is not the rows'
 BLOCK_TEXT = 8_000_000  # characters: long documents fill batches by themselves
 
 
@@ -65,17 +67,26 @@ def blocks_of(jobs: Iterable[Job]) -> Iterator[list[Job]]:
 def rank_block(
     block: Sequence[Job], scorer: Scorer, settings_of: SettingsOf, report: Report, advance: Advance | None = None
 ) -> list[Outcome]:
-    """One outcome a job, in order. Raises only what would meet every row: a remote failure, a usage error."""
+    """One outcome a job, in order.
+
+    Raises only what would meet every row: a usage error, a remote failure, a provider that refuses row after row.
+    """
     prepared = [prepare(job, settings_of, report) for job in block if job.request]
     scores = score_together(prepared, scorer, advance)
     outcomes = []
     rest = iter(zip(prepared, scores, strict=True))
+    refused = answered = 0
     for job in block:
         if job.error or not job.request:
             outcomes.append(Outcome(job, None, job.error))
             continue
         made, found = next(rest)
         outcomes.append(finish(made, found, scorer, report, advance))
+        error = outcomes[-1].error
+        refused += isinstance(error, RemoteError)
+        answered += error is None
+        if error and refused == MOST_REFUSED and not answered:
+            raise error
     return outcomes
 
 
@@ -91,13 +102,17 @@ def prepare(job: Job, settings_of: SettingsOf, report: Report) -> Prepared:
 def score_together(prepared: Sequence[Prepared], scorer: Scorer, advance: Advance | None) -> list[list[Score] | None]:
     """The scores of each job's pairs; None where the shared call failed and the job is to be tried alone.
 
-    Jobs with the same limits are scored in one call, so that their pairs share batches.
+    Jobs with the same limits are scored in one call, so that their pairs share batches; for a listwise model only one
+    of those with the same query, since its documents are compared with each other.
     """
     found: list[list[Score] | None] = [None] * len(prepared)
-    groups: dict[Limits, list[int]] = {}
+    groups: dict[tuple[Limits, int], list[int]] = {}
+    before: Counter[str] = Counter()
     for number, made in enumerate(prepared):
-        groups.setdefault(made.settings.limits, []).append(number)
-    for limits, numbers in groups.items():
+        query = made.pairs[0].query if scorer.facts.listwise and made.pairs else ""
+        groups.setdefault((made.settings.limits, before[query] if query else 0), []).append(number)
+        before[query] += 1
+    for (limits, _), numbers in groups.items():
         if len(numbers) == 1:
             continue  # nothing to share
         pairs = [pair for number in numbers for pair in prepared[number].pairs]
@@ -106,12 +121,16 @@ def score_together(prepared: Sequence[Prepared], scorer: Scorer, advance: Advanc
         except TooLongError:
             continue  # one of them is at fault: alone, each gets its own error
         except RemoteError as error:
-            name_job(error, [prepared[number] for number in numbers])
-            raise
+            if not error.refused:
+                name_job(error, [prepared[number] for number in numbers])
+                raise
+            scores = getattr(error, "scores", [])  # what was answered is paid for
+            if len(scores) != len(pairs):
+                continue  # likewise
         start = 0
         for number in numbers:
             end = start + len(prepared[number].pairs)
-            found[number] = scores[start:end]
+            found[number] = None if None in scores[start:end] else scores[start:end]
             start = end
     return found
 
@@ -137,12 +156,14 @@ def finish(
             scores = pipeline.checked(made.pairs, made.documents, made.places, scorer, made.settings, advance)
         else:
             pipeline.require_finite(scores, made.pairs, made.documents, made.places)
-    except (InputError, NonFiniteError) as error:  # the row's own fault; anything else would meet every row
+    except (InputError, NonFiniteError, RemoteError) as error:  # anything else would meet every row
+        if isinstance(error, RemoteError) and not error.refused:
+            raise
         return Outcome(made.job, None, error)
     found = scores if made.places is None else [pipeline.EMPTY if place < 0 else scores[place] for place in made.places]
     pipeline.tally(found, own)
-    for name, count in own.counts.items():
-        report.count(name, count)
-    hits = pipeline.select(made.documents, found, made.settings, scorer.facts)
     query = made.job.request.query if made.job.request else ""
+    pipeline.check_language(query, made.documents, scorer.facts, own)
+    report.add(own)
+    hits = pipeline.select(made.documents, found, made.settings, scorer.facts)
     return Outcome(made.job, Ranking(query, hits, pipeline.meta_of(scorer, made.settings, own)), None)

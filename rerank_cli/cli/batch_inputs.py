@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli import translate
 from rerank_cli.errors import UsageError
+from rerank_cli.readers.feed import COMPRESSED
 from rerank_cli.records import Body
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 DECIDING = (
     "batch_format", "shard", "query_format", "depth", "input_format", "field_format", "explain", "run_tag", "errors",
 )  # fmt: skip
-COMPRESSED = (".gz", ".zst", ".zstd")
 
 
 def named(plan: Plan, names: tuple[str, ...]) -> list[str]:

@@ -11,6 +11,7 @@ from rerank_cli.batch.jobs import Shard
 from rerank_cli.batch.journal import files_beside
 from rerank_cli.cli import translate
 from rerank_cli.errors import UsageError
+from rerank_cli.readers.feed import COMPRESSED
 from rerank_cli.records import Body
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def plan_of(options: dict[str, Any], given: frozenset[str]) -> Plan:
         options=options,
         fields=translate.fields_of(options),
         settings_of=lambda body: translate.rank_settings_of(rank_options, body, given),
-        output=translate.output_of(output_options, Body()),
+        output=translate.output_of(output_options, Body(), given, batch=True),
         shard=shard_of(options["shard"]),
         inputs=inputs,
     )
@@ -151,6 +152,6 @@ def is_plain(path: str | Path) -> bool:
 def stem_of(name: str) -> str:
     """An output's name from its input's: without folder, compression and format."""
     stem = "stdin" if name == "-" else Path(name).name
-    for suffix in (".gz", ".zst", ".parquet", ".jsonl", ".ndjson", ".json", ".trec", ".txt", ".tsv", ".run"):
+    for suffix in (*COMPRESSED, ".parquet", ".jsonl", ".ndjson", ".json", ".trec", ".txt", ".tsv", ".run"):
         stem = stem.removesuffix(suffix)
     return stem

@@ -116,10 +116,12 @@ def recipe_of(plan: Plan, given: frozenset[str], facts: Facts) -> Recipe:
 
 def work(plan: Plan, parts: list[Part], recipe: Recipe, terminal: Terminal, tally: Tally) -> None:
     """All parts that are not done yet; what is told of each goes to the terminal as it comes."""
-    from rerank_cli.batch.parts import done_before, mark_of
+    from rerank_cli.batch.parts import done_before, drop_numbered, mark_of
     from rerank_cli.distributed import Cluster, Task, rank_parts
 
     options, left = plan.options, []
+    if not options["resume"] and (dropped := drop_numbered(Path(recipe.folder), parts)):
+        terminal.note(f"{dropped:,} results of another cut of these files are removed")
     for part in parts:
         done = done_before(part, recipe) if options["resume"] else None
         if done is None:

@@ -68,7 +68,7 @@ def number(value: Any, kind: type, name: str, param: str) -> int | float:
         found: int | float = kind(value)
     except (TypeError, ValueError):
         raise UsageError(f"{name}: `{value}` is not {what}") from None
-    if not math.isfinite(found):
+    if isinstance(found, float) and not math.isfinite(found):
         raise UsageError(f"{name}: `{value}` is not {what}")
     if minimum is not None and found < minimum:
         raise UsageError(f"{name}: `{value}` is too small", f"give {what} of at least {minimum:g}")
@@ -147,11 +147,12 @@ class Command(TyperCommand):
 
 
 def collect(ctx: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A command's options by name, from its `locals()`; `trusted` holds the tables of trusted configuration files."""
+    """A command's options by name, from its `locals()`; `trusted`: tables of trusted configuration; `typed`: flags."""
     from rerank_cli.cli import defaults
 
     options = {name: value for name, value in values.items() if name != "ctx"}
-    return options | {"trusted": defaults.resolved_for(ctx)}
+    typed = frozenset(name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE"))
+    return options | {"trusted": defaults.resolved_for(ctx), "typed": typed}
 
 
 def environment_defaults(params: list[Any], env: Mapping[str, str]) -> dict[str, Any]:
@@ -174,6 +175,11 @@ def from_text(text: str, param: Any, variable: str) -> Any:
             return number(text, int, variable, param.name)
         if param.is_flag:
             return boolean(text, variable)
+        kind = param._runtime_param.kind  # noqa: SLF001 the Convert that our Command put there
+        if kind in {int, float} and not param.multiple:
+            return number(text, kind, variable, param.name)
+        if not param.multiple:
+            choice(text, variable, CHOICES.get(param.name))
     except UsageError as error:
         raise ConfigError(error.message, error.hint) from None
     return text.split("\n") if param.multiple else text

@@ -62,12 +62,14 @@ def checked(command: str) -> str:
 
 
 def value_of(param: Any, resolved: Resolved) -> tuple[Any, str]:
-    """A value as the command would get it, and its source; literal header values are masked."""
+    """A value as the command would get it, and its source; secrets are masked."""
     setting = resolved.settings.get(param.name)
     raw, source = (setting.value, setting.source) if setting else (param.default, "default")
     value = raw if getattr(param, "count", False) else param._runtime_param.coerce(raw, param, None)  # noqa: SLF001
     if param.name == "header":
         value = [masked(header) for header in value]
+    elif value and param.name in {"endpoint", "api_key_env", "auth_header", "extra"}:
+        value = without_secret(param.name, value)
     elif isinstance(value, Path):
         value = str(value)
     return (list(value) if isinstance(value, tuple) else value), source
@@ -77,6 +79,19 @@ def masked(header: str) -> str:
     """A header without its value, unless that only names a variable."""
     name, _, value = header.partition(":")
     return header if value.strip().startswith("@env:") else f"{name}: {MASK}"
+
+
+def without_secret(name: str, value: str) -> str:
+    """The value of an option that names a place or a variable, masked where it holds a secret itself."""
+    from rerank_cli.config.secrets import refuse_value
+    from rerank_cli.errors import ConfigError
+
+    try:
+        refuse_value(name, name, value)
+    except ConfigError:
+        return MASK
+    url, mark, _ = value.partition("?") if name == "endpoint" else (value, "", "")
+    return url + ("?…" if mark else "")  # of a query string any value may be a key
 
 
 def tell_files(resolved: Resolved, terminal: Terminal) -> None:

@@ -17,6 +17,7 @@ from rerank_cli.cli.option_rules import (
     EXCLUSIVE,
     GENERAL,
     JOINED,
+    MAXIMUM,
     MINIMUM,
     NO_DEFAULT,
     PROJECT_GROUPS,
@@ -111,6 +112,7 @@ def key_of(param: Any) -> Key:
         table=name in TABLES,
         choices=CHOICES.get(name),
         minimum=MINIMUM.get(name),
+        maximum=MAXIMUM.get(name),
         harmless=group in PROJECT_GROUPS,
         allowed=name not in NO_DEFAULT,
     )

@@ -106,7 +106,9 @@ def internal(error: Exception, argv: Sequence[str], terminal: Terminal) -> int:
 
 def debugging(argv: Sequence[str], terminal: Terminal) -> bool:
     """Whether tracebacks are wanted."""
-    return "--debug" in argv or terminal.env.get("RERANK_DEBUG", "") not in {"", "0"}
+    from rerank_cli.config.files import said
+
+    return "--debug" in argv or said(terminal.env, "RERANK_DEBUG")
 
 
 def traceback_of(error: BaseException) -> str:

@@ -144,7 +144,7 @@ def rank_documents(
     stream = open_documents(inputs, terminal, report, stdin_taken=str(options["query_file"]) == "-")
     query = find_query(told, stream.body)
     settings = translate.rank_settings_of(options, stream.body, given)
-    output = translate.output_of(options, stream.body)
+    output = translate.output_of(options, stream.body, given)
     if stream.body.model and "model" not in given:
         report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
     model = translate.model_of(options, stream.body)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 DEFAULTS = ServeSettings()
-LOOPBACK = ("127.", "::1", "localhost")
 
 
 def serve(
@@ -83,8 +82,10 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     url = server.url_of(bound)
 
     def listening(app: Any) -> None:
+        from rerank_cli.scorers.remote.target import is_loopback
+
         terminal.note(f"serving {app.facts.model} on {url} (clients' base URL; {url}/docs describes it)")
-        if not settings.keys and not settings.host.startswith(LOOPBACK):
+        if not settings.keys and not is_loopback(settings.host):
             terminal.warn("everybody who can reach this address can use it: give --keys-file or --keys-env")
 
     tracebacks = debugging(["--debug"] if options["debug"] else [], terminal)
@@ -175,7 +176,7 @@ def keys_of(file: Path | None, variable: str | None, env: Mapping[str, str]) -> 
 def keys_in(file: Path) -> list[str]:
     """The keys of a file; blank lines and those that start with `#` do not count."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # Windows editors write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise InputError(f"cannot read the keys: {reason}", where=str(file)) from None

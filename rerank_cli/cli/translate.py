@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
 from rerank_cli.scorers.base import Limits
+from rerank_cli.scorers.registry import is_remote
 from rerank_cli.settings import (
     DEFAULT_ID_FIELDS,
     DEFAULT_TEXT_FIELD,
@@ -17,11 +18,17 @@ from rerank_cli.settings import (
     RankSettings,
     RemoteSettings,
 )
+from rerank_cli.writers import EXTENSIONS
 
 if TYPE_CHECKING:
     from rerank_cli.records import Body
+    from rerank_cli.settings import OutputFormat
 
 TAKEN = frozenset({"document", "truncated", "chunks", "best_chunk", "query_id"})  # what writers put beside a result
+# What says where an endpoint is, who asks or what it may do: typed for a local model, the wrong model would score.
+REMOTE_ONLY = (
+    "endpoint", "api_key_env", "api_key_file", "auth_header", "header", "extra", "max_units", "native_rank_fields",
+)  # fmt: skip
 DEFAULT_WEIGHTS = {"rrf": 1.0, "weighted": 0.5}
 
 
@@ -92,29 +99,40 @@ def rank_settings_of(options: dict[str, Any], body: Body, given: frozenset[str])
     )
 
 
-def output_of(options: dict[str, Any], body: Body) -> OutputSettings:
+def output_of(options: dict[str, Any], body: Body, given: frozenset[str], *, batch: bool = False) -> OutputSettings:
     """How the ranking is written. Raises UsageError for options that contradict each other."""
     if (key := options["result_key"]) is not None and (not key or key in TAKEN):
         what = f"`{key}` stands beside it in some output" if key else "it names no key"
         raise UsageError(f"--result-key: {what}", "choose another name, as in `--result-key rerank`")
     if options["json"] and options["format"] not in {"auto", "json"}:
         raise UsageError(f"--json and -f {options['format']} exclude each other")
+    said = "return_documents" in given
     return OutputSettings(
-        format="json" if options["json"] else options["format"],
+        format="json" if options["json"] else _format(options),
         output=options["output"],
         null=options["null"],
-        documents=options["return_documents"] and body.return_documents is not False,
+        documents=options["return_documents"] if said else body.return_documents is not False,
+        as_requested=batch and not said,
         result_key=options["result_key"],
         explain=options["explain"],
-        raw_scores=options["raw_scores"],
         query_id=options["query_id"],
         run_tag=options["run_tag"],
     )
 
 
+def _format(options: dict[str, Any]) -> OutputFormat:
+    """The format, where the name of a -o that was typed beats one that was configured."""
+    typed = options.get("typed", frozenset())
+    path = options["output"]
+    if path is not None and "output" in typed and "format" not in typed and path.suffix.lower() in EXTENSIONS:
+        return "auto"
+    chosen: OutputFormat = options["format"]
+    return chosen
+
+
 def model_of(options: dict[str, Any], body: Body | None = None) -> ModelSettings:
-    """Which scorer; remote settings ride along untouched."""
-    return ModelSettings(
+    """Which scorer; remote settings ride along untouched. Raises UsageError if they were typed for a local model."""
+    found = ModelSettings(
         model=options["model"],
         backend=options["backend"],
         device=options["device"],
@@ -127,6 +145,13 @@ def model_of(options: dict[str, Any], body: Body | None = None) -> ModelSettings
         require_revision=options["require_revision"],
         remote=remote_of(options, body),
     )
+    asked = next((name for name in REMOTE_ONLY if name in options.get("typed", ())), None)
+    if asked and not is_remote(found):
+        raise UsageError(
+            f"--{asked.replace('_', '-')} belongs to a remote endpoint, and `{found.model}` is a local model",
+            "name the provider, as in `-m tei:` or `-m cohere:rerank-v3.5`",
+        )
+    return found
 
 
 def remote_of(options: dict[str, Any], body: Body | None = None) -> RemoteSettings:
@@ -150,7 +175,10 @@ def remote_of(options: dict[str, Any], body: Body | None = None) -> RemoteSettin
 
 
 def cache_of(options: dict[str, Any]) -> CacheSettings | None:
-    """The score cache, None without --cache."""
+    """The score cache, None without --cache. Raises UsageError for its options without it."""
     if not options["cache"]:
+        asked = next((name for name in ("cache_path", "cache_mode") if name in options.get("typed", ())), None)
+        if asked:
+            raise UsageError(f"--{asked.replace('_', '-')} needs --cache", "without it no score is kept or looked up")
         return None
-    return CacheSettings(enabled=True, path=options["cache_path"], mode=options["cache_mode"])
+    return CacheSettings(path=options["cache_path"], mode=options["cache_mode"])

@@ -41,6 +41,7 @@ class Key:
     table: bool = False  # a string of JSON: TOML may say a table
     choices: tuple[str, ...] | None = None
     minimum: float | None = None
+    maximum: float | None = None
     harmless: bool = False  # a project file may set it
     allowed: bool = True  # False: only the command line may say it
 
@@ -225,6 +226,8 @@ def scalar(where: str, key: Key, value: Any) -> Any:
         raise ConfigError(f"{where}: expected a finite number")
     if key.minimum is not None and value < key.minimum:
         raise ConfigError(f"{where}: {value} is too small", f"at least {key.minimum:g}")
+    if key.maximum is not None and value > key.maximum:
+        raise ConfigError(f"{where}: {value} is too large", f"at most {key.maximum:g}")
     if key.choices and value not in key.choices:
         hint = did_you_mean(value, key.choices) or "choose one of " + ", ".join(key.choices)
         raise ConfigError(f"{where}: unknown value `{one_line(value)}`", hint)

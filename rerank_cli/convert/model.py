@@ -7,6 +7,7 @@ name and renamed when every form has passed.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -253,7 +254,11 @@ def form_is_exact(form: str) -> bool:
 
 
 def _replace(made: Path, target: Path) -> None:
-    """Put the finished folder into its place."""
+    """Put the finished folder into its place, with the rights of any new folder."""
+    os.umask(umask := os.umask(0))
+    made.chmod(0o777 & ~umask)
+    before = made.with_name(f"{made.name}.old")
     if target.exists():
-        shutil.rmtree(target)
+        target.rename(before)
     made.rename(target)
+    shutil.rmtree(before, ignore_errors=True)

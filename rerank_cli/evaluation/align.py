@@ -25,8 +25,8 @@ def aligned(run: Run, qrels: Qrels, report: Report) -> Scores:
     scores: Scores = {}
     for query, documents in run.scores.items():
         named = _query(query, run, qrels)
-        names = qrels.names.get(named, ()) if query in run.by_index else ()
-        scores[named] = {_document(name, names): score for name, score in documents.items()} if names else documents
+        names, unnamed = qrels.names.get(named, ()), run.by_index.get(query, frozenset())
+        scores[named] = {_document(name, names, unnamed): score for name, score in documents.items()}
     _check(scores, run, qrels, report)
     return scores
 
@@ -43,8 +43,8 @@ def _query(query: str, run: Run, qrels: Qrels) -> str:
     )
 
 
-def _document(name: str, names: tuple[str, ...]) -> str:
-    return names[int(name)] if name.isdecimal() and int(name) < len(names) else name
+def _document(name: str, names: tuple[str, ...], unnamed: frozenset[str]) -> str:
+    return names[int(name)] if name in unnamed and int(name) < len(names) else name
 
 
 def _check(scores: Scores, run: Run, qrels: Qrels, report: Report) -> None:

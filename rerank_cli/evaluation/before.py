@@ -6,9 +6,11 @@ grows with the labels and not with the documents. It prints nothing.
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from rerank_cli.errors import InputError
 from rerank_cli.evaluation.measures import parse_measures
 from rerank_cli.evaluation.summary import before_after
 
@@ -32,11 +34,11 @@ def label_of(document: Document) -> int | None:
     """The whole number in a JSON document's `relevance`; None for anything else (it may be no judgement)."""
     if MARK not in document.raw:
         return None
-    import orjson
+    from rerank_cli.readers.rows import json_value
 
     try:
-        record = orjson.loads(document.raw)
-    except orjson.JSONDecodeError:
+        record = json_value(document.raw.decode("utf-8", "replace"), "")
+    except InputError:
         return None
     value = record.get("relevance") if isinstance(record, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
@@ -76,7 +78,8 @@ class BeforeAfter:
         """One ranked query; without labels it does not count."""
         if not watched.labels:
             return
-        ranked = [name_of(hit.document) for hit in hits[:DEPTH] if hit.relevance_score is not None]
+        best = nsmallest(DEPTH, hits, key=lambda hit: hit.rank)  # --keep-order lists them in another order
+        ranked = [name_of(hit.document) for hit in best if hit.relevance_score is not None]
         self._judgements[query] = watched.labels
         self._before[query] = _by_place(watched.first)
         self._after[query] = _by_place(ranked)

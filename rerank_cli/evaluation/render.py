@@ -16,7 +16,6 @@ from rerank_cli.terminal import visible
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-REPORT_FORMATS = ("auto", "table", "json", "csv", "markdown")
 MAX_CELL = 72  # characters of a query's text in a table
 
 

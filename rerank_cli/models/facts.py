@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from rerank_cli.records import LOG_ODDS
+
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
-LOG_ODDS = "log-odds"  # the one scale whose sigmoid is a probability
 
 Family = Literal["classification", "decoder", "modules"]
 

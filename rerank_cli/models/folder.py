@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models import heads
 from rerank_cli.models.chat import find_chat
-from rerank_cli.models.facts import LOG_ODDS, Chat, Family, LocalModel, Module
+from rerank_cli.models.facts import Chat, Family, LocalModel, Module
 from rerank_cli.models.files import Kinds, check_inside, find_weights, optional_json, read_json
 from rerank_cli.models.modules import Steps, output_labels, read_steps
+from rerank_cli.records import LOG_ODDS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
-from rerank_cli.models.facts import LOG_ODDS
+from rerank_cli.records import LOG_ODDS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -98,9 +98,14 @@ def _rows(feed: Feed, delimiter: str) -> Iterator[Row]:
             return
         raw = taken[0] if len(taken) == 1 else b"\n".join(taken)
         taken.clear()
-        if raw and not raw.isspace():
+        if not is_blank(raw, delimiter):
             yield row, raw, line
         line = reader.line_num + 1
+
+
+def is_blank(raw: bytes, delimiter: str) -> bool:
+    """Whether a line holds nothing; one of delimiters only, tabs too, is a row of empty fields."""
+    return not raw.strip() and delimiter.encode() not in raw
 
 
 def _lines(feed: Feed, taken: list[bytes]) -> Iterator[str]:

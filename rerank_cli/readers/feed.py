@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BLOCK = 1 << 19  # bytes read at once: some 5,000 records of 100 bytes; larger blocks gain nothing and hold more
+COMPRESSED = (".gz", ".zst", ".zstd")  # as files are named; what they are, their first bytes say
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
 PARQUET = b"PAR1"
@@ -85,7 +86,7 @@ class Feed:
 
     def _read(self, size: int = BLOCK) -> bytes:
         try:
-            return self._stream.read(size) or b""
+            return _next_bytes(self._stream, size)
         except self._broken as exc:
             if self._stream is self._raw:
                 raise InputError(f"cannot be read: {os_reason(exc)}", where=self.name) from exc
@@ -169,10 +170,19 @@ class _Chain(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # any writable buffer
-        data = self._start[: len(buffer)] or self._stream.read(len(buffer)) or b""
+        data = self._start[: len(buffer)] or _next_bytes(self._stream, len(buffer))
         self._start = self._start[len(data) :]
         buffer[: len(data)] = data
         return len(data)
+
+
+def _next_bytes(stream: BinaryIO, size: int) -> bytes:
+    """The next bytes, b"" only at the end: waits where another process made the descriptor non-blocking."""
+    while (data := cast("bytes | None", stream.read(size))) is None:
+        from select import select
+
+        select([stream], [], [])
+    return data
 
 
 def open_feed(name: str, stdin: BinaryIO) -> Feed:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError
+from rerank_cli.readers.feed import COMPRESSED
 
 if TYPE_CHECKING:
     from rerank_cli.readers.feed import Feed
@@ -17,7 +18,6 @@ BY_SUFFIX: dict[str, InputFormat] = {
     "csv": "csv", "tsv": "tsv", "tab": "tsv", "txt": "lines", "log": "lines",
     "parquet": "jsonl",  # the feed turns its rows into JSON lines
 }  # fmt: skip
-_COMPRESSED = (".gz", ".zst", ".zstd")
 _YAML_START = re.compile(r"---(?:\s|$)|- [\w.-]+:(?:\s|$)|(?:documents|query):(?:\s|$)")
 # How a record or a list of records begins, quotes of Python's included; `[INFO]` and `{x}` are none.
 _JSON_LIKE = re.compile(rb"""\[?\s*\{\s*(?:["'][^"']*["']\s*:|$)|\[\s*$""")
@@ -28,7 +28,7 @@ _CUT = 32  # an error this near the end of a cut text may be the cut's doing
 def by_name(name: str) -> InputFormat | None:
     """The format that a file's name tells, `.gz` and `.zst` aside; None if it tells none."""
     lowered = name.lower()
-    for suffix in _COMPRESSED:
+    for suffix in COMPRESSED:
         lowered = lowered.removesuffix(suffix)
     _, dot, suffix = lowered.rpartition(".")
     return BY_SUFFIX.get(suffix) if dot else None

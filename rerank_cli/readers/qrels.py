@@ -60,12 +60,12 @@ def read_qrels(path: str, stdin: BinaryIO | None = None) -> Qrels:
         raise InputError(f"{qrels.name} holds no judgements")
     if first.text.lstrip().startswith("{"):
         _read_json(qrels, first, stream)
-        return qrels
-    header = tuple(first.text.lower().split())
-    if header != BEIR_HEADER:
-        _add(qrels.judgements, _columns(first))
-    for row in stream:
-        _add(qrels.judgements, _columns(row))
+    else:
+        headed = tuple(first.text.lower().split()) == BEIR_HEADER
+        for row in stream if headed else chain([first], stream):
+            _add(qrels.judgements, _columns(row))
+    if not qrels.judgements:
+        raise InputError(f"{qrels.name} holds no judgements")
     return qrels
 
 

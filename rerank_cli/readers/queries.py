@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 QueryFormat = Literal["auto", "tsv", "jsonl", "lines"]
-QUERY_FORMATS: tuple[str, ...] = ("auto", "tsv", "jsonl", "lines")
 ID_KEYS = ("id", "_id", "query_id", "query-id", "qid")
 TEXT_KEYS = ("query", "text", "title")
-TSV_HEADERS = {("query-id", "text"), ("query_id", "text"), ("query_id", "query"), ("qid", "query"), ("id", "query")}
+TSV_HEADERS = {(name, text) for name in ID_KEYS for text in TEXT_KEYS}
 
 
 class Query(NamedTuple):

@@ -5,7 +5,9 @@ It knows neither what a run nor what a judgement is, only how a line becomes a v
 
 from __future__ import annotations
 
+import contextlib
 import io
+import re
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rerank_cli.errors import InputError
@@ -14,6 +16,7 @@ from rerank_cli.readers.feed import STDIN, open_feed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+BIG_INTEGER = re.compile(r"\d{19}")  # which orjson may read as a float
 LARGEST_GRADE = 1_000_000  # trec_eval holds an entry for every grade up to the largest
 
 
@@ -62,26 +65,39 @@ def name_of_file(path: str) -> str:
     return STDIN if path == "-" else path
 
 
-def json_object(row: Row) -> dict[str, Any]:
-    """The JSON object of a row. Raises InputError with the place."""
+def json_value(text: str, where: str) -> Any:
+    """A JSON text's value; what orjson refuses (lone surrogates) or rounds (big integers) is read exactly.
+
+    Raises InputError.
+    """
     import orjson
 
-    try:
-        value = orjson.loads(row.text)
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"broken JSON: {error.msg} (column {error.colno})", where=row.where) from None
+    if not BIG_INTEGER.search(text):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(text)
+    from rerank_cli.readers.values import exact
+
+    return exact(text, where)
+
+
+def json_object(row: Row) -> dict[str, Any]:
+    """The JSON object of a row. Raises InputError with the place."""
+    value = json_value(row.text, row.where)
     if not isinstance(value, dict):
         raise InputError("a JSON object is expected", where=row.where)
     return value
 
 
 def name_of(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> str | None:
-    """The first of `keys` that a record has, as an id: text or a whole number. None if it has none of them."""
+    """The first of `keys` that a record has, as an id: text or a whole number. None if it has none of them.
+
+    A boolean or a fraction is no id, as for `rank` and `batch`; a list or an object is an InputError.
+    """
     for key in keys:
         value = record.get(key)
-        if value is None:
+        if value is None or isinstance(value, bool | float):
             continue
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        if not isinstance(value, str | int):
             raise InputError(f"`{key}` must be text or a whole number", where=where)
         return str(value)
     return None

@@ -12,7 +12,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import Row, json_object, name_of, name_of_file, rows
+from rerank_cli.readers.rows import Row, json_object, json_value, name_of, name_of_file, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -49,14 +49,14 @@ class Run:
     name: str
     scores: dict[str, dict[str, float]]
     labels: dict[str, dict[str, Any]] = field(default_factory=dict)  # inline `relevance`, unchecked
-    by_index: frozenset[str] = frozenset()  # queries whose documents are named by their input position
+    by_index: dict[str, frozenset[str]] = field(default_factory=dict)  # names that are input positions, by query
 
 
 def read_run(path: str, stdin: BinaryIO | None = None) -> Run:
     """A whole run. Raises InputError with `file:line` for broken rows and documents that come twice for a query."""
     found: dict[str, dict[str, tuple[float | None, int | None]]] = {}
     labels: dict[str, dict[str, Any]] = {}
-    by_index = set()
+    by_index: dict[str, set[str]] = {}
     for row in run_rows(path, stdin):
         documents = found.setdefault(row.query, {})
         if row.document in documents:
@@ -66,9 +66,9 @@ def read_run(path: str, stdin: BinaryIO | None = None) -> Run:
         if row.label is not None:
             labels.setdefault(row.query, {})[row.document] = row.label
         if row.by_index:
-            by_index.add(row.query)
+            by_index.setdefault(row.query, set()).add(row.document)
     scores = {query: _scores(documents) for query, documents in found.items()}
-    return Run(name_of_file(path), scores, labels, frozenset(by_index))
+    return Run(name_of_file(path), scores, labels, {query: frozenset(names) for query, names in by_index.items()})
 
 
 def named(query: str) -> str:
@@ -101,13 +101,11 @@ def run_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[RunRow]:
 
 def _document_rows(text: str, first: Row) -> Iterator[RunRow]:
     """The rows of a JSON document over several lines: one response, or a list of results or responses."""
-    import orjson
-
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        where = f"{first.name}:{first.number + error.lineno - 1}"
-        raise InputError(f"broken JSON: {error.msg} (column {error.colno})", where=where) from None
+        value = json_value(text, "")
+    except InputError as error:
+        line = getattr(error.__cause__, "lineno", 1)
+        raise InputError(error.message, where=f"{first.name}:{first.number + line - 1}") from None
     for record in value if isinstance(value, list) else [value]:
         if not isinstance(record, dict):
             raise InputError("a list of JSON objects is expected", where=first.where)
@@ -190,10 +188,14 @@ def _result(query: str, record: Mapping[str, Any], row: Row) -> RunRow:
 
 
 def _numbers(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The member that holds index, rank and score: the record itself, or the one that --result-key made."""
-    if any(key in record for key in SCORE_KEYS):
-        return record
-    nested = [value for value in record.values() if isinstance(value, dict) and "relevance_score" in value]
+    """The member that holds index, rank and score: the one that --result-key made, else the record itself.
+
+    A record may have a score of its own, the retriever's: what --result-key made is known by all that it holds.
+    """
+    own = any(key in record for key in SCORE_KEYS)
+    made = {"index", "rank", "relevance_score"} if own else {"relevance_score"}
+    members = (value for key, value in record.items() if key != "document" and isinstance(value, dict))
+    nested = [value for value in members if made <= value.keys()]
     return nested[0] if len(nested) == 1 else record
 
 

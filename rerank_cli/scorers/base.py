@@ -46,6 +46,7 @@ class Facts:
     reason: str = ""  # why this backend, for -v
     english_only: bool = False
     whole_query: bool = False  # wants all documents of a query in one call: splitting, budget, listwise models
+    listwise: bool = False  # a score depends on the other documents of the query in the same call
 
 
 class Scorer(Protocol):

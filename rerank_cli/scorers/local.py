@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rerank_cli import windows
-from rerank_cli.errors import ModelError
+from rerank_cli.errors import ModelError, RerankError
 from rerank_cli.records import Pair, Score
 from rerank_cli.scorers.base import TooLongError
 from rerank_cli.scorers.batching import batches
@@ -206,7 +206,7 @@ class LocalScorer:
             mask[row, start:end] = 1
             if self.model.token_types:
                 types[row, start:end] = item.types
-        logits = self.engine.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
+        logits = self._logits({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
         logits = logits[: len(items)].astype(np.float64)
         if logits.shape[1] != self.model.labels:
             raise ModelError(f"{self.model.name} gave {logits.shape[1]} logits a pair, expected {self.model.labels}")
@@ -214,6 +214,17 @@ class LocalScorer:
             positive = self.model.positive
             return [float(row[positive] - row[1 - positive]) for row in logits]
         return [float(row[0]) for row in logits]
+
+    def _logits(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        """What the engine gives. Raises ModelError, as when a tokenizer does not fit and makes ids beyond the table."""
+        try:
+            return self.engine.run(feeds)
+        except RerankError:
+            raise
+        except Exception as error:  # engines raise their own, undocumented classes
+            words = (str(error).strip() or type(error).__name__).splitlines()[0]
+            hint = "do model and tokenizer belong together? `rerank doctor` checks them"
+            raise ModelError(f"{self.model.name} failed in {self.engine.name}: {words}", hint) from error
 
 
 def _cut_text(text: str, max_tokens: int) -> str:

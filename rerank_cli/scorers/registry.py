@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rerank_cli import cpu, models
+from rerank_cli import models
 from rerank_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,8 +69,3 @@ def _checked(remote: Scorer, settings: ModelSettings, env: Mapping[str, str]) ->
     except UsageError as error:
         raise UsageError(f"{error.message}, and the score cache does not know every pair", error.hint) from None
     return remote
-
-
-def threads(settings: ModelSettings) -> int:
-    """Threads of the engine: --threads, else what the container may use."""
-    return settings.threads or cpu.available_threads()

@@ -131,11 +131,11 @@ def _backend(model: LocalModel, settings: ModelSettings, machine: Machine) -> tu
         return settings.backend, f"--backend {settings.backend}"
     if settings.device.startswith(("cuda", "mps")):
         return "torch", f"--device {settings.device}"
-    if machine.cuda and settings.device == "auto" and machine.torch and model.weights:
-        return "torch", "a GPU is there"
     whose = "of a converted copy" if model.converted else "in the model's folder"
     if settings.dtype == "int8" and "int8" in model.graphs:
         return "onnx", f"--dtype int8, 8-bit graph {whose}"
+    if machine.cuda and settings.device == "auto" and machine.torch and model.weights:
+        return "torch", "a GPU is there"
     if machine.openvino and ("ir" in model.graphs or "fp32" in model.graphs):
         return "openvino", f"{'OpenVINO' if 'ir' in model.graphs else 'ONNX'} graph {whose}, and OpenVINO is installed"
     if "fp32" in model.graphs:

@@ -19,7 +19,7 @@ from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
 from rerank_cli.server import faults
 from rerank_cli.server.faults import Fault, wrong_type
-from rerank_cli.server.settings import MOST_DEPTH
+from rerank_cli.server.settings import MOST_DEPTH, MOST_FIELDS, MOST_NOTES
 from rerank_cli.settings import FieldSettings
 
 if TYPE_CHECKING:
@@ -160,9 +160,10 @@ def _unknown(keys: dict[str, Any], known: tuple[str, ...], settings: ServeSettin
         elif key not in known:
             if settings.strict:
                 raise Fault(422, faults.UNKNOWN_FIELD.format(name=name))
-            near = did_you_mean(name, known)
-            notes.append(f"unknown field `{name}` is ignored" + (f"; {near}" if near else ""))
-    return notes[:20]  # a reply is no place for a thousand of them
+            if len(notes) < MOST_NOTES:
+                near = did_you_mean(name, known)
+                notes.append(f"unknown field `{name}` is ignored" + (f"; {near}" if near else ""))
+    return notes[:MOST_NOTES]
 
 
 def _query(keys: dict[str, Any], settings: ServeSettings) -> str:
@@ -251,6 +252,8 @@ def _rank_fields(keys: dict[str, Any]) -> tuple[str, ...]:
         return ()
     if not names:
         raise Fault(400, faults.NO_FIELDS)
+    if len(names) > MOST_FIELDS:
+        raise Fault(422, f"rank_fields has {len(names)} names; this server takes at most {MOST_FIELDS}")
     for name in names:
         if not isinstance(name, str) or not name:
             raise wrong_type("rank_fields", name, "non-empty string")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from rerank_cli.pipeline import scale_of
 from rerank_cli.server.answer import dump
 from rerank_cli.server.openapi import describe, readable
 
@@ -42,8 +43,7 @@ def _models(app: App, _request: Request) -> Content:
     """In OpenAI's form (`data`) and in Cohere's (`models`); gateways probe either."""
     facts = app.facts
     names = dict.fromkeys((facts.model, *app.settings.names))
-    scale = "probability" if facts.scale == "log-odds" else facts.scale
-    how = {"revision": facts.revision, "backend": facts.backend, "dtype": facts.dtype, "score_scale": scale}
+    how = {"revision": facts.revision, "backend": facts.backend, "dtype": facts.dtype, "score_scale": scale_of(facts)}
     own = {"object": "model", "created": 0, "owned_by": "rerank", **how}
     found = {
         "object": "list",

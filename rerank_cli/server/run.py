@@ -6,9 +6,11 @@ listens only when the model is ready. SIGTERM and Ctrl-C let accepted requests f
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from rerank_cli.server.log import Log
     from rerank_cli.server.settings import ServeSettings
 
+DRAIN_POLL_S = 0.05
 GRACE_S = 5.0  # beyond the time that the last accepted request may take
 
 
@@ -124,5 +127,12 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
         def handle_exit(self, sig: int, frame: Any) -> None:
             app.gate.draining = True
             super().handle_exit(sig, frame)
+
+        async def shutdown(self, sockets: Any = None) -> None:
+            """Listen on, to say 503 and where not to send, until what was accepted is answered; then uvicorn's way."""
+            end = time.monotonic() + config.timeout_graceful_shutdown
+            while app.gate.inside and not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110 uvicorn's flag
+                await asyncio.sleep(DRAIN_POLL_S)
+            await super().shutdown(sockets)
 
     return Server(config)

@@ -33,4 +33,6 @@ SEND_BYTES = 64 << 10  # of its answer in that time
 STOP_S = 2.0  # what a body that is arriving when the server stops has left
 KEEP_ALIVE_S = 65  # longer than the idle time of usual client pools and proxies, so that they close first
 BODIES = 8  # bodies of the largest size that may be in memory at once
+MOST_FIELDS = 100  # rank_fields of a request: each is looked up in every document
+MOST_NOTES = 20  # a reply is no place for a thousand of them
 MOST_DEPTH = 64  # of JSON

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerank_cli.writers.output import ClosedPipe, is_stdout, open_output
+from rerank_cli.writers.results import sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -42,7 +43,7 @@ def write_ranking(ranking: Ranking, settings: OutputSettings, terminal: Terminal
         OutputError: The output cannot be written.
         InputError: The format cannot hold the documents (white space in an id of a TREC run).
     """
-    sources = list({id(hit[3][3]): hit[3][3] for hit in ranking.hits}.values())  # by identity: hashing would cost more
+    sources = sources_of(ranking)
     kinds = {source.kind for source in sources}
     form = choose_format(settings, terminal, kinds, {source.delimiter for source in sources})
     if report.counts["invalid_utf8"] and settings.documents and _alters(form, ranking.hits, kinds):

@@ -68,6 +68,6 @@ def separable(text: str, settings: OutputSettings, report: Report) -> bytes:
     if settings.null:
         return utf8(text.replace("\0", "\ufffd"))
     if "\n" in text or "\r" in text:
-        report.note("line breaks inside documents are written as `\\n`; to keep them use `-z` or `-f jsonl`")
+        report.note("line breaks inside documents are written as `\\n`; `-f jsonl` keeps them")
         text = text.replace("\r", "\\r").replace("\n", "\\n")
     return utf8(text)

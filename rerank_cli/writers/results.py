@@ -16,7 +16,7 @@ from rerank_cli.writers.members import SURROGATE, decode_string, encode_string, 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rerank_cli.records import Document, Hit, Ranking
+    from rerank_cli.records import Document, Hit, Ranking, Source
     from rerank_cli.settings import OutputSettings
 
 BLOCK = 128  # hits written at once: enough to share costs, few enough that blocks of 1 MB documents fit in memory
@@ -35,6 +35,11 @@ class Shape(NamedTuple):
         """The keys of a hit, in order."""
         fused = ("fused_score",) if self.fused else ()
         return ("index", "rank", "relevance_score", *fused, *(("explain",) if self.explain else ()))
+
+
+def sources_of(ranking: Ranking) -> list[Source]:
+    """Where all documents came from, those that are not shown too; each once."""
+    return list(ranking.sources) or list({id(hit[3][3]): hit[3][3] for hit in ranking.hits}.values())
 
 
 def shape_of(ranking: Ranking, settings: OutputSettings) -> Shape:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.writers.members import numbers
-from rerank_cli.writers.results import blocks_of, cells, keys, row_fields, shape_of, utf8
+from rerank_cli.writers.results import blocks_of, cells, keys, row_fields, shape_of, sources_of, utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ def blocks(ranking: Ranking, delimiter: str, settings: OutputSettings, report: R
     """The ranking as CSV or TSV, some rows at a time."""
     shape = shape_of(ranking, settings)._replace(explain=False)
     names = tuple(f"{settings.result_key}.{key}" if settings.result_key else key for key in shape.keys)
-    sources = list({id(hit[3][3]): hit[3][3] for hit in ranking.hits}.values())
+    sources = sources_of(ranking)
     kinds = {source.kind for source in sources}
     frame = Frame(delimiter.encode(), b"\0" if settings.null else b"\n", shape, names)
     if kinds == {"line"} and delimiter == "\t":
@@ -44,7 +44,7 @@ def blocks(ranking: Ranking, delimiter: str, settings: OutputSettings, report: R
     if not settings.documents:
         return places_only(ranking.hits, frame)
     if kinds == {"row"} and are_alike(sources, delimiter):
-        return rows(ranking.hits, frame._replace(end=sources[0].newline), report)
+        return rows(ranking.hits, sources[0], frame._replace(end=sources[0].newline), report)
     return objects(ranking.hits, frame, report)
 
 
@@ -80,12 +80,11 @@ def places_only(hits: Sequence[Hit], frame: Frame) -> Iterator[bytes]:
         yield b"".join([frame.delimiter.join(place) + frame.end for place in places(some, frame.shape)])
 
 
-def rows(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes]:
+def rows(hits: Sequence[Hit], source: Source, frame: Frame, report: Report) -> Iterator[bytes]:
     """The rows' own bytes with our columns appended; columns of the same names give way."""
-    source = hits[0].document.source
     kept = [number for number, column in enumerate(source.columns) if column not in frame.names]
     replaces = len(kept) < len(source.columns)
-    width = max(len(source.columns), *(count_fields(hit[3][1], source.delimiter) for hit in hits))
+    width = max([len(source.columns), *(count_fields(hit[3][1], source.delimiter) for hit in hits)])
     kept += range(len(source.columns), width)  # fields beyond the header are kept, under no name
     header = source.header or frame.delimiter.join(field(column, frame.delimiter) for column in source.columns)
     names = [field(name, frame.delimiter) for name in frame.names]

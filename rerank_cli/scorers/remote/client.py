@@ -60,6 +60,7 @@ class Client:
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             hint = "pip install 'httpx2[socks]'" if isinstance(error, ImportError) else None
             raise UsageError("the proxy of the environment cannot be used", hint) from None
+        self._proxy = urlsplit(proxy).netloc.rpartition("@")[2] if proxy else ""  # without name and password
         self._deadline = _install_deadline(transport)
         self._client = httpx2.Client(transport=transport, trust_env=False, follow_redirects=False)
 
@@ -115,7 +116,7 @@ class Client:
                 f"the certificate of {url} is not trusted: {cause.verify_message}",
                 "a private authority is named by --ca-bundle FILE or SSL_CERT_FILE",
             )
-        if isinstance(cause, ssl.SSLError):
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return RemoteError(f"{url} speaks no TLS that we know: {cause.reason or cause}", "is it http:// instead?")
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
             return RemoteError(f"{url}: the host is unknown ({cause.strerror})", "check --endpoint and the network")
@@ -123,6 +124,9 @@ class Client:
             return RemoteError(f"the proxy refused to connect to {url}: {error}", "see HTTPS_PROXY and NO_PROXY")
         if isinstance(error, httpx2.DecodingError):
             return RemoteError(f"the reply of {url} is not compressed as it says: {error}")
+        if isinstance(error, httpx2.ConnectError) and self._proxy:
+            words = f"cannot connect to the proxy {self._proxy} or through it to {url}: {_reason(cause)}"
+            return Transient(RemoteError(words, "see HTTPS_PROXY and NO_PROXY"))
         if isinstance(error, httpx2.ConnectError):
             return Transient(RemoteError(f"cannot connect to {url}: {_reason(cause)}", "is the server running there?"))
         return Transient(RemoteError(f"the connection to {url} was lost: {_reason(cause)}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 
 # A 400, 413 or 422 with such words names a limit of the batch, not a fault of one document.
 BATCH_LIMIT = re.compile(
-    r"batch|too many|too large|total max chunks|number of (documents|texts|passages|inputs)|payload"
+    r"batch[ _-]?size|batch (is |was )?too|too many|total max chunks|number of (documents|texts|passages|inputs)"
+    r"|(payload|request|body|entity|inputs?|batch)\b.{0,20} too (large|long|big)"
     r"|at most \d+ (documents|texts|passages|inputs|items)|total (number of )?tokens",
     re.IGNORECASE,
 )
 CROWDED = frozenset({429, 503})
+REFUSED = frozenset({400, 413, 422})  # the fault of this request
 
 
 class TooLarge(Exception):
@@ -44,20 +47,22 @@ def judge(target: Target, reply: Reply) -> tuple[Any, dict[str, str]]:
     status = reply.status
     if 200 <= status < 300 and status not in (202, 204):
         return _decoded(target, reply), reply.headers
-    words = redact(wire.words_of(target.row, reply.body), target.secrets)
+    words = wire.words_of(target.row, reply.body, partial(redact, secrets=target.secrets))
     if 300 <= status < 400:
         raise _redirected(target, reply)
-    error = RemoteError(f"{_answered(target, status)}{': ' + words if words else ''}", _hint(target, status))
+    said = f"{_answered(target, status)}{': ' + words if words else ''}"
+    error = RemoteError(said, _hint(target, status), refused=status in REFUSED)
     if status == 413 or (status in (400, 422) and BATCH_LIMIT.search(words)):
         raise TooLarge(error)
     if is_transient(status, reply.headers):
-        raise Transient(error, asked_wait(reply.headers), crowded=status in CROWDED, once=status == 499)
+        raise Transient(error, asked_wait(status, reply.headers), crowded=status in CROWDED, once=status == 499)
     raise error
 
 
 def _decoded(target: Target, reply: Reply) -> Any:
     try:
-        return wire.decode(reply.body, reply.headers.get("content-type", "").partition(";")[0])
+        kind = reply.headers.get("content-type", "").partition(";")[0]
+        return wire.decode(reply.body, kind, partial(redact, secrets=target.secrets))
     except RemoteError as error:
         failure = error
     raise named(target, failure)

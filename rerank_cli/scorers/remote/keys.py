@@ -5,8 +5,10 @@ A key is read as late as possible and lives in a `Secret`, which shows nothing i
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from rerank_cli.errors import ConfigError, UsageError
 
@@ -88,7 +90,7 @@ def find_key(row: Row, remote: RemoteSettings, env: Mapping[str, str], named: st
     return _from_env(found, env, "the key") if found else None
 
 
-def _from_env(name: str, env: Mapping[str, str], where: str) -> Secret:
+def _from_env(name: str, env: Mapping[str, str], where: str, *, blanks: bool = False) -> Secret:
     if not is_variable(name):
         raise UsageError(
             f"{where}: this is not the name of an environment variable",
@@ -99,12 +101,12 @@ def _from_env(name: str, env: Mapping[str, str], where: str) -> Secret:
         raise ConfigError(
             f"the environment variable `{name}`, named for the key, is empty or unset", f"export {name}=…"
         )
-    return _usable(value, f"the environment variable `{name}`")
+    return _usable(value, f"the environment variable `{name}`", blanks=blanks)
 
 
 def _from_file(path: Path) -> Secret:
     try:
-        value = path.expanduser().read_text(encoding="utf-8").strip()
+        value = path.expanduser().read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
         raise UsageError(f"cannot read the key file `{path}`: {reason}") from None
@@ -113,8 +115,9 @@ def _from_file(path: Path) -> Secret:
     return _usable(value, f"the key file `{path}`")
 
 
-def _usable(value: str, where: str) -> Secret:
-    if not value.isascii() or any(c.isspace() or not c.isprintable() for c in value):
+def _usable(value: str, where: str, *, blanks: bool = False) -> Secret:
+    """A key, or with `blanks` the whole value of a header, as `Basic …` and cookies are."""
+    if not value.isascii() or not value.isprintable() or (not blanks and " " in value):
         raise UsageError(
             f"{where} holds no usable key", "a key is one line of visible ASCII characters, without blanks"
         )
@@ -153,7 +156,8 @@ def extra_headers(given: Iterable[str], env: Mapping[str, str]) -> list[Header]:
             raise UsageError("--header needs `Name: value`", "for a secret: 'Name: @env:VARIABLE'")
         _check_name(name, "--header")
         if value.startswith("@env:"):
-            headers.append((name, _from_env(value.removeprefix("@env:"), env, f"--header '{name}: @env:…'")))
+            variable = value.removeprefix("@env:")
+            headers.append((name, _from_env(variable, env, f"--header '{name}: @env:…'", blanks=True)))
         elif is_credential(name, value):
             raise UsageError(
                 f"the header `{name}` carries a secret and would stay in your shell's history",
@@ -174,10 +178,15 @@ def _check_name(name: str, flag: str) -> None:
 
 
 def redact(text: str, secrets: Iterable[Secret]) -> str:
-    """Text without any of the secrets, nor what stands behind `Bearer` in them: providers like to quote keys back."""
+    """Text without any of the secrets, nor what stands behind `Bearer` in them: providers like to quote keys back.
+
+    As they are, as JSON writes them (some escape `/`), and as a URL does.
+    """
     for secret in secrets:
         value = secret.reveal()
         for part in (value, value.rpartition(" ")[2]):
-            if len(part) > 3:
-                text = text.replace(part, MASK)
+            escaped = json.dumps(part)[1:-1]
+            for form in (part, escaped, escaped.replace("/", "\\/"), quote(part, safe="")):
+                if len(part) > 3:
+                    text = text.replace(form, MASK)
     return text

@@ -21,6 +21,8 @@ RETRIED = frozenset({408, 409, 429, 499})  # and 5xx
 FINAL = frozenset({501, 505})  # "not implemented" does not change with time
 FIRST_WAIT_S = 0.5
 CROWDED_FACTOR = 4.0  # a limit a minute wants more patience: 2 + 4 + 8 + 16 + 32 s outlast it
+CROWDED = 429
+RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests")
 UNIX_S = 1e9  # reset headers above this are a date, below a duration
 
 
@@ -62,10 +64,11 @@ def is_transient(status: int, headers: Mapping[str, str]) -> bool:
     return status in RETRIED or (status >= 500 and status not in FINAL)
 
 
-def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
+def asked_wait(status: int, headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Seconds a reply asks to wait: retry-after-ms, Retry-After (seconds or date), then the reset headers.
 
     Args:
+        status: of the reply; only 429 means its reset headers, which some gateways send with every reply.
         headers: of the reply, names in lower case.
         now: Unix time, for tests.
     """
@@ -75,7 +78,7 @@ def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | 
     if after := headers.get("retry-after"):
         seconds = _number(after)
         return seconds if seconds is not None else _until(after, now)
-    for name in ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests"):
+    for name in RESETS if status == CROWDED else ():
         if (reset := _number(headers.get(name))) is not None:
             return max(0.0, reset - now) if reset > UNIX_S else reset
     return None

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.remote.target import Target
     from rerank_cli.settings import RemoteSettings
 
+Answered = tuple[Batch, list[float]]
 LONG_PAUSE_S = 2.0  # a wait for a rate limit that deserves a note
 
 
@@ -44,7 +45,8 @@ class PartialError(RemoteError):
 
     def __init__(self, error: RemoteError, scores: list[Score | None]) -> None:
         done = sum(score is not None for score in scores)
-        super().__init__(f"{error.message}; {done:,} of {len(scores):,} documents were scored", error.hint, error.pair)
+        message = f"{error.message}; {done:,} of {len(scores):,} documents were scored"
+        super().__init__(message, error.hint, error.pair, refused=error.refused)
         self.scores = scores
 
 
@@ -64,6 +66,7 @@ class RemoteScorer:
         self._lock = threading.Lock()
         self._learned: int | None = None  # documents a request, after the server refused more
         self._usage: dict[str, float] = {}
+        self._units = 0.0  # search units: as replies say, estimated where they do not
         native = bool(row.rank_fields) and (row.native_by_default or remote.native_rank_fields)
         self._rank_fields = remote.rank_fields if native else ()  # objects travel, the provider chooses
 
@@ -72,8 +75,9 @@ class RemoteScorer:
 
     @property
     def facts(self) -> Facts:
-        """What made the scores: provider, model and URL; no key enters the digest."""
+        """What made the scores: provider, model, URL, headers a gateway may choose by; no key enters the digest."""
         row, target = self._target.row, self._target
+        split = (self._remote.allow_split, self._remote.batch_docs) if target.listwise else None
         made_of = [
             row.id,
             target.url,
@@ -82,6 +86,8 @@ class RemoteScorer:
             target.instruction,
             dict(row.fixed),
             self._rank_fields,
+            sorted((name.lower(), value) for name, value in target.headers if isinstance(value, str)),
+            split,
         ]
         return Facts(
             model=f"{row.id}:{target.model}",
@@ -92,6 +98,7 @@ class RemoteScorer:
             digest=hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS)).hexdigest(),
             reason=target.shown_url,
             whole_query=True,
+            listwise=target.listwise,
         )
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
@@ -126,18 +133,21 @@ class RemoteScorer:
     ) -> None:
         """Exchange everything and fill `scores`, whatever the order of the replies."""
 
-        def keep(answered: tuple[Batch, list[float]]) -> None:
+        def keep(answered: Answered) -> None:
             for item, value in zip(answered[0].items, answered[1], strict=True):
                 for place in item.places:
                     scores[place] = Score(value)
             if advance:
                 advance(answered[0].documents)
 
+        rescued: list[Answered] = []  # parts of batches that failed in the end
         batches = cut(jobs, bounds, lambda: self._cap(bounds))
         workers = min(self._remote.concurrency, sum(-(-len(job.items) // self._cap(bounds)) for job in jobs))
         try:
-            run_all(batches, lambda batch, pause: self._exchange(batch, shared, pause), keep, workers)
+            run_all(batches, lambda batch, pause: self._exchange(batch, shared, pause, rescued), keep, workers)
         except RemoteError as error:
+            for answered in rescued:
+                keep(answered)
             raise PartialError(error, scores) from error
 
     def _cap(self, bounds: Bounds) -> int:
@@ -150,7 +160,7 @@ class RemoteScorer:
             self._check_listwise(jobs, bounds)
         if remote.max_units is not None:
             expected = estimate_batches(row, target.model, cut(jobs, bounds, lambda: bounds.documents), remote.prices)
-            check_budget(expected, self._usage.get("search_units", 0), remote.max_units)
+            check_budget(expected, self._units, remote.max_units)
         if not row.max_tokens and limits.max_tokens_per_doc != wire.DEFAULT_MAX_TOKENS:
             self._report.warn(f"{row.id} has no field for --max-tokens-per-doc: its own limit applies")
         if not row.max_chunks and limits.max_chunks_per_doc is not None:
@@ -175,27 +185,35 @@ class RemoteScorer:
                     " scores of different requests are ranked together as you asked (--allow-split)"
                 )
 
-    def _exchange(self, batch: Batch, shared: dict[str, Any], pause: Callable[[float], None]) -> list[Any]:
-        """Send a batch, halving what the server finds too large; returns (batch, scores) pairs."""
-        todo, done = [batch], []
-        while todo:
-            part = todo.pop()
-            if self._learned and len(part.items) > self._learned:
-                todo += reversed(part.halves())
-                continue
-            try:
-                done.append((part, self._request(part, shared, pause)))
-            except TooLarge as refusal:
-                self._learn(part, refusal)
-                todo += reversed(part.halves())
+    def _exchange(
+        self, batch: Batch, shared: dict[str, Any], pause: Callable[[float], None], rescued: list[Answered]
+    ) -> list[Answered]:
+        """Send a batch, halving what the server finds too large; what was answered before a failure is `rescued`."""
+        todo, done = [batch], list[Answered]()
+        try:
+            while todo:
+                part = todo.pop()
+                if self._learned and len(part.items) > self._learned:
+                    todo += reversed(part.halves())
+                    continue
+                try:
+                    done.append((part, self._request(part, shared, pause)))
+                except TooLarge as refusal:
+                    self._learn(part, refusal)
+                    todo += reversed(part.halves())
+        except RemoteError:
+            rescued += done  # they are paid for
+            raise
         return done
 
     def _learn(self, part: Batch, refusal: TooLarge) -> None:
         n = len(part.items)
         if n < 2:
+            refusal.error.pair = part.items[0].places[0]
             raise refusal.error from None
         if self._target.listwise and not self._remote.allow_split:
-            raise _no_split(self._target.model, f"the server refused {n} documents in one request") from None
+            why = f"the server refused {n} documents in one request ({refusal.error.message})"
+            raise _no_split(self._target.model, why) from None
         with self._lock:
             self._learned = min(self._learned or n, (n + 1) // 2)
         self._report.note(
@@ -227,15 +245,21 @@ class RemoteScorer:
             if error.pair is not None:  # from the documents of this request to those of the caller
                 error.pair = batch.items[error.pair].places[0]
             raise
-        self._count(payload, headers)
+        self._count(batch, payload, headers)
         return scores
 
-    def _count(self, payload: Any, headers: Mapping[str, str]) -> None:
+    def _count(self, batch: Batch, payload: Any, headers: Mapping[str, str]) -> None:
+        row, target = self._target.row, self._target
+        used = wire.parse_usage(row, payload, headers)
+        units = used.get("search_units")
+        if units is None and self._remote.max_units is not None:
+            units = estimate_batches(row, target.model, [batch], {}).units
         with self._lock:
-            for name, value in wire.parse_usage(self._target.row, payload, headers).items():
+            self._units += units or 0
+            for name, value in used.items():
                 self._usage[name] = self._usage.get(name, 0) + value
             for words in wire.parse_warnings(payload):
-                self._report.warn(f"{self._target.row.id} says: {redact(words, self._target.secrets)}")
+                self._report.warn(f"{row.id} says: {wire.shortened(redact(words, target.secrets))}")
 
     def usage(self) -> dict[str, float]:
         """Billed units and tokens of all replies so far."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import category
 
 from rerank_cli.errors import UsageError
 from rerank_cli.scorers.remote.table import Row, load_table
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 BLANK_QUERY = "invalid request: query must not be empty or be only whitespace"  # Cohere's text
 BYTES_PER_TOKEN = 4  # of English text; other scripts need about one token for 3 bytes
 OVERHEAD = 40  # bytes of JSON around a document: quotes, comma, {"text": …}, some escapes
+INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})  # Unicode's categories
 ROOM = 0.9  # of a token limit that is used, because tokens are estimated
 
 
@@ -98,9 +100,15 @@ def has_surrogates(text: str) -> bool:
     return False
 
 
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: white space, control and format characters (a zero-width space) only."""
+    text = text.strip()
+    return not text or (not text[0].isprintable() and all(category(char) in INVISIBLE for char in text))
+
+
 def text_of(text: str) -> str | None:
     """The text as it is sent, None if it is blank."""
-    if not text.strip():
+    if is_blank(text):
         return None
     return clean(text) if has_surrogates(text) else text
 

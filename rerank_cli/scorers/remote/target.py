@@ -45,6 +45,7 @@ class Target:
     headers: tuple[Header, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
     instruction: str | None = None
+    key: Secret | None = None  # what a header's template may wrap into more
 
     @property
     def shown_url(self) -> str:
@@ -55,7 +56,8 @@ class Target:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """All values that no message may hold."""
-        return (*(value for _, value in self.headers if isinstance(value, Secret)), *query_secrets(self.url))
+        headers = (value for _, value in self.headers if isinstance(value, Secret))
+        return (*headers, *([self.key] if self.key else []), *query_secrets(self.url))
 
     @property
     def listwise(self) -> bool:
@@ -70,6 +72,10 @@ def choose(reference: str, remote: RemoteSettings) -> Choice:
         UsageError: an unknown provider, or a model that is missing.
         ConfigError: a named endpoint is malformed.
     """
+    try:
+        reference.encode()
+    except UnicodeEncodeError:
+        raise UsageError("-m: the model's name is no UTF-8") from None
     if reference in remote.endpoints:
         choice = _named(reference, remote.endpoints[reference], remote.endpoint)
     elif ":" in reference:
@@ -146,7 +152,7 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
     if settings.instruction and not row.instruction:
         raise UsageError(f"{row.id} takes no --instruction", "provider-only fields travel with --extra '{…}'")
     model = choice.model or row.model_default or ""
-    return Target(row, model, url, tuple(headers), parse_extra(remote.extra, row), settings.instruction)
+    return Target(row, model, url, tuple(headers), parse_extra(remote.extra, row), settings.instruction, key)
 
 
 def build_url(choice: Choice, key: Secret | None = None) -> str:
@@ -190,13 +196,13 @@ def overlap_path(parts: SplitResult, path: str) -> str:
     another version keeps it: `/v1` + `/v2/rerank` -> `/v1/rerank`.
     """
     have = parts.path.rstrip("/")
-    if have.endswith(RERANK_ENDINGS) or (have and have.endswith(path)):
-        return have
     wanted = path.split("/")[1:]
     given = have.split("/")[1:] if have else []
     for n in range(min(len(wanted), len(given)), 0, -1):
         if given[-n:] == wanted[:n]:
-            return have + "/" + "/".join(wanted[n:])
+            return "/".join([have, *wanted[n:]])
+    if have.endswith(RERANK_ENDINGS):
+        return have
     if given and given[-1] in ("v1", "v2") and wanted[0] in ("v1", "v2"):
         return have + "/" + "/".join(wanted[1:])
     return have + path

@@ -15,17 +15,20 @@ import orjson
 from rerank_cli.errors import RemoteError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rerank_cli.scorers.base import Limits
     from rerank_cli.scorers.remote.table import Row
     from rerank_cli.scorers.remote.target import Target
+
+    Clean = Callable[[str], str]
 
 Text = str | dict[str, str]
 USUAL_ERRORS = ("message", "detail", "error.message", "error", "error.reason")
 DEFAULT_MAX_TOKENS = 4096  # Cohere's own default: not worth sending
 MOST_DIGITS = 20  # of a counter in a header; int() has a limit of its own
 WORDS = 300  # characters of a provider's message that are shown
+QUOTED = 1 << 16  # bytes of a body that are looked at for something to quote
 
 
 def constants(target: Target, limits: Limits) -> dict[str, Any]:
@@ -75,12 +78,15 @@ def get(value: Any, path: str) -> Any:
 
 def _merged(into: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in more.items():
-        into[key] = _merged(dict(into.get(key) or {}), value) if isinstance(value, dict) else value
+        before = into.get(key)
+        into[key] = (
+            _merged(dict(before if isinstance(before, dict) else {}), value) if isinstance(value, dict) else value
+        )
     return into
 
 
-def decode(body: bytes, content_type: str) -> Any:
-    """The JSON of a reply.
+def decode(body: bytes, content_type: str, clean: Clean = str) -> Any:
+    """The JSON of a reply; `clean` takes the secrets out of what is quoted of a reply that is none.
 
     Raises:
         RemoteError: it is none: an HTML page, an empty or a truncated body.
@@ -88,16 +94,16 @@ def decode(body: bytes, content_type: str) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        return _decode_loosely(body, content_type, error)
+        return _decode_loosely(body, content_type, error, clean)
 
 
-def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeError) -> Any:
+def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeError, clean: Clean) -> Any:
     """Python's parser knows NaN and Infinity, so that the bad score can be named instead of a byte position."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         pass
-    start = body[:80].decode("utf-8", "replace").strip()
+    start = clean(body[:QUOTED].decode("utf-8", "replace")).strip()[:80]
     if not start:
         raise RemoteError("the reply is empty instead of JSON") from None
     if start.startswith("<") or "html" in content_type:
@@ -190,13 +196,18 @@ def find_words(row: Row, payload: Any) -> str:
     return ""
 
 
-def words_of(row: Row, body: bytes) -> str:
-    """The message of an error body, JSON or not, on one line and not too long."""
+def words_of(row: Row, body: bytes, clean: Clean = str) -> str:
+    """The message of an error body, JSON or not, without secrets, on one line and not too long."""
     try:
         words = find_words(row, orjson.loads(body))
     except orjson.JSONDecodeError:
         words = ""
-    words = " ".join((words or body[: 4 * WORDS].decode("utf-8", "replace")).split())
+    return shortened(clean(words or body[:QUOTED].decode("utf-8", "replace")))
+
+
+def shortened(words: str) -> str:
+    """A provider's words on one line and not too long; half a secret is one too, so they are cleaned before."""
+    words = " ".join(words.split())
     return words if len(words) <= WORDS else words[:WORDS] + "…"
 
 
@@ -222,6 +233,6 @@ def _whole(value: float) -> float:
 
 
 def parse_warnings(payload: Any) -> list[str]:
-    """What the provider warns of, in both places where such lists are documented."""
+    """What the provider warns of, in both places where such lists are documented; whole, and not cleaned yet."""
     found = [get(payload, "meta.warnings"), get(payload, "warnings")]
-    return [" ".join(w.split())[:WORDS] for item in found if isinstance(item, list) for w in item if isinstance(w, str)]
+    return [w for item in found if isinstance(item, list) for w in item if isinstance(w, str)]
