@@ -83,6 +83,8 @@ def inputs_of(options: dict[str, Any]) -> tuple[Input, ...]:
         raise UsageError("--run and --corpus belong together")
     if options["queries"] and not (crossed or trec):
         raise UsageError("--queries needs what to rank", "give `--documents FILE`, or `--run FILE --corpus FILE`")
+    if "depth" in options.get("typed", ()) and not trec:
+        raise UsageError("--depth belongs to --run", "a request's documents are all ranked; `-n` prints the best")
     if out_dir and output:
         raise UsageError("-o and --out-dir exclude each other")
     if options["resume"] and not (output or out_dir):

@@ -120,6 +120,10 @@ def run(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> i
     report = Report()
     try:
         ranking = rank_documents(options, given, terminal, report)
+        if options["keep_order"] and (blank := report.counts["blank_lines"]):
+            report.note(
+                f"{blank} blank lines are left out: what is printed does not stand line by line beside the input"
+            )
     finally:
         tell(report, terminal)
     return judge(ranking, options, terminal) if ranking else 0

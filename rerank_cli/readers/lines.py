@@ -35,6 +35,7 @@ def read_lines(feed: Feed, report: Report, start: int, *, null: bool = False) ->
             if text and not text.isspace()
         ]
         start += len(documents)
+        report.count("blank_lines", len(raws) - len(documents))
         for first in range(0, len(documents), MOST):
             yield documents[first : first + MOST]
 

@@ -48,6 +48,8 @@ def write_ranking(ranking: Ranking, settings: OutputSettings, terminal: Terminal
     form = choose_format(settings, terminal, kinds, {source.delimiter for source in sources})
     if report.counts["invalid_utf8"] and settings.documents and _alters(form, ranking.hits, kinds):
         report.note("invalid UTF-8 is written as replacement characters, too; `-f lines` writes the bytes as they were")
+    if settings.explain and form not in {"json", "jsonl", "table"}:
+        report.note(f"--explain shows nothing in {form}: json, jsonl and the table have it")
     with open_output(settings.output, terminal, _GUARDS.get(form, "text")) as write:
         for block in ranking_blocks(form, ranking, settings, terminal, report):
             write(block)
