@@ -76,7 +76,7 @@ def test_explain_is_told_where_it_shows_nothing(run, form) -> None:
 
 def test_blank_lines_are_told_where_lines_should_stand_side_by_side(run) -> None:
     found = run("-q", "tea", "--keep-order", "-f", "tsv", stdin="boiling water\n\nkettle for tea\n")
-    assert "1 blank lines are left out" in found.err
+    assert "blank lines are left out (1)" in found.err
     assert "blank" not in run("-q", "tea", stdin="boiling water\n\nkettle for tea\n").err
 
 

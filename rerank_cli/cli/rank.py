@@ -121,9 +121,7 @@ def run(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> i
     try:
         ranking = rank_documents(options, given, terminal, report)
         if options["keep_order"] and (blank := report.counts["blank_lines"]):
-            report.note(
-                f"{blank} blank lines are left out: what is printed does not stand line by line beside the input"
-            )
+            report.note(f"blank lines are left out ({blank}): the output does not stand line by line beside the input")
     finally:
         tell(report, terminal)
     return judge(ranking, options, terminal) if ranking else 0
