@@ -14,6 +14,7 @@ from rerank_cli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rerank_cli.cache import ScoreCache
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Scorer
     from rerank_cli.settings import CacheSettings, ModelSettings
@@ -48,9 +49,18 @@ def _open_cached(settings: ModelSettings, env: Mapping[str, str], report: Report
     """A scorer that is opened only if the cache does not know every pair."""
     from rerank_cli.cache import ScoreCache
     from rerank_cli.cache_file import cache_path
-    from rerank_cli.scorers.cached import CachedScorer, remote_habits
 
     store = ScoreCache(cache_path(env, cache.path), report, cache.mode, cache.max_bytes)
+    try:
+        return _behind(store, settings, env, report)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _behind(store: ScoreCache, settings: ModelSettings, env: Mapping[str, str], report: Report) -> Scorer:
+    from rerank_cli.scorers.cached import CachedScorer, remote_habits
+
     if is_remote(settings):
         remote = open_scorer(replace(settings, offline=False), env, report)  # opening sends nothing
         habits = remote_habits(remote.facts.model)
