@@ -21,6 +21,16 @@ Backend = Literal["auto", "onnx", "openvino", "torch"]
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 INPUT_FORMATS: tuple[str, ...] = ("auto", "jsonl", "json", "yaml", "lines", "csv", "tsv", "files")
+# The format that the name of an output tells.
+EXTENSIONS = {
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".md": "markdown",
+    ".trec": "trec",
+}
 OUTPUT_FORMATS: tuple[str, ...] = (
     "auto", "table", "json", "jsonl", "lines", "ids", "csv", "tsv", "trec", "markdown",
 )  # fmt: skip

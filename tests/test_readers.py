@@ -135,7 +135,7 @@ def test_nul_records_hold_newlines() -> None:
     reading = read(b"a\nb\0 \n\0./caf\xe9\r\0", null=True)
     assert reading.raws == [b"a\nb", b"./caf\xe9\r"]
     assert reading.texts == ["a\nb", "./caf\ufffd\r"]
-    assert reading.report.counts == {"invalid_utf8": 1}
+    assert reading.report.counts == {"invalid_utf8": 1, "blank_lines": 1}
 
 
 def test_rows_keep_their_own_bytes_and_quoted_newlines() -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
 from rerank_cli.scorers.base import Limits
-from rerank_cli.scorers.registry import is_remote
 from rerank_cli.settings import (
     DEFAULT_ID_FIELDS,
     DEFAULT_TEXT_FIELD,
+    EXTENSIONS,
     CacheSettings,
     FieldSettings,
     InputSettings,
@@ -18,7 +18,6 @@ from rerank_cli.settings import (
     RankSettings,
     RemoteSettings,
 )
-from rerank_cli.writers import EXTENSIONS
 
 if TYPE_CHECKING:
     from rerank_cli.records import Body
@@ -145,6 +144,8 @@ def model_of(options: dict[str, Any], body: Body | None = None) -> ModelSettings
         require_revision=options["require_revision"],
         remote=remote_of(options, body),
     )
+    from rerank_cli.scorers.registry import is_remote
+
     asked = next((name for name in REMOTE_ONLY if name in options.get("typed", ())), None)
     if asked and not is_remote(found):
         raise UsageError(

@@ -130,6 +130,8 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
 
         async def shutdown(self, sockets: Any = None) -> None:
             """Listen on, to say 503 and where not to send, until what was accepted is answered; then uvicorn's way."""
+            for connection in list(self.server_state.connections):
+                connection.shutdown()  # idle ones end, a body that is still arriving has a moment
             end = time.monotonic() + config.timeout_graceful_shutdown
             while app.gate.inside and not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110 uvicorn's flag
                 await asyncio.sleep(DRAIN_POLL_S)

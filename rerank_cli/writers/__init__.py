@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rerank_cli.settings import EXTENSIONS
 from rerank_cli.writers.output import ClosedPipe, is_stdout, open_output
-from rerank_cli.writers.results import sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -20,17 +20,8 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
     from rerank_cli.writers.output import Guard
 
-__all__ = ["EXTENSIONS", "ClosedPipe", "choose_format", "open_output", "ranking_blocks", "write_ranking"]
+__all__ = ["ClosedPipe", "choose_format", "open_output", "ranking_blocks", "write_ranking"]
 
-EXTENSIONS = {
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".md": "markdown",
-    ".trec": "trec",
-}
 # How bytes for a terminal are made harmless; the table has done so itself, and its colours must pass.
 _GUARDS: dict[str, Guard] = {"json": "json", "jsonl": "json", "table": "none"}
 
@@ -43,6 +34,8 @@ def write_ranking(ranking: Ranking, settings: OutputSettings, terminal: Terminal
         OutputError: The output cannot be written.
         InputError: The format cannot hold the documents (white space in an id of a TREC run).
     """
+    from rerank_cli.writers.results import sources_of
+
     sources = sources_of(ranking)
     kinds = {source.kind for source in sources}
     form = choose_format(settings, terminal, kinds, {source.delimiter for source in sources})
