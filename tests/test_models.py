@@ -349,7 +349,7 @@ EVERYTHING = Machine(openvino=True, torch=True, cuda=True)
         (facts(graphs={"ir": Path("m.xml")}), Machine(openvino=True), {}, "openvino", "cpu", "OpenVINO graph"),
         (facts(**WEIGHTS, **ONNX), EVERYTHING, {"backend": "onnx"}, "onnx", "cpu", "--backend onnx"),
         (
-            facts(graphs={"int8": Path("q.onnx"), **ONNX["graphs"]}),
+            facts(**WEIGHTS, graphs={"int8": Path("q.onnx"), **ONNX["graphs"]}),
             EVERYTHING,
             {"dtype": "int8"},
             "onnx",

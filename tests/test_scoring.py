@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rerank_cli import models
+from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair, Score
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import Limits
@@ -174,10 +175,20 @@ def test_padding_wastes_little_at_realistic_lengths() -> None:
 
 
 def test_a_tokenizer_without_a_pair_template_is_refused(tmp_path: Path) -> None:
-    from rerank_cli.errors import ModelError
-
     stored = json.loads((models.BUILTIN_FOLDER / "tokenizer.json").read_bytes())
     stored["post_processor"] = None
     (tmp_path / "tokenizer.json").write_text(json.dumps(stored))
     with pytest.raises(ModelError, match="pair template"):
         Encoder(tmp_path / "tokenizer.json").template()
+
+
+def test_an_engine_that_fails_is_the_models_fault_and_no_bug_of_ours(scorer, monkeypatch) -> None:
+    """As when a tokenizer that does not fit makes ids beyond the table: exit 4, not 1."""
+
+    def fails(_feeds):
+        raise IndexError("indices element out of data bounds\nand more")
+
+    monkeypatch.setattr(scorer.engine, "run", fails)
+    with pytest.raises(ModelError, match="builtin failed in onnx: indices element out of data bounds$") as caught:
+        score(scorer, [ANSWER])
+    assert "doctor" in caught.value.hint
