@@ -189,6 +189,6 @@ def test_an_engine_that_fails_is_the_models_fault_and_no_bug_of_ours(scorer, mon
         raise IndexError("indices element out of data bounds\nand more")
 
     monkeypatch.setattr(scorer.engine, "run", fails)
-    with pytest.raises(ModelError, match="builtin failed in onnx: indices element out of data bounds$") as caught:
+    with pytest.raises(ModelError, match=r"builtin failed in onnx: indices element out of data bounds$") as caught:
         score(scorer, [ANSWER])
     assert "doctor" in caught.value.hint
