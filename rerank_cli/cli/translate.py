@@ -107,7 +107,7 @@ def output_of(options: dict[str, Any], body: Body, given: frozenset[str], *, bat
         raise UsageError(f"--json and -f {options['format']} exclude each other")
     said = "return_documents" in given
     return OutputSettings(
-        format="json" if options["json"] else _format(options),
+        format="json" if options["json"] else options["format"] if batch else _format(options),
         output=options["output"],
         null=options["null"],
         documents=options["return_documents"] if said else body.return_documents is not False,

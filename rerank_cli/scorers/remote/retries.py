@@ -21,7 +21,7 @@ RETRIED = frozenset({408, 409, 429, 499})  # and 5xx
 FINAL = frozenset({501, 505})  # "not implemented" does not change with time
 FIRST_WAIT_S = 0.5
 CROWDED_FACTOR = 4.0  # a limit a minute wants more patience: 2 + 4 + 8 + 16 + 32 s outlast it
-CROWDED = 429
+LIMITED = 429
 RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests")
 UNIX_S = 1e9  # reset headers above this are a date, below a duration
 
@@ -78,7 +78,7 @@ def asked_wait(status: int, headers: Mapping[str, str], now: float | None = None
     if after := headers.get("retry-after"):
         seconds = _number(after)
         return seconds if seconds is not None else _until(after, now)
-    for name in RESETS if status == CROWDED else ():
+    for name in RESETS if status == LIMITED else ():
         if (reset := _number(headers.get(name))) is not None:
             return max(0.0, reset - now) if reset > UNIX_S else reset
     return None
