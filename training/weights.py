@@ -13,22 +13,17 @@ from typing import Any
 import common
 import model as architecture
 import torch
-from torch import nn
 from transformers import BertConfig, BertModel
 
 
-def untrained(frozen: int = 0) -> architecture.CrossEncoder:
-    """The starting encoder under the new head: it ranks before any training. The lowest `frozen` layers stay."""
+def untrained() -> architecture.CrossEncoder:
+    """The starting encoder under the new head: it ranks before any training."""
     folder = common.start_folder()
     config = BertConfig.from_pretrained(folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     model = architecture.CrossEncoder(config)
-    model.enc = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0  # one pass over the data: nothing to regularise, and it costs time on a CPU
+    model.enc.set_attn_implementation("eager")  # twice as fast as the fused kernels on a CPU at these lengths
+    model.enc.load_state_dict(BertModel.from_pretrained(folder, add_pooling_layer=False).state_dict())
     model.enc.embeddings.word_embeddings.weight.requires_grad_(False)  # rare words keep their places
-    for part in [model.enc.embeddings, *model.enc.encoder.layer[:frozen]] if frozen else []:
-        part.requires_grad_(False)
     return model
 
 
