@@ -1,7 +1,7 @@
-"""What a system name stands for as a torch module: runs, averages of runs, mixtures with the start, folders.
+"""What a system name stands for as a torch module: runs, averages of runs, mixtures with the start, folders, graphs.
 
-`start` (untrained), a checkpoint folder, or RUN[:last] for the averaged (or last) weights of runs/RUN/state.pt; `A+B`
-averages runs; then `@A` mixes the encoder with the untrained one at A.
+`start` (untrained), a checkpoint folder, an ONNX file, or RUN[:last] for the averaged (or last) weights of
+runs/RUN/state.pt; `A+B` averages runs; then `@A` mixes the encoder with the untrained one at A.
 It knows nothing of windows, data or scores.
 """
 
@@ -27,8 +27,34 @@ def untrained() -> architecture.CrossEncoder:
     return model
 
 
-def named(name: str, config: dict[str, Any]) -> architecture.CrossEncoder:
+class Graph:
+    """An ONNX graph (export.py --form fp32) where a module is expected: float32 to the operation, at full speed."""
+
+    def __init__(self, path: str) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # the scorer's threads take a batch each
+        self.session = onnxruntime.InferenceSession(path, options)
+
+    def to(self, _where: torch.device) -> Graph:
+        """It stays where it is."""
+        return self
+
+    def eval(self) -> Graph:
+        """It has no other mode."""
+        return self
+
+    def __call__(self, **batch: torch.Tensor) -> torch.Tensor:
+        """Logits [batch]."""
+        feed = {name: values.numpy() for name, values in batch.items()}
+        return torch.from_numpy(self.session.run(None, feed)[0][:, 0])
+
+
+def named(name: str, config: dict[str, Any]) -> architecture.CrossEncoder | Graph:
     """The module a system name (without its window) stands for; `A+B` is the mean of two runs' weights."""
+    if name.endswith(".onnx"):
+        return Graph(name)
     if (Path(name) / "model.safetensors").exists():
         return architecture.load(Path(name))  # perhaps the first checkpoint, of another form
     name, _, share = name.partition("@")
