@@ -20,7 +20,17 @@ ENVIRONMENT: tuple[tuple[str, str], ...] = (
     ("TERM", "`dumb`: no colour, no progress"),
     ("COLUMNS", "width of tables"),
     ("LC_ALL, LC_CTYPE, LANG", "without UTF-8 in them, tables are plain ASCII"),
-    ("XDG_CONFIG_HOME", "where the user's configuration lies (`~/.config` without it)"),
+    ("XDG_CONFIG_HOME", "folder of the user's configuration (default: `~/.config`)"),
+    ("RERANK_CACHE_DIR", "folder of the score cache and of converted and compiled models"),
+    ("HF_HOME", "folder of Hugging Face files; models are in `hub` below it (default: `~/.cache/huggingface`)"),
+    ("HF_HUB_CACHE", "folder of downloaded models; wins over `HF_HOME`"),
+    ("HF_TOKEN", "token for gated and private models"),
+    ("HF_ENDPOINT", "URL of a mirror of the hub"),
+    ("HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE", "`1`: no hub downloads, as `--offline` for them"),
+    ("CUDA_VISIBLE_DEVICES", "the GPUs that may be used; empty or `-1`: none"),
+    ("HTTPS_PROXY, HTTP_PROXY, ALL_PROXY", "proxy for providers and hub downloads; lower-case names work too"),
+    ("NO_PROXY", "hosts, domains and networks that are reached without a proxy, separated by commas"),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "certificate authorities in PEM form (default: the system's)"),
 )
 DIRECTORIES = {"DIR", "FOLDER"}
 
