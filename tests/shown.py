@@ -6,7 +6,7 @@ import math
 import re
 from decimal import Decimal
 
-PROCESSORS = 0.12  # logits that a score may differ by between AVX2 and VNNI: most by none, of 71 the worst by 0.108
+PROCESSORS = 0.15  # logits that a score may differ by between processors and versions of ONNX Runtime: most by none
 EIGHTHS = "▏▎▍▌▋▊▉█"
 NUMBER = re.compile(r"\d+\.\d+(?:[eE][-+]?\d+)?|\d+[eE]-\d+")
 BAR = re.compile(rf"(?<=\.\d\d\d\d)  (?P<bar>[{EIGHTHS}#]* +)")  # in a table, behind the score, filled with blanks
