@@ -10,9 +10,8 @@ from rerank_cli import pipeline
 from rerank_cli.errors import UsageError, did_you_mean
 from rerank_cli.records import Document, Ranking, Source
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.registry import open_scorer
-from rerank_cli.settings import FieldSettings, ModelSettings, RankSettings, RemoteSettings
+from rerank_cli.settings import FieldSettings, Limits, ModelSettings, RankSettings, RemoteSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rerank_cli import cpu
 from rerank_cli.errors import RerankError
 from rerank_cli.records import Pair
-from rerank_cli.scorers.base import Limits
+from rerank_cli.settings import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,14 +17,13 @@ from rerank_cli.fields import make_renderer
 from rerank_cli.pipeline import rank
 from rerank_cli.records import Document, Pair, Source
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.remote import estimate, open_remote
 from rerank_cli.scorers.remote.cost import search_units
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.pace import Pace
 from rerank_cli.scorers.remote.split import cut, find_bounds, group, is_blank
 from rerank_cli.scorers.remote.table import load_table
-from rerank_cli.settings import FieldSettings, ModelSettings, RankSettings, RemoteSettings
+from rerank_cli.settings import FieldSettings, Limits, ModelSettings, RankSettings, RemoteSettings
 
 ENV = {"CO_API_KEY": "k-1234", "JINA_API_KEY": "k-1234", "VOYAGE_API_KEY": "k-1234", "PINECONE_API_KEY": "k-1234"}
 

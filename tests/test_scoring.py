@@ -12,11 +12,10 @@ from rerank_cli import models
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair, Score
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.batching import batches
 from rerank_cli.scorers.encoding import Encoder
 from rerank_cli.scorers.registry import open_scorer
-from rerank_cli.settings import ModelSettings
+from rerank_cli.settings import Limits, ModelSettings
 
 QUERY = "What is the capital of the United States?"
 ANSWER = "Washington, D.C. is the capital of the United States."

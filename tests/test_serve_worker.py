@@ -12,8 +12,9 @@ from serve.harness import HeldScorer
 
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair
-from rerank_cli.scorers.base import Limits, TooLongError
+from rerank_cli.scorers.base import TooLongError
 from rerank_cli.server.worker import MOST_TICKS, QUANTUM, TICK, Job, Worker
+from rerank_cli.settings import Limits
 
 
 def started(scorer):

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from rerank_cli.batch.jobs import Job
     from rerank_cli.records import Body, Document, Pair, Score
-    from rerank_cli.scorers.base import Advance, Limits, Scorer
-    from rerank_cli.settings import RankSettings
+    from rerank_cli.scorers.base import Advance, Scorer
+    from rerank_cli.settings import Limits, RankSettings
 
     SettingsOf = Callable[[Body], RankSettings]
 

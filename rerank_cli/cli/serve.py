@@ -12,7 +12,7 @@ from rerank_cli.cli import server_options as s
 from rerank_cli.cli.command import collect
 from rerank_cli.errors import InputError, UsageError
 from rerank_cli.server.settings import ServeSettings
-from rerank_cli.settings import DEFAULT_MAX_TOKENS
+from rerank_cli.settings import DEFAULT_MAX_TOKENS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,8 +115,6 @@ def open_model(model: ModelSettings, terminal: Terminal) -> Scorer:
 
 def settings_of(options: dict[str, Any], env: Mapping[str, str]) -> ServeSettings:
     """The server's settings. Raises UsageError or InputError for what cannot be."""
-    from rerank_cli.scorers.base import Limits
-
     if not 0 <= options["port"] <= 65535:
         raise UsageError(f"--port: {options['port']} is no port", "give 1 to 65535, or 0 for a free one")
     return ServeSettings(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
-from rerank_cli.scorers.base import Limits
 from rerank_cli.settings import (
     DEFAULT_ID_FIELDS,
     DEFAULT_TEXT_FIELD,
@@ -13,6 +12,7 @@ from rerank_cli.settings import (
     CacheSettings,
     FieldSettings,
     InputSettings,
+    Limits,
     ModelSettings,
     OutputSettings,
     RankSettings,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from rerank_cli.records import Pair, Score
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Advance, Facts, Limits, Scorer
+    from rerank_cli.scorers.base import Advance, Facts, Scorer
+    from rerank_cli.settings import Limits
 
 KEY_BYTES = 16
 

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rerank_cli.models import LocalModel
-    from rerank_cli.scorers.base import Advance, Facts, Limits
+    from rerank_cli.scorers.base import Advance, Facts
     from rerank_cli.scorers.encoding import Encoder, Tokens
     from rerank_cli.scorers.prompts import Prompt
+    from rerank_cli.settings import Limits
 
 BLOCK = 2048  # pairs tokenised at a time: bounds memory, still sorts well by length
 CHARS_PER_TOKEN = 12  # more than any real text needs; only used to avoid tokenising megabytes that will be cut anyway

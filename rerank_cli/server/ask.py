@@ -23,8 +23,8 @@ from rerank_cli.server.settings import MOST_DEPTH, MOST_FIELDS, MOST_NOTES
 from rerank_cli.settings import FieldSettings
 
 if TYPE_CHECKING:
-    from rerank_cli.scorers.base import Limits
     from rerank_cli.server.settings import ServeSettings
+    from rerank_cli.settings import Limits
 
 Route = Literal["v1", "v2", "rerank"]
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rerank_cli.records import Pair, Score
-    from rerank_cli.scorers.base import Facts, Limits, Scorer
+    from rerank_cli.scorers.base import Facts, Scorer
+    from rerank_cli.settings import Limits
 
 TICK = 4096  # estimated tokens of one call of the scorer while few jobs wait: two batches of the engine
 # With many, a call takes more of them, so that sorting by length pays as it does offline: 6 % of padding, not 18 %.

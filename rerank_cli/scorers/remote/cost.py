@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import UsageError
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.remote.split import Batch, cut, find_bounds, group
 from rerank_cli.scorers.remote.table import Row, load_table
 from rerank_cli.scorers.remote.target import choose
+from rerank_cli.settings import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from rerank_cli.records import Pair
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Advance, Limits
+    from rerank_cli.scorers.base import Advance
     from rerank_cli.scorers.remote.client import Client
     from rerank_cli.scorers.remote.split import Bounds
     from rerank_cli.scorers.remote.target import Target
-    from rerank_cli.settings import RemoteSettings
+    from rerank_cli.settings import Limits, RemoteSettings
 
 Answered = tuple[Batch, list[float]]
 LONG_PAUSE_S = 2.0  # a wait for a rate limit that deserves a note

@@ -17,9 +17,9 @@ from rerank_cli.errors import RemoteError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rerank_cli.scorers.base import Limits
     from rerank_cli.scorers.remote.table import Row
     from rerank_cli.scorers.remote.target import Target
+    from rerank_cli.settings import Limits
 
     Clean = Callable[[str], str]
 
