@@ -15,6 +15,7 @@ from rerank_cli import ranking
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError
 from rerank_cli.language import mostly_foreign
 from rerank_cli.records import LOG_ODDS, Hit, Meta, Pair, Ranking, Score
+from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -88,11 +89,6 @@ def unique_pairs(query: str, documents: Sequence[Document]) -> tuple[list[Pair],
         else:
             places.append(first.setdefault((text, document[5]), len(first)))
     return [Pair(query, text, head) for text, head in first], places
-
-
-def is_blank(text: str) -> bool:
-    """Whether there is nothing to score."""
-    return not text or text.isspace()
 
 
 def checked(

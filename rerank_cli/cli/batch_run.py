@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.cli.batch_inputs import count_rows, identity_of, jobs_of
 from rerank_cli.errors import InputError, OutputError, RowsFailed, UsageError
 from rerank_cli.records import Body
-from rerank_cli.terminal import visible
+from rerank_cli.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -121,7 +121,7 @@ def as_json(command: str, rows: dict[str, tuple[Any, str]], resolved: Resolved) 
 
 def as_table(rows: dict[str, tuple[Any, str]], resolved: Resolved) -> str:
     """Name, value and source in columns; then the named endpoints and prices."""
-    from rerank_cli.terminal import visible
+    from rerank_cli.text import visible
 
     lines = [(name, shown(value), source) for name, (value, source) in rows.items()]
     lines += [

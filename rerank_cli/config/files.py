@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ConfigError
+from rerank_cli.text import on_one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,8 +81,7 @@ def expanded(path: str) -> Path:
 
 def one_line(text: str) -> str:
     """A key or value for a message: one line of at most eighty characters."""
-    text = text if text.isprintable() else repr(text)
-    return text if len(text) <= 80 else text[:79] + "…"
+    return shortened(text if text.isprintable() else repr(text), 80)
 
 
 def said(env: Mapping[str, str], name: str) -> bool:
@@ -149,5 +149,6 @@ def parse(raw: bytes, path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, and what int() and datetime say of absurd literals
-        said = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid TOML: {said}", 'strings need quotes, as in model = "builtin"') from None
+        raise ConfigError(
+            f"{path}: not valid TOML: {on_one_line(str(error))}", 'strings need quotes, as in model = "builtin"'
+        ) from None

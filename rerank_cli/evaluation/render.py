@@ -8,10 +8,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rerank_cli.terminal import visible
+from rerank_cli.text import on_one_line, shortened, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,8 +47,7 @@ def _aligned(section: Section) -> str:
 
 def shown(cell: str) -> str:
     """A cell on one line of bearable length."""
-    line = visible(re.sub(r"\s+", " ", cell))
-    return line if len(line) <= MAX_CELL else line[: MAX_CELL - 1] + "…"
+    return shortened(visible(on_one_line(cell)), MAX_CELL)
 
 
 def markdown(sections: Sequence[Section]) -> str:

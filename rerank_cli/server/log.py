@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rerank_cli.terminal import visible
+from rerank_cli.text import visible
 
 if TYPE_CHECKING:
     from rerank_cli.server.app import Call

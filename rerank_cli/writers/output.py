@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from rerank_cli.errors import OutputError
-from rerank_cli.terminal import visible
+from rerank_cli.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rerank_cli.errors import RemoteError, UsageError
+from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ Text = str | dict[str, str]
 USUAL_ERRORS = ("message", "detail", "error.message", "error", "error.reason")
 DEFAULT_MAX_TOKENS = 4096  # Cohere's own default: not worth sending
 MOST_DIGITS = 20  # of a counter in a header; int() has a limit of its own
-WORDS = 300  # characters of a provider's message that are shown
+WORDS = 301  # characters of a provider's message that are shown, the ellipsis included
 QUOTED = 1 << 16  # bytes of a body that are looked at for something to quote
 
 
@@ -207,8 +208,7 @@ def words_of(row: Row, body: bytes, clean: Clean = str) -> str:
 
 def shortened(words: str) -> str:
     """A provider's words on one line and not too long; half a secret is one too, so they are cleaned before."""
-    words = " ".join(words.split())
-    return words if len(words) <= WORDS else words[:WORDS] + "…"
+    return shown(words.strip(), WORDS)
 
 
 def parse_usage(row: Row, payload: Any, headers: Mapping[str, str]) -> dict[str, float]:
