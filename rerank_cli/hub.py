@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError, did_you_mean
+from rerank_cli.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -269,8 +270,8 @@ def _remember(repository: str, revision: str, commit: str) -> None:
     """Write the cache's `refs` entry, as huggingface_hub does when it is given a branch or tag."""
     path = repository_folder(repository) / "refs" / revision
     path.parent.mkdir(parents=True, exist_ok=True)
-    (temporary := path.with_name(f"{path.name}.{os.getpid()}.tmp")).write_text(commit)
-    temporary.replace(path)  # whole or not at all
+    with replacing(path) as write:
+        write(commit.encode())
 
 
 def _explained(error: Exception, repository: str, revision: str | None) -> ModelError:

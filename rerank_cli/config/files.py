@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ConfigError
+from rerank_cli.files import reason_of
 from rerank_cli.text import on_one_line, shortened
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def read_file(path: Path, role: Role) -> ConfigFile:
         with path.open("rb") as stream:
             raw = stream.read(LARGEST + 1)
     except OSError as error:
-        what = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        what = "no such file" if isinstance(error, FileNotFoundError) else reason_of(error)
         raise ConfigError(f"cannot read the configuration {path}: {what}") from None
     if len(raw) > LARGEST:
         raise ConfigError(f"{path}: larger than {LARGEST >> 20} MiB: is it a configuration file?")

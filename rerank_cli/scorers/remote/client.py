@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from rerank_cli import __version__
 from rerank_cli.errors import ConfigError, RemoteError, UsageError
+from rerank_cli.files import reason_of
 from rerank_cli.scorers.remote.keys import Secret
 from rerank_cli.scorers.remote.retries import Transient
 from rerank_cli.scorers.remote.target import is_loopback
@@ -125,11 +126,13 @@ class Client:
         if isinstance(error, httpx2.DecodingError):
             return RemoteError(f"the reply of {url} is not compressed as it says: {error}")
         if isinstance(error, httpx2.ConnectError) and self._proxy:
-            words = f"cannot connect to the proxy {self._proxy} or through it to {url}: {_reason(cause)}"
+            words = f"cannot connect to the proxy {self._proxy} or through it to {url}: {reason_of(cause)}"
             return Transient(RemoteError(words, "see HTTPS_PROXY and NO_PROXY"))
         if isinstance(error, httpx2.ConnectError):
-            return Transient(RemoteError(f"cannot connect to {url}: {_reason(cause)}", "is the server running there?"))
-        return Transient(RemoteError(f"the connection to {url} was lost: {_reason(cause)}"))
+            return Transient(
+                RemoteError(f"cannot connect to {url}: {reason_of(cause)}", "is the server running there?")
+            )
+        return Transient(RemoteError(f"the connection to {url} was lost: {reason_of(cause)}"))
 
     def close(self) -> None:
         """Close all connections."""
@@ -141,10 +144,6 @@ def _root(error: BaseException) -> BaseException:
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
     return error
-
-
-def _reason(cause: BaseException) -> str:
-    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
 
 
 def _install_deadline(transport: httpx2.HTTPTransport) -> Any:
