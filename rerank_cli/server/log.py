@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.text import visible
 
 if TYPE_CHECKING:
-    from rerank_cli.server.app import Call
+    from rerank_cli.server.call import Call
     from rerank_cli.terminal import Terminal
 
 LONGEST_PATH = 200
