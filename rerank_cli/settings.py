@@ -37,6 +37,7 @@ DEFAULT_ID_FIELDS = ("id", "_id", "docid")
 DEFAULT_TEXT_FIELD = "text"
 DEFAULT_CACHE_BYTES = 1 << 30
 DEFAULT_MAX_TOKENS = 4096
+NAMED_KEYS = ("provider", "url", "model", "api_key_env")  # of a named endpoint
 
 
 @dataclass(frozen=True, slots=True)

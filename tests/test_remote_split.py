@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from remote.loopback import Loopback, as_json, cohere, pointwise, tei
 
+from rerank_cli.billing import search_units
 from rerank_cli.errors import UsageError
 from rerank_cli.fields import make_renderer
 from rerank_cli.pipeline import rank
 from rerank_cli.records import Document, Pair, Source
 from rerank_cli.report import Report
 from rerank_cli.scorers.remote import estimate, open_remote
-from rerank_cli.scorers.remote.cost import search_units
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.pace import Pace
 from rerank_cli.scorers.remote.split import cut, find_bounds, group

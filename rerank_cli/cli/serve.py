@@ -82,7 +82,7 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     url = server.url_of(bound)
 
     def listening(app: Any) -> None:
-        from rerank_cli.scorers.remote.target import is_loopback
+        from rerank_cli.net import is_loopback
 
         terminal.note(f"serving {app.facts.model} on {url} (clients' base URL; {url}/docs describes it)")
         if not settings.keys and not is_loopback(settings.host):
@@ -153,7 +153,7 @@ def model_of(options: dict[str, Any]) -> ModelSettings:
 
 def keys_of(file: Path | None, variable: str | None, env: Mapping[str, str]) -> tuple[str, ...]:
     """All keys of file and variable. Raises InputError or UsageError if one is named and holds none."""
-    from rerank_cli.scorers.remote.keys import is_variable
+    from rerank_cli.net import is_variable
 
     keys: list[str] = []
     if file is not None:
