@@ -32,12 +32,13 @@ def config(
       rerank config --json | jq '.options.top_n'
       rerank config -v              which files count, and where the user file lies
     """
-    from rerank_cli.cli.defaults import params_of, resolve, resolved_for
+    from rerank_cli.cli.defaults import Options, params_of, resolve, resolved_for
 
     del debug
     terminal: Terminal = ctx.obj
-    params = {param.name: param for param in params_of(checked(command))}
-    resolved = resolve(command, params.values(), terminal.env, resolved_for(ctx).flags)
+    root = ctx.find_root().command
+    params = {param.name: param for param in params_of(root, checked(command))}
+    resolved = resolve(command, params.values(), terminal.env, resolved_for(ctx).flags, Options(root))
     rows = {name: value_of(param, resolved) for name, param in params.items() if name not in NO_DEFAULT}
     if verbose and not quiet:
         tell_files(resolved, terminal)
