@@ -49,11 +49,10 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     from rerank_cli.cli.main import configure
     from rerank_cli.doctor import examine
     from rerank_cli.errors import ExitCode, UsageError
-    from rerank_cli.evaluation.render import json_text
     from rerank_cli.report import Report
     from rerank_cli.scorers.registry import is_remote
     from rerank_cli.settings import ModelSettings, RemoteSettings
-    from rerank_cli.writers.output import open_output
+    from rerank_cli.writers.sections import json_text, write_report
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     names = ("model", "backend", "device", "dtype", "threads", "instruction", "offline", "require_revision",
@@ -67,8 +66,7 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     for note in report.notes:
         terminal.note(note)
     shown = json_text(as_record(found)) if options["json"] else as_text(found)
-    with open_output(None, terminal, "json" if options["json"] else "text") as write:
-        write(shown.encode("utf-8", "replace"))
+    write_report(shown, None, terminal, as_json=options["json"])
     return ExitCode.OK if found.healthy else ExitCode.MODEL
 
 

@@ -178,8 +178,7 @@ def _access(options: dict[str, Any], backend: str | None = None) -> Any:
 
 def _print(found: Any, options: dict[str, Any], terminal: Terminal) -> None:
     """JSON, or text: a table for lists, `name: value` lines for one thing."""
-    from rerank_cli.evaluation.render import Section, json_text, text
-    from rerank_cli.writers.output import open_output
+    from rerank_cli.writers.sections import Section, json_text, text, write_report
 
     if options["json"]:
         shown = json_text(found)
@@ -191,8 +190,7 @@ def _print(found: Any, options: dict[str, Any], terminal: Terminal) -> None:
         shown = "".join(f"{name}: {_plain(value)}\n" for name, value in found.items() if value not in (None, [], {}))
         if found.get("name") == BUILTIN and found.get("card"):
             shown += "\n" + Path(found["card"]).read_text("utf-8")
-    with open_output(None, terminal, "json" if options["json"] else "text") as write:
-        write(shown.encode("utf-8", "replace"))
+    write_report(shown, None, terminal, as_json=options["json"])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
