@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rerank_cli.records import Pair
+
 
 class ExitCode(IntEnum):
     """What the process returns; all below 126 (shells keep the rest) except signals. Each has its one-line meaning."""
@@ -96,14 +98,14 @@ class NonFiniteError(ModelError):
 class RemoteError(RerankError):
     """A remote endpoint refused, failed or timed out; the message carries the provider's words, never a key.
 
-    `pair` is the position among the pairs that were given, if the reply is wrong about one of them. `refused`: the
-    request itself was refused, so another query or other documents may do well.
+    `pair` is the one that the failure is about, if it is about one. `refused`: the request itself was refused, so another
+    query or other documents may do well.
     """
 
     code = ExitCode.REMOTE
 
     def __init__(
-        self, message: str, hint: str | None = None, pair: int | None = None, *, refused: bool = False
+        self, message: str, hint: str | None = None, pair: Pair | None = None, *, refused: bool = False
     ) -> None:
         super().__init__(message, hint)
         self.pair, self.refused = pair, refused

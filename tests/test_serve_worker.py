@@ -103,11 +103,11 @@ class Moody(FreeScorer):
     """Fails on texts that say so."""
 
     def score(self, pairs, limits, advance=None):
-        for number, pair in enumerate(pairs):
+        for pair in pairs:
             if "fail" in pair.text:
                 raise RuntimeError("secret text of a request")
             if "long" in pair.text and limits.long_documents == "error":
-                raise TooLongError(number, 900, 256)
+                raise TooLongError(pair, 900, 256)
         return super().score(pairs, limits, advance)
 
 
@@ -131,7 +131,7 @@ def test_a_failure_fails_its_own_request_only():
     assert [values(one), values(four), values(eight)] == [[1, 2], [4], [8]]
     assert isinstance(failed.error, ModelError)
     assert isinstance(long.error, TooLongError)
-    assert long.error.pair == 2
+    assert long.error.pair == long.pairs[2]
     assert worker.waiting == 0
     assert worker.alive
     worker.stop()

@@ -61,8 +61,8 @@ class Scorer(Protocol):
 
 
 class TooLongError(InputError):
-    """A document exceeds the window and --long-documents is `error`; `pair` is its position among the pairs."""
+    """A document exceeds the window and --long-documents is `error`; `pair` is that document's."""
 
-    def __init__(self, pair: int, tokens: int, window: int) -> None:
+    def __init__(self, pair: Pair, tokens: int, window: int) -> None:
         super().__init__(f"a document has {tokens} tokens; the model's window holds {window} beside this query")
         self.pair, self.tokens, self.window = pair, tokens, window

@@ -69,7 +69,7 @@ def all_scores(ask: Ask, job: Job) -> list[Score]:
         if score.value is None:  # nothing but characters that the tokenizer drops
             raise Fault(400, faults.BLANK_DOCUMENT.format(index=index), kind="empty")
     try:
-        pipeline.require_finite(found, [job.pairs[place] for place in job.places], ask.documents, None)
+        pipeline.require_finite(found, [job.pairs[place] for place in job.places], ask.documents)
     except NonFiniteError:
         raise Fault(500, "the model gave a score that is no number", kind="backend") from None
     return found

@@ -139,7 +139,8 @@ class App:
             arguments = (ask, job, call.id, self.facts, notes)
             answer = await asyncio.to_thread(make_answer, *arguments) if large else make_answer(*arguments)
         except TooLongError as error:
-            raise Fault(422, f"document at index {job.places.index(error.pair)}: {error.message}") from None
+            index = pipeline.document_of(error.pair, ask.documents).index
+            raise Fault(422, f"document at index {index}: {error.message}") from None
         except ModelError as error:
             self.log.failed(call, error)
             raise retry_later(503, "the model failed to score this request", 1.0) from None

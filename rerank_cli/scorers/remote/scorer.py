@@ -209,7 +209,7 @@ class RemoteScorer:
     def _learn(self, part: Batch, refusal: TooLarge) -> None:
         n = len(part.items)
         if n < 2:
-            refusal.error.pair = part.items[0].places[0]
+            refusal.error.pair = part.items[0].pair
             raise refusal.error from None
         if self._target.listwise and not self._remote.allow_split:
             why = f"the server refused {n} documents in one request ({refusal.error.message})"
@@ -239,12 +239,7 @@ class RemoteScorer:
                 raise
 
         payload, headers = persist(attempt, self._policy, pause)
-        try:
-            scores = parsed(self._target, payload, len(batch.items))
-        except RemoteError as error:
-            if error.pair is not None:  # from the documents of this request to those of the caller
-                error.pair = batch.items[error.pair].places[0]
-            raise
+        scores = parsed(self._target, payload, [item.pair for item in batch.items])
         self._count(batch, payload, headers)
         return scores
 

@@ -26,8 +26,9 @@ ROOM = 0.9  # of a token limit that is used, because tokens are estimated
 
 
 class Item(NamedTuple):
-    """A text to send, its size, and where its score belongs."""
+    """A text to send, the (first) pair it is of, its size, and where its score belongs."""
 
+    pair: Pair
     text: Text
     size: int  # bytes as JSON, about
     tokens: int  # estimated
@@ -120,7 +121,7 @@ def group(
             continue
         job = jobs.get(pair.query) or jobs.setdefault(pair.query, new_job(pair.query))
         tokens, size = estimate_tokens(pair.text)
-        item = Item(made, size + OVERHEAD, tokens, [place])
+        item = Item(pair, made, size + OVERHEAD, tokens, [place])
         job.items.append(item)
         if share:
             seen[pair.query, pair.text] = item
