@@ -5,7 +5,8 @@ Deep code raises these; only `rerank_cli.cli.main` prints them. This module know
     RerankError            1  internal
     ├── UsageError         2  arguments
     │   └── ConfigError    2  a configuration file or environment variable
-    ├── InputError         3  input missing, unreadable or of bad content
+    ├── FileError          3  what is read or written
+    │   ├── InputError     3  input missing, unreadable or of bad content
     │   └── OutputError    3  output that cannot be written
     ├── ModelError         4  model or backend unavailable
     │   └── NonFiniteError 4  a score that is no number
@@ -71,8 +72,8 @@ class ConfigError(UsageError):
     """A configuration file or environment variable has a bad key, type or value."""
 
 
-class InputError(RerankError):
-    """Input that is missing, unreadable or malformed; `where` is `file:line` if known."""
+class FileError(RerankError):
+    """Something about what is read or written; `where` is `file:line` if known."""
 
     code = ExitCode.INPUT
 
@@ -81,7 +82,11 @@ class InputError(RerankError):
         self.where = where
 
 
-class OutputError(InputError):
+class InputError(FileError):
+    """Input that is missing, unreadable or malformed."""
+
+
+class OutputError(FileError):
     """Output that cannot be written (full disk, read-only folder)."""
 
 
@@ -98,8 +103,8 @@ class NonFiniteError(ModelError):
 class RemoteError(RerankError):
     """A remote endpoint refused, failed or timed out; the message carries the provider's words, never a key.
 
-    `pair` is the one that the failure is about, if it is about one. `refused`: the request itself was refused, so another
-    query or other documents may do well.
+    `pair` is the one that the failure is about, if it is about one. `refused`: the request itself was refused, so
+    another query or other documents may do well.
     """
 
     code = ExitCode.REMOTE

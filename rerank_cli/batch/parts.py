@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.batch import results, scoring
 from rerank_cli.batch.jobs import job_of
-from rerank_cli.errors import InputError, OutputError, RowsFailed, UsageError
+from rerank_cli.errors import InputError, RowsFailed, UsageError
 from rerank_cli.files import cannot_write, replacing
 from rerank_cli.readers.feed import COMPRESSED
 from rerank_cli.readers.rows import raw_rows
@@ -207,8 +207,6 @@ def rank_part(part: Part, scorer: Scorer, recipe: Recipe) -> Done:
                 error = outcome.error
                 try:
                     write(results.render(outcome, recipe.form, recipe.output, report))
-                except OutputError:
-                    raise
                 except InputError as fault:
                     error = fault
                 counts.update(results.counts_of(outcome, failed=error is not None))
