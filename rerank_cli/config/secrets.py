@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from rerank_cli.config.files import one_line
 from rerank_cli.errors import ConfigError
-from rerank_cli.net import is_credential, is_variable
 
 KEY = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|authorization|bearer|credentials?)$", re.IGNORECASE)
 
@@ -47,6 +46,8 @@ def refuse_value(where: str, name: str, value: Any) -> None:
 
 
 def _header(where: str, header: str) -> None:
+    from rerank_cli.net import is_credential
+
     name, _, value = (part.strip() for part in header.partition(":"))
     if value.startswith("@env:"):
         _variable(where, value.removeprefix("@env:"))
@@ -58,6 +59,8 @@ def _header(where: str, header: str) -> None:
 
 
 def _variable(where: str, value: str) -> None:
+    from rerank_cli.net import is_variable
+
     if not is_variable(value):
         raise ConfigError(
             f"{where}: not the name of an environment variable",
