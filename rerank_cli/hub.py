@@ -125,10 +125,8 @@ def name_of(repository: str, revision: str | None) -> str:
 
 def cached_repositories() -> list[str]:
     """Repositories in the cache, by name."""
-    home = cache_folder()
-    if not home.is_dir():
-        return []
-    return sorted(entry.name[len("models--") :].replace("--", "/", 1) for entry in home.glob("models--*"))
+    entries = cache_folder().glob("models--*")
+    return sorted(entry.name[len("models--") :].replace("--", "/", 1) for entry in entries)
 
 
 def cached_revisions(repository: str) -> list[str]:
