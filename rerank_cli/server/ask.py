@@ -153,7 +153,7 @@ def _unknown(keys: dict[str, Any], known: tuple[str, ...], settings: ServeSettin
     """What the reply says of fields that change nothing. Raises Fault 422 for an unknown one if strict."""
     notes = []
     for key, value in keys.items():
-        name = shown(key)[:80]
+        name = shown(key)
         if isinstance(value, dict | list) and key not in DOCUMENTS:
             _refuse_odd(f"field `{name}`", value)
         if key in NO_EFFECT and key in known:
