@@ -74,9 +74,8 @@ def ours(folder: Path, threads: int, **settings: Any) -> Callable[[list[str]], l
     """Scoring by one of our backends; the scorer is opened here, once."""
     from rerank_cli.records import Pair
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Limits
     from rerank_cli.scorers.open_local import open_local
-    from rerank_cli.settings import ModelSettings
+    from rerank_cli.settings import Limits, ModelSettings
 
     scorer = open_local(ModelSettings(model=str(folder), threads=threads, **settings), Report())
     limits = Limits(long_documents="truncate")

@@ -100,7 +100,7 @@ def pairs(n: int, words: int = 60) -> list[Any]:
 
 def timed(url: str, many: list[Any], **remote: Any) -> tuple[float, float]:
     """(wall, CPU) seconds of one score call over warm connections."""
-    from rerank_cli.scorers.base import Limits
+    from rerank_cli.settings import Limits
 
     one = scorer(url, **remote)
     one.score(many[:10], Limits())
@@ -171,7 +171,7 @@ def start() -> dict[str, float]:
 
 def memory() -> dict[str, float]:
     """Growth of the resident set over ten rounds of 20,000 documents, in MB: the first round is the warm-up."""
-    from rerank_cli.scorers.base import Limits
+    from rerank_cli.settings import Limits
 
     many = pairs(20_000)
     with Server() as server:

@@ -161,7 +161,7 @@ def open_offline() -> Any:
 def offline(scorer: Any, documents: list[str], seconds: float) -> float:
     """CPU ms a pair of the scorer alone."""
     from rerank_cli.records import Pair
-    from rerank_cli.scorers.base import Limits
+    from rerank_cli.settings import Limits
 
     pairs = [Pair(QUERY, text) for text in documents]
     scorer.score(pairs[:20], Limits())
@@ -201,7 +201,7 @@ def scored(server: Server, pairs: float) -> tuple[float, float]:
 def overhead(options: argparse.Namespace) -> None:
     """The median of a request's time less its own scoring, and the scorer alone on the same documents."""
     from rerank_cli.records import Pair
-    from rerank_cli.scorers.base import Limits
+    from rerank_cli.settings import Limits
 
     documents = texts(10 * options.rounds, options.tokens, 1)
     scorer, server = open_offline(), Server()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.version import __version__
+
 if TYPE_CHECKING:
     from rerank_cli.api import Reranker
     from rerank_cli.records import Hit, Ranking
 
-__version__ = "0.1.0"
 __all__ = ["Hit", "Ranking", "Reranker", "__version__"]
 
 _HOMES = {"Reranker": "rerank_cli.api", "Hit": "rerank_cli.records", "Ranking": "rerank_cli.records"}

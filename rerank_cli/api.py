@@ -10,9 +10,9 @@ from rerank_cli import pipeline
 from rerank_cli.errors import UsageError, did_you_mean
 from rerank_cli.records import Document, Ranking, Source
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.registry import open_scorer
-from rerank_cli.settings import FieldSettings, ModelSettings, RankSettings, RemoteSettings
+from rerank_cli.settings import FieldSettings, Limits, ModelSettings, RankSettings, RemoteSettings
+from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class Reranker:
         rank_fields: Sequence[str] | None = None,
     ) -> Ranking:
         """The ranking, best first: `.hits` with `index`, `rank`, `relevance_score` and your own `document` objects."""
-        if not query.strip():
+        if is_blank(query):
             raise UsageError("the query is blank", "a query needs at least one word")
         if top_n is not None and top_n < 1:
             raise UsageError(f"top_n is {top_n}", "give at least 1, or None for all")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rerank_cli import cpu
 from rerank_cli.errors import RerankError
 from rerank_cli.records import Pair
-from rerank_cli.scorers.base import Limits
+from rerank_cli.settings import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,8 +105,8 @@ def _guarded(check: Callable[[LocalScorer], Check], scorer: LocalScorer) -> Chec
 
 def versions() -> dict[str, str | None]:
     """Versions of Python, this tool and the packages that matter; None if not installed. None is imported."""
-    from rerank_cli import __version__
     from rerank_cli.scorers.selection import installed
+    from rerank_cli.version import __version__
 
     return {"rerank": __version__, "python": platform.python_version(), **{name: installed(name) for name in PACKAGES}}
 

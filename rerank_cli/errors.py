@@ -5,7 +5,8 @@ Deep code raises these; only `rerank_cli.cli.main` prints them. This module know
     RerankError            1  internal
     ├── UsageError         2  arguments
     │   └── ConfigError    2  a configuration file or environment variable
-    ├── InputError         3  input missing, unreadable or of bad content
+    ├── FileError          3  what is read or written
+    │   ├── InputError     3  input missing, unreadable or of bad content
     │   └── OutputError    3  output that cannot be written
     ├── ModelError         4  model or backend unavailable
     │   └── NonFiniteError 4  a score that is no number
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rerank_cli.records import Pair
 
 
 class ExitCode(IntEnum):
@@ -69,8 +72,8 @@ class ConfigError(UsageError):
     """A configuration file or environment variable has a bad key, type or value."""
 
 
-class InputError(RerankError):
-    """Input that is missing, unreadable or malformed; `where` is `file:line` if known."""
+class FileError(RerankError):
+    """Something about what is read or written; `where` is `file:line` if known."""
 
     code = ExitCode.INPUT
 
@@ -79,7 +82,11 @@ class InputError(RerankError):
         self.where = where
 
 
-class OutputError(InputError):
+class InputError(FileError):
+    """Input that is missing, unreadable or malformed."""
+
+
+class OutputError(FileError):
     """Output that cannot be written (full disk, read-only folder)."""
 
 
@@ -96,14 +103,14 @@ class NonFiniteError(ModelError):
 class RemoteError(RerankError):
     """A remote endpoint refused, failed or timed out; the message carries the provider's words, never a key.
 
-    `pair` is the position among the pairs that were given, if the reply is wrong about one of them. `refused`: the
-    request itself was refused, so another query or other documents may do well.
+    `pair` is the one that the failure is about, if it is about one. `refused`: the request itself was refused, so
+    another query or other documents may do well.
     """
 
     code = ExitCode.REMOTE
 
     def __init__(
-        self, message: str, hint: str | None = None, pair: int | None = None, *, refused: bool = False
+        self, message: str, hint: str | None = None, pair: Pair | None = None, *, refused: bool = False
     ) -> None:
         super().__init__(message, hint)
         self.pair, self.refused = pair, refused

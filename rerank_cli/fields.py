@@ -8,7 +8,6 @@ errors.
 from __future__ import annotations
 
 import math
-import re
 from difflib import get_close_matches
 from functools import partial
 from itertools import islice
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.records import Document
 from rerank_cli.rendering import bare, dump_yaml, simple_key, yaml_field, yaml_string
+from rerank_cli.text import has_surrogates, replace_surrogates, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,8 +38,6 @@ MOST_NAMED, MOST_KEYS = 12, 200  # names in a message; keys that are looked at f
 MOST_DEPTH = 200  # of nesting in a field: more is an attack
 _NO_ID = (None, "")
 _PLAIN_ID = frozenset({str, int, type(None)})
-_BLANKS = re.compile(r"\s+")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
 
 
@@ -151,7 +149,7 @@ def _quick_fields(fields: FieldSettings) -> Quick:
                 return None
             scalar = yaml_string(item) if key else item
             if scalar is None or (as_yaml and not key):
-                if _SURROGATE.search(name + item):
+                if has_surrogates(name + item):
                     return None
                 parts.append(dump_yaml({name: item}))
             else:
@@ -164,11 +162,6 @@ def _quick_fields(fields: FieldSettings) -> Quick:
         return _new((index, raw, text, source, known if known is None else str(known), head, None))
 
     return quick_fields
-
-
-def replace_surrogates(text: str) -> str:
-    """Text that can be encoded: lone surrogates become U+FFFD."""
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def _scrub(value: Any, where: str, depth: int = 0) -> Any:
@@ -224,12 +217,6 @@ def likely_field(wanted: str, value: dict[str, Any], *, guess: bool = True) -> s
             return lowered[name]
     texts = [key for key in usable if isinstance(value[key], str)]
     return max(texts, key=lambda key: len(value[key]), default=None)
-
-
-def shown(name: str) -> str:
-    """A name from the input, short and on one line, for messages."""
-    flat = _BLANKS.sub(" ", name)
-    return flat if len(flat) <= 60 else flat[:59] + "…"
 
 
 def name_list(names: Iterable[str], most: int = MOST_NAMED) -> str:

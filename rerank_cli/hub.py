@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError, did_you_mean
+from rerank_cli.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -124,10 +125,8 @@ def name_of(repository: str, revision: str | None) -> str:
 
 def cached_repositories() -> list[str]:
     """Repositories in the cache, by name."""
-    home = cache_folder()
-    if not home.is_dir():
-        return []
-    return sorted(entry.name[len("models--") :].replace("--", "/", 1) for entry in home.glob("models--*"))
+    entries = cache_folder().glob("models--*")
+    return sorted(entry.name[len("models--") :].replace("--", "/", 1) for entry in entries)
 
 
 def cached_revisions(repository: str) -> list[str]:
@@ -269,8 +268,8 @@ def _remember(repository: str, revision: str, commit: str) -> None:
     """Write the cache's `refs` entry, as huggingface_hub does when it is given a branch or tag."""
     path = repository_folder(repository) / "refs" / revision
     path.parent.mkdir(parents=True, exist_ok=True)
-    (temporary := path.with_name(f"{path.name}.{os.getpid()}.tmp")).write_text(commit)
-    temporary.replace(path)  # whole or not at all
+    with replacing(path) as write:
+        write(commit.encode())
 
 
 def _explained(error: Exception, repository: str, revision: str | None) -> ModelError:

@@ -15,6 +15,8 @@ from rerank_cli import ranking
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError
 from rerank_cli.language import mostly_foreign
 from rerank_cli.records import LOG_ODDS, Hit, Meta, Pair, Ranking, Score
+from rerank_cli.scorers.base import TooLongError
+from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,7 +66,7 @@ def score_documents(
 ) -> list[Score]:
     """One score a document, in order; identical texts are scored once, blank ones not at all."""
     pairs, places = unique_pairs(query, documents)
-    scores = checked(pairs, documents, places, scorer, settings, advance)
+    scores = checked(pairs, documents, scorer, settings, advance)
     if places is None:
         return scores
     return [EMPTY if place < 0 else scores[place] for place in places]
@@ -90,61 +92,51 @@ def unique_pairs(query: str, documents: Sequence[Document]) -> tuple[list[Pair],
     return [Pair(query, text, head) for text, head in first], places
 
 
-def is_blank(text: str) -> bool:
-    """Whether there is nothing to score."""
-    return not text or text.isspace()
-
-
 def checked(
     pairs: Sequence[Pair],
     documents: Sequence[Document],
-    places: Sequence[int] | None,
     scorer: Scorer,
     settings: RankSettings,
     advance: Advance | None,
 ) -> list[Score]:
     """Scores of the pairs, every one a finite number or None; faults are told with the document's name."""
-    from rerank_cli.scorers.base import TooLongError
-
     try:
         scores = scorer.score(pairs, settings.limits, advance) if pairs else []
     except TooLongError as error:
-        where = range(len(documents)) if places is None else places
         raise InputError(
-            f"document {name_of(documents[where.index(error.pair)])} has {error.tokens} tokens; the model's window "
+            f"document {name_of(document_of(error.pair, documents))} has {error.tokens} tokens; the model's window "
             f"holds {error.window} beside this query",
             "use `--long-documents chunk` or `truncate`",
         ) from None
     except RemoteError as error:
-        name_pair(error, pairs, documents, places)
+        name_pair(error, documents)
         raise
-    require_finite(scores, pairs, documents, places)
+    require_finite(scores, pairs, documents)
     return scores
 
 
-def require_finite(
-    scores: Sequence[Score], pairs: Sequence[Pair], documents: Sequence[Document], places: Sequence[int] | None
-) -> None:
+def require_finite(scores: Sequence[Score], pairs: Sequence[Pair], documents: Sequence[Document]) -> None:
     """Raise NonFiniteError naming query and document if a score is no number: such scores cannot be ordered."""
     if all(value is None or isfinite(value) for value, *_ in scores):
         return
-    where = range(len(documents)) if places is None else places
     number = next(i for i, score in enumerate(scores) if score.value is not None and not isfinite(score.value))
     raise NonFiniteError(
         f"the model gave {scores[number].value} for query {pairs[number].query[:80]!r} and document "
-        f"{name_of(documents[where.index(number)])}",
+        f"{name_of(document_of(pairs[number], documents))}",
         "such scores cannot be ordered; of a local model, try `--dtype fp32` and `rerank doctor -m MODEL`",
     )
 
 
-def name_pair(
-    error: RemoteError, pairs: Sequence[Pair], documents: Sequence[Document], places: Sequence[int] | None
-) -> None:
-    """Add query and document to an error that knows a pair's position only."""
+def name_pair(error: RemoteError, documents: Sequence[Document]) -> None:
+    """Add query and document to the message of an error that is about one pair."""
     if error.pair is not None:
-        where = range(len(documents)) if places is None else places
-        document = name_of(documents[where.index(error.pair)])
-        error.message += f"; at query {pairs[error.pair].query[:80]!r}, document {document}"
+        document = name_of(document_of(error.pair, documents))
+        error.message += f"; at query {error.pair.query[:80]!r}, document {document}"
+
+
+def document_of(pair: Pair, documents: Sequence[Document]) -> Document:
+    """The first document that a pair stands for."""
+    return next(document for document in documents if (document.text, document.head) == (pair.text, pair.head))
 
 
 def name_of(document: Document) -> str:

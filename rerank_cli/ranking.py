@@ -7,10 +7,11 @@ The order is total: empty documents last, then score descending, then input posi
 from __future__ import annotations
 
 import math
+from array import array
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rerank_cli.settings import Fusion
 
@@ -30,6 +31,12 @@ def order(values: Sequence[float | None]) -> list[int]:
     """Positions best first: a stable sort, so ties keep input order; None (empty documents) last."""
     keys = [INFINITY if value is None else -value for value in values]
     return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def trec_order(scores: Mapping[str, float]) -> list[str]:
+    """Documents as trec_eval orders them: float32 score descending, then id descending (rank columns are ignored)."""
+    single = array("f", scores.values())
+    return [document for _, document in sorted(zip(single, scores, strict=True), reverse=True)]
 
 
 def fuse(values: Sequence[float | None], priors: Sequence[float], how: Fusion, weight: float) -> list[float | None]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from rerank_cli.scorers.base import Limits
-
 if TYPE_CHECKING:
     from pathlib import Path
 
 InputFormat = Literal["auto", "jsonl", "json", "yaml", "lines", "csv", "tsv", "files"]
 OutputFormat = Literal["auto", "table", "json", "jsonl", "lines", "ids", "csv", "tsv", "trec", "markdown"]
 FieldFormat = Literal["yaml", "text"]
+LongDocuments = Literal["chunk", "truncate", "error"]
 Fusion = Literal["rrf", "weighted"]
 Backend = Literal["auto", "onnx", "openvino", "torch"]
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -37,7 +36,17 @@ OUTPUT_FORMATS: tuple[str, ...] = (
 DEFAULT_ID_FIELDS = ("id", "_id", "docid")
 DEFAULT_TEXT_FIELD = "text"
 DEFAULT_CACHE_BYTES = 1 << 30
-DEFAULT_MAX_TOKENS = Limits().max_tokens_per_doc
+DEFAULT_MAX_TOKENS = 4096
+NAMED_KEYS = ("provider", "url", "model", "api_key_env")  # of a named endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long documents are treated, whatever the model; all counts in tokens of the model's own tokenizer."""
+
+    max_tokens_per_doc: int = DEFAULT_MAX_TOKENS
+    long_documents: LongDocuments = "chunk"
+    max_chunks_per_doc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,20 +14,12 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
+from rerank_cli.text import visible
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 ColorChoice = Literal["auto", "always", "never"]
-CONTROL = {c: f"\\x{c:02x}" for c in (*range(0x20), *range(0x7F, 0xA0)) if c not in (0x09, 0x0A)}
-BIDI = {
-    c: f"<U+{c:04X}>" for c in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)
-}
-_VISIBLE = {**CONTROL, **BIDI, 0x0D: "\\r"}
-
-
-def visible(text: str) -> str:
-    """Text that cannot move a cursor, ring, recolour or reorder: control and bidirectional characters spelt out."""
-    return text.translate(_VISIBLE).encode("utf-8", "replace").decode("utf-8")
 
 
 class Progress:

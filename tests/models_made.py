@@ -406,9 +406,8 @@ def ours(model: Path | str, pairs: list[tuple[str, str]], *, alone: bool = False
     """Our logits, all pairs at once or each alone, documents cut at the end as the oracle cuts them."""
     from rerank_cli.records import Pair
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Limits
     from rerank_cli.scorers.open_local import open_local
-    from rerank_cli.settings import ModelSettings
+    from rerank_cli.settings import Limits, ModelSettings
 
     scorer = open_local(ModelSettings(model=str(model), threads=2, **settings), Report())
     limits = Limits(max_tokens_per_doc=1_000_000, long_documents="truncate")

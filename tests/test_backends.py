@@ -20,12 +20,11 @@ from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.facts import Module
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.encoding import Encoder
 from rerank_cli.scorers.local import LocalScorer
 from rerank_cli.scorers.open_local import identify, make_plan, open_engine, open_local, pad_id
 from rerank_cli.scorers.prompts import make_prompt
-from rerank_cli.settings import ModelSettings
+from rerank_cli.settings import Limits, ModelSettings
 
 PAIRS = [(QUERY, document) for document in [*DOCUMENTS, LONG, LONG[7:], DOCUMENTS[0] * 3]]
 FAMILIES = list(made_of.FAMILIES)

@@ -15,11 +15,10 @@ from rerank_cli.models import chat as chats
 from rerank_cli.models.facts import Chat
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.encoding import Encoder
 from rerank_cli.scorers.open_local import open_local
 from rerank_cli.scorers.prompts import Body, ChatPrompt, make_prompt
-from rerank_cli.settings import ModelSettings
+from rerank_cli.settings import Limits, ModelSettings
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Co"]), max_size=60)
 

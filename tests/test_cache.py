@@ -21,9 +21,10 @@ from rerank_cli.cache_file import CACHE_FILE, cache_path, pack, unpack
 from rerank_cli.errors import InputError, ModelError, OutputError, RemoteError
 from rerank_cli.records import Pair, Score
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Facts, Limits
+from rerank_cli.scorers.base import Facts
 from rerank_cli.scorers.cached import CachedScorer, Habits, pair_keys, remote_habits
 from rerank_cli.scorers.remote.scorer import PartialError
+from rerank_cli.settings import Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 scores = st.builds(
@@ -574,7 +575,8 @@ def test_a_full_hit_imports_no_engine(path):
     code = (
         "import sys\nfrom pathlib import Path\nfrom rerank_cli.cache import ScoreCache\n"
         "from rerank_cli.records import Pair\nfrom rerank_cli.report import Report\n"
-        "from rerank_cli.scorers.base import Facts, Limits\nfrom rerank_cli.scorers.cached import CachedScorer\n"
+        "from rerank_cli.scorers.base import Facts\nfrom rerank_cli.scorers.cached import CachedScorer\n"
+        "from rerank_cli.settings import Limits\n"
         "report = Report()\nfacts = Facts('m', None, 'test', 'fp64', 'log-odds', 'digest')\n"
         "scorer = CachedScorer(facts, lambda: 1 / 0, ScoreCache(Path(sys.argv[1]), report), report)\n"
         "print(scorer.score([Pair('q', 'bb')], Limits())[0].value)\n"

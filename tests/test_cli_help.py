@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rerank_cli.cli.app import COMMANDS, load
+from rerank_cli.cli.app import COMMANDS, load, root
 from rerank_cli.cli.defaults import params_of
 from rerank_cli.cli.generate.facts import commands, leaves
 from rerank_cli.cli.option_rules import CHOICES, COMMON, MINIMUM
@@ -100,7 +100,7 @@ def test_no_option_is_declared_twice() -> None:
 
 def test_the_tables_name_real_options() -> None:
     """A choice or minimum for an option that is gone would never be checked again."""
-    names = {param.name for name in COMMANDS for param in params_of(name)}
+    names = {param.name for name in COMMANDS for param in params_of(root(), name)}
     names |= {param.name for name in COMMANDS for param in load(name).params}
     assert set(CHOICES) <= names
     assert set(MINIMUM) <= names

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rerank_cli.cli.app import root
 from rerank_cli.cli.defaults import Options
 from rerank_cli.config import ConfigFile, Role, check_file
 from rerank_cli.config.files import read_file, user_file
@@ -428,7 +429,7 @@ def test_the_user_file_lies_where_platformdirs_says(monkeypatch: pytest.MonkeyPa
         assert user_file(env) == Path(platformdirs.user_config_dir("rerank")) / "rerank.toml"
 
 
-OPTIONS = Options()
+OPTIONS = Options(root())
 SCALARS = st.one_of(
     st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.sampled_from(["auto", "rrf", "a:b", "@env:X"])
 )

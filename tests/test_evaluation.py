@@ -17,10 +17,11 @@ from rerank_cli.errors import AssertionFailed, InputError, UsageError
 from rerank_cli.evaluation.align import aligned
 from rerank_cli.evaluation.assertions import check, parse_thresholds, require
 from rerank_cli.evaluation.before import BeforeAfter, Watched
-from rerank_cli.evaluation.engine import evaluate, mean, trec_order
+from rerank_cli.evaluation.engine import evaluate, mean
 from rerank_cli.evaluation.measures import KINDS, Measure, parse_measure, parse_measures
 from rerank_cli.evaluation.significance import bootstrap_interval, randomisation_p
 from rerank_cli.evaluation.summary import Sampling, before_after, summarise, worst
+from rerank_cli.ranking import trec_order
 from rerank_cli.readers.qrels import Qrels
 from rerank_cli.readers.trec import Run
 from rerank_cli.records import Document, Hit, Score, Source

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rerank_cli.cli.app import root
 from rerank_cli.cli.defaults import Options
 from rerank_cli.cli.generate.__main__ import ROOT, run
 from rerank_cli.cli.generate.facts import ENVIRONMENT, commands, leaves, models
@@ -69,7 +70,7 @@ def test_every_key_of_the_sample_is_known() -> None:
     text = (ROOT / "docs" / "rerank.toml").read_text()
     assert tomllib.loads(text) == {}, "as it comes, it sets nothing"
     data = tomllib.loads(re.sub(r"(?m)^#(?=[\w\[\"])", "", text))
-    check_file(ConfigFile(ROOT / "docs" / "rerank.toml", Role.USER, data), "rank", Options())
+    check_file(ConfigFile(ROOT / "docs" / "rerank.toml", Role.USER, data), "rank", Options(root()))
     for command in TABLE:
         for option in (option for leaf in leaves((command,)) for option in leaf.options):
             if option.allowed and command.name not in {"config", "completion"}:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from fnmatch import fnmatchcase
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,31 @@ HOMES = {
     "pyarrow": {"readers/*.py", "writers/*.py", "batch/*.py", "distributed.py", "distributed/*.py"},
 }
 FRONT = {"terminal.py", "writers/*", "cli/*"}  # who may know Typer or Rich
+# Bottom to top: a module imports from its own layer and from those below it, whether at its top, in a function or for
+# type checkers only. `rerank_cli` is the package itself, which offers the public API.
+LAYERS = (
+    {"version", "errors", "records", "report", "settings", "text"},
+    {
+        "files",
+        "net",
+        "billing",
+        "terminal",
+        "cpu",
+        "language",
+        "windows",
+        "ranking",
+        "rendering",
+        "cache_file",
+        "builtin",
+    },
+    {"fields", "config", "cache"},
+    {"readers", "writers", "models", "hub"},
+    {"scorers"},
+    {"pipeline", "convert", "doctor", "evaluation"},
+    {"batch", "server", "api"},
+    {"distributed"},
+    {"cli", "__main__", "rerank_cli"},
+)
 LOADED = """
 import json, sys
 from rerank_cli.cli.main import main
@@ -182,6 +208,68 @@ def test_heavy_packages_are_imported_late() -> None:
                 if module == dotted(name) and not inside and not within(other, HOMES[package])
             ]
             assert not early, f"{name} imports {package} at its top and is imported at the top of {early}"
+
+
+def named(path: Path, known: set[str]) -> set[str]:
+    """The modules of the package that a module names in any of its imports, those for type checkers included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in known else str(node.module) for name in whole}
+    return found & known
+
+
+PATHS = {dotted(name): PACKAGE / name for name in MODULES}
+PATHS["rerank_cli"] = PATHS.pop("rerank_cli.__init__")
+GRAPH = {name: named(path, set(PATHS)) - {name} for name, path in PATHS.items()}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """The modules of a circle of imports, in order; none if there is no circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def part_of(module: str) -> str:
+    """The first part of a module's name within the package."""
+    return module.removeprefix("rerank_cli.").partition(".")[0]
+
+
+def layer(module: str) -> int:
+    return next(number for number, parts in enumerate(LAYERS) if part_of(module) in parts)
+
+
+def test_modules_form_no_circle() -> None:
+    """Type-only imports count: a circle of them is two modules that cannot be understood one without the other."""
+    assert circle(GRAPH) == []
+
+
+def test_no_module_imports_upwards() -> None:
+    wrong = [(name, other) for name, others in GRAPH.items() for other in others if layer(other) > layer(name)]
+    assert wrong == []
+
+
+def test_every_part_of_the_package_has_one_layer() -> None:
+    parts = [part for parts in LAYERS for part in parts]
+    assert sorted(parts) == sorted({part_of(name) for name in GRAPH})
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"rerank_cli.settings": {"rerank_cli.scorers.base"}}, True),  # as it was once, for type checkers only
+        ({"rerank_cli.scorers.base": {"rerank_cli.settings"}}, False),
+    ],
+)
+def test_a_circle_would_be_found(change: dict[str, set[str]], found: bool) -> None:
+    changed = {name: others | change.get(name, set()) for name, others in GRAPH.items()}
+    assert bool(circle(changed)) is found
 
 
 @pytest.mark.parametrize("package", HOMES)

@@ -12,12 +12,11 @@ import pytest
 from remote.loopback import Loopback, Tunnel, as_json, hang, make_certificate, tei
 
 from rerank_cli.errors import ConfigError, RemoteError, UsageError
+from rerank_cli.net import find_proxy
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.remote import open_remote
-from rerank_cli.scorers.remote.client import find_proxy
-from rerank_cli.settings import ModelSettings, RemoteSettings
+from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 KEY = "k-123456789"
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,11 +16,10 @@ from remote.loopback import Loopback, as_json, cohere, drip, free_port, hang, in
 from rerank_cli.errors import ExitCode, RemoteError, UsageError
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.remote import open_remote
 from rerank_cli.scorers.remote.retries import asked_wait, is_transient
 from rerank_cli.scorers.remote.scorer import PartialError
-from rerank_cli.settings import ModelSettings, RemoteSettings
+from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 KEY = "sk-very-secret-0123456789"
 PAIRS = [
@@ -363,7 +362,7 @@ def test_what_was_answered_before_a_halved_request_failed_is_kept():
     pairs = [Pair("q", f"text {i}") for i in range(10)]
     with Loopback(answer) as server, pytest.raises(PartialError) as caught:
         score(server.url, pairs, concurrency=1)
-    assert caught.value.pair == 7
+    assert caught.value.pair == pairs[7]
     assert sum(one is not None for one in caught.value.scores) == 7
 
 

@@ -12,19 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from remote.loopback import Loopback, as_json, cohere, pointwise, tei
 
+from rerank_cli.billing import search_units
 from rerank_cli.errors import UsageError
 from rerank_cli.fields import make_renderer
 from rerank_cli.pipeline import rank
 from rerank_cli.records import Document, Pair, Source
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.remote import estimate, open_remote
-from rerank_cli.scorers.remote.cost import search_units
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.pace import Pace
-from rerank_cli.scorers.remote.split import cut, find_bounds, group, is_blank
+from rerank_cli.scorers.remote.split import cut, find_bounds, group
 from rerank_cli.scorers.remote.table import load_table
-from rerank_cli.settings import FieldSettings, ModelSettings, RankSettings, RemoteSettings
+from rerank_cli.settings import FieldSettings, Limits, ModelSettings, RankSettings, RemoteSettings
+from rerank_cli.text import is_invisible
 
 ENV = {"CO_API_KEY": "k-1234", "JINA_API_KEY": "k-1234", "VOYAGE_API_KEY": "k-1234", "PINECONE_API_KEY": "k-1234"}
 
@@ -72,7 +72,7 @@ def test_any_documents_any_split_any_arrival_order(shuffled, texts, batch_docs, 
     found = score(shuffled.url, pairs, batch_docs=batch_docs, concurrency=concurrency)
     received = [text.encode("utf-8", "replace").decode() for text in texts]  # lone surrogates cannot travel
     expected = [
-        None if is_blank(text) else pointwise(pair.query, text) for pair, text in zip(pairs, received, strict=True)
+        None if is_invisible(text) else pointwise(pair.query, text) for pair, text in zip(pairs, received, strict=True)
     ]
     assert [s.value for s in found] == expected
 
@@ -315,7 +315,7 @@ def test_objects_travel_only_where_a_row_takes_them(reference, native, objects):
 def test_any_object_comes_back_from_its_rendered_text(document):
     [pair] = rendered(Report(), document, fields=TITLE_BODY)
     whole = {name: document[name] for name in TITLE_BODY if name in document}
-    expected = {k: "" if is_blank(v) else v.encode("utf-8", "replace").decode() for k, v in whole.items()}
+    expected = {k: "" if is_invisible(v) else v.encode("utf-8", "replace").decode() for k, v in whole.items()}
     assert fields_of(pair.text, TITLE_BODY) == (expected if any(expected.values()) else None)
 
 

@@ -14,12 +14,11 @@ from remote.loopback import Loopback, as_json
 from rerank_cli.errors import ConfigError, ModelError, RemoteError, UsageError
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.remote import open_remote, provider_names
 from rerank_cli.scorers.remote.keys import find_key
 from rerank_cli.scorers.remote.table import TABLE, load_table
 from rerank_cli.scorers.remote.target import build_url, choose, open_target
-from rerank_cli.settings import ModelSettings, RemoteSettings
+from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 HERE = Path(__file__).parent
 DOCUMENTED = json.loads((HERE / "remote/documented.json").read_text())

@@ -12,11 +12,10 @@ from rerank_cli import models
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair, Score
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.batching import batches
 from rerank_cli.scorers.encoding import Encoder
 from rerank_cli.scorers.registry import open_scorer
-from rerank_cli.settings import ModelSettings
+from rerank_cli.settings import Limits, ModelSettings
 
 QUERY = "What is the capital of the United States?"
 ANSWER = "Washington, D.C. is the capital of the United States."
@@ -146,7 +145,7 @@ def test_long_documents_can_be_truncated_limited_or_refused(scorer) -> None:
     assert score(scorer, [text], max_tokens_per_doc=50)[0].tokens == 50
     with pytest.raises(TooLongError) as error:
         score(scorer, ["short", text], long_documents="error")
-    assert error.value.pair == 1
+    assert error.value.pair.text == text
 
 
 def test_a_document_of_a_megabyte_is_scored_without_reading_it_all(scorer) -> None:

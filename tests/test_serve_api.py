@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serve.harness import builtin, serving
 
-from rerank_cli.scorers.remote.cost import search_units
+from rerank_cli.billing import search_units
 from rerank_cli.server.app import route_of
 
 QUERY = "how do I reset the router?"

@@ -12,8 +12,9 @@ from serve.harness import HeldScorer
 
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair
-from rerank_cli.scorers.base import Limits, TooLongError
+from rerank_cli.scorers.base import TooLongError
 from rerank_cli.server.worker import MOST_TICKS, QUANTUM, TICK, Job, Worker
+from rerank_cli.settings import Limits
 
 
 def started(scorer):
@@ -102,11 +103,11 @@ class Moody(FreeScorer):
     """Fails on texts that say so."""
 
     def score(self, pairs, limits, advance=None):
-        for number, pair in enumerate(pairs):
+        for pair in pairs:
             if "fail" in pair.text:
                 raise RuntimeError("secret text of a request")
             if "long" in pair.text and limits.long_documents == "error":
-                raise TooLongError(number, 900, 256)
+                raise TooLongError(pair, 900, 256)
         return super().score(pairs, limits, advance)
 
 
@@ -130,7 +131,7 @@ def test_a_failure_fails_its_own_request_only():
     assert [values(one), values(four), values(eight)] == [[1, 2], [4], [8]]
     assert isinstance(failed.error, ModelError)
     assert isinstance(long.error, TooLongError)
-    assert long.error.pair == 2
+    assert long.error.pair == long.pairs[2]
     assert worker.waiting == 0
     assert worker.alive
     worker.stop()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError, RerankError
 from rerank_cli.fields import make_full
+from rerank_cli.ranking import trec_order
 from rerank_cli.readers.request import parse_request
 from rerank_cli.readers.rows import name_of_file, raw_rows
 from rerank_cli.readers.trec import named
@@ -142,8 +143,6 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Full)
 
 def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:
     """The first `depth` rows by score, as trec_eval sees them: ties by document id, descending."""
-    from rerank_cli.evaluation.engine import trec_order
-
     by_name = {row.document: row for row in rows}
     scores = {row.document: row.score for row in rows if row.score is not None}
     return [by_name[name] for name in trec_order(scores)][:depth]

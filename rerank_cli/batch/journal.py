@@ -13,10 +13,12 @@ import json
 import os
 import stat
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import OutputError, UsageError
+from rerank_cli.files import cannot_write, replacing
 
 if TYPE_CHECKING:
     import io
@@ -132,14 +134,12 @@ class Journal:
         }
         before = self.state
         try:
-            self._new_state.write_text(json.dumps(record))
-            self.state = state  # before it counts on disk: a signal in between must not make `close` forget it there
-            self._new_state.replace(self._state_path)
-        except OSError as error:
+            with replacing(self._state_path, partial(_failure, path=self._state_path), self._new_state) as write:
+                write(json.dumps(record).encode())
+                self.state = state  # before it counts on disk: a signal meanwhile must not make `close` forget it there
+        except OutputError:
             self.state = before
-            with contextlib.suppress(OSError):
-                self._new_state.unlink()
-            raise _failure(error, self._state_path) from None
+            raise
 
     def _former(self, *, strict: bool) -> State:
         """What a former run left; the start if it left nothing. With `strict`, it must fit this run."""
@@ -255,7 +255,7 @@ def _write(stream: io.FileIO, data: bytes, path: Path) -> None:
 def _failure(error: OSError, path: Path) -> OutputError:
     full = error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", None)}
     hint = "free some space, then go on with --resume" if full else None
-    return OutputError(f"cannot write: {error.strerror}", hint, str(path))
+    return cannot_write(error, path, hint)
 
 
 def digest_of(paths: Iterable[str]) -> str:

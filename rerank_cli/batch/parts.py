@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.batch import results, scoring
 from rerank_cli.batch.jobs import job_of
-from rerank_cli.errors import InputError, OutputError, RowsFailed, UsageError
+from rerank_cli.errors import InputError, RowsFailed, UsageError
+from rerank_cli.files import cannot_write, replacing
 from rerank_cli.readers.feed import COMPRESSED
 from rerank_cli.readers.rows import raw_rows
 from rerank_cli.report import Report
@@ -206,8 +207,6 @@ def rank_part(part: Part, scorer: Scorer, recipe: Recipe) -> Done:
                 error = outcome.error
                 try:
                     write(results.render(outcome, recipe.form, recipe.output, report))
-                except OutputError:
-                    raise
                 except InputError as fault:
                     error = fault
                 counts.update(results.counts_of(outcome, failed=error is not None))
@@ -279,15 +278,6 @@ def _appears(target: Path | None) -> Iterator[Any]:
     if target is None:
         yield lambda _data: None
         return
-    # Named by process: two workers may hold one part for a moment, when the first was given up but still runs.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    try:
-        try:
-            with temporary.open("wb") as stream:
-                yield stream.write
-            temporary.replace(target)
-        except OSError as error:
-            raise OutputError(f"cannot write: {error.strerror}", where=str(target)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    # Two workers may hold one part for a moment, when the first was given up but still runs: each has its own file.
+    with replacing(target, partial(cannot_write, path=target)) as write:
+        yield write

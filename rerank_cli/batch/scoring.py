@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from rerank_cli.batch.jobs import Job
     from rerank_cli.records import Body, Document, Pair, Score
-    from rerank_cli.scorers.base import Advance, Limits, Scorer
-    from rerank_cli.settings import RankSettings
+    from rerank_cli.scorers.base import Advance, Scorer
+    from rerank_cli.settings import Limits, RankSettings
 
     SettingsOf = Callable[[Body], RankSettings]
 
@@ -136,14 +136,10 @@ def score_together(prepared: Sequence[Prepared], scorer: Scorer, advance: Advanc
 
 
 def name_job(error: RemoteError, together: Sequence[Prepared]) -> None:
-    """Add query and document to an error of a shared call, which counts the pairs of all its jobs."""
-    if error.pair is None:
-        return
-    for made in together:
-        if error.pair < len(made.pairs):
-            pipeline.name_pair(error, made.pairs, made.documents, made.places)
-            return
-        error.pair -= len(made.pairs)
+    """Add query and document to an error of a shared call, which may be about a pair of any of its jobs."""
+    made = next((made for made in together if error.pair in made.pairs), None)
+    if made:
+        pipeline.name_pair(error, made.documents)
 
 
 def finish(
@@ -153,9 +149,9 @@ def finish(
     own = Report()
     try:
         if scores is None:
-            scores = pipeline.checked(made.pairs, made.documents, made.places, scorer, made.settings, advance)
+            scores = pipeline.checked(made.pairs, made.documents, scorer, made.settings, advance)
         else:
-            pipeline.require_finite(scores, made.pairs, made.documents, made.places)
+            pipeline.require_finite(scores, made.pairs, made.documents)
     except (InputError, NonFiniteError, RemoteError) as error:  # anything else would meet every row
         if isinstance(error, RemoteError) and not error.refused:
             raise

@@ -42,15 +42,22 @@ class Root(TyperGroup):
         terminal: Terminal = ctx.obj
         first = args[0] if args else None
         if first in {"-h", "--help"}:
-            raise root_help.HelpRequested(root_help.text(self, ctx, complete=first == "--help"))
+            raise root_help.HelpRequested(self.help_text(ctx, complete=first == "--help"))
         if first == "--version":
             raise root_help.HelpRequested(root_help.version())
         if first is None and terminal.stdin_tty:
-            raise root_help.NothingAsked(root_help.text(self, ctx, complete=False))
+            raise root_help.NothingAsked(self.help_text(ctx, complete=False))
         if first not in COMMANDS:
             args = [DEFAULT, *args]
         rest: list[str] = super().parse_args(ctx, args)
         return rest
+
+    def help_text(self, ctx: Any, *, complete: bool) -> str:
+        """The root's help, which shows the options of the default command."""
+        from rerank_cli.cli import root_help
+
+        lines = {name: line for name, (_, _, line) in COMMANDS.items()}
+        return root_help.text(lines, self.get_command(ctx, DEFAULT).params, complete=complete)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 Typer's signature
         """All commands, in the order of the table."""

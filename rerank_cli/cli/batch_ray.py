@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli import translate
 from rerank_cli.errors import UsageError
-from rerank_cli.terminal import visible
+from rerank_cli.text import visible
 
 if TYPE_CHECKING:
     from rerank_cli.batch.parts import Part, Recipe

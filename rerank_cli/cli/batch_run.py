@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.cli.batch_inputs import count_rows, identity_of, jobs_of
 from rerank_cli.errors import InputError, OutputError, RowsFailed, UsageError
+from rerank_cli.files import cannot_write
 from rerank_cli.records import Body
-from rerank_cli.terminal import visible
+from rerank_cli.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,13 +166,13 @@ def errors_file(plan: Plan) -> Iterator[Callable[[bytes], None]]:
     try:
         stream = open(path, "wb", buffering=0)  # noqa: SIM115, PTH123 closed below
     except OSError as error:
-        raise OutputError(f"cannot write: {error.strerror}", where=str(path)) from None
+        raise cannot_write(error, path) from None
 
     def note(data: bytes) -> None:
         try:
             stream.write(data)
         except OSError as error:
-            raise OutputError(f"cannot write: {error.strerror}", where=str(path)) from None
+            raise cannot_write(error, path) from None
 
     with stream:
         yield note

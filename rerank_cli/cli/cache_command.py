@@ -43,8 +43,7 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     from rerank_cli.cache_file import CACHE_FILE, cache_path
     from rerank_cli.cli.main import configure
     from rerank_cli.errors import InputError
-    from rerank_cli.evaluation.render import json_text
-    from rerank_cli.writers.output import open_output
+    from rerank_cli.writers.sections import json_text, write_report
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     path = cache_path(terminal.env, options["cache_path"])
@@ -54,8 +53,7 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
         )
     found = ACTIONS[options["action"]](path)
     text = json_text(found) if options["json"] else lines(found)
-    with open_output(None, terminal, "json" if options["json"] else "text") as write:
-        write(text.encode("utf-8", "replace"))
+    write_report(text, None, terminal, as_json=options["json"])
     if found.get("damaged") or found.get("problems"):
         raise InputError(f"the score cache {path} is damaged", HINT)
     return 0

@@ -48,7 +48,8 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     from rerank_cli.evaluation.changes import render
     from rerank_cli.evaluation.correlation import compare as compare_scores
     from rerank_cli.readers.trec import read_run
-    from rerank_cli.writers.output import check_output, open_output
+    from rerank_cli.writers.output import check_output
+    from rerank_cli.writers.sections import write_report
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     form = report_form(options)
@@ -62,8 +63,8 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     changes = compare_scores(old, new, options["rbo_p"], options["depth"])
     if changes and not any(change.common for change in changes):
         terminal.warn("the runs have no document in common: do both use the same query and document ids?")
-    with open_output(options["output"], terminal, "json" if form == "json" else "text") as write:
-        write(render((runs[0].name, runs[1].name), changes, options["limit"], form).encode("utf-8", "replace"))
+    report = render((runs[0].name, runs[1].name), changes, options["limit"], form)
+    write_report(report, options["output"], terminal, as_json=form == "json")
     return 0
 
 

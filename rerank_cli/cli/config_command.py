@@ -32,12 +32,13 @@ def config(
       rerank config --json | jq '.options.top_n'
       rerank config -v              which files count, and where the user file lies
     """
-    from rerank_cli.cli.defaults import params_of, resolve, resolved_for
+    from rerank_cli.cli.defaults import Options, params_of, resolve, resolved_for
 
     del debug
     terminal: Terminal = ctx.obj
-    params = {param.name: param for param in params_of(checked(command))}
-    resolved = resolve(command, params.values(), terminal.env, resolved_for(ctx).flags)
+    root = ctx.find_root().command
+    params = {param.name: param for param in params_of(root, checked(command))}
+    resolved = resolve(command, params.values(), terminal.env, resolved_for(ctx).flags, Options(root))
     rows = {name: value_of(param, resolved) for name, param in params.items() if name not in NO_DEFAULT}
     if verbose and not quiet:
         tell_files(resolved, terminal)
@@ -121,7 +122,7 @@ def as_json(command: str, rows: dict[str, tuple[Any, str]], resolved: Resolved) 
 
 def as_table(rows: dict[str, tuple[Any, str]], resolved: Resolved) -> str:
     """Name, value and source in columns; then the named endpoints and prices."""
-    from rerank_cli.terminal import visible
+    from rerank_cli.text import visible
 
     lines = [(name, shown(value), source) for name, (value, source) in rows.items()]
     lines += [

@@ -24,12 +24,13 @@ from rerank_cli.cli.option_rules import (
     RUNS_CODE,
     TABLES,
 )
+from rerank_cli.cli.values import environment_defaults
 from rerank_cli.config.files import Role, find_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from rerank_cli.config import ConfigFile, Key
+    from rerank_cli.config import Catalogue, ConfigFile, Key
 
 NAMES_FILE = re.compile(r"\b(FILE|FOLDER|PATH|DIR|RUN)\b")
 META = "rerank.resolved"  # where a command's context keeps what was resolved
@@ -62,21 +63,25 @@ NOTHING = Resolved()
 
 
 class Options:
-    """The options of all commands as configuration keys; a command is imported when a file speaks of it."""
+    """The options of all commands as configuration keys; a command is imported when a file speaks of it.
 
-    def __init__(self) -> None:
+    Args:
+        root: the root command, which lists and loads the others.
+    """
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
         self._known: dict[str, dict[str, Key]] = {}  # building a command costs a millisecond or two
 
     def commands(self) -> Collection[str]:
         """Names of commands, which are names of sections."""
-        from rerank_cli.cli.app import COMMANDS
-
-        return COMMANDS
+        names: list[str] = self._root.list_commands(None)
+        return names
 
     def of(self, command: str) -> Mapping[str, Key]:
         """The keys of one command; of all its sub-commands, if it has some."""
         if command not in self._known:
-            self._known[command] = {param.name: key_of(param) for param in params_of(command)}
+            self._known[command] = {param.name: key_of(param) for param in params_of(self._root, command)}
         return self._known[command]
 
     def everywhere(self) -> Mapping[str, list[Key]]:
@@ -87,12 +92,17 @@ class Options:
                 found.setdefault(name, []).append(key)
         return found
 
+    @staticmethod
+    def check_endpoint(where: str, entry: Mapping[str, object]) -> None:
+        """Raise ConfigError for a named endpoint that cannot be right, as with an unknown provider."""
+        from rerank_cli.scorers.remote.target import check_named
 
-def params_of(command: str) -> list[Any]:
+        check_named(where, entry)
+
+
+def params_of(root: Any, command: str) -> list[Any]:
     """The options of a command and of its sub-commands."""
-    from rerank_cli.cli.app import load
-
-    loaded = load(command)
+    loaded = root.get_command(None, command)
     parts = list(getattr(loaded, "commands", {}).values()) or [loaded]
     return [param for part in parts for param in part.params if param.param_type_name == "option"]
 
@@ -130,7 +140,9 @@ def kind_of(param: Any) -> type:
     return Path if kind is str and NAMES_FILE.search(param.metavar or "") else kind
 
 
-def resolve(command: str, params: Iterable[Any], env: Mapping[str, str], given: Mapping[str, Any]) -> Resolved:
+def resolve(
+    command: str, params: Iterable[Any], env: Mapping[str, str], given: Mapping[str, Any], catalogue: Catalogue
+) -> Resolved:
     """What environment and files say to a command.
 
     Args:
@@ -139,22 +151,20 @@ def resolve(command: str, params: Iterable[Any], env: Mapping[str, str], given: 
         env: the environment.
         given: what the command line says, raw, by option name; decides which files are read and which options of
             weaker layers end.
+        catalogue: the options of all commands, of which a file may speak.
 
     Raises:
         ConfigError: a file or variable that cannot be taken as it is.
     """
-    from rerank_cli.cli.command import environment_defaults
-
     files = find_files(env, given.get("config"), none=bool(given.get("no_config")))
     variables = environment_defaults(list(params), env)
     layers = [{name: Setting(value, ENV_PREFIX + name.upper()) for name, value in variables.items()}]
     endpoints: dict[str, dict[str, object]] = {}
     prices: dict[str, float] = {}
-    options = Options()
     for file in files:
         from rerank_cli.config import check_file
 
-        checked = check_file(file, command, options)
+        checked = check_file(file, command, catalogue)
         layers.append({name: Setting(value, file.shown) for name, value in checked.values.items()})
         endpoints = checked.endpoints | endpoints
         prices = checked.prices | prices

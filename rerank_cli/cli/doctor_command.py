@@ -47,28 +47,21 @@ def doctor(
 def run(options: dict[str, Any], terminal: Terminal) -> int:
     """Examine, print, and say by the exit code whether all is well."""
     from rerank_cli.cli.main import configure
+    from rerank_cli.cli.translate import local_model_of
     from rerank_cli.doctor import examine
-    from rerank_cli.errors import ExitCode, UsageError
-    from rerank_cli.evaluation.render import json_text
+    from rerank_cli.errors import ExitCode
     from rerank_cli.report import Report
-    from rerank_cli.scorers.registry import is_remote
-    from rerank_cli.settings import ModelSettings, RemoteSettings
-    from rerank_cli.writers.output import open_output
+    from rerank_cli.writers.sections import json_text, write_report
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
-    names = ("model", "backend", "device", "dtype", "threads", "instruction", "offline", "require_revision",
-             "trust_remote_code", "allow_pickle")  # fmt: skip
-    remote = RemoteSettings(endpoints=options["trusted"].endpoints)
-    settings = ModelSettings(**{name: options[name] for name in names}, remote=remote)
-    if is_remote(settings):
-        raise UsageError("`doctor` checks local models", "score two documents to try an endpoint, or `--dry-run`")
+    hint = "score two documents to try an endpoint, or `--dry-run`"
+    settings = local_model_of(options, "`doctor` checks local models", hint)
     report = Report()
     found = examine(settings, report)
     for note in report.notes:
         terminal.note(note)
     shown = json_text(as_record(found)) if options["json"] else as_text(found)
-    with open_output(None, terminal, "json" if options["json"] else "text") as write:
-        write(shown.encode("utf-8", "replace"))
+    write_report(shown, None, terminal, as_json=options["json"])
     return ExitCode.OK if found.healthy else ExitCode.MODEL
 
 

@@ -10,9 +10,8 @@ from rerank_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from rerank_cli.records import DocumentStream
-    from rerank_cli.scorers.base import Limits
     from rerank_cli.scorers.remote.cost import Estimate
-    from rerank_cli.settings import ModelSettings, OutputSettings
+    from rerank_cli.settings import Limits, ModelSettings, OutputSettings
     from rerank_cli.terminal import Terminal
 
 

@@ -61,7 +61,8 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     from rerank_cli.evaluation.assertions import require
     from rerank_cli.evaluation.report import Extras, render
     from rerank_cli.report import Report
-    from rerank_cli.writers.output import check_output, open_output
+    from rerank_cli.writers.output import check_output
+    from rerank_cli.writers.sections import write_report
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
     form = report_form(options)
@@ -73,8 +74,7 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
         verdicts = verdicts_of(evaluation, thresholds, options)
         texts = texts_of(options, judged, terminal)
         extras = Extras(verdicts, by_query=options["by_query"], worst=options["worst"], texts=texts)
-        with open_output(options["output"], terminal, "json" if form == "json" else "text") as write:
-            write(render(evaluation, extras, form).encode("utf-8", "replace"))
+        write_report(render(evaluation, extras, form), options["output"], terminal, as_json=form == "json")
     finally:
         tell(report, terminal)
     require(verdicts)

@@ -84,11 +84,11 @@ def _list(_options: dict[str, Any], terminal: Terminal) -> list[dict[str, Any]]:
 
 def _show(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
     from rerank_cli.models import inventory
-    from rerank_cli.models.reference import resolve
+    from rerank_cli.models.reference import Access, resolve
     from rerank_cli.scorers import selection
 
     settings = _settings(options)
-    model = resolve(settings.model, _access(options))
+    model = resolve(settings.model, Access.of(settings))
     for note in model.notes:
         terminal.note(note)
     found = inventory.described(model)
@@ -131,10 +131,11 @@ def _convert(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
     from rerank_cli import cpu
     from rerank_cli.convert.model import convert
     from rerank_cli.models.converted import folder_of, with_converted
-    from rerank_cli.models.reference import resolve
+    from rerank_cli.models.reference import Access, resolve
 
     forms = [FORMS[form] for form in options["form"] or ["fp32"]]
-    model = resolve(options["name"], replace(_access(options, backend="torch"), converted=False))
+    access = replace(Access.of(_settings(options)), backend="torch", converted=False)
+    model = resolve(options["name"], access)
     if options["output"] is None:
         held = with_converted(model).converted
         forms += [form for form in FORMS.values() if form in held]  # a second conversion adds to the copy
@@ -165,21 +166,9 @@ def _settings(options: dict[str, Any]) -> Any:
     return ModelSettings(model=options["name"], **{name: options[name] for name in same})
 
 
-def _access(options: dict[str, Any], backend: str | None = None) -> Any:
-    from rerank_cli.models import Access
-
-    return Access(
-        offline=options["offline"],
-        trust_remote_code=options["trust_remote_code"],
-        allow_pickle=options["allow_pickle"],
-        backend=backend or options["backend"],
-    )
-
-
 def _print(found: Any, options: dict[str, Any], terminal: Terminal) -> None:
     """JSON, or text: a table for lists, `name: value` lines for one thing."""
-    from rerank_cli.evaluation.render import Section, json_text, text
-    from rerank_cli.writers.output import open_output
+    from rerank_cli.writers.sections import Section, json_text, text, write_report
 
     if options["json"]:
         shown = json_text(found)
@@ -191,8 +180,7 @@ def _print(found: Any, options: dict[str, Any], terminal: Terminal) -> None:
         shown = "".join(f"{name}: {_plain(value)}\n" for name, value in found.items() if value not in (None, [], {}))
         if found.get("name") == BUILTIN and found.get("card"):
             shown += "\n" + Path(found["card"]).read_text("utf-8")
-    with open_output(None, terminal, "json" if options["json"] else "text") as write:
-        write(shown.encode("utf-8", "replace"))
+    write_report(shown, None, terminal, as_json=options["json"])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

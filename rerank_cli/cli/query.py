@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
+from rerank_cli.text import is_blank, well_formed
 
 if TYPE_CHECKING:
     from rerank_cli.records import Body
@@ -28,17 +29,6 @@ def find_query(told: str | None, body: Body) -> str:
     query = body.query if told is None else told
     if query is None:
         raise UsageError("no query", 'give one: `rerank --query "…"`, or a request with a `query` member')
-    if not query.strip():
+    if is_blank(query):
         raise UsageError("the query is blank", "a query needs at least one word")
     return well_formed(query)
-
-
-def well_formed(text: str) -> str:
-    """Text without lone surrogates: bytes that the locale could not decode are read as UTF-8, else replaced."""
-    if text.isascii():
-        return text
-    try:
-        raw = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a JSON request may hold halves of pairs that were never bytes
-        raw = text.encode("utf-8", "replace")
-    return raw.decode("utf-8", "replace")

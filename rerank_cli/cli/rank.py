@@ -177,12 +177,17 @@ def describe(facts: Any) -> str:
     return f"model {facts.model}{revision}, backend {facts.backend}, dtype {facts.dtype}{why}"
 
 
-def tell(report: Report, terminal: Terminal) -> None:
-    """Warnings and notes after the results, counts with -v."""
+def tell_words(report: Report, terminal: Terminal) -> None:
+    """Warnings and notes."""
     for warning in report.warnings():
         terminal.warn(warning)
     for note in report.notes:
         terminal.note(note)
+
+
+def tell(report: Report, terminal: Terminal) -> None:
+    """Warnings and notes after the results, counts with -v."""
+    tell_words(report, terminal)
     counts = report.counts
     if counts["windowed"]:
         long = "1 long document was" if counts["windowed"] == 1 else f"{counts['windowed']} long documents were"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import rerank_cli
 from rerank_cli.cli.help import HelpRequested, options_text, row
 from rerank_cli.errors import ExitCode
+from rerank_cli.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["HelpRequested", "NothingAsked", "text", "version"]
 
@@ -29,15 +32,10 @@ class NothingAsked(HelpRequested):
     """`rerank` alone on a terminal: the short help on stderr, exit 2."""
 
 
-def text(group: Any, ctx: Any, *, complete: bool) -> str:
-    """The root's help: commands, then the options of `rank`, as it is the default."""
-    from rerank_cli.cli.app import COMMANDS, DEFAULT
-
-    rank = group.get_command(ctx, DEFAULT)
-    commands = "commands (rerank COMMAND --help):\n" + "\n".join(
-        row(name, line) for name, (_, _, line) in COMMANDS.items()
-    )
-    parts = [SUMMARY, USAGE, EXAMPLES, commands, options_text(rank.params, complete=complete)]
+def text(lines: Mapping[str, str], params: Iterable[Any], *, complete: bool) -> str:
+    """The root's help: commands with a line each, then the options of the default command."""
+    commands = "commands (rerank COMMAND --help):\n" + "\n".join(row(name, line) for name, line in lines.items())
+    parts = [SUMMARY, USAGE, EXAMPLES, commands, options_text(params, complete=complete)]
     if complete:
         codes = "\n".join(row(str(int(code)), code.meaning) for code in ExitCode)
         parts.append(f"exit codes:\n{codes}")
@@ -59,4 +57,4 @@ def version() -> str:
             found.append(f"{package} {version_of(package)}")
         except PackageNotFoundError:
             found.append(f"{package} not installed")
-    return f"rerank {rerank_cli.__version__} ({', '.join(found)})\n"
+    return f"rerank {__version__} ({', '.join(found)})\n"

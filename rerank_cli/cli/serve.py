@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,7 +13,7 @@ from rerank_cli.cli import server_options as s
 from rerank_cli.cli.command import collect
 from rerank_cli.errors import InputError, UsageError
 from rerank_cli.server.settings import ServeSettings
-from rerank_cli.settings import DEFAULT_MAX_TOKENS
+from rerank_cli.settings import DEFAULT_MAX_TOKENS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +83,7 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     url = server.url_of(bound)
 
     def listening(app: Any) -> None:
-        from rerank_cli.scorers.remote.target import is_loopback
+        from rerank_cli.net import is_loopback
 
         terminal.note(f"serving {app.facts.model} on {url} (clients' base URL; {url}/docs describes it)")
         if not settings.keys and not is_loopback(settings.host):
@@ -99,24 +100,19 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
 
 def open_model(model: ModelSettings, terminal: Terminal) -> Scorer:
     """The scorer, and what is to be said of it. Raises ModelError or UsageError."""
-    from rerank_cli.cli.rank import describe
+    from rerank_cli.cli.rank import describe, tell_words
     from rerank_cli.report import Report
     from rerank_cli.scorers.registry import open_scorer
 
     report = Report()
     scorer = open_scorer(model, terminal.env, report)
-    for warning in report.warnings():
-        terminal.warn(warning)
-    for note in report.notes:
-        terminal.note(note)
+    tell_words(report, terminal)
     terminal.detail(describe(scorer.facts))
     return scorer
 
 
 def settings_of(options: dict[str, Any], env: Mapping[str, str]) -> ServeSettings:
     """The server's settings. Raises UsageError or InputError for what cannot be."""
-    from rerank_cli.scorers.base import Limits
-
     if not 0 <= options["port"] <= 65535:
         raise UsageError(f"--port: {options['port']} is no port", "give 1 to 65535, or 0 for a free one")
     return ServeSettings(
@@ -138,24 +134,16 @@ def settings_of(options: dict[str, Any], env: Mapping[str, str]) -> ServeSetting
 
 def model_of(options: dict[str, Any]) -> ModelSettings:
     """The local model. Raises UsageError for a remote one: clients can call that themselves."""
-    from rerank_cli.scorers.registry import is_remote
-    from rerank_cli.settings import ModelSettings, RemoteSettings
+    from rerank_cli.cli.translate import local_model_of
 
-    names = ("model", "backend", "device", "dtype", "threads", "instruction", "offline", "trust_remote_code",
-             "allow_pickle", "require_revision")  # fmt: skip
-    remote = RemoteSettings(endpoints=options["trusted"].endpoints)
+    what = "serve runs a local model, and `{model}` is a remote one"
     # Threads that spin between batches would burn a core while the server waits for requests.
-    settings = ModelSettings(**{name: options[name] for name in names}, remote=remote, spinning=False)
-    if is_remote(settings):
-        raise UsageError(
-            f"serve runs a local model, and `{settings.model}` is a remote one", "clients can call it directly"
-        )
-    return settings
+    return replace(local_model_of(options, what, "clients can call it directly"), spinning=False)
 
 
 def keys_of(file: Path | None, variable: str | None, env: Mapping[str, str]) -> tuple[str, ...]:
     """All keys of file and variable. Raises InputError or UsageError if one is named and holds none."""
-    from rerank_cli.scorers.remote.keys import is_variable
+    from rerank_cli.net import is_variable
 
     keys: list[str] = []
     if file is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
-from rerank_cli.scorers.base import Limits
 from rerank_cli.settings import (
     DEFAULT_ID_FIELDS,
     DEFAULT_TEXT_FIELD,
@@ -13,6 +12,7 @@ from rerank_cli.settings import (
     CacheSettings,
     FieldSettings,
     InputSettings,
+    Limits,
     ModelSettings,
     OutputSettings,
     RankSettings,
@@ -27,6 +27,11 @@ TAKEN = frozenset({"document", "truncated", "chunks", "best_chunk", "query_id"})
 # What says where an endpoint is, who asks or what it may do: typed for a local model, the wrong model would score.
 REMOTE_ONLY = (
     "endpoint", "api_key_env", "api_key_file", "auth_header", "header", "extra", "max_units", "native_rank_fields",
+)  # fmt: skip
+# What every model is opened with, local or not.
+MODEL_OPTIONS = (
+    "model", "backend", "device", "dtype", "threads", "instruction", "offline", "trust_remote_code", "allow_pickle",
+    "require_revision",
 )  # fmt: skip
 DEFAULT_WEIGHTS = {"rrf": 1.0, "weighted": 0.5}
 
@@ -131,27 +136,26 @@ def _format(options: dict[str, Any]) -> OutputFormat:
 
 def model_of(options: dict[str, Any], body: Body | None = None) -> ModelSettings:
     """Which scorer; remote settings ride along untouched. Raises UsageError if they were typed for a local model."""
-    found = ModelSettings(
-        model=options["model"],
-        backend=options["backend"],
-        device=options["device"],
-        dtype=options["dtype"],
-        threads=options["threads"],
-        instruction=options["instruction"],
-        offline=options["offline"],
-        trust_remote_code=options["trust_remote_code"],
-        allow_pickle=options["allow_pickle"],
-        require_revision=options["require_revision"],
-        remote=remote_of(options, body),
-    )
     from rerank_cli.scorers.registry import is_remote
 
+    found = ModelSettings(remote=remote_of(options, body), **{name: options[name] for name in MODEL_OPTIONS})
     asked = next((name for name in REMOTE_ONLY if name in options.get("typed", ())), None)
     if asked and not is_remote(found):
         raise UsageError(
             f"--{asked.replace('_', '-')} belongs to a remote endpoint, and `{found.model}` is a local model",
             "name the provider, as in `-m tei:` or `-m cohere:rerank-v3.5`",
         )
+    return found
+
+
+def local_model_of(options: dict[str, Any], what: str, hint: str) -> ModelSettings:
+    """The model of a command that takes local ones only. Raises UsageError for a remote one, in the command's words."""
+    from rerank_cli.scorers.registry import is_remote
+
+    remote = RemoteSettings(endpoints=options["trusted"].endpoints)  # their names are no models
+    found = ModelSettings(remote=remote, **{name: options[name] for name in MODEL_OPTIONS})
+    if is_remote(found):
+        raise UsageError(what.format(model=found.model), hint)
     return found
 
 

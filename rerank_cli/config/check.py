@@ -6,15 +6,17 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rerank_cli.config import secrets, trust
 from rerank_cli.config.files import expanded, one_line
 from rerank_cli.errors import ConfigError, did_you_mean
+from rerank_cli.settings import NAMED_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
+    from rerank_cli.config.catalogue import Catalogue, Key
     from rerank_cli.config.files import ConfigFile
 
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -26,37 +28,6 @@ KINDS: dict[type, str] = {
     str: "a string",
     Path: "a path (a string)",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An option as configuration sees it."""
-
-    name: str
-    flag: str  # its long flag with `_` for `-`: `format`, where the name is `batch_format`
-    kind: type  # bool, int, float, str or Path
-    group: str
-    many: bool = False  # a list of `kind`
-    joined: bool = False  # a string that is a comma-separated list: TOML may say a list
-    table: bool = False  # a string of JSON: TOML may say a table
-    choices: tuple[str, ...] | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    harmless: bool = False  # a project file may set it
-    allowed: bool = True  # False: only the command line may say it
-
-
-class Catalogue(Protocol):
-    """The options of every command; commands are loaded only when a file speaks of them."""
-
-    def commands(self) -> Collection[str]:
-        """Names that may be sections."""
-
-    def of(self, command: str) -> Mapping[str, Key]:
-        """The options of one command."""
-
-    def everywhere(self) -> Mapping[str, list[Key]]:
-        """The options of all commands, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +60,7 @@ def check_file(file: ConfigFile, command: str, catalogue: Catalogue) -> Checked:
             if not file.role.trusted:
                 trust.refuse_table(where, name)
             if name == "endpoints":
-                endpoints = check_endpoints(where, value)
+                endpoints = check_endpoints(where, value, catalogue)
             else:
                 prices = check_prices(where, value)
         elif isinstance(value, dict) and name in catalogue.commands():
@@ -263,10 +234,8 @@ def example(key: Key) -> str:
     return f"for example {key.name} = {shown}"
 
 
-def check_endpoints(where: str, value: Any) -> dict[str, dict[str, object]]:
+def check_endpoints(where: str, value: Any, catalogue: Catalogue) -> dict[str, dict[str, object]]:
     """`[endpoints.NAME]` tables: provider, url, model, api_key_env."""
-    from rerank_cli.scorers.remote.target import NAMED_KEYS, check_named
-
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         raise ConfigError(f"{where}: expected tables", "write [endpoints.NAME], then provider, url, model, api_key_env")
     for name, entry in value.items():
@@ -282,7 +251,7 @@ def check_endpoints(where: str, value: Any) -> dict[str, dict[str, object]]:
             if not isinstance(member, str):
                 raise ConfigError(f"{here}: expected a string, found {described(member)}")
             secrets.refuse_value(here, key, member)
-        check_named(f"{where}.{one_line(name)}", entry)
+        catalogue.check_endpoint(f"{where}.{one_line(name)}", entry)
     return value
 
 

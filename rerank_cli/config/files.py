@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ConfigError
+from rerank_cli.files import reason_of
+from rerank_cli.text import on_one_line, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,8 +82,7 @@ def expanded(path: str) -> Path:
 
 def one_line(text: str) -> str:
     """A key or value for a message: one line of at most eighty characters."""
-    text = text if text.isprintable() else repr(text)
-    return text if len(text) <= 80 else text[:79] + "…"
+    return shortened(text if text.isprintable() else repr(text), 80)
 
 
 def said(env: Mapping[str, str], name: str) -> bool:
@@ -131,7 +132,7 @@ def read_file(path: Path, role: Role) -> ConfigFile:
         with path.open("rb") as stream:
             raw = stream.read(LARGEST + 1)
     except OSError as error:
-        what = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        what = "no such file" if isinstance(error, FileNotFoundError) else reason_of(error)
         raise ConfigError(f"cannot read the configuration {path}: {what}") from None
     if len(raw) > LARGEST:
         raise ConfigError(f"{path}: larger than {LARGEST >> 20} MiB: is it a configuration file?")
@@ -149,5 +150,6 @@ def parse(raw: bytes, path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, and what int() and datetime say of absurd literals
-        said = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid TOML: {said}", 'strings need quotes, as in model = "builtin"') from None
+        raise ConfigError(
+            f"{path}: not valid TOML: {on_one_line(str(error))}", 'strings need quotes, as in model = "builtin"'
+        ) from None

@@ -46,7 +46,7 @@ def refuse_value(where: str, name: str, value: Any) -> None:
 
 
 def _header(where: str, header: str) -> None:
-    from rerank_cli.scorers.remote.keys import is_credential
+    from rerank_cli.net import is_credential
 
     name, _, value = (part.strip() for part in header.partition(":"))
     if value.startswith("@env:"):
@@ -59,7 +59,7 @@ def _header(where: str, header: str) -> None:
 
 
 def _variable(where: str, value: str) -> None:
-    from rerank_cli.scorers.remote.keys import is_variable
+    from rerank_cli.net import is_variable
 
     if not is_variable(value):
         raise ConfigError(

@@ -15,7 +15,7 @@ from rerank_cli.config.files import one_line
 from rerank_cli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rerank_cli.config.check import Key
+    from rerank_cli.config.catalogue import Key
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", re.ASCII)
 ELSEWHERE = "put it in your user file (`rerank config -v` says where), a file given with --config, RERANK_{}, or a flag"

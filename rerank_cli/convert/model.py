@@ -20,7 +20,7 @@ from rerank_cli.models import chat as chats
 from rerank_cli.models.converted import MANIFEST, folder_of, manifest_of, read_converted
 from rerank_cli.models.files import fingerprint
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Limits
+from rerank_cli.settings import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.evaluation.render import Section, csv_rows, json_text, markdown, number, text
+from rerank_cli.writers.sections import Section, csv_rows, json_text, markdown, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

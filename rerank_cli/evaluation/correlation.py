@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from rerank_cli.evaluation.engine import trec_order
+from rerank_cli.ranking import trec_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -6,11 +6,11 @@ are float32, equal ones are ordered by document id, descending. Queries that a r
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
+from rerank_cli.ranking import trec_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 Judgements = dict[str, dict[str, int]]  # query -> document -> relevance
 Scores = dict[str, dict[str, float]]  # query -> document -> score
 Values = dict["Measure", dict[str, float]]  # measure -> query -> value, every judged query
-
-
-def trec_order(scores: Mapping[str, float]) -> list[str]:
-    """Documents as trec_eval orders them: float32 score descending, then id descending (rank columns are ignored)."""
-    single = array("f", scores.values())
-    return [document for _, document in sorted(zip(single, scores, strict=True), reverse=True)]
 
 
 def evaluate(judgements: Judgements, scores: Scores, measures: Sequence[Measure]) -> Values:

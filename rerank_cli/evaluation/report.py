@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.evaluation.engine import by_measure
-from rerank_cli.evaluation.render import Section, csv_rows, json_text, markdown, number, text
 from rerank_cli.evaluation.summary import worst
+from rerank_cli.writers.sections import Section, csv_rows, json_text, markdown, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

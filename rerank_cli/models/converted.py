@@ -146,7 +146,7 @@ def manifest_of(
         digests: form -> SHA-256 of all that decides the scores of that form.
         check: what the comparison with the original found.
     """
-    from rerank_cli import __version__
+    from rerank_cli.version import __version__
 
     return {
         "format": FORMAT,

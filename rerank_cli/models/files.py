@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
+from rerank_cli.text import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,9 +45,7 @@ def check_kinds(value: Mapping[str, Any], kinds: Kinds, path: Path) -> None:
     for name, kind in kinds.items():
         found = value.get(name)
         if found is not None and not isinstance(found, kind):
-            shown = json.dumps(found)
-            shown = shown if len(shown) <= 40 else shown[:39] + "…"
-            raise BrokenFileError(f"{path}: `{name}` is {shown}, not {WORDS[kind]}")
+            raise BrokenFileError(f"{path}: `{name}` is {shortened(json.dumps(found), 40)}, not {WORDS[kind]}")
 
 
 def read_any_json(path: Path) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from rerank_cli.errors import InputError
+from rerank_cli.files import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +90,7 @@ class Feed:
             return _next_bytes(self._stream, size)
         except self._broken as exc:
             if self._stream is self._raw:
-                raise InputError(f"cannot be read: {os_reason(exc)}", where=self.name) from exc
+                raise InputError(f"cannot be read: {reason_of(exc).lower()}", where=self.name) from exc
             hint = "is the file complete? `gzip -t` or `zstd -t` checks it"
             raise InputError(f"broken compressed data: {exc}", hint, self.name) from exc
 
@@ -223,12 +224,7 @@ def unreadable(name: str, exc: Exception) -> InputError:
         return InputError("is a directory", hint, name)
     if isinstance(exc, PermissionError):
         return InputError("permission denied", where=name)
-    return InputError(f"cannot be opened: {os_reason(exc)}", where=name)
-
-
-def os_reason(exc: Exception) -> str:
-    """What the system said, without errno and path."""
-    return (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__).lower()
+    return InputError(f"cannot be opened: {reason_of(exc).lower()}", where=name)
 
 
 def _near_file(name: str) -> str | None:

@@ -9,7 +9,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import shown
 from rerank_cli.readers.values import (
     Element,
     Parsed,
@@ -22,6 +21,7 @@ from rerank_cli.readers.values import (
     reason,
     value_at,
 )
+from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

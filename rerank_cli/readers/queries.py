@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from rerank_cli.errors import InputError
 from rerank_cli.readers.rows import Row, json_object, name_of, rows
+from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +66,7 @@ def _tsv(row: Row) -> Query:
 def _json(row: Row) -> Query:
     record = json_object(row)
     text = next((record[key] for key in TEXT_KEYS if isinstance(record.get(key), str)), None)
-    if not text or text.isspace():
+    if text is None or is_blank(text):
         raise InputError("a query needs its text in `query` or `text`", where=row.where)
     return Query(name_of(record, ID_KEYS, row.where) or str(row.number), text, row.where)
 

@@ -11,9 +11,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.fields import kind_of, lookup, make_full, make_quick, name_list, replace_surrogates, shown
+from rerank_cli.fields import kind_of, lookup, make_full, make_quick, name_list
 from rerank_cli.readers.values import Element, Parsed, not_a_list
 from rerank_cli.records import Body, Document, Request, Source
+from rerank_cli.text import has_surrogates, is_blank, replace_surrogates, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,7 +51,7 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
         keys = f"; it has {name_list(parsed.keys)}" if parsed.keys else ""
         raise InputError(f"a request is an object with `query` and `documents`{keys}", where=where)
     body = read_body(parsed.keys, where, report)
-    if body.query is None or not body.query.strip():
+    if body.query is None or is_blank(body.query):
         raise InputError("the request has no `query`" if body.query is None else "`query` is blank", where=where)
     source = Source(where, "json")
     return Request(body.query, list(build(parsed.elements(), effective(fields, body), report, source)), body)
@@ -154,15 +155,7 @@ def wanted_in(value: Mapping[str, Any], fields: FieldSettings) -> bool:
 
 
 def _encodable(document: Document) -> bool:
-    text, name = document.text, document.id
-    if text.isascii() and (name is None or name.isascii()):
-        return True
-    try:
-        text.encode()
-        (name or "").encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not (has_surrogates(document.text) or has_surrogates(document.id or ""))
 
 
 def _parsed_object(data: dict[str, Any], where: str) -> Parsed:

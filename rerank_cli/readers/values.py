@@ -11,7 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import kind_of, shown
+from rerank_cli.fields import kind_of
+from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

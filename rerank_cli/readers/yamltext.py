@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import kind_of, shown
+from rerank_cli.fields import kind_of
 from rerank_cli.readers.request import json_text
 from rerank_cli.readers.values import Element, Parsed, decode, not_a_list
+from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

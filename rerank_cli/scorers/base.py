@@ -6,7 +6,7 @@ A scorer turns (query, text) pairs into numbers. It knows nothing of files, ids,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from rerank_cli.errors import InputError
 
@@ -14,18 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rerank_cli.records import Pair, Score
+    from rerank_cli.settings import Limits
 
-LongDocuments = Literal["chunk", "truncate", "error"]
 Advance: TypeAlias = "Callable[[int], None]"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long documents are treated, whatever the model; all counts in tokens of the model's own tokenizer."""
-
-    max_tokens_per_doc: int = 4096
-    long_documents: LongDocuments = "chunk"
-    max_chunks_per_doc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +61,8 @@ class Scorer(Protocol):
 
 
 class TooLongError(InputError):
-    """A document exceeds the window and --long-documents is `error`; `pair` is its position among the pairs."""
+    """A document exceeds the window and --long-documents is `error`; `pair` is that document's."""
 
-    def __init__(self, pair: int, tokens: int, window: int) -> None:
+    def __init__(self, pair: Pair, tokens: int, window: int) -> None:
         super().__init__(f"a document has {tokens} tokens; the model's window holds {window} beside this query")
         self.pair, self.tokens, self.window = pair, tokens, window

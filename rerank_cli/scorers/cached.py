@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from rerank_cli.records import Pair, Score
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Advance, Facts, Limits, Scorer
+    from rerank_cli.scorers.base import Advance, Facts, Scorer
+    from rerank_cli.settings import Limits
 
 KEY_BYTES = 16
 
@@ -140,7 +141,7 @@ class CachedScorer:
     def _score_missing(
         self, missing: dict[bytes, int], pairs: Sequence[Pair], limits: Limits, advance: Advance | None
     ) -> dict[bytes, Score]:
-        """Scores of keys, each with the place of its pair; an error names that place."""
+        """Scores of keys, each with the place of its pair."""
         found: dict[bytes, Score] = {}
         keys = list(missing)
         size = self._habits.commit_every or len(keys)
@@ -150,8 +151,6 @@ class CachedScorer:
                 scores = self._scorer().score([pairs[missing[key]] for key in block], limits, advance)
             except (RemoteError, TooLongError) as error:
                 self._keep(block, getattr(error, "scores", ()))  # PartialError: what was answered is paid for
-                if error.pair is not None:
-                    error.pair = missing[block[error.pair]]
                 raise
             found.update(zip(block, scores, strict=True))
             self._keep(block, scores)

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rerank_cli.models import LocalModel
-    from rerank_cli.scorers.base import Advance, Facts, Limits
+    from rerank_cli.scorers.base import Advance, Facts
     from rerank_cli.scorers.encoding import Encoder, Tokens
     from rerank_cli.scorers.prompts import Prompt
+    from rerank_cli.settings import Limits
 
 BLOCK = 2048  # pairs tokenised at a time: bounds memory, still sorts well by length
 CHARS_PER_TOKEN = 12  # more than any real text needs; only used to avoid tokenising megabytes that will be cut anyway
@@ -90,10 +91,7 @@ class LocalScorer:
         """One score a pair, in input order; see `Scorer.score`."""
         scores: list[Score] = []
         for start in range(0, len(pairs), BLOCK):
-            try:
-                scores += self._score_block(pairs[start : start + BLOCK], limits, advance)
-            except TooLongError as error:  # its position is that in the block
-                raise TooLongError(start + error.pair, error.tokens, error.window) from None
+            scores += self._score_block(pairs[start : start + BLOCK], limits, advance)
         return scores
 
     def _score_block(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None) -> list[Score]:
@@ -121,6 +119,7 @@ class LocalScorer:
         inputs: list[_Input] = []
         shapes: list[_Shape] = []
         for number, pair in enumerate(pairs):
+            _refuse_long(pair, len(encoded[number].ids), capacities[number], limits)
             pair = Pair(pair.query, texts[number], pair.head)  # noqa: PLW2901 the text as it was tokenised
             made, shape = self._windows(number, pair, encoded[number], capacities[number], limits)
             shorter = len(texts[number]) < len(pairs[number].text)
@@ -136,13 +135,11 @@ class LocalScorer:
     def _windows(
         self, number: int, pair: Pair, tokens: Tokens, capacity: int, limits: Limits
     ) -> tuple[list[_Input], _Shape]:
-        """The windows of one pair under the limits: cut first, then chunk, truncate or refuse."""
+        """The windows of one pair under the limits: cut first, then chunk or truncate."""
         count = min(len(tokens.ids), limits.max_tokens_per_doc)
         truncated = count < len(tokens.ids)
         if count == 0:
             return [], _Shape(0, truncated)
-        if count > capacity and limits.long_documents == "error":
-            raise TooLongError(number, count, capacity)
         if count <= capacity or limits.long_documents == "truncate":
             end = min(count, capacity)
             spans, repeated = [windows.Span(0, end)], 0
@@ -225,6 +222,13 @@ class LocalScorer:
             words = (str(error).strip() or type(error).__name__).splitlines()[0]
             hint = "do model and tokenizer belong together? `rerank doctor` checks them"
             raise ModelError(f"{self.model.name} failed in {self.engine.name}: {words}", hint) from error
+
+
+def _refuse_long(pair: Pair, tokens: int, capacity: int, limits: Limits) -> None:
+    """Raise TooLongError for a document beyond its window where such are errors."""
+    count = min(tokens, limits.max_tokens_per_doc)
+    if count > capacity and limits.long_documents == "error":
+        raise TooLongError(pair, count, capacity)
 
 
 def _cut_text(text: str, max_tokens: int) -> str:

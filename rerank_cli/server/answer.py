@@ -6,15 +6,14 @@ One shape for Cohere, Jina and vLLM clients (wire reference, 3.3), a bare array 
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from rerank_cli import pipeline
+from rerank_cli.billing import DEFAULT_CHUNK, chunk_of, search_units
 from rerank_cli.errors import NonFiniteError
 from rerank_cli.report import Report
-from rerank_cli.scorers.remote.cost import CHUNKS, search_units
 from rerank_cli.server import faults
 from rerank_cli.server.faults import Fault
 from rerank_cli.settings import RankSettings
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.base import Facts
     from rerank_cli.server.ask import Ask
     from rerank_cli.server.worker import Job
-
-DEFAULT_CHUNK = 500  # tokens a search unit's document may have; Cohere's rule for v3.5
 
 
 def make_answer(
@@ -72,7 +69,7 @@ def all_scores(ask: Ask, job: Job) -> list[Score]:
         if score.value is None:  # nothing but characters that the tokenizer drops
             raise Fault(400, faults.BLANK_DOCUMENT.format(index=index), kind="empty")
     try:
-        pipeline.require_finite(found, [job.pairs[place] for place in job.places], ask.documents, None)
+        pipeline.require_finite(found, [job.pairs[place] for place in job.places], ask.documents)
     except NonFiniteError:
         raise Fault(500, "the model gave a score that is no number", kind="backend") from None
     return found
@@ -106,8 +103,7 @@ def tokens_read(query_tokens: int, scores: Sequence[Score]) -> int:
 
 def units(ask: Ask, job: Job, scores: Sequence[Score]) -> int:
     """Search units as Cohere would bill this request under the model's name that the client gave."""
-    name = (ask.model or "").lower()
-    chunk = next((size for pattern, size in CHUNKS if re.search(pattern, name)), None) or DEFAULT_CHUNK
+    chunk = chunk_of(ask.model or "") or DEFAULT_CHUNK
     return search_units(job.query_tokens, (score.tokens for score in scores), chunk)
 
 

@@ -11,7 +11,6 @@ import re
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli import pipeline
@@ -20,6 +19,7 @@ from rerank_cli.scorers.base import TooLongError
 from rerank_cli.server import faults, gate
 from rerank_cli.server.answer import dump, make_answer
 from rerank_cli.server.ask import parse
+from rerank_cli.server.call import Call, Reply
 from rerank_cli.server.faults import Fault, retry_later
 from rerank_cli.server.pages import PAGES
 from rerank_cli.server.worker import Job
@@ -38,31 +38,6 @@ LARGE = 256 << 10  # bytes of a body that is parsed and answered off the event l
 REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 SLASHES = re.compile("//+")  # SDKs join a base URL that ends with one
 CLIENT_GONE = 499  # nginx's number, in the log only
-
-
-@dataclass(slots=True)
-class Call:
-    """One HTTP request on its way, for the log; never its texts."""
-
-    id: str
-    method: str
-    path: str
-    client: str
-    start: float = field(default_factory=time.perf_counter)
-    route: str = "other"
-    status: int = 0
-    documents: int = 0
-    queued: float = 0.0
-    scored: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What is sent: status, body, headers."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str]
 
 
 class App:
@@ -132,7 +107,7 @@ class App:
         refuse_method(call.method, "GET", "HEAD")
         if page.guarded:
             gate.check_key(request.headers, self.settings.keys)
-        return Reply(*page.make(self, request))
+        return page.make(self, request)
 
     async def rerank(self, request: Request, call: Call, route: Route) -> Reply:
         """One rerank request, from its headers to its reply."""
@@ -164,7 +139,8 @@ class App:
             arguments = (ask, job, call.id, self.facts, notes)
             answer = await asyncio.to_thread(make_answer, *arguments) if large else make_answer(*arguments)
         except TooLongError as error:
-            raise Fault(422, f"document at index {job.places.index(error.pair)}: {error.message}") from None
+            index = pipeline.document_of(error.pair, ask.documents).index
+            raise Fault(422, f"document at index {index}: {error.message}") from None
         except ModelError as error:
             self.log.failed(call, error)
             raise retry_later(503, "the model failed to score this request", 1.0) from None

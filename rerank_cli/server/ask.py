@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.fields import make_renderer, replace_surrogates, shown
+from rerank_cli.fields import make_renderer
 from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
 from rerank_cli.server import faults
 from rerank_cli.server.faults import Fault, wrong_type
 from rerank_cli.server.settings import MOST_DEPTH, MOST_FIELDS, MOST_NOTES
 from rerank_cli.settings import FieldSettings
+from rerank_cli.text import is_blank, replace_surrogates, shown
 
 if TYPE_CHECKING:
-    from rerank_cli.scorers.base import Limits
     from rerank_cli.server.settings import ServeSettings
+    from rerank_cli.settings import Limits
 
 Route = Literal["v1", "v2", "rerank"]
 
@@ -152,7 +153,7 @@ def _unknown(keys: dict[str, Any], known: tuple[str, ...], settings: ServeSettin
     """What the reply says of fields that change nothing. Raises Fault 422 for an unknown one if strict."""
     notes = []
     for key, value in keys.items():
-        name = shown(key)[:80]
+        name = shown(key)
         if isinstance(value, dict | list) and key not in DOCUMENTS:
             _refuse_odd(f"field `{name}`", value)
         if key in NO_EFFECT and key in known:
@@ -168,7 +169,7 @@ def _unknown(keys: dict[str, Any], known: tuple[str, ...], settings: ServeSettin
 
 def _query(keys: dict[str, Any], settings: ServeSettings) -> str:
     query = replace_surrogates(_typed(keys, "query", str, "string") or "")
-    if not query or query.isspace():
+    if is_blank(query):
         raise Fault(400, faults.BLANK_QUERY, kind="empty")
     if len(query) > settings.max_query:
         raise Fault(422, f"the query has {len(query)} characters; this server takes at most {settings.max_query}")
@@ -229,7 +230,7 @@ def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSett
 
 
 def _refuse_blank(documents: list[Document]) -> None:
-    blank = [document.index for document in documents if not document.text or document.text.isspace()]
+    blank = [document.index for document in documents if is_blank(document.text)]
     if len(blank) == len(documents) > 1:
         raise Fault(400, faults.ALL_BLANK, kind="empty")
     if blank:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rerank_cli.terminal import visible
+from rerank_cli.text import visible
 
 if TYPE_CHECKING:
-    from rerank_cli.server.app import Call
+    from rerank_cli.server.call import Call
     from rerank_cli.terminal import Terminal
 
 LONGEST_PATH = 200

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli import __version__
 from rerank_cli.server.openapi_schemas import FIELDS, SCHEMAS, TEI_FIELDS
+from rerank_cli.version import __version__
 
 if TYPE_CHECKING:
     from rerank_cli.server.settings import ServeSettings

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from rerank_cli.pipeline import scale_of
 from rerank_cli.server.answer import dump
+from rerank_cli.server.call import Reply
 from rerank_cli.server.openapi import describe, readable
 
 if TYPE_CHECKING:
@@ -14,32 +15,45 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from rerank_cli.server.app import App
+    from rerank_cli.scorers.base import Facts
+    from rerank_cli.server.gate import Gate
+    from rerank_cli.server.metrics import Metrics
+    from rerank_cli.server.settings import ServeSettings
+    from rerank_cli.server.worker import Worker
 
-Content: TypeAlias = "tuple[int, bytes, dict[str, str]]"
 JSON = {"content-type": "application/json"}
+
+
+class Server(Protocol):
+    """What pages tell of: the running server, as far as they look at it."""
+
+    settings: ServeSettings
+    worker: Worker
+    facts: Facts
+    metrics: Metrics
+    gate: Gate
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """How a page is made, and whether it wants a key when the server has keys."""
 
-    make: Callable[[App, Request], Content]
+    make: Callable[[Server, Request], Reply]
     guarded: bool = False
 
 
-def _health(_app: App, _request: Request) -> Content:
-    return 200, dump({"status": "ok"}), JSON
+def _health(_app: Server, _request: Request) -> Reply:
+    return Reply(200, dump({"status": "ok"}), JSON)
 
 
-def _ready(app: App, _request: Request) -> Content:
+def _ready(app: Server, _request: Request) -> Reply:
     if app.worker.alive and not app.gate.draining:
-        return 200, dump({"status": "ready", "model": app.facts.model}), JSON
+        return Reply(200, dump({"status": "ready", "model": app.facts.model}), JSON)
     status = "stopping" if app.gate.draining else "the scoring thread has stopped"
-    return 503, dump({"status": status}), {**JSON, "retry-after": "1"}
+    return Reply(503, dump({"status": status}), {**JSON, "retry-after": "1"})
 
 
-def _models(app: App, _request: Request) -> Content:
+def _models(app: Server, _request: Request) -> Reply:
     """In OpenAI's form (`data`) and in Cohere's (`models`); gateways probe either."""
     facts = app.facts
     names = dict.fromkeys((facts.model, *app.settings.names))
@@ -50,24 +64,24 @@ def _models(app: App, _request: Request) -> Content:
         "data": [{"id": name, **own} for name in names],
         "models": [{"name": name, "endpoints": ["rerank"]} for name in names],
     }
-    return 200, dump(found), JSON
+    return Reply(200, dump(found), JSON)
 
 
-def _metrics(app: App, _request: Request) -> Content:
+def _metrics(app: Server, _request: Request) -> Reply:
     text, kind = app.metrics.text()
-    return 200, text, {"content-type": kind}
+    return Reply(200, text, {"content-type": kind})
 
 
-def _openapi(app: App, _request: Request) -> Content:
-    return 200, dump(describe(app.settings)), JSON
+def _openapi(app: Server, _request: Request) -> Reply:
+    return Reply(200, dump(describe(app.settings)), JSON)
 
 
-def _docs(app: App, request: Request) -> Content:
+def _docs(app: Server, request: Request) -> Reply:
     headers = {
         "content-type": "text/html; charset=utf-8",
         "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
     }
-    return 200, readable(describe(app.settings), str(request.base_url).rstrip("/")).encode(), headers
+    return Reply(200, readable(describe(app.settings), str(request.base_url).rstrip("/")).encode(), headers)
 
 
 PAGES: dict[str, Page] = {

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
+from rerank_cli.files import reason_of
 from rerank_cli.server.settings import KEEP_ALIVE_S
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         if bound is not None:
             bound.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot listen on {host} port {port}: {reason}", "choose another --port or --host") from None
+        raise UsageError(
+            f"cannot listen on {host} port {port}: {reason_of(error)}", "choose another --port or --host"
+        ) from None
     return bound
 
 

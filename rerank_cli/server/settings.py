@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rerank_cli.scorers.base import Limits
+from rerank_cli.settings import Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.errors import ModelError, RerankError
-from rerank_cli.scorers.base import TooLongError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rerank_cli.records import Pair, Score
-    from rerank_cli.scorers.base import Facts, Limits, Scorer
+    from rerank_cli.scorers.base import Facts, Scorer
+    from rerank_cli.settings import Limits
 
 TICK = 4096  # estimated tokens of one call of the scorer while few jobs wait: two batches of the engine
 # With many, a call takes more of them, so that sorting by length pays as it does offline: 6 % of padding, not 18 %.
@@ -228,7 +228,7 @@ class Worker:
         try:
             job.query_tokens, job.query_cut = measure_query(self._scorer, job.pairs[0].query)
         except Exception as error:  # noqa: BLE001 a query that the tokenizer cannot read fails its own request
-            self._fail(job, _placed(error, [0]))
+            self._fail(job, _known(error))
 
     def _score(self, pieces: Sequence[Piece], limits: Limits) -> None:
         """One call of the scorer. If it fails, each job is tried alone, so that only those at fault fail."""
@@ -240,7 +240,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 whatever it is belongs to the requests, not to the thread
             jobs = {id(piece.job): piece.job for piece in pieces}
             if len(jobs) == 1:
-                self._fail(pieces[0].job, _placed(error, [p for piece in pieces for p in piece.positions]))
+                self._fail(pieces[0].job, _known(error))
                 return
             for job in jobs.values():
                 self._score([piece for piece in pieces if piece.job is job], limits)
@@ -274,13 +274,9 @@ def _complete(scores: Sequence[Score], count: int) -> Sequence[Score]:
     return scores
 
 
-def _placed(error: Exception, positions: Sequence[int]) -> Exception:
-    """An error that names a pair of the call, as one that names a pair of the job."""
-    if isinstance(error, TooLongError):
-        return TooLongError(positions[error.pair], error.tokens, error.window)
-    if isinstance(error, RerankError):
-        return error
-    return ModelError(f"{type(error).__name__}: {error}")
+def _known(error: Exception) -> Exception:
+    """An error of ours as it is, any other as a ModelError."""
+    return error if isinstance(error, RerankError) else ModelError(f"{type(error).__name__}: {error}")
 
 
 def measure_query(scorer: Scorer | None, query: str) -> tuple[int, bool]:

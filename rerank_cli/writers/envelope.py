@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from rerank_cli import __version__
+from rerank_cli.version import __version__
 from rerank_cli.writers.jsonl import nested, object_of
 from rerank_cli.writers.members import encode_string, one_line
 from rerank_cli.writers.results import blocks_of, offsets, shape_of, tails

@@ -8,7 +8,7 @@ from __future__ import annotations
 from io import StringIO
 from typing import TYPE_CHECKING, NamedTuple
 
-from rerank_cli.terminal import visible
+from rerank_cli.text import visible
 from rerank_cli.writers.results import id_of
 
 if TYPE_CHECKING:

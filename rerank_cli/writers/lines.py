@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rerank_cli.text import to_utf8
 from rerank_cli.writers.members import decode_string, one_line
-from rerank_cli.writers.results import blocks_of, id_of, utf8
+from rerank_cli.writers.results import blocks_of, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +67,8 @@ def path_of(document: Document, settings: OutputSettings, report: Report) -> byt
 def separable(text: str, settings: OutputSettings, report: Report) -> bytes:
     r"""Text that does not break records apart: newlines written as `\n`, with a note, unless NUL ends the records."""
     if settings.null:
-        return utf8(text.replace("\0", "\ufffd"))
+        return to_utf8(text.replace("\0", "\ufffd"))
     if "\n" in text or "\r" in text:
         report.note("line breaks inside documents are written as `\\n`; `-f jsonl` keeps them")
         text = text.replace("\r", "\\r").replace("\n", "\\n")
-    return utf8(text)
+    return to_utf8(text)

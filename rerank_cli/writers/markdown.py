@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from rerank_cli.text import to_utf8
 from rerank_cli.writers.members import numbers
-from rerank_cli.writers.results import blocks_of, id_of, shape_of, title_of, utf8
+from rerank_cli.writers.results import blocks_of, id_of, shape_of, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,7 +57,7 @@ def values(hit: Hit, score: str, names: list[str]) -> list[str]:
 
 def row(shown: list[str]) -> bytes:
     """One line of the table."""
-    return utf8("| " + " | ".join(shown) + " |\n")
+    return to_utf8("| " + " | ".join(shown) + " |\n")
 
 
 def escaped(text: str) -> str:

@@ -19,7 +19,6 @@ _BRACKET = re.compile(rb"%b|[{}\[\]]" % _STRING, re.DOTALL)
 _ESCAPED_LETTER = re.compile(rb"\\u00[567]")
 _STEP = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}  # a string is no step
 _SPACE = re.compile(rb"\s*")
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Member(NamedTuple):

@@ -10,11 +10,13 @@ import contextlib
 import errno
 import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from rerank_cli.errors import OutputError
-from rerank_cli.terminal import visible
+from rerank_cli.files import reason_of, replacing
+from rerank_cli.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,43 +131,8 @@ def _target_of(path: Path) -> Path:
 def _replaced(path: Path) -> Iterator[Callable[[bytes], None]]:
     """A regular file: written beside its final place, renamed when whole, removed when not."""
     target = _target_of(path)
-    temporary = target.with_name(f".rerank-{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    try:
-        stream = os.fdopen(
-            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb"
-        )
-    except OSError as error:
-        raise _failure(str(path), error) from None
-
-    def write(data: bytes) -> None:
-        try:
-            stream.write(data)
-        except OSError as error:
-            raise _failure(str(path), error) from None
-
-    try:
+    with replacing(target, partial(_failure, str(path))) as write:
         yield write
-        _finish(stream, temporary, target, path)
-    except BaseException:  # also Ctrl-C: no half-written file stays behind
-        with contextlib.suppress(OSError):
-            stream.close()
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _finish(stream: BinaryIO, temporary: Path, target: Path, path: Path) -> None:
-    """Close, give the new file the old one's permissions and owner, put it into place."""
-    try:
-        stream.close()
-        with contextlib.suppress(FileNotFoundError):
-            old = target.stat()
-            temporary.chmod(stat.S_IMODE(old.st_mode))
-            with contextlib.suppress(PermissionError, AttributeError):
-                os.chown(temporary, old.st_uid, old.st_gid)
-        temporary.replace(target)
-    except OSError as error:
-        raise _failure(str(path), error) from None
 
 
 def _is_special(path: Path) -> bool:
@@ -222,7 +189,6 @@ def _write_all(stream: BinaryIO, data: bytes) -> None:
 
 def _failure(name: str, error: OSError | ValueError) -> OutputError:
     """The error told to the user, with the system's reason."""
-    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     hints = {
         errno.ENOSPC: "free some space, or write elsewhere with `-o FILE`",
         errno.ENOENT: "create the folder first",
@@ -230,4 +196,4 @@ def _failure(name: str, error: OSError | ValueError) -> OutputError:
         errno.EACCES: "choose a place you may write to",
         errno.EROFS: "choose a place you may write to",
     }
-    return OutputError(f"cannot write to {name}: {reason}", hints.get(getattr(error, "errno", None) or 0))
+    return OutputError(f"cannot write to {name}: {reason_of(error)}", hints.get(getattr(error, "errno", None) or 0))

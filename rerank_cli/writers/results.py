@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from rerank_cli.writers.members import SURROGATE, decode_string, encode_string, members, numbers, one_line
+from rerank_cli.writers.members import decode_string, encode_string, members, numbers, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -156,14 +156,6 @@ def title_of(document: Document) -> str | None:
         return None
     named = {key.casefold(): value for key, value in cells(document)}
     return next((named[key] for key in TITLE_KEYS if named.get(key, "").strip()), None)
-
-
-def utf8(text: str) -> bytes:
-    """Text as UTF-8; a lone surrogate, which UTF-8 cannot hold, becomes U+FFFD."""
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        return SURROGATE.sub("\ufffd", text).encode("utf-8")
 
 
 def id_of(document: Document) -> str | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rerank_cli.text import to_utf8
 from rerank_cli.writers.members import numbers
-from rerank_cli.writers.results import blocks_of, cells, keys, row_fields, shape_of, sources_of, utf8
+from rerank_cli.writers.results import blocks_of, cells, keys, row_fields, shape_of, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -137,7 +138,7 @@ def objects(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes
 
 def field(text: str, delimiter: bytes) -> bytes:
     """One value as a field, in quotes where it needs them."""
-    raw = utf8(text)
+    raw = to_utf8(text)
     if delimiter in raw or any(mark in raw for mark in _QUOTED):
         return b'"%b"' % raw.replace(b'"', b'""')
     return raw

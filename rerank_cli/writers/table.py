@@ -9,7 +9,7 @@ from __future__ import annotations
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from rerank_cli.terminal import visible
+from rerank_cli.text import visible
 from rerank_cli.writers.layout import Drawing, Layout, Signs, bar, bar_span, console_for, layout_for, number
 from rerank_cli.writers.passages import best_passage, marks, query_words
 from rerank_cli.writers.results import id_of, shape_of, title_of

@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE))
 
 from fuzz_readers import mutate  # noqa: E402
 
+from rerank_cli.cli.app import root  # noqa: E402
 from rerank_cli.cli.defaults import Options  # noqa: E402
 from rerank_cli.config import ConfigFile, Role, check_file  # noqa: E402
 from rerank_cli.config.files import parse  # noqa: E402
@@ -69,7 +70,7 @@ def fuzz(count: int, seed: int) -> tuple[Counter[str], list[str]]:
     chance = random.Random(seed)
     corpus = [path.read_bytes() for path in sorted((HERE / "corpus_config").iterdir())]
     lines = [line for data in corpus for line in data.splitlines(keepends=True)]
-    options, outcomes, failures = Options(), Counter[str](), []
+    options, outcomes, failures = Options(root()), Counter[str](), []
     commands = list(options.commands())
     for number in range(count):
         data = b"".join(chance.sample(lines, chance.randint(1, 6))) if chance.random() < 0.8 else chance.choice(corpus)

@@ -99,9 +99,10 @@ def project_keys() -> list[str]:
     """What a project's rerank.toml may set, over all commands."""
     from pathlib import Path
 
+    from rerank_cli.cli.app import root
     from rerank_cli.cli.defaults import Options
 
-    keys = (key for found in Options().everywhere().values() for key in found)
+    keys = (key for found in Options(root()).everywhere().values() for key in found)
     return sorted({key.name for key in keys if key.harmless and key.allowed and key.kind is not Path} | {"model"})
 
 

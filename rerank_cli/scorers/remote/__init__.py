@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
     from rerank_cli.records import Pair
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Limits
     from rerank_cli.scorers.remote.cost import Estimate
     from rerank_cli.scorers.remote.scorer import RemoteScorer
-    from rerank_cli.settings import ModelSettings
+    from rerank_cli.settings import Limits, ModelSettings
 
 __all__ = ["estimate", "open_remote", "provider_names"]
 

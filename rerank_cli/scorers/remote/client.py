@@ -6,7 +6,6 @@ This is the only module of the client side that imports httpx2.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import threading
@@ -14,11 +13,12 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from rerank_cli import __version__
 from rerank_cli.errors import ConfigError, RemoteError, UsageError
+from rerank_cli.files import reason_of
+from rerank_cli.net import find_proxy
 from rerank_cli.scorers.remote.keys import Secret
 from rerank_cli.scorers.remote.retries import Transient
-from rerank_cli.scorers.remote.target import is_loopback
+from rerank_cli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,11 +125,13 @@ class Client:
         if isinstance(error, httpx2.DecodingError):
             return RemoteError(f"the reply of {url} is not compressed as it says: {error}")
         if isinstance(error, httpx2.ConnectError) and self._proxy:
-            words = f"cannot connect to the proxy {self._proxy} or through it to {url}: {_reason(cause)}"
+            words = f"cannot connect to the proxy {self._proxy} or through it to {url}: {reason_of(cause)}"
             return Transient(RemoteError(words, "see HTTPS_PROXY and NO_PROXY"))
         if isinstance(error, httpx2.ConnectError):
-            return Transient(RemoteError(f"cannot connect to {url}: {_reason(cause)}", "is the server running there?"))
-        return Transient(RemoteError(f"the connection to {url} was lost: {_reason(cause)}"))
+            return Transient(
+                RemoteError(f"cannot connect to {url}: {reason_of(cause)}", "is the server running there?")
+            )
+        return Transient(RemoteError(f"the connection to {url} was lost: {reason_of(cause)}"))
 
     def close(self) -> None:
         """Close all connections."""
@@ -141,10 +143,6 @@ def _root(error: BaseException) -> BaseException:
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
     return error
-
-
-def _reason(cause: BaseException) -> str:
-    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
 
 
 def _install_deadline(transport: httpx2.HTTPTransport) -> Any:
@@ -193,34 +191,3 @@ def _context_of(file: str | None, folder: str | None) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         reason = "no certificates in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(f"cannot load the authorities of `{file or folder}`: {reason}") from None
-
-
-def find_proxy(url: str, env: Mapping[str, str]) -> str | None:
-    """The proxy for a URL: https_proxy, http_proxy, all_proxy in either case, minus NO_PROXY.
-
-    Loopback never goes through a proxy: keys may travel there over plain http, and must not travel on.
-    """
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    if is_loopback(host) or _bypassed(host, parts.port, env.get("no_proxy") or env.get("NO_PROXY") or ""):
-        return None
-    names = (f"{parts.scheme}_proxy", f"{parts.scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
-    found = next((env[name] for name in names if env.get(name)), None)
-    return found if found is None or "://" in found else f"http://{found}"
-
-
-def _bypassed(host: str, port: int | None, no_proxy: str) -> bool:
-    for entry in (part.strip().lower() for part in no_proxy.split(",")):
-        if entry == "*":
-            return True
-        name = entry.removeprefix("*").removeprefix(".").removesuffix(f":{port}")
-        if name and (host == name or host.endswith("." + name) or _in_network(host, name)):
-            return True
-    return False
-
-
-def _in_network(host: str, network: str) -> bool:
-    try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
-    except ValueError:
-        return False

@@ -6,27 +6,18 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rerank_cli.billing import chunk_of, search_units
 from rerank_cli.errors import UsageError
-from rerank_cli.scorers.base import Limits
 from rerank_cli.scorers.remote.split import Batch, cut, find_bounds, group
 from rerank_cli.scorers.remote.table import Row, load_table
 from rerank_cli.scorers.remote.target import choose
+from rerank_cli.settings import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rerank_cli.records import Pair
     from rerank_cli.settings import ModelSettings
-
-DOCUMENTS_PER_UNIT = 100
-# Billing chunk in tokens by model name, first match wins; None = billed by token. v4's is undocumented: v3.5's is the
-# upper estimate.
-CHUNKS: tuple[tuple[str, int | None], ...] = (
-    (r"rerank-v?5", None),
-    (r"rerank-v?3[.-]5", 500),
-    (r"rerank-(v3|english-v3|multilingual-v3)", 4096),
-    (r"rerank", 500),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +35,13 @@ class Estimate:
     notes: tuple[str, ...] = ()
 
 
-def chunks_of(query_tokens: int, document_tokens: int, chunk: int) -> int:
-    """Billing chunks of one document: the query is repeated in each (an upper estimate)."""
-    if query_tokens + document_tokens <= chunk:
-        return 1
-    return -(-document_tokens // max(1, chunk - query_tokens))
-
-
-def search_units(query_tokens: int, document_tokens: Iterable[int], chunk: int) -> int:
-    """Search units of one request: one for each 100 chunks begun."""
-    chunks = sum(chunks_of(query_tokens, tokens, chunk) for tokens in document_tokens)
-    return max(1, -(-chunks // DOCUMENTS_PER_UNIT))
-
-
 def billing_of(row: Row, model: str) -> tuple[str | None, int | None]:
     """What a model of a provider is billed in, and the billing chunk of search units."""
     if row.billing != "search_units":
         return row.billing, None
     if row.kind == "upstream" and not re.search(r"cohere|rerank-(v\d|english|multilingual)", model.lower()):
         return None, None  # a gateway in front of something that is not Cohere's
-    chunk = next((size for pattern, size in CHUNKS if re.search(pattern, model.lower())), 500)
+    chunk = chunk_of(model)
     return ("search_units", chunk) if chunk else ("tokens", None)
 
 

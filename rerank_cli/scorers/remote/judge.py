@@ -14,6 +14,9 @@ from rerank_cli.scorers.remote.retries import Transient, asked_wait, is_transien
 from rerank_cli.scorers.remote.target import azure_candidates
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerank_cli.records import Pair
     from rerank_cli.scorers.remote.client import Reply
     from rerank_cli.scorers.remote.target import Target
 
@@ -68,21 +71,21 @@ def _decoded(target: Target, reply: Reply) -> Any:
     raise named(target, failure)
 
 
-def parsed(target: Target, payload: Any, n: int) -> list[float]:
-    """The n scores of a payload; a RemoteError names the URL and holds no key, its `pair` counts documents sent."""
+def parsed(target: Target, payload: Any, pairs: Sequence[Pair]) -> list[float]:
+    """The scores of a payload, one a pair that was sent; a RemoteError names the URL, holds no key, has its pair."""
     try:
-        return wire.parse_scores(target.row, payload, n)
-    except RemoteError as error:
+        return wire.parse_scores(target.row, payload, len(pairs))
+    except wire.BadReplyError as error:
         failure = error
-    raise named(target, failure)
+    raise named(target, failure, None if failure.document is None else pairs[failure.document])
 
 
-def named(target: Target, error: RemoteError) -> RemoteError:
-    """An error of `wire` with its URL and without secrets.
+def named(target: Target, error: RemoteError, pair: Pair | None = None) -> RemoteError:
+    """An error of `wire` with its URL and its pair, and without secrets.
 
     Raise it outside the handler: as its `__context__` the original, which may quote a key, would travel along.
     """
-    return RemoteError(f"{target.shown_url}: {redact(error.message, target.secrets)}", error.hint, error.pair)
+    return RemoteError(f"{target.shown_url}: {redact(error.message, target.secrets)}", error.hint, pair)
 
 
 def _redirected(target: Target, reply: Reply) -> RemoteError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from rerank_cli.errors import ConfigError, UsageError
+from rerank_cli.net import is_credential, is_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.remote.table import Row
     from rerank_cli.settings import RemoteSettings
 
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Keys of providers hold long runs of letters and digits; names of variables that long have underscores.
-PASTED = re.compile(r"(?=[A-Za-z]*\d)[A-Za-z0-9]{24,}")
-SCHEME = re.compile(r"\s*(bearer|basic|token)\s+\S", re.IGNORECASE)
-SENSITIVE = re.compile(r"(^|[-_])(authorization|cookie|api[-_]?key|key|token|secret|password)($|[-_])", re.IGNORECASE)
-HARMLESS = frozenset({"idempotency-key"})
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 OURS = frozenset({"content-type", "content-length", "host", "transfer-encoding", "connection"})
 MASK = "***"
@@ -53,16 +48,6 @@ class Secret:
 
 
 Header = tuple[str, "str | Secret"]
-
-
-def is_variable(name: str) -> bool:
-    """Whether this is written like the name of an environment variable, not like a key that was pasted instead."""
-    return VARIABLE.fullmatch(name) is not None and PASTED.search(name) is None
-
-
-def is_credential(name: str, value: str) -> bool:
-    """Whether a header carries a secret, by its name or by how its value begins."""
-    return bool(SENSITIVE.search(name) and name.lower() not in HARMLESS) or SCHEME.match(value) is not None
 
 
 def find_key(row: Row, remote: RemoteSettings, env: Mapping[str, str], named: str | None) -> Secret | None:

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from rerank_cli.records import Pair
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Advance, Limits
+    from rerank_cli.scorers.base import Advance
     from rerank_cli.scorers.remote.client import Client
     from rerank_cli.scorers.remote.split import Bounds
     from rerank_cli.scorers.remote.target import Target
-    from rerank_cli.settings import RemoteSettings
+    from rerank_cli.settings import Limits, RemoteSettings
 
 Answered = tuple[Batch, list[float]]
 LONG_PAUSE_S = 2.0  # a wait for a rate limit that deserves a note
@@ -209,7 +209,7 @@ class RemoteScorer:
     def _learn(self, part: Batch, refusal: TooLarge) -> None:
         n = len(part.items)
         if n < 2:
-            refusal.error.pair = part.items[0].places[0]
+            refusal.error.pair = part.items[0].pair
             raise refusal.error from None
         if self._target.listwise and not self._remote.allow_split:
             why = f"the server refused {n} documents in one request ({refusal.error.message})"
@@ -239,12 +239,7 @@ class RemoteScorer:
                 raise
 
         payload, headers = persist(attempt, self._policy, pause)
-        try:
-            scores = parsed(self._target, payload, len(batch.items))
-        except RemoteError as error:
-            if error.pair is not None:  # from the documents of this request to those of the caller
-                error.pair = batch.items[error.pair].places[0]
-            raise
+        scores = parsed(self._target, payload, [item.pair for item in batch.items])
         self._count(batch, payload, headers)
         return scores
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
-from unicodedata import category
 
 from rerank_cli.errors import UsageError
 from rerank_cli.scorers.remote.table import Row, load_table
+from rerank_cli.text import encodable, has_surrogates, is_blank, is_invisible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 BLANK_QUERY = "invalid request: query must not be empty or be only whitespace"  # Cohere's text
 BYTES_PER_TOKEN = 4  # of English text; other scripts need about one token for 3 bytes
 OVERHEAD = 40  # bytes of JSON around a document: quotes, comma, {"text": …}, some escapes
-INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})  # Unicode's categories
 ROOM = 0.9  # of a token limit that is used, because tokens are estimated
 
 
 class Item(NamedTuple):
-    """A text to send, its size, and where its score belongs."""
+    """A text to send, the (first) pair it is of, its size, and where its score belongs."""
 
+    pair: Pair
     text: Text
     size: int  # bytes as JSON, about
     tokens: int  # estimated
@@ -84,33 +84,11 @@ def estimate_tokens(text: str) -> tuple[int, int]:
     return -(-size // (BYTES_PER_TOKEN - 1)), size
 
 
-def clean(text: str) -> str:
-    """Text without lone surrogates, which UTF-8 and so JSON cannot carry."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def has_surrogates(text: str) -> bool:
-    """Whether a text holds lone surrogates."""
-    if text.isascii():
-        return False
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def is_blank(text: str) -> bool:
-    """Whether nothing of a text can be seen: white space, control and format characters (a zero-width space) only."""
-    text = text.strip()
-    return not text or (not text[0].isprintable() and all(category(char) in INVISIBLE for char in text))
-
-
 def text_of(text: str) -> str | None:
-    """The text as it is sent, None if it is blank."""
-    if is_blank(text):
+    """The text as it is sent, None if nothing of it can be seen."""
+    if is_invisible(text):
         return None
-    return clean(text) if has_surrogates(text) else text
+    return encodable(text) if has_surrogates(text) else text
 
 
 def group(
@@ -143,7 +121,7 @@ def group(
             continue
         job = jobs.get(pair.query) or jobs.setdefault(pair.query, new_job(pair.query))
         tokens, size = estimate_tokens(pair.text)
-        item = Item(made, size + OVERHEAD, tokens, [place])
+        item = Item(pair, made, size + OVERHEAD, tokens, [place])
         job.items.append(item)
         if share:
             seen[pair.query, pair.text] = item
@@ -156,9 +134,9 @@ def new_job(query: str) -> Job:
     Raises:
         UsageError: the query is blank.
     """
-    if not query.strip():
+    if is_blank(query):
         raise UsageError(BLANK_QUERY)
-    return Job(clean(query), estimate_tokens(query)[0])
+    return Job(encodable(query), estimate_tokens(query)[0])
 
 
 def find_bounds(row: Row, remote: RemoteSettings, max_chunks: int | None) -> Bounds:

@@ -5,7 +5,6 @@ Everything that can be refused without the network is refused here. It opens no 
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, quote, unquote_plus, urlsplit
@@ -13,15 +12,16 @@ from urllib.parse import SplitResult, quote, unquote_plus, urlsplit
 import orjson
 
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
-from rerank_cli.scorers.remote.keys import SENSITIVE, Header, Secret, auth_headers, extra_headers, find_key
+from rerank_cli.net import SENSITIVE, is_loopback
+from rerank_cli.scorers.remote.keys import Header, Secret, auth_headers, extra_headers, find_key
 from rerank_cli.scorers.remote.table import Row, load_table, split_reference
+from rerank_cli.settings import NAMED_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rerank_cli.settings import ModelSettings, RemoteSettings
 
-NAMED_KEYS = ("provider", "url", "model", "api_key_env")
 RERANK_ENDINGS = ("/rerank", "/reranking", "/reranks", "/rerankings", "/ranking", "/text-rerank")
 
 
@@ -238,16 +238,6 @@ def query_secrets(url: str) -> tuple[Secret, ...]:
     """The values of a URL's query string, as written and as meant: any may be a key."""
     values = [pair.rpartition("=")[2] for pair in urlsplit(url).query.split("&")]
     return tuple(Secret(text) for value in values for text in dict.fromkeys((value, unquote_plus(value))) if text)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address never leaves this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _refuse_unsafe(url: str, has_secret: bool) -> None:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rerank_cli.errors import RemoteError, UsageError
+from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rerank_cli.scorers.base import Limits
     from rerank_cli.scorers.remote.table import Row
     from rerank_cli.scorers.remote.target import Target
+    from rerank_cli.settings import Limits
 
     Clean = Callable[[str], str]
 
@@ -27,8 +28,16 @@ Text = str | dict[str, str]
 USUAL_ERRORS = ("message", "detail", "error.message", "error", "error.reason")
 DEFAULT_MAX_TOKENS = 4096  # Cohere's own default: not worth sending
 MOST_DIGITS = 20  # of a counter in a header; int() has a limit of its own
-WORDS = 300  # characters of a provider's message that are shown
+WORDS = 301  # characters of a provider's message that are shown, the ellipsis included
 QUOTED = 1 << 16  # bytes of a body that are looked at for something to quote
+
+
+class BadReplyError(RemoteError):
+    """A reply that cannot be believed; `document`: which of those sent it is wrong about, if it is wrong about one."""
+
+    def __init__(self, message: str, hint: str | None = None, document: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.document = document
 
 
 def constants(target: Target, limits: Limits) -> dict[str, Any]:
@@ -126,22 +135,22 @@ def parse_scores(row: Row, payload: Any, n: int) -> list[float]:
         n numbers in the order of the documents sent, perhaps NaN or infinite.
 
     Raises:
-        RemoteError: an index is wrong, missing or there twice, or a score is no number; `pair` counts documents sent.
+        BadReplyError: an index is wrong, missing or there twice, or a score is no number.
     """
     results = get(payload, row.results)
     if not isinstance(results, list):
         where = f"`{row.results}`" if row.results else "an array"
         words = find_words(row, payload)
-        raise RemoteError(f"the reply holds no {where.removeprefix('an ')}" + (f": {words}" if words else ""))
+        raise BadReplyError(f"the reply holds no {where.removeprefix('an ')}" + (f": {words}" if words else ""))
     scores: list[float | None] = [None] * n
     for item in results:
         index, score = _item(row, item, n)
         if scores[index] is not None:
-            raise RemoteError("the reply holds a document twice", pair=index)
+            raise BadReplyError("the reply holds a document twice", document=index)
         scores[index] = score
     missing = [i for i, score in enumerate(scores) if score is None]
     if missing:
-        raise RemoteError(
+        raise BadReplyError(
             f"asked for {n} scores and got {n - len(missing)}",
             "the endpoint drops documents: is a top_n set in the gateway?",
             missing[0],
@@ -151,14 +160,14 @@ def parse_scores(row: Row, payload: Any, n: int) -> list[float]:
 
 def _item(row: Row, item: Any, n: int) -> tuple[int, float]:
     if not isinstance(item, dict):
-        raise RemoteError(f"a result is {_kind(item)} instead of an object")
+        raise BadReplyError(f"a result is {_kind(item)} instead of an object")
     index, score = get(item, row.index), get(item, row.score)
     if isinstance(index, bool) or not isinstance(index, int):
-        raise RemoteError(f"a result has {_kind(index)} as its `{row.index}`")
+        raise BadReplyError(f"a result has {_kind(index)} as its `{row.index}`")
     if not 0 <= index < n:
-        raise RemoteError(f"a result has the {row.index} {index}, but only {n} documents were sent")
+        raise BadReplyError(f"a result has the {row.index} {index}, but only {n} documents were sent")
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise RemoteError(f"the {row.score} of a document is {_kind(score)} instead of a number", pair=index)
+        raise BadReplyError(f"the {row.score} of a document is {_kind(score)} instead of a number", document=index)
     return index, _double(score)
 
 
@@ -207,8 +216,7 @@ def words_of(row: Row, body: bytes, clean: Clean = str) -> str:
 
 def shortened(words: str) -> str:
     """A provider's words on one line and not too long; half a secret is one too, so they are cleaned before."""
-    words = " ".join(words.split())
-    return words if len(words) <= WORDS else words[:WORDS] + "…"
+    return shown(words.strip(), WORDS)
 
 
 def parse_usage(row: Row, payload: Any, headers: Mapping[str, str]) -> dict[str, float]:

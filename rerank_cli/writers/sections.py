@@ -1,6 +1,6 @@
 """Reports as bytes: sections of rows as aligned text or Markdown, records as CSV or JSON.
 
-What a section says comes from `sections`; this only lays it out. Text of users is made harmless here.
+What a section says is its caller's business; this only lays it out. Text of users is made harmless here.
 """
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rerank_cli.terminal import visible
+from rerank_cli.text import on_one_line, shortened, visible
+from rerank_cli.writers.output import open_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rerank_cli.terminal import Terminal
 
 MAX_CELL = 72  # characters of a query's text in a table
 
@@ -48,8 +51,7 @@ def _aligned(section: Section) -> str:
 
 def shown(cell: str) -> str:
     """A cell on one line of bearable length."""
-    line = visible(re.sub(r"\s+", " ", cell))
-    return line if len(line) <= MAX_CELL else line[: MAX_CELL - 1] + "…"
+    return shortened(visible(on_one_line(cell)), MAX_CELL)
 
 
 def markdown(sections: Sequence[Section]) -> str:
@@ -78,6 +80,12 @@ def csv_rows(records: Sequence[Mapping[str, Any]]) -> str:
 def json_text(value: Any) -> str:
     """One JSON object, laid out."""
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def write_report(report: str, output: Path | None, terminal: Terminal, *, as_json: bool) -> None:
+    """Write a finished report to a file or to stdout. Raises OutputError."""
+    with open_output(output, terminal, "json" if as_json else "text") as write:
+        write(report.encode("utf-8", "replace"))
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
