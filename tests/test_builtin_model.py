@@ -180,7 +180,7 @@ def test_a_shipped_score_depends_on_nothing_but_its_pair(form: str, threads: int
 def test_the_graph_is_the_torch_module_with_every_part_of_the_head(export: ModuleType, exported: Path) -> None:
     inputs = feed(rows([4, 30, 64, 11, 50], 120))
     expected = torch_logits(export, exported, inputs)
-    assert np.std(expected) > 0.3, "a head that says the same of everything would prove nothing"
+    assert np.std(expected) > 0.1, "a head that says the same of everything would prove nothing"
     for path in (exported / GRAPHS["weight-only"], exported / "fp32" / "model.onnx"):
         np.testing.assert_allclose(logits(session(path), inputs), expected, atol=1e-4)
     assert np.abs(logits(session(exported / GRAPHS["per-token"]), inputs) - expected).max() < 0.2

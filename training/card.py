@@ -59,11 +59,13 @@ def calibration(folder: Path) -> str:
 def main(system: str, folder: Path) -> None:
     """Write the card."""
     config = common.settings()
+    report = json.loads((folder / "calibration.json").read_text())
     filled = Template((common.HERE / "card.md").read_text()).substitute(
         given=table("given", system, config),
         test=table("test", system, config),
         cases=won(system, config),
         calibration=calibration(folder),
+        share=report["system"].partition("@")[2].partition("/")[0] or "1.0",
         window=json.loads((folder / "config.json").read_text())["window"],
     )
     TARGET.write_text(filled)
