@@ -3,7 +3,7 @@
     python training/publish.py student@0.9 FOLDER      # config.json, model.safetensors (fp16), tokenizer.json, vocab
 
 Temperature a and bias b are fitted by logistic regression on held-out `dev` queries, as many of each kind of use,
-1 relevant : 3 hard : 6 random documents, and folded into scale, bias and the MLP's last layer. The reliability figures
+1 relevant : 7 hard : 2 random documents, and folded into scale, bias and the MLP's last layer. The reliability figures
 come from the `test` half. Hard candidates that mining would take for unlabelled positives (`mining.ceiling`) are left
 out of both, but for sources whose own negatives are all there is. Ranking is unchanged.
 """
@@ -23,7 +23,7 @@ import systems
 import torch
 from safetensors.torch import save_file
 
-HARD, RANDOM, BINS = 3, 6, 10
+HARD, RANDOM, BINS = 7, 2, 10
 
 
 class Scored(NamedTuple):
@@ -44,7 +44,7 @@ def by_kind(half: str, queries: int, config: dict[str, Any]) -> dict[str, system
 
 
 def calibration_set(sets: dict[str, systems.Records], config: dict[str, Any]) -> systems.Records:
-    """One relevant document, three hard candidates and six documents of other queries, of any kind, for each query."""
+    """One relevant document, seven hard candidates and two documents of other queries, of any kind, for each query."""
     rng, made = random.Random(config["train"]["seed"]), []
     records = [r | {"use": kind} for kind, rows in sets.items() for r in rows]
     pool = [(r["query"], r["documents"][0]) for r in records]
