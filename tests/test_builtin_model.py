@@ -57,14 +57,11 @@ def tiny(export: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "initializer_range": 0.05,
     }
     torch.manual_seed(7)
-    separate = 2  # one layer that reads across, two that do not
-    network = training("model").CrossEncoder(BertConfig(**settings), separate)
+    network = training("model").CrossEncoder(BertConfig(**settings))
     state = {name: value + torch.randn_like(value) * 0.05 for name, value in network.state_dict().items()}
     state |= {"beta": torch.tensor(3.0), "scale": torch.tensor(24.0), "bias": torch.tensor(-1.5)}
     save_file({name: value.half().contiguous() for name, value in state.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(
-        json.dumps(settings | {"version": "9.9", "window": 48, "separate_layers": separate})
-    )
+    (folder / "config.json").write_text(json.dumps(settings | {"version": "9.9", "window": 48}))
     tokenizer = {
         "version": "1.0",
         "truncation": {"max_length": 128},
@@ -123,8 +120,7 @@ def torch_logits(export: ModuleType, folder: Path, inputs: Feed) -> np.ndarray[A
 
     config = json.loads((folder / "config.json").read_text())
     shape = {key: config[key] for key in export.SHAPE if key in config}
-    separate = shape.pop("separate_layers", None)  # a model of the first form has none
-    network = training("model").CrossEncoder(BertConfig(**shape), separate)
+    network = training("model").CrossEncoder(BertConfig(**shape))
     state = {name: torch.from_numpy(np.array(value)) for name, value in export.dequantized_state(folder).items()}
     network.load_state_dict(state)
     with torch.no_grad():

@@ -59,8 +59,9 @@ def test_every_option_of_every_command_is_there(name: str) -> None:
 
 def test_every_variable_of_the_table_is_read_somewhere() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "rerank_cli").rglob("*.py") if "generate" not in path.parts)
+    elsewhere = {"HF_TOKEN", "HTTPS_PROXY", "HTTP_PROXY"}  # read by huggingface_hub; a name made from the URL's scheme
     for names, _ in ENVIRONMENT:
-        for name in names.split(", "):
+        for name in set(names.split(", ")) - elsewhere:
             assert f'"{name}"' in sources, f"{name} is documented, but nothing reads it"
 
 

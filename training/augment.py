@@ -1,6 +1,6 @@
 """From a mined list to what one step sees: windows, negatives, traps, query noise, rendering; seeded by position.
 
-It knows texts only: no token ids, tensors or losses. `cos` is the bi-encoder's cosine of the passage as it was mined,
+It knows texts only: no token ids, tensors or losses. `cos` is the miner's cosine of the passage as it was mined,
 None for what was made here (swaps, traps) and what no cosine is known of.
 """
 
@@ -15,6 +15,8 @@ from statements import statement
 Random = random.Random
 
 QUESTIONS = {"squad", "squad_sentences", "nq_gold", "qed"}  # sources whose questions ask for a name or a number
+EXACT = {"contrasts", "country_facts", "table_rows", "log_events"}  # their queries and texts differ in a word or number
+TWO_SIDED = {"contrasts", "near_duplicates"}  # they bring copies of the query themselves
 
 FUNCTION_WORDS = frozenset(
     re.findall(
@@ -33,6 +35,15 @@ ASKING = (
     "all {kind} on {what}",
 )
 FIELDS = (("Title", "Content"), ("title", "body"), ("Subject", "Body"), ("name", "description"), ("title", "text"))
+ONE_FIELD = ("title", "text", "message", "description", "name", "summary", "question", "subject", "content")
+EXTRA = {  # fields that tell nothing
+    "id": ("17", "A-204", "9917", "doc-3", "5f3c"),
+    "date": ("2024-03-18", "2019-11-02", "2025-07-30T08:12:44Z"),
+    "status": ("open", "closed", "draft", "active"),
+    "author": ("J. Meyer", "admin", "ops-team", "R. Silva"),
+    "lang": ("en", "English"),
+    "version": ("1.4.2", "3.0", "v2"),
+}
 PUNCTUATION = ("...", "-", "?", "N/A", "###", "* * *", "", "n/a.", "!!!", "<br>", "[]", ", , ,")
 
 
@@ -56,10 +67,10 @@ def content_words(text: str) -> list[str]:
     return [w for w in re.findall(r"[\w$#+.'-]+", text) if w.lower().strip(".'") not in FUNCTION_WORDS]
 
 
-def window(record: dict[str, Any], rng: Random, answering: bool = True) -> Shown:
-    """The answer's passage, or the first, with a random part of what stands around it; seldom another passage."""
-    own, best = record["positives"], record["best"] if answering else 0
-    at = rng.randrange(len(own)) if rng.random() < 0.1 else best
+def window(record: dict[str, Any], rng: Random) -> Shown:
+    """The answer's passage with a random part of what stands around it; seldom another passage."""
+    own = record["positives"]
+    at = rng.randrange(len(own)) if rng.random() < 0.05 else record["best"]
     text = own[at]["text"]
     if at and rng.random() < 0.35:
         text = " ".join(own[at - 1]["text"].split()[-rng.randint(5, 25) :]) + " " + text
@@ -77,14 +88,11 @@ def stated(record: dict[str, Any], positive: Shown, rng: Random) -> Shown | None
 def crop(text: str, words: int, query: str, rng: Random) -> str:
     """About `words` words of a text, at a random place around the sentence that shares most with the query.
 
-    Positives and negatives are cut alike, so that neither length nor a cut end tells them apart. Without a query it is
-    the text's beginning, answer or not.
+    Positives and negatives are cut alike, so that neither length nor a cut end tells them apart.
     """
     split = text.split()
     if len(split) <= words * 1.2:
         return text
-    if not query:
-        return " ".join(split[:words])
     asked = {w.lower() for w in content_words(query)}
     starts = [0, *(i + 1 for i, w in enumerate(split[:-1]) if w[-1] in ".!?")]
     ends = [*starts[1:], len(split)]
@@ -120,23 +128,24 @@ def swapped(query: str, positive: Shown, others: list[str], rng: Random) -> Show
 
 
 def trap(query: str, rng: Random) -> Shown:
-    """What a lexical or cosine matcher falls for: an echo, keyword soup, a bare title, punctuation, nothing."""
+    """What a lexical or cosine matcher falls for: keyword soup, punctuation, nothing. The query's own text is none."""
     words = content_words(query) or query.split()
-    kind = rng.choice(("echo", "echo", "echo", "soup", "soup", "title", "punctuation"))
-    if kind == "echo":
-        text = rng.choice((query, query.rstrip("?. ") + ".", f"{query} {query}", f"Question: {query}", query.title()))
-    elif kind == "soup":
+    if len(words) > 2 and rng.random() < 0.7:
         soup = [rng.choice(words) for _ in range(rng.randint(len(words), 4 * len(words) + 2))]
-        text = rng.choice((" ", ", ")).join(soup)
-    elif kind == "title":
-        text = " ".join(rng.sample(words, rng.randint(1, len(words)))).title()
-    else:
-        text = rng.choice(PUNCTUATION)
-    return Shown(text, kind, None)
+        return Shown(rng.choice((" ", ", ")).join(soup), "soup", None)
+    return Shown(rng.choice(PUNCTUATION), "punctuation", None)
+
+
+def echo(query: str, positive: Shown, rng: Random) -> Shown:
+    """The query itself as the answer, as duplicate questions, titles and log lines are: as it is or lightly edited."""
+    forms = (query, query, query.rstrip("?. "), query.lower(), query.title(), f"{query} {positive.text}")
+    return Shown(rng.choice(forms), "echo", 1.0)
 
 
 def noisy(query: str, rng: Random, config: dict[str, Any]) -> str:
-    """The query, its keywords only, or with one slip of the keyboard."""
+    """The query, without its question mark, its keywords only, or with one slip of the keyboard."""
+    if rng.random() < config["unmarked"]:
+        query = query.rstrip("? ") or query
     if rng.random() < config["keywords"]:
         words = content_words(query)
         return " ".join(words) if len(words) >= 2 else query
@@ -156,19 +165,26 @@ def asked_for(query: str, documents: list[Shown], rng: Random) -> tuple[str, lis
 
 
 def rendered(documents: list[Shown], rng: Random) -> list[Shown]:
-    """All documents as records of two fields, as `--rank-fields` renders them; short texts stay their own content."""
+    """All documents as records, as `--rank-fields` renders them: one field, or title and body, perhaps others."""
+    if rng.random() < 0.4:
+        name = rng.choice(ONE_FIELD)
+        return [d._replace(text=f"{name}: {d.text}\n") for d in documents]
     head, body = rng.choice(FIELDS)
+    extra = rng.sample(sorted(EXTRA), rng.choice((0, 0, 1, 2)))
     result = []
     for shown in documents:
         title, dot, rest = shown.text.partition(". ")
         if not dot or len(title.split()) > 12 or not rest:
             title, rest = " ".join(shown.text.split()[: rng.randint(2, 6)]), shown.text
-        result.append(shown._replace(text=f"{head}: {title}\n{body}: {rest}\n"))
+        lines = [f"{head}: {title}", f"{body}: {rest}"]
+        for name in extra:
+            lines.insert(rng.randint(0, len(lines)), f"{name}: {rng.choice(EXTRA[name])}")
+        result.append(shown._replace(text="\n".join(lines) + "\n"))
     return result
 
 
 def negatives(record: dict[str, Any], positive: Shown, rng: Random, config: dict[str, Any]) -> list[Shown]:
-    """One negative fewer than `documents`: dense, BM25, same page, perhaps a swap or trap, a random one."""
+    """One negative fewer than `documents`: the source's own, dense, BM25, same page, perhaps a swap or trap, random."""
     pools: dict[str, list[Shown]] = {}
     for n in record["negatives"]:
         pools.setdefault(n["kind"], []).append(Shown(n["text"], n["kind"], n["cos"]))
@@ -177,7 +193,7 @@ def negatives(record: dict[str, Any], positive: Shown, rng: Random, config: dict
     chosen: list[Shown] = []
     if rng.random() < config["traps"]:
         chosen.append(trap(record["query"], rng))
-    if rng.random() < config["swap"]:
+    if record["source"] not in EXACT and positive.kind == "positive" and rng.random() < config["swap"]:
         made = swapped(record["query"], positive, [n["text"] for n in record["negatives"]], rng)
         chosen += [made] if made else []
     for kind in config["negatives"]:
@@ -186,24 +202,32 @@ def negatives(record: dict[str, Any], positive: Shown, rng: Random, config: dict
     return chosen
 
 
+def answer(record: dict[str, Any], rng: Random, config: dict[str, Any]) -> Shown:
+    """The positive of the list: a passage, a terse statement, or the query itself."""
+    positive = window(record, rng)
+    if rng.random() < config["stated"]:
+        positive = stated(record, positive, rng) or positive
+    if record["source"] not in TWO_SIDED and rng.random() < config["echo"]:
+        positive = echo(record["query"], positive, rng)
+    return positive
+
+
 def build(record: dict[str, Any], seed: str, config: dict[str, Any]) -> Ranked:
     """The list as shown at this position of the training order; the same seed gives the same list."""
     rng = Random(seed)
-    positive = window(record, rng, config["windows"])
-    if config["stated"] and rng.random() < config["stated"]:
-        positive = stated(record, positive, rng) or positive
+    positive = answer(record, rng, config)
+    exact = record["source"] in EXACT  # what differs in a word stays as it is
     documents = [positive, *negatives(record, positive, rng, config)]
     words = config["words_long"] if rng.random() < config["long"] else config["words"]
-    if config["short"] and rng.random() < config["short"]:
+    if rng.random() < config["short"]:
         words = config["words_short"]
-    asked = record["query"] if config["windows"] else ""
-    documents = [d._replace(text=crop(d.text, words, asked, rng)) for d in documents]
-    if rng.random() < config["distractors"]:
+    documents = [d._replace(text=crop(d.text, words, record["query"], rng)) for d in documents]
+    if rng.random() < config["distractors"] and not exact:
         others = [d.text for d in documents[1:] if d.kind == "random"] or [record["negatives"][-1]["text"]]
-        documents[0] = distracted(positive, others[0], rng)
+        documents[0] = distracted(documents[0], others[0], rng)
     if rng.random() < config["rendered"]:
         documents = rendered(documents, rng)
-    query = noisy(record["query"], rng, config)
-    if config["kinds"] and rng.random() < config["kinds"]:
+    query = record["query"] if exact else noisy(record["query"], rng, config)
+    if rng.random() < config["kinds"] and not exact:
         query, documents = asked_for(record["query"], documents, rng)
     return Ranked(query, documents)

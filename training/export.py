@@ -35,11 +35,11 @@ GRAPHS = {Form.PER_TOKEN: "model.onnx", Form.WEIGHT_ONLY: "model_weight_only.onn
 WEIGHTS = "weights.bin"
 FACTS = {  # defaults; the checkpoint's config.json may say otherwise
     "name": "rerank-builtin",
-    "version": "0.1.0",
+    "version": "0.2.0",
     "license": "apache-2.0",
     "language": "en",
     "base_model": "sentence-transformers/all-MiniLM-L6-v2",
-    "window": 256,
+    "window": 128,
 }
 SHAPE = [
     "hidden_size",
@@ -48,7 +48,6 @@ SHAPE = [
     "max_position_embeddings",
     "num_attention_heads",
     "num_hidden_layers",
-    "separate_layers",
     "pad_token_id",
     "type_vocab_size",
     "vocab_size",
@@ -75,12 +74,6 @@ def fold_biases(state: State, layers: int) -> State:
     return {name: value.astype(np.float32) for name, value in folded.items()}
 
 
-def fold_segments(state: State) -> State:
-    """The one segment embedding in use, added to every position's."""
-    position, segment = (f"enc.embeddings.{part}_embeddings.weight" for part in ("position", "token_type"))
-    return state | {position: state[position] + state[segment][0], segment: np.zeros_like(state[segment])}
-
-
 def read_state(folder: Path) -> State:
     """The float32 weights of a checkpoint, or of an exported folder with its 8-bit weights multiplied out."""
     if (folder / WEIGHTS).exists():
@@ -103,10 +96,6 @@ def dequantized_state(folder: Path) -> State:
         elif plain.endswith(".row"):
             value = value.reshape(1, -1)
         state[plain.removesuffix(".T").removesuffix(".row")] = value
-    gates = [state.pop(name) for name in sorted(state) if name.startswith("gates.")]
-    if gates:  # a model without them has its segments too
-        state["gates"] = np.reshape(gates, (-1, 2)).astype(np.float32)
-        state["enc.embeddings.token_type_embeddings.weight"] = np.zeros((2, len(state["mlp.0.bias"])), np.float32)
     for name in [name for name in state if name.endswith(".weight") and state[name].ndim == 2]:
         if "embeddings" not in name:  # fold_biases left some out
             state.setdefault(name.replace(".weight", ".bias"), np.zeros(len(state[name]), np.float32))
@@ -116,7 +105,7 @@ def dequantized_state(folder: Path) -> State:
 def build_fp32(folder: Path) -> ModelProto:
     """The float32 graph of a checkpoint or exported folder."""
     config = json.loads((folder / "config.json").read_text())
-    state = fold_biases(fold_segments(read_state(folder)), config["num_hidden_layers"])
+    state = fold_biases(read_state(folder), config["num_hidden_layers"])
     return CrossEncoderGraph(state, config).build()
 
 

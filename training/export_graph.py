@@ -26,6 +26,7 @@ class CrossEncoderGraph(GraphBuilder):
         super().__init__()
         self.state = state
         self.config = config
+        self.ones = ""  # float32 [t, 2], made by `build`
 
     def build(self) -> ModelProto:
         """Three int64 inputs [b, t], one float32 output `logits` [b, 1]."""
@@ -36,9 +37,12 @@ class CrossEncoderGraph(GraphBuilder):
         types = self._row(self.node("Cast", ["token_type_ids"], to=TensorProto.FLOAT))
         second = self.node("Mul", [mask, types])  # [b, 1, t]
         first = self.node("Sub", [mask, second])
-        places = self._places()
-        hidden = self._embeddings(first, places)
-        for number, bias in enumerate(self._biases(mask, second, places)):
+        bias = self.node("Unsqueeze", [self._penalty(mask), self._ints(1)])  # [b, 1, 1, t]: padding is not read
+        tokens = self.node("Gather", [self.node("Shape", ["input_ids"]), self._ints(1)])
+        shape = self.node("Concat", [tokens, self._ints(2)], axis=0)
+        self.ones = self.node("ConstantOfShape", [shape], value=helper.make_tensor("one", TensorProto.FLOAT, [1], [1]))
+        hidden = self._embeddings()
+        for number in range(self.config["num_hidden_layers"]):
             hidden = self._layer(hidden, bias, f"enc.encoder.layer.{number}")
         self._head(hidden, first, second)
         return self.model("rerank-builtin")
@@ -83,6 +87,18 @@ class CrossEncoderGraph(GraphBuilder):
     def _gelu(self, values: str) -> str:
         return self.node("Gelu", [values])  # the exact one, by erf
 
+    def _shares(self, scores: str) -> tuple[str, str]:
+        """The softmax of [..., t] before its division, and what to divide by, [..., 1].
+
+        ONNX Runtime's Softmax sums in an order of the processor's vector width; its matrix product does not. The sum's
+        last bit is enough to move an 8-bit value, and one such value moves the logit by up to 0.1. One column of ones
+        would get a kernel of its own, so there are two.
+        """
+        peak = self.node("ReduceMax", [scores, self._ints(-1)], keepdims=1)
+        shares = self.node("Exp", [self.node("Sub", [scores, peak])])
+        totals = self.node("MatMul", [shares, self.ones])
+        return shares, self.node("Slice", [totals, self._ints(0), self._ints(1), self._ints(-1)])
+
     def _unit(self, values: str) -> str:
         length = self.node("ReduceL2", [values, self._ints(-1)], keepdims=1)
         return self.node("Div", [values, self.node("Max", [length, self._floats(EPS)])])
@@ -95,37 +111,15 @@ class CrossEncoderGraph(GraphBuilder):
         count = self.node("Gather", [self.node("Shape", ["input_ids"]), one])
         return self.node("Range", [zero, count, one])
 
-    def _embeddings(self, first: str, places: str) -> str:
-        """Word and position; every segment embedding is the first, which `fold_segments` added to the positions."""
-        # A document counts from 1, as if it stood behind the [CLS]: first - 1 places fewer than it has.
-        query = self.node("Cast", [self.node("ReduceSum", [first, self._ints(1, 2)], keepdims=0)], to=TensorProto.INT64)
-        before = self.node("Unsqueeze", [self.node("Sub", [query, self._ints(1)]), self._ints(1)])  # [b, 1]
-        positions = self.node("Sub", [places, self.node("Mul", ["token_type_ids", before])])
+    def _embeddings(self) -> str:
+        """Word, segment and position of each token."""
+        ids = {"word": "input_ids", "token_type": "token_type_ids", "position": self._places()}
         parts = [
-            self.node("Gather", [self._parameter(f"enc.embeddings.{table}_embeddings.weight"), ids])
-            for table, ids in {"word": "input_ids", "position": positions}.items()
+            self.node("Gather", [self._parameter(f"enc.embeddings.{table}_embeddings.weight"), places])
+            for table, places in ids.items()
         ]
-        return self._norm(self.node("Add", parts), "enc.embeddings.LayerNorm")
-
-    def _biases(self, mask: str, second: str, places: str) -> list[str]:
-        """What each layer adds to its attention scores, [b, 1, reading, read]: see training/model.py."""
-        separate = self.config["separate_layers"]
-        padding = self.node("Unsqueeze", [self._penalty(mask), self._ints(1)])  # [b, 1, 1, t]
-        read = self.node("Unsqueeze", [second, self._ints(1)])
-        reading = self.node("Transpose", [read], perm=[0, 1, 3, 2])
-        one = self._floats(1)
-        query_reads = self.node("Mul", [self.node("Sub", [one, reading]), read])
-        # The [CLS], at place 0, may be read by all.
-        behind = self.node("Cast", [self.node("Min", [places, self._ints(1)])], to=TensorProto.FLOAT)
-        own = self.node("Mul", [self.node("Sub", [one, read]), behind])
-        document_reads = self.node("Mul", [reading, own])
-        both = self.node("Mul", [self.node("Add", [query_reads, document_reads]), self._floats(MASKED)])
-        biases = [self.node("Add", [both, padding])] * separate
-        for number in range(self.config["num_hidden_layers"] - separate):
-            gates = [self.weight(f"gates.{number}.{i}", self.state["gates"][number, i]) for i in (0, 1)]
-            shut = [self.node("Mul", pair) for pair in zip((query_reads, document_reads), gates, strict=True)]
-            biases.append(self.node("Add", [self.node("Add", shut), padding]))
-        return biases
+        token = self.node("Add", [self.node("Add", parts[:2]), parts[2]])
+        return self._norm(token, "enc.embeddings.LayerNorm")
 
     def _layer(self, hidden: str, bias: str, name: str) -> str:
         mixed = self._linear(self._attention(hidden, bias, f"{name}.attention.self"), f"{name}.attention.output.dense")
@@ -144,8 +138,9 @@ class CrossEncoderGraph(GraphBuilder):
 
         query, key, value = split("query", [0, 2, 1, 3]), split("key", [0, 2, 3, 1]), split("value", [0, 2, 1, 3])
         scores = self.node("Div", [self.node("MatMul", [query, key]), self._floats(width**0.5)])  # [b, heads, t, t]
-        weights = self.node("Softmax", [self.node("Add", [scores, bias])], axis=-1)
-        context = self.node("Transpose", [self.node("MatMul", [weights, value])], perm=[0, 2, 1, 3])
+        shares, total = self._shares(self.node("Add", [scores, bias]))
+        mixed = self.node("Div", [self.node("MatMul", [shares, value]), total])
+        context = self.node("Transpose", [mixed], perm=[0, 2, 1, 3])
         return self.node("Reshape", [context, self._ints(0, 0, heads * width)])
 
     # --- the head -----------------------------------------------------------------------------------------------------
@@ -163,8 +158,8 @@ class CrossEncoderGraph(GraphBuilder):
         unit = self._unit(hidden)
         cosines = self.node("Transpose", [self._sum(self.node("Mul", [unit, query]))], perm=[0, 2, 1])  # [b, 1, t]
         sharpened = self.node("Mul", [cosines, self._parameter("beta")])
-        weights = self.node("Softmax", [self.node("Add", [sharpened, self._penalty(second)])], axis=-1)
-        document = self._unit(self._pool(weights, hidden))
+        weights, _ = self._shares(self.node("Add", [sharpened, self._penalty(second)]))
+        document = self._unit(self._pool(weights, hidden))  # a unit vector does not know their total
         inside = self.node("Where", [self.node("Cast", [second], to=TensorProto.BOOL), cosines, self._floats(-1)])
         best = self.node("ReduceMax", [inside, self._ints(-1)], keepdims=1)
         product = self.node("Mul", [query, document])

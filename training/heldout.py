@@ -1,6 +1,6 @@
-"""Step 2b, the development sets: held-out queries with BM25's and the bi-encoder's candidates, long documents, traps.
+"""Step 2b, the development sets: held-out queries with candidates, long documents, traps, duplicates, contrasts.
 
-    python training/heldout.py            # reads runs/heldout, writes runs/sets/{dev,test}/SOURCE.jsonl.gz, long, traps
+    python training/heldout.py            # reads runs/heldout, writes runs/sets/{dev,test}/SOURCE.jsonl.gz and others
 
 `dev` is for choosing, `test` is left alone until the end; groups never stand in both. A record has the form of the
 given dev sets: id, query, documents, relevance. It knows nothing of the cross-encoder.
@@ -15,12 +15,17 @@ from typing import Any
 import augment
 import common
 import numpy as np
-from mine import BiEncoder, Bm25
+import yaml
+from encoders import BiEncoder
+from mine import Bm25
 
 Record = dict[str, Any]
 LONG_SOURCES = ("squad", "qed", "nq_gold")  # their questions have one answer at one place
 LONG_TOKENS, LONG_DOCUMENTS = 4000, 10
-TRAPS = ("echo", "soup", "punctuation", "topic")
+TRAPS = ("soup", "punctuation", "empty", "topic")
+DUPLICATES = common.HERE.parent / "tests/cases/duplicate_cases.yaml"
+UNRELATED = 10  # documents of other cases beside a duplicate
+CONTRASTS = ("entity", "number", "negation")
 
 
 def interleave(first: list[int], second: list[int], count: int) -> list[int]:
@@ -42,16 +47,19 @@ def candidate_sets(source: str, config: dict[str, Any], encoder: BiEncoder) -> N
     answers = dict.fromkeys(p for half in chosen.values() for r in half for p in r["positives"])
     rest = [p for r in records for p in r["positives"] if p not in answers] + head["collection"]
     texts = list(dict.fromkeys([*answers, *rest]))[: max(held["collection"], len(answers))]
-    vectors = encoder.embed(texts)
-    bm25 = Bm25(texts)
+    closed = source in config["closed"]["sources"]
     for half, queries in chosen.items():
-        names = [r["query"] for r in queries]
-        dense = np.argsort(-(encoder.embed(names) @ vectors.T), axis=1)
-        lexical = bm25.best(names, held["candidates"])
+        retrieved = [[] for _ in queries] if closed else found_by_both([r["query"] for r in queries], texts, encoder)
         made = []
         for i, record in enumerate(queries):
-            found = interleave(lexical[i].tolist(), dense[i].tolist(), held["candidates"])
-            documents = [texts[p] for p in found]
+            count = held["candidates"]
+            found = rng.sample(record["negatives"], len(record["negatives"]))[: count // 2] + retrieved[i]
+            if closed:
+                found += rng.sample(texts, min(len(texts), count))
+            found = list(dict.fromkeys(d for d in found if not closed or d not in record["positives"]))[
+                : count - closed
+            ]
+            documents = [*found, record["positives"][0]] if closed else found
             relevance = [int(text in record["positives"]) for text in documents]
             if any(relevance):  # nothing can be said of a ranking without an answer
                 rng.shuffle(both := list(zip(documents, relevance, strict=True)))
@@ -59,6 +67,14 @@ def candidate_sets(source: str, config: dict[str, Any], encoder: BiEncoder) -> N
                 made.append({"id": str(i), "query": record["query"], "documents": documents, "relevance": relevance})
         common.write(target[half], made)
         print(f"{source} {half}: {len(made)} of {len(queries)} queries with an answer in the candidates", flush=True)
+
+
+def found_by_both(queries: list[str], texts: list[str], encoder: BiEncoder, depth: int = 16) -> list[list[str]]:
+    """For each query the best texts of BM25 and of the bi-encoder, interleaved."""
+    dense = np.argsort(-(encoder.embed(queries) @ encoder.embed(texts).T), axis=1)
+    lexical = Bm25(texts).best(queries, depth)
+    rows = zip(lexical, dense, strict=True)
+    return [[texts[p] for p in interleave(a.tolist(), b.tolist(), depth)] for a, b in rows]
 
 
 def long_documents(config: dict[str, Any], count: int = 200) -> None:
@@ -104,8 +120,8 @@ def traps(config: dict[str, Any], count: int = 100) -> None:
                 words = set(augment.content_words(record["query"].lower()))
                 best = max(pages, key=lambda r: len(words & set(augment.content_words(r["positives"][0].lower()))))
                 wrong.append((record, best["positives"][0]))
-            elif kind == "echo":
-                wrong.append((record, record["query"]))
+            elif kind == "empty":
+                wrong.append((record, rng.choice(("", " ", "\n\n"))))
             elif kind == "soup":
                 words = augment.content_words(record["query"]) * 3
                 wrong.append((record, " ".join(rng.sample(words, len(words)))))
@@ -119,10 +135,40 @@ def traps(config: dict[str, Any], count: int = 100) -> None:
     common.write(runs / "sets" / "traps.jsonl.gz", made)
 
 
+def duplicates(config: dict[str, Any]) -> None:
+    """Hand-written cases: the exact text or a paraphrase among four related texts and ten of other cases."""
+    rng, made = random.Random(f"{config['seed']} duplicates"), []
+    cases = yaml.safe_load(DUPLICATES.read_text(encoding="utf-8"))["cases"]
+    for kind in ("query", "paraphrase"):
+        for case in cases:
+            others = [text for c in rng.sample(cases, UNRELATED + 1) if c is not case for text in [c["paraphrase"]]]
+            documents = [case[kind], *case["related"], *others[:UNRELATED]]
+            if case["genre"] == "title_field":
+                documents = [f"title: {d}\n" for d in documents]
+            relevance = [2, 1, 1, 1, 1, *[0] * UNRELATED]
+            name = f"{'exact' if kind == 'query' else 'paraphrase'}-{case['id']}"
+            made.append({"id": name, "query": case["query"], "documents": documents, "relevance": relevance})
+    common.write(Path(config["runs"]) / "sets" / "duplicates.jsonl.gz", made)
+
+
+def differences(config: dict[str, Any], count: int = 100) -> None:
+    """A text that says what is asked for against one that differs in an entity, a number or a negation."""
+    runs, made = Path(config["runs"]), []
+    records = list(common.read(runs / "heldout" / "contrasts.jsonl"))[1:]
+    for kind in CONTRASTS:
+        chosen = [r for r in records if r["kind"] == kind][:count]
+        for i, record in enumerate(chosen):
+            documents = [record["positives"][0], record["negatives"][0]]
+            made.append({"id": f"{kind}-{i}", "query": record["query"], "documents": documents, "relevance": [1, 0]})
+    common.write(runs / "sets" / "differences.jsonl.gz", made)
+
+
 if __name__ == "__main__":
     settings = common.settings()
-    teacher = BiEncoder(settings)
+    searcher = BiEncoder("minilm", settings)
     for name in settings["sources"]:
-        candidate_sets(name, settings, teacher)
+        candidate_sets(name, settings, searcher)
     long_documents(settings)
     traps(settings)
+    duplicates(settings)
+    differences(settings)

@@ -1,9 +1,11 @@
-"""Step 2, mine: for every training query a positive passage and hard negatives, with the bi-encoder's cosines cached.
+"""Step 2, mine: for every training query a positive passage and hard negatives, with the teacher's cosines.
 
     python training/mine.py               # reads runs/prepared, writes runs/lists/SOURCE.jsonl, skipping what is there
 
-The bi-encoder finds negatives and its cosines serve the KL term; BM25 finds others, so that its mistakes are not the
-only lesson. It knows nothing of augmentation, which happens in training, nor of held-out sets (heldout.py).
+all-mpnet-base-v2 finds negatives, and its cosines are the half of the teacher that reads one text at a time; BM25 finds
+others, so that its mistakes are not the only lesson. A source's own negatives come first; where other texts of a source
+may say the same thing (`closed`), they and random ones are all. It knows nothing of augmentation, which happens in
+training, nor of held-out sets (heldout.py).
 """
 
 from __future__ import annotations
@@ -11,58 +13,21 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bm25s
 import common
 import numpy as np
-import torch
-from torch.nn.functional import normalize
-from transformers import BertModel
+from encoders import BiEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RELIABLE = {"squad", "squad_sentences"}
 NEIGHBOURS = 40  # rows of squad_sentences that stand on the same page
-
-
-class BiEncoder:
-    """all-MiniLM-L6-v2 with mean pooling: the teacher, the miner and the baseline."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.where = common.device(config)
-        self.tokens = common.tokenizer()
-        self.model = BertModel.from_pretrained(
-            common.start_folder(), add_pooling_layer=False, attn_implementation="eager"
-        )
-        self.model = self.model.to(self.where).eval()
-        self.threads = config["threads"]
-
-    def embed(self, texts: Sequence[str], limit: int = 256) -> np.ndarray:
-        """Unit vectors [texts, 384] of the first `limit` tokens (256 is the model's own default)."""
-        ids = [
-            [common.CLS, *e.ids[: limit - 2], common.SEP]
-            for e in self.tokens.encode_batch(list(texts), add_special_tokens=False)
-        ]
-        found = np.zeros((len(texts), 384), np.float32)
-
-        def one(batch: list[int]) -> None:
-            torch.set_num_threads(1)
-            with torch.inference_mode():
-                found[batch] = self._pooled([ids[i] for i in batch]).cpu().numpy()
-
-        with ThreadPoolExecutor(self.threads if self.where.type == "cpu" else 1) as pool:
-            list(pool.map(one, reversed(list(common.batches([len(i) for i in ids], 1024)))))
-        return found
-
-    def _pooled(self, rows: list[list[int]]) -> torch.Tensor:
-        batch = common.collate([common.Pair(row, [0] * len(row)) for row in rows], self.where)
-        hidden = self.model(**batch).last_hidden_state
-        mask = batch["attention_mask"].unsqueeze(-1)
-        return normalize((hidden * mask).sum(1), dim=-1)
+QUERY_TOKENS = 64
+CLOSED_SHARE = 0.8  # of a closed source's random texts, those that are nowhere near the query
 
 
 class Bm25:
@@ -80,55 +45,80 @@ class Bm25:
         return self.index.retrieve(tokens, k=min(depth, self.size), show_progress=False, return_as="documents")
 
 
-def overlapping(records: Sequence[dict[str, Any]], count: int) -> list[list[str]]:
-    """For each record the `count` passages that share the rarest words with its question: the only ones embedded."""
-    words = [[set(re.findall(r"\w+", p.lower())) for p in r["passages"]] for r in records]
+def overlapping(asked: Sequence[str], documents: Sequence[Sequence[str]], count: int) -> list[list[str]]:
+    """Of each document's passages the `count` that share the rarest words with its question."""
+    words = [[set(re.findall(r"\w+", p.lower())) for p in passages] for passages in documents]
     frequency = Counter(w for sets in words for s in sets for w in s)
     kept = []
-    for record, sets in zip(records, words, strict=True):
-        asked = set(re.findall(r"\w+", record["query"].lower()))
-        weight = [sum(1 / frequency[w] ** 0.5 for w in s & asked) for s in sets]
-        order = sorted(range(len(sets)), key=lambda i: -weight[i])[:count]
-        kept.append([record["passages"][i] for i in order])
+    for query, passages, sets in zip(asked, documents, words, strict=True):
+        wanted = set(re.findall(r"\w+", query.lower()))
+        weight = [sum(1 / frequency[w] ** 0.5 for w in s & wanted) for s in sets]
+        kept.append([passages[i] for i in sorted(range(len(sets)), key=lambda i: -weight[i])[:count]])
     return kept
 
 
-def choose(
-    record: dict[str, Any], source: str, own: list[int], cosines: np.ndarray, found: dict[str, Any]
-) -> dict[str, Any]:
-    """One list: the best own passage, hard negatives below the ceiling, random ones; `found` is what was retrieved."""
-    mining, texts, random_ = found["mining"], found["texts"], found["random"]
-    positive = max(own, key=lambda p: cosines[p])
-    ceiling = cosines[positive] * mining["ceiling_reliable" if source in RELIABLE else "ceiling"]
-    banned = set(record["passages"])
-    negatives: list[dict[str, Any]] = []
+class Pool:
+    """The passages of a source, each once, and the queries' cosines with them.
 
-    def take(kind: str, candidates: Sequence[int], count: int) -> None:
+    `own` and `given` hold, for each record, the positions of its answer's passages and of its own negatives.
+    """
+
+    def __init__(self, records: Sequence[dict[str, Any]], mining: dict[str, Any], encoder: BiEncoder) -> None:
+        self.queries = [r["query"] for r in records]
+        answers = overlapping(self.queries, [r["passages"] for r in records], mining["embedded"])
+        flat = [(r["query"], passages) for r in records for passages in r["negatives"] if passages]
+        cut = iter(overlapping([q for q, _ in flat], [p for _, p in flat], 1))
+        given = [[next(cut)[0] for passages in r["negatives"] if passages] for r in records]
+        self.texts = list(dict.fromkeys(p for own in (*answers, *given) for p in own))
+        place = {text: i for i, text in enumerate(self.texts)}
+        self.own = [[place[p] for p in own] for own in answers]
+        self.given = [[place[p] for p in own] for own in given]
+        self.rows = {i: r["row"] for r, own in zip(records, self.own, strict=True) for i in own}
+        vectors = encoder.embed(self.texts, mining["tokens"])
+        self.cosines = encoder.embed(self.queries, QUERY_TOKENS) @ vectors.T  # [queries, texts]
+
+
+class Taken:
+    """The negatives of one list: each text once, none of the query's own passages."""
+
+    def __init__(self, record: dict[str, Any], texts: Sequence[str], cosines: np.ndarray) -> None:
+        self.texts, self.cosines = texts, cosines
+        self.banned = set(record["passages"])
+        self.negatives: list[dict[str, Any]] = []
+
+    def add(self, kind: str, candidates: Sequence[int], count: int, ceiling: float = np.inf) -> None:
+        """Add up to `count` candidates below the ceiling, above which a text is taken for an unlabelled positive."""
         for p in candidates:
-            if count and texts[p] not in banned and cosines[p] < ceiling:
-                banned.add(texts[p])
-                negatives.append({"text": texts[p], "kind": kind, "cos": round(float(cosines[p]), 4)})
+            if count and self.texts[p] not in self.banned and self.cosines[p] < ceiling:
+                self.banned.add(self.texts[p])
+                cosine = round(float(self.cosines[p]), 4)
+                self.negatives.append({"text": self.texts[p], "kind": kind, "cos": cosine})
                 count -= 1
 
-    dense = np.argsort(-cosines)[: mining["depth"]].tolist()
-    take("dense", dense[:12], (mining["dense"] + 1) // 2)
-    take("bm25", found["bm25"].tolist(), mining["bm25"])
-    rest = dense[12:]
-    random_.shuffle(rest)
-    take("dense", rest, mining["dense"] // 2)
-    if source == "squad_sentences":
-        page = [p for p in range(len(texts)) if 0 < abs(found["rows"][p] - record["row"]) <= NEIGHBOURS]
-        take("page", random_.sample(page, min(len(page), 6)), 2)
-    take("random", random_.sample(range(len(texts)), min(len(texts), 4 * mining["random"])), mining["random"])
-    known = {texts[p]: round(float(cosines[p]), 4) for p in own}
-    others = [{"text": text, "cos": known.get(text)} for text in record["passages"]]
-    return {
-        "source": source,
-        "query": record["query"],
-        "positives": others,
-        "best": record["passages"].index(texts[positive]),
-        "negatives": negatives,
-    }
+
+def choose(record: dict[str, Any], i: int, pool: Pool, bm25: np.ndarray | None, config: dict[str, Any]) -> Taken:
+    """The negatives of list i; `bm25` holds what BM25 found, None where only the source's own negatives are safe."""
+    mining, rng = config["mining"], random.Random(f"{config['seed']} {record['source']} {i}")
+    cosines = pool.cosines[i]
+    best = max(cosines[p] for p in pool.own[i])
+    ceiling = float(best * mining["ceiling_reliable" if record["source"] in RELIABLE else "ceiling"])
+    taken = Taken(record, pool.texts, cosines)
+    taken.add("own", rng.sample(pool.given[i], len(pool.given[i])), mining["own"])
+    everything = rng.sample(range(len(pool.texts)), min(len(pool.texts), 8 * mining["random"]))
+    if bm25 is not None:
+        dense = np.argsort(-cosines)[: mining["depth"]].tolist()
+        taken.add("dense", dense[:12], (mining["dense"] + 1) // 2, ceiling)
+        taken.add("bm25", bm25[i].tolist(), mining["bm25"], ceiling)
+        taken.add("dense", rng.sample(dense[12:], len(dense[12:])), mining["dense"] // 2, ceiling)
+    if record["source"] == "squad_sentences":
+        page = [p for p, row in pool.rows.items() if 0 < abs(row - record["row"]) <= NEIGHBOURS]
+        taken.add("page", rng.sample(page, min(len(page), 6)), 2, ceiling)
+    closed = bm25 is None
+    wanted = (
+        mining["random"] + (config["train"]["documents"] if closed else 0) - (len(taken.negatives) if closed else 0)
+    )
+    taken.add("random", everything, max(wanted, 2), ceiling * CLOSED_SHARE if closed else ceiling)
+    return taken
 
 
 def mine(source: str, config: dict[str, Any], encoder: BiEncoder) -> None:
@@ -137,33 +127,25 @@ def mine(source: str, config: dict[str, Any], encoder: BiEncoder) -> None:
     target = runs / "lists" / f"{source}.jsonl"
     if target.exists():
         return
-    records = list(common.read(runs / "prepared" / f"{source}.jsonl"))
-    kept = overlapping(records, config["mining"]["embedded"])
-    texts = list(dict.fromkeys(p for own in kept for p in own))
-    place = {text: i for i, text in enumerate(texts)}
-    rows = {place[p]: r["row"] for r, own in zip(records, kept, strict=True) for p in own}
-    vectors = encoder.embed(texts, 128)
-    queries = encoder.embed([r["query"] for r in records], 64)
-    bm25 = Bm25(texts).best([r["query"] for r in records], config["mining"]["depth"])
-    found = {
-        "mining": config["mining"],
-        "texts": texts,
-        "rows": rows,
-        "random": random.Random(f"{config['seed']} {source}"),
-    }
-    lists = [
-        choose(r, source, [place[p] for p in kept[i]], vectors @ queries[i], found | {"bm25": bm25[i]})
-        for i, r in enumerate(records)
-    ]
+    records = [r | {"source": source} for r in common.read(runs / "prepared" / f"{source}.jsonl")]
+    pool = Pool(records, config["mining"], encoder)
+    closed = source in config["closed"]["sources"]
+    bm25 = None if closed else Bm25(pool.texts).best(pool.queries, config["mining"]["depth"])
+    lists = []
+    for i, record in enumerate(records):
+        taken = choose(record, i, pool, bm25, config)
+        known = {pool.texts[p]: round(float(taken.cosines[p]), 4) for p in pool.own[i]}
+        best = record["passages"].index(max(known, key=known.__getitem__))
+        positives = [{"text": text, "cos": known.get(text)} for text in record["passages"]]
+        lists.append({"source": source, "query": record["query"], "positives": positives, "best": best})
+        lists[-1]["negatives"] = taken.negatives
     common.write(target, lists)
-    ranks = [sum(n["cos"] > x["positives"][x["best"]]["cos"] for n in x["negatives"]) for x in lists]
-    print(
-        f"{source}: {len(lists)} lists, {len(texts)} passages, {np.mean([r > 0 for r in ranks]):.2f} beaten", flush=True
-    )
+    beaten = np.mean([any(n["cos"] > x["positives"][x["best"]]["cos"] for n in x["negatives"]) for x in lists])
+    print(f"{source}: {len(lists)} lists, {len(pool.texts)} passages, {beaten:.2f} beaten", flush=True)
 
 
 if __name__ == "__main__":
     settings = common.settings()
-    teacher = BiEncoder(settings)
+    miner = BiEncoder("mpnet", settings)
     for name in settings["sources"]:
-        mine(name, settings, teacher)
+        mine(name, settings, miner)

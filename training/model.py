@@ -1,24 +1,17 @@
-"""The embedded cross-encoder as a torch module: two texts that read each other late, cosine plus a small MLP.
+"""The embedded cross-encoder as a torch module: two texts read together, their cosine plus a small MLP.
 
 This file knows the architecture and the names of its weights. It knows nothing of data, losses, ONNX or the package.
 
-The input is `[CLS] query [SEP] document [SEP]`, segment 0 up to and with the first [SEP]. A bi-encoder's weights rank
-best on what they were trained on, one text at a time, so that is where this model starts:
-
-- the document's positions count from 1, as if it stood behind the [CLS], which every token may read;
-- in the lowest `separate_layers` layers neither text reads the other; above, a gate g is added to the attention scores
-  from query to document and another from document to query. It starts at -2 and is trained;
-- both texts have segment embedding 0.
-
-With h the last hidden states:
+The input is `[CLS] query [SEP] document [SEP]`, segment 0 up to and with the first [SEP]; every token reads every other
+from the first layer. The encoder was trained as a bi-encoder with mean pooling, so the head pools the two segments and
+starts from their cosine: it ranks before any training. With h the last hidden states:
 
     q     = unit(mean of h over segment 0)
     d     = unit(sum over segment 1 of softmax_t(beta * cos(q, h_t)) * h_t)
     m     = max over segment 1 of cos(q, h_t)
     logit = scale * q.d + bias + MLP([19.6 * [unit(h_CLS); |q - d|; q * d]; m])
 
-`beta = 0` is the plain mean. The first checkpoint has no gates (its config.json no `separate_layers`): one text of two
-segments, each read by the other throughout; no `beta`, and an MLP of 1152 inputs.
+`beta = 0` is the plain mean. The first checkpoint has no `beta`, and an MLP of 1152 inputs.
 """
 
 from __future__ import annotations
@@ -29,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import gelu, normalize
+from torch.nn.functional import normalize
 from transformers import BertConfig, BertModel
 
 if TYPE_CHECKING:
@@ -38,19 +31,14 @@ if TYPE_CHECKING:
 HIDDEN = 384
 FEATURE_GAIN = 19.6  # sqrt(384): entries of a unit vector become of order one
 EPS = 1e-12
-MASKED = -1e9
-SEPARATE_LAYERS = 0
 
 
 class CrossEncoder(nn.Module):
     """Scores token id pairs; `forward` returns logits of shape [batch], before any activation."""
 
-    def __init__(self, config: BertConfig, separate: int | None = SEPARATE_LAYERS) -> None:
+    def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.enc = BertModel(config, add_pooling_layer=False)
-        self.separate, self.heads = separate, config.num_attention_heads
-        if separate is not None:  # [open layers, (query reads document, document reads query)]
-            self.gates = nn.Parameter(torch.full((config.num_hidden_layers - separate, 2), -2.0))
         self.scale = nn.Parameter(torch.tensor(20.0))
         self.bias = nn.Parameter(torch.tensor(-16.5))
         self.beta = nn.Parameter(torch.tensor(0.0))
@@ -60,43 +48,11 @@ class CrossEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """All inputs int64 [batch, tokens]; padding has attention_mask 0."""
-        mask = attention_mask.to(self.scale.dtype)
-        second = attention_mask * token_type_ids  # [batch, tokens]
-        hidden = self._embedded(input_ids, second, attention_mask)
-        for layer, bias in zip(self.enc.encoder.layer, self._biases(mask, second.to(mask.dtype)), strict=True):
-            hidden = self._layer(layer, hidden, bias)
-        return self._head(hidden, mask * (1 - token_type_ids), second == 1)
-
-    def _embedded(self, ids: Tensor, second: Tensor, attended: Tensor) -> Tensor:
-        table = self.enc.embeddings
-        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        if self.separate is not None:
-            positions = positions - second * ((attended - second).sum(1, keepdim=True) - 1)
-        segments = second if self.separate is None else torch.zeros_like(second)
-        parts = table.word_embeddings(ids) + table.token_type_embeddings(segments)
-        return table.LayerNorm(parts + table.position_embeddings(positions))
-
-    def _biases(self, mask: Tensor, second: Tensor) -> list[Tensor]:
-        """What each layer adds to its attention scores: [batch, 1, reading, read]."""
-        padding = ((1 - mask) * MASKED)[:, None, None, :]
-        if self.separate is None:
-            return [padding] * len(self.enc.encoder.layer)
-        reading, read = second[:, None, :, None], second[:, None, None, :]
-        query_reads, document_reads = (1 - reading) * read, reading * (1 - read)
-        document_reads = torch.cat([torch.zeros_like(document_reads[..., :1]), document_reads[..., 1:]], -1)  # [CLS]
-        closed = padding + (query_reads + document_reads) * MASKED
-        opened = [padding + gate[0] * query_reads + gate[1] * document_reads for gate in self.gates]
-        return [closed] * self.separate + opened
-
-    def _layer(self, layer: nn.Module, hidden: Tensor, bias: Tensor) -> Tensor:
-        """One encoder layer; attention written out, since the library's takes no bias of this shape cheaply."""
-        own, rows = layer.attention.self, (*hidden.shape[:2], self.heads, -1)
-        query, key, value = (part(hidden).view(rows).transpose(1, 2) for part in (own.query, own.key, own.value))
-        weights = torch.softmax(query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5 + bias, dim=-1)
-        context = (weights @ value).transpose(1, 2).reshape(hidden.shape)
-        hidden = layer.attention.output.LayerNorm(layer.attention.output.dense(context) + hidden)
-        inner = gelu(layer.intermediate.dense(hidden))
-        return layer.output.LayerNorm(layer.output.dense(inner) + hidden)
+        hidden = self.enc(
+            input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask
+        ).last_hidden_state.float()
+        first = (attention_mask * (1 - token_type_ids)).to(hidden.dtype)
+        return self._head(hidden, first, attention_mask * token_type_ids == 1)
 
     def _head(self, hidden: Tensor, first: Tensor, second: Tensor) -> Tensor:
         query = normalize((hidden * first.unsqueeze(-1)).sum(1) / first.sum(1, keepdim=True), dim=-1, eps=EPS)
@@ -124,7 +80,7 @@ def load(folder: Path, **config: Any) -> CrossEncoder:
     """The module of a checkpoint folder (config.json, model.safetensors), in float32 and eval mode."""
     settings = json.loads((folder / "config.json").read_text()) | config
     architecture = {name: value for name, value in settings.items() if name not in {"architectures", "_name_or_path"}}
-    separate = architecture.pop("separate_layers", None)
-    model = CrossEncoder(BertConfig(**architecture), separate)
+    architecture.pop("window", None)
+    model = CrossEncoder(BertConfig(**architecture))
     model.load_state_dict(upgrade(load_file(folder / "model.safetensors")))
     return model.eval()

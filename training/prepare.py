@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import common
+import contrast_templates
+import contrasts
+import loglines
 import numpy as np
 
 if TYPE_CHECKING:
@@ -27,7 +30,10 @@ NOISE = re.compile(r"!\[.*?\]\(.*?\)|\(https?://[^)]*\)|https?://\S+")
 ARTICLES = 48  # in the SQuAD development set
 BLOCK, GUARD = 150, 75  # rows of squad_sentences, which keeps article order: a block is held out with a margin unused
 FIRST_WORDS = 3  # of a heading query: its page's title begins with them
+SHINGLE = 12  # words in a row
 SHORT = 3  # words; a shorter answer is a fragment
+PROSE = {"squad", "squad_sentences", "nq_gold", "qed", "medquad", "pubmedqa", "stackoverflow_python", "tldr"}
+CONTRASTED = ("squad", "nq_gold", "squad_sentences", "medquad")  # prepared before the contrasts are made
 
 
 def passages(text: str, words: int) -> list[str]:
@@ -83,6 +89,11 @@ def groups(source: str, records: list[Record], seed: int) -> list[str]:
     return [key.get(source, lambda r: r["positives"][0])(r) for r in records]
 
 
+def first_positive(record: Record) -> str:
+    """The text that answers; of intents and duplicates any of them, by the row, so that all are seen."""
+    return record["positives"][record["row"] % len(record["positives"])]
+
+
 def usable(source: str, record: Record) -> bool:
     """Drop headings that ask nothing (`See also`), mark-up and fragments."""
     query, answer = record["query"], record["positives"][0]
@@ -91,13 +102,15 @@ def usable(source: str, record: Record) -> bool:
         if last in (["see", "also"], ["more", "information:"], ["related", "links"]) or "![" in query:
             return False
         return len(NOISE.sub("", answer).split()) >= 2 * SHORT
-    return len(query.split()) >= (1 if source == "wordnet" else 2) and len(answer.split()) >= (
-        1 if source == "nl2bash" else SHORT
-    )
+    return source not in PROSE or (len(query.split()) >= 2 and len(answer.split()) >= SHORT)
 
 
 def split(source: str, records: list[Record], config: dict[str, Any]) -> tuple[list[Record], list[Record]]:
     """(training, held out) records; a held-out one carries its half, `dev` or `test`, the same for its whole group."""
+    if records and "made" in records[0]:
+        held = [r for r in records if r["made"] == "heldout"]
+        halves = [r | {"half": ("dev", "test")[i % 2]} for i, r in enumerate(held)]
+        return [r for r in records if r["made"] == "train"], halves
     names = groups(source, records, config["seed"])
     order = sorted(set(names))
     random.Random(f"{config['seed']} {source}").shuffle(order)
@@ -116,12 +129,40 @@ def split(source: str, records: list[Record], config: dict[str, Any]) -> tuple[l
     return [r for r, n in zip(records, names, strict=True) if n not in halves], heldout
 
 
+def collected(source: str, config: dict[str, Any]) -> list[Record]:
+    """The records of a given collection, or of one that is made here: log lines, and texts that differ in one word."""
+    seed, count = config["seed"], config["sources"][source]
+    if source == "log_events":
+        halves = (loglines.records(seed, count, heldout=False), loglines.records(seed + 1, count // 4, heldout=True))
+    elif source == "contrasts":
+        halves = contrast_halves(config, count)
+    else:
+        return list(common.read(Path(config["data"]) / "train" / f"{source}.jsonl.gz"))
+    return [r | {"made": half} for half, rows in zip(("train", "heldout"), halves, strict=True) for r in rows]
+
+
+def contrast_halves(config: dict[str, Any], count: int) -> tuple[list[Record], list[Record]]:
+    """Contrast records of training sentences, and of sentences of held-out groups with templates never trained on."""
+    sentences: dict[str, list[str]] = {"train": [], "heldout": []}
+    for source in CONTRASTED:
+        for record in common.read(Path(config["runs"]) / "prepared" / f"{source}.jsonl"):
+            sentences["train"] += SENTENCE.split(record["passages"][0])
+        for record in list(common.read(Path(config["runs"]) / "heldout" / f"{source}.jsonl"))[1:]:
+            sentences["heldout"] += SENTENCE.split(record["positives"][0])
+    seed = f"{config['seed']}"
+    held = contrasts.records(sentences["heldout"], f"{seed} heldout", count // 2)
+    held += contrast_templates.template_records(f"{seed} heldout", count // 4, heldout=True)
+    random.Random(seed).shuffle(held)
+    return contrasts.records(sentences["train"], seed, count), held
+
+
 def prepare(source: str, config: dict[str, Any]) -> None:
     """Write one source's training and held-out files."""
-    records = [r for r in common.read(Path(config["data"]) / "train" / f"{source}.jsonl.gz") if usable(source, r)]
+    records = [r for r in collected(source, config) if usable(source, r)]
     for row, record in enumerate(records):
         record["row"] = row
         record["positives"] = [NOISE.sub("", p) if source.startswith("free") else p for p in record["positives"]]
+        record["negatives"] = [n for n in record.get("negatives", []) if n not in record["positives"]]
     train, heldout = split(source, records, config)
     seen = {p for r in heldout for p in r["positives"]}
     train = [r for r in train if not seen & set(r["positives"])]
@@ -131,20 +172,47 @@ def prepare(source: str, config: dict[str, Any]) -> None:
         {
             "row": r["row"],
             "query": r["query"],
-            "passages": passages(r["positives"][0], config["mining"]["passage_words"]),
+            "passages": passages(first_positive(r), config["mining"]["passage_words"]),
+            "negatives": [passages(n, config["mining"]["passage_words"]) for n in r["negatives"]],
         }
         for r in chosen
     ]
     runs = Path(config["runs"])
     common.write(runs / "prepared" / f"{source}.jsonl", made)
     others = [p for r in rest + chosen for p in r["positives"]][: config["heldout"]["collection"]]
-    held = [{"query": r["query"], "positives": r["positives"], "half": r["half"]} for r in heldout]
+    held = [{key: r[key] for key in ("query", "positives", "negatives", "half", "kind") if key in r} for r in heldout]
     common.write(runs / "heldout" / f"{source}.jsonl", [{"collection": others}, *held])
     total = sum(len(m["passages"]) for m in made)
-    print(f"{source}: {len(made)} training queries, {total} passages, {len(held)} held out", flush=True)
+    print(f"{source}: {len(made)} of {len(train)} training queries, {total} passages, {len(held)} held out", flush=True)
+
+
+def marks(text: str) -> set[str]:
+    """What tells that a text stands in another: its runs of SHINGLE words, or all of a shorter text."""
+    words = re.findall(r"\w+", text.lower())
+    runs = {" ".join(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)}
+    return runs or {" ".join(words)}
+
+
+def drop_held_out(config: dict[str, Any]) -> None:
+    """Drop training records that share a query or a passage with a held-out record of any source.
+
+    Some collections were made from others (key words of questions, titles with bodies), so a split by source is not
+    enough.
+    """
+    runs, held = Path(config["runs"]), set()
+    for source in config["sources"]:
+        for record in list(common.read(runs / "heldout" / f"{source}.jsonl"))[1:]:
+            held |= marks(record["query"]).union(*(marks(p) for p in record["positives"]))
+    for source in config["sources"]:
+        records = list(common.read(runs / "prepared" / f"{source}.jsonl"))
+        kept = [r for r in records if not marks(r["query"]) & held and not marks(" ".join(r["passages"])) & held]
+        common.write(runs / "prepared" / f"{source}.jsonl", kept)
+        if len(kept) < len(records):
+            print(f"{source}: {len(records) - len(kept)} training queries share text with a held-out one", flush=True)
 
 
 if __name__ == "__main__":
     settings = common.settings()
     for source in settings["sources"]:
         prepare(source, settings)
+    drop_held_out(settings)

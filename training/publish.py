@@ -1,10 +1,11 @@
 """Step 5, publish: calibrate the chosen weights and write the checkpoint folder that export.py reads.
 
-    python training/publish.py main@0.8/160 FOLDER      # config.json, model.safetensors (fp16), tokenizer.json, vocab
+    python training/publish.py student@0.9 FOLDER      # config.json, model.safetensors (fp16), tokenizer.json, vocab
 
-Temperature a and bias b are fitted by logistic regression on held-out `dev` queries, 1 positive : 3 hard : 6 random,
-and folded into scale, bias and the MLP's last layer; the reliability figures come from the `test` half. Hard candidates
-that mining would take for unlabelled positives (`mining.ceiling`) are left out of both. Ranking is unchanged.
+Temperature a and bias b are fitted by logistic regression on held-out `dev` queries, as many of each kind of use,
+1 relevant : 3 hard : 6 random documents, and folded into scale, bias and the MLP's last layer. The reliability figures
+come from the `test` half. Hard candidates that mining would take for unlabelled positives (`mining.ceiling`) are left
+out of both, but for sources whose own negatives are all there is. Ranking is unchanged.
 """
 
 from __future__ import annotations
@@ -26,36 +27,44 @@ HARD, RANDOM, BINS = 3, 6, 10
 
 
 class Scored(NamedTuple):
-    """Logits and labels pooled over queries, with each pair's query length in words."""
+    """Logits and labels pooled over queries, with the kind of use of each pair."""
 
     logits: np.ndarray
     labels: np.ndarray
-    words: np.ndarray
+    kinds: np.ndarray
 
 
-def calibration_set(
-    sets: dict[str, systems.Records], cosines: dict[str, systems.Scores], config: dict[str, Any]
-) -> systems.Records:
-    """One positive, three hard candidates and six documents of other queries, of any source, for each query."""
+def by_kind(half: str, queries: int, config: dict[str, Any]) -> dict[str, systems.Records]:
+    """About as many held-out queries of each kind of use, from all of its sources."""
+    sets = systems.load_sets(half, config)
+    return {
+        kind: [r | {"source": s} for s in sources for r in sets[f"{half}/{s}"][: -(-queries // len(sources))]]
+        for kind, sources in config["kinds"].items()
+    }
+
+
+def calibration_set(sets: dict[str, systems.Records], config: dict[str, Any]) -> systems.Records:
+    """One relevant document, three hard candidates and six documents of other queries, of any kind, for each query."""
     rng, made = random.Random(config["train"]["seed"]), []
-    pool = [(r, r["documents"][0]) for records in sets.values() for r in records]
-    for record, known in ((r, c) for name in sets for r, c in zip(sets[name], cosines[name], strict=True)):
+    records = [r | {"use": kind} for kind, rows in sets.items() for r in rows]
+    pool = [(r["query"], r["documents"][0]) for r in records]
+    for record, known in zip(records, systems.scoring("minilm", config)(records), strict=True):
         rows = list(zip(record["documents"], record["relevance"], known, strict=True))
-        positive = next(d for d, r, _ in rows if r)
-        ceiling = config["mining"]["ceiling"] * max(c for _, r, c in rows if r)
+        closed = record["source"] in config["closed"]["sources"]
+        ceiling = np.inf if closed else config["mining"]["ceiling"] * max(c for _, r, c in rows if r)
         hard = [d for d, r, c in rows if not r and c < ceiling]
-        others = [d for r, d in rng.sample(pool, RANDOM + 1) if r is not record]
-        documents = [positive, *rng.sample(hard, min(HARD, len(hard))), *others[:RANDOM]]
+        others = [d for query, d in rng.sample(pool, RANDOM + 1) if query != record["query"]]
+        documents = [next(d for d, r, _ in rows if r), *rng.sample(hard, min(HARD, len(hard))), *others[:RANDOM]]
         relevance = [1] + [0] * (len(documents) - 1)
-        made.append({"query": record["query"], "documents": documents, "relevance": relevance})
+        made.append({"query": record["query"], "documents": documents, "relevance": relevance, "use": record["use"]})
     return made
 
 
-def pooled(records: list[dict[str, Any]], scores: list[list[float]]) -> Scored:
+def pooled(records: systems.Records, scores: systems.Scores) -> Scored:
     """All pairs of all queries in one row."""
-    words = [len(r["query"].split()) for r in records for _ in r["documents"]]
+    kinds = [r["use"] for r in records for _ in r["documents"]]
     labels = [x for r in records for x in r["relevance"]]
-    return Scored(np.array([x for s in scores for x in s]), np.array(labels, float), np.array(words))
+    return Scored(np.array([x for s in scores for x in s]), np.array(labels, float), np.array(kinds))
 
 
 def fit(found: Scored, steps: int = 50) -> tuple[float, float]:
@@ -90,13 +99,15 @@ def reliability(found: Scored) -> dict[str, Any]:
     return {"pairs": len(p), "ece": round(ece, 4), "auc": round(auc(found.logits, found.labels), 4), "curve": curve}
 
 
-def by_length(found: Scored) -> dict[str, dict[str, Any]]:
-    """Reliability of all pairs and of short, middling and long queries."""
-    groups = {"all": found.words > 0, "1-5 words": found.words <= 5, "11+ words": found.words > 10}
-    groups["6-10 words"] = (found.words > 5) & (found.words <= 10)
-    return {
-        name: reliability(Scored(*(part[chosen] for part in found))) for name, chosen in groups.items() if chosen.any()
-    }
+def reliabilities(found: Scored) -> dict[str, dict[str, Any]]:
+    """Reliability of all pairs and of each kind of use, with the mean score of its relevant documents."""
+    groups = {"all": np.ones(len(found.kinds), bool)} | {k: found.kinds == k for k in dict.fromkeys(found.kinds)}
+    report = {}
+    for name, chosen in groups.items():
+        part = Scored(*(column[chosen] for column in found))
+        scores = 1 / (1 + np.exp(-part.logits))
+        report[str(name)] = reliability(part) | {"relevant": round(float(scores[part.labels == 1].mean()), 4)}
+    return report
 
 
 def fold(model: torch.nn.Module, a: float, b: float) -> None:
@@ -118,7 +129,7 @@ def write_folder(model: torch.nn.Module, window: int, folder: Path) -> None:
     }
     save_file(state, folder / "model.safetensors")
     start = common.start_folder()
-    config = json.loads((start / "config.json").read_text()) | {"window": window, "separate_layers": model.separate}
+    config = json.loads((start / "config.json").read_text()) | {"window": window}
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     for name in ("tokenizer.json", "vocab.txt"):
         shutil.copy(start / name, folder / name)
@@ -129,24 +140,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Calibrate and write a checkpoint folder.")
     parser.add_argument("system")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--limit", type=int, default=20, help="queries of each source")
+    parser.add_argument("--queries", type=int, default=48, help="of each kind of use")
     arguments = parser.parse_args()
     config = common.settings()
     scorer = systems.scorer(arguments.system, config)
 
-    def scored(kind: str) -> Scored:
-        sets = systems.load_sets(kind, config, arguments.limit)
-        records = calibration_set(sets, systems.stored_scores("biencoder", sets, config), config)
+    def scored(half: str) -> Scored:
+        records = calibration_set(by_kind(half, arguments.queries, config), config)
         return pooled(records, scorer.score([(r["query"], r["documents"]) for r in records]))
 
     a, b = fit(scored("dev"))
     before = scored("test")
-    after = Scored(a * before.logits + b, before.labels, before.words)
+    after = before._replace(logits=a * before.logits + b)
     fold(scorer.model, a, b)
     write_folder(scorer.model, scorer.window, arguments.folder)
-    report = {"a": a, "b": b, "system": arguments.system, "before": reliability(before), "after": by_length(after)}
+    report = {"a": a, "b": b, "system": arguments.system, "before": reliability(before), "after": reliabilities(after)}
     (arguments.folder / "calibration.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report, indent=1))
+    print(json.dumps({k: v for k, v in report.items() if k != "after"} | {"after": report["after"]["all"]}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What a system name stands for, and its scores over development sets, stored so that a comparison costs nothing.
 
-Names: `bm25`, `biencoder`, `package` (the installed package's built-in model: 8-bit on ONNX Runtime; `package:MODEL`
-for another), or a name of weights.py, and then `/W` sets the window of inference.
+Names: `bm25`, `minilm` and `mpnet` (bi-encoders), `package` (the installed package's built-in model: 8-bit on ONNX
+Runtime; `package:MODEL` for another), or a name of weights.py, and then `/W` sets the window of inference. `NAME+mpnet`
+is the teacher made of that system.
 It knows nothing of measures or training.
 """
 
@@ -18,17 +19,18 @@ import bm25s
 import common
 import numpy as np
 import weights
-from mine import BiEncoder
+from encoders import NAMES, BiEncoder
 
+PAIRED = {"long", "traps", "duplicates", "differences"}  # sets of one file, where what counts is which cases are won
 Records = list[dict[str, Any]]
 Scores = list[list[float]]
 Scoring = Callable[[Records], Scores]
 
 
 def load_sets(kind: str, config: dict[str, Any], limit: int = 0) -> dict[str, Records]:
-    """The sets of a kind (`given`, `dev`, `test`, `long`, `traps`), named `kind/source`."""
+    """The sets of a kind (`given`, `dev`, `test`, or one of PAIRED), named `kind/source`."""
     runs = Path(config["runs"]) / "sets"
-    if kind in {"long", "traps"}:
+    if kind in PAIRED:
         paths = [runs / f"{kind}.jsonl.gz"]
     else:
         paths = sorted((Path(config["data"]) / "dev" if kind == "given" else runs / kind).glob("*.jsonl.gz"))
@@ -57,11 +59,19 @@ def bm25_scores(records: Records) -> Scores:
 
 
 def biencoder_scores(records: Records, encoder: BiEncoder) -> Scores:
-    """Cosines of all-MiniLM-L6-v2 at its own 256 tokens."""
+    """Cosines at the encoder's own limit of tokens."""
     texts = list(dict.fromkeys(d for r in records for d in r["documents"]))
     place, vectors = {t: i for i, t in enumerate(texts)}, encoder.embed(texts)
     queries = encoder.embed([r["query"] for r in records])
     return [[float(vectors[place[d]] @ queries[i]) for d in r["documents"]] for i, r in enumerate(records)]
+
+
+def both_scores(records: Records, config: dict[str, Any], name: str) -> Scores:
+    """The teacher: a system's logit plus the cosine of all-mpnet-base-v2 times the factor of the student's stage."""
+    factor = config["stages"]["student"]["cosine"]
+    first, second = scoring(name, config)(records), scoring("mpnet", config)(records)
+    rows = zip(first, second, strict=True)
+    return [[a + factor * b for a, b in zip(*row, strict=True)] for row in rows]
 
 
 def store_of(system: str, config: dict[str, Any]) -> Path:
@@ -84,9 +94,11 @@ def package_scores(records: Records, model: str) -> Scores:
 
 def scoring(system: str, config: dict[str, Any]) -> Scoring:
     """The function that scores records by this system, its model loaded."""
-    if system == "biencoder":
-        encoder = BiEncoder(config)
+    if system in NAMES:
+        encoder = BiEncoder(system, config)
         return lambda records: biencoder_scores(records, encoder)
+    if system.endswith("+mpnet"):
+        return lambda records: both_scores(records, config, system.removesuffix("+mpnet"))
     if system.startswith("package"):
         return lambda records: package_scores(records, system.partition(":")[2] or "builtin")
     opened = scorer(system, config)

@@ -1,11 +1,12 @@
-"""Step 4, train: lists → checkpoint. Resumable, seeded, a checkpoint every five minutes, a log of losses.
+"""Step 3, train: lists → checkpoint. Resumable, seeded, a checkpoint every five minutes, a log of losses.
 
-    python training/train.py --name one [--set lr=3e-5 …]   # runs/NAME/state.pt, runs/NAME/log.jsonl
+    python training/train.py --name joint [--set lr=3e-5 …]   # runs/NAME/state.pt, runs/NAME/log.jsonl
 
 NAME is free; where config.toml has a `[stages.NAME]`, its keys go before those of `[train]`.
 
-On a CPU each thread takes one list at a time with a replica of the model that shares its weights: nothing waits at a
-barrier when another process takes a core, and no padding crosses lists. On a GPU one batch holds the whole step.
+The teacher is the cosine of mining, plus the logit of another system where `teacher` names one: its weights are frozen
+and read the same batches. On a CPU each thread takes an equal share of a step's lists with a replica of the model that
+shares its weights, so nothing waits at a barrier when another process takes a core; pairs of like length make a batch.
 It knows nothing of sources, mining or metrics.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import heapq
 import json
 import random
 import signal
@@ -34,16 +36,18 @@ if TYPE_CHECKING:
     from model import CrossEncoder
     from tokenizers import Tokenizer
 
-TEACHER_SCALE = 20.0
 POSITIVE_WEIGHT = 2.0
+QUERY_TOKENS = 64
+LEAST = 4  # negatives of a list that is worth showing
+PASSES = 6  # over all lists, more than any schedule needs
+BATCH_TOKENS = 2560  # padded tokens of a forward pass on a CPU: the activations of one layer stay in the cache
 
 Taught = list[float | None]  # a teacher's logits of a list; None where it is not to be trusted
-Lesson = tuple[augment.Ranked, Taught]
 
 
 def optimiser(model: CrossEncoder, config: dict[str, Any]) -> torch.optim.AdamW:
     """Three groups: encoder, head, and the scalars, which would hardly move at the encoder's rate."""
-    scalars = [model.scale, model.bias, model.beta, model.gates]
+    scalars = [model.scale, model.bias, model.beta]
     head = list(model.mlp.parameters())
     encoder = [p for p in model.enc.parameters() if p.requires_grad]
     return torch.optim.AdamW(
@@ -64,7 +68,7 @@ class Trainer:
         self.config, self.folder = config["train"], folder
         torch.manual_seed(config["train"]["seed"])
         self.where = common.device(config)
-        self.model = weights.untrained(self.config["frozen"]).to(self.where).train()
+        self.model = weights.untrained().to(self.where).train()
         if config["train"]["first"] != "start":
             self.model.load_state_dict(weights.named(config["train"]["first"], config).state_dict())
         self.ema = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}
@@ -72,6 +76,8 @@ class Trainer:
         self.rates = [g["lr"] for g in self.optimiser.param_groups]
         self.threads = config["threads"] if self.where.type == "cpu" else 1
         self.replicas = [self._replica() for _ in range(self.threads)]
+        self.teacher = weights.named(self.config["teacher"], config).to(self.where) if self.config["teacher"] else None
+        self.bf16 = common.fast_bf16(self.where)
         self.step, self.elapsed = 0, 0.0
         self.tokens: Tokenizer = common.tokenizer()
 
@@ -92,40 +98,45 @@ class Trainer:
 
     def encoded(self, ranked: augment.Ranked) -> list[common.Pair]:
         """Token ids of a list; what is over-long loses its end (passages are already windows)."""
-        head = self.tokens.encode(ranked.query, add_special_tokens=False).ids[:48]
+        head = self.tokens.encode(ranked.query, add_special_tokens=False).ids[:QUERY_TOKENS]
         room = self.config["max_tokens"] - 3 - len(head)
         bodies = self.tokens.encode_batch([d.text for d in ranked.documents], add_special_tokens=False)
         return [common.pair(head, body.ids[:room]) for body in bodies]
 
-    def unit(self, model: CrossEncoder, lists: Sequence[Lesson]) -> dict[str, float]:
+    def logits(self, model: CrossEncoder, pairs: Sequence[common.Pair]) -> Tensor:
+        """Logits in the order of `pairs`, which are scored in batches of like length."""
+        budget = BATCH_TOKENS if self.where.type == "cpu" else 10**9
+        batches = list(common.batches([len(p.ids) for p in pairs], budget))
+        with torch.autocast(self.where.type, torch.bfloat16, enabled=self.bf16):
+            scored = torch.cat([model(**common.collate([pairs[i] for i in batch], self.where)) for batch in batches])
+        order = torch.tensor([i for batch in batches for i in batch], device=self.where)
+        return torch.empty_like(scored).index_copy(0, order, scored)
+
+    def taught(self, lists: Sequence[augment.Ranked], pairs: Sequence[common.Pair]) -> list[Taught]:
+        """The teacher's logits of each list, None for what no cosine is known of."""
+        with torch.inference_mode():
+            frozen = self.logits(self.teacher, pairs).tolist() if self.teacher else [0.0] * len(pairs)
+        rest, factor = iter(frozen), self.config["cosine"]
+        rows = [[(next(rest), d.cos) for d in ranked.documents] for ranked in lists]
+        return [[None if cos is None else logit + factor * cos for logit, cos in row] for row in rows]
+
+    def unit(self, model: CrossEncoder, lists: Sequence[augment.Ranked]) -> dict[str, float]:
         """Forward and backward of some lists; gradients stay in this replica. Returns the losses, summed over lists."""
-        pairs = [p for ranked, _ in lists for p in self.encoded(ranked)]
-        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i].ids))
-        half = max(1, len(order) // 2)
-        parts = [order[:half], order[half:]] if self.where.type == "cpu" else [order]
-        scored = torch.cat([model(**common.collate([pairs[i] for i in part], self.where)) for part in parts if part])
-        logits = torch.empty_like(scored).index_copy(0, torch.tensor(order, device=self.where), scored)
-        total, at = logits.new_zeros(()), 0
-        sums = dict.fromkeys(("ce", "bce", "kl", "right", "solved"), 0.0)
-        for ranked, taught in lists:
-            values = logits[at : at + len(ranked.documents)]
-            at += len(ranked.documents)
-            losses = self.losses(values, taught)
-            total = total + self.config["ce"] * losses["ce"] + self.config["bce"] * losses["bce"]
-            total = total + self.kl_weight() * losses["kl"]
+        pairs = [p for ranked in lists for p in self.encoded(ranked)]
+        taught = self.taught(lists, pairs)
+        rest = iter(self.logits(model, pairs).split([len(r.documents) for r in lists]))
+        total, sums = torch.zeros((), device=self.where), dict.fromkeys(("ce", "bce", "kl", "right", "sure"), 0.0)
+        for row in taught:
+            values = next(rest)
+            losses = self.losses(values, row)
+            total = total + sum(self.config[name] * loss for name, loss in losses.items())
             for name, loss in losses.items():
                 sums[name] += float(loss.detach())
             sums["right"] += float(values.detach().argmax() == 0)
-        if float(total.detach()) < self.config["solved"] * len(lists):
-            sums["solved"] += len(lists)
-        else:
-            (total / self.config["lists"]).backward()
+            known = [logit for logit in row if logit is not None]
+            sums["sure"] += float(row[0] is not None and row[0] == max(known))
+        (total / self.config["lists"]).backward()
         return sums
-
-    def kl_weight(self) -> float:
-        """It falls over the first half of the schedule where the bi-encoder is the teacher: it chose the negatives."""
-        first, last = self.config["kl"]
-        return first + (last - first) * min(1.0, 2 * self.progress())
 
     def losses(self, logits: Tensor, taught: Taught) -> dict[str, Tensor]:
         """Listwise softmax, binary cross-entropy (levels comparable between queries), KL where a teacher knows."""
@@ -142,22 +153,16 @@ class Trainer:
             "kl": kl,
         }
 
-    def one_step(self, lists: list[Lesson]) -> dict[str, float]:
-        """One optimiser step over `lists`, long lists first so that the threads end together."""
-        lists = sorted(lists, key=lambda r: -sum(len(d.text) for d in r[0].documents))
-        units = [[r] for r in lists] if self.where.type == "cpu" else [lists]
+    def one_step(self, lists: list[augment.Ranked]) -> dict[str, float]:
+        """One optimiser step over `lists`, in a share of equal length per thread."""
         free = list(self.replicas)
 
-        def work(unit: list[Lesson]) -> dict[str, float]:
+        def work(share: list[augment.Ranked]) -> dict[str, float]:
             torch.set_num_threads(1)  # of this thread: the others have the other cores
-            replica = free.pop()
-            try:
-                return self.unit(replica, unit)
-            finally:
-                free.append(replica)
+            return self.unit(free.pop(), share)
 
         with ThreadPoolExecutor(self.threads) as pool:
-            done = list(pool.map(work, units))
+            done = list(pool.map(work, shares(lists, self.threads)))
         self._collect()
         norm = nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], self.config["clip"])
         factor = self.rate()
@@ -212,20 +217,25 @@ class Trainer:
         self.step, self.elapsed = state["step"], state["elapsed"]
 
 
+def shares(lists: Sequence[augment.Ranked], count: int) -> list[list[augment.Ranked]]:
+    """The lists in `count` parts of about equal length."""
+    parts: list[tuple[int, int, list[augment.Ranked]]] = [(0, number, []) for number in range(count)]
+    for ranked in sorted(lists, key=lambda r: -sum(len(d.text) for d in r.documents)):
+        size, number, part = heapq.heappop(parts)
+        size += sum(len(d.text) for d in ranked.documents)
+        heapq.heappush(parts, (size, number, [*part, ranked]))
+    return [part for _, _, part in parts if part]
+
+
 def training_lists(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """All mined lists in one seeded order, passes appended; a source's `repeat` is how often a pass shows its lists."""
+    """All mined lists in one seeded order, passes appended."""
     folder = Path(config["runs"]) / "lists"
     rng, order = random.Random(config["train"]["seed"]), []
-    lists = {s: [r for r in common.read(folder / f"{s}.jsonl") if len(r["negatives"]) >= 4] for s in config["sources"]}
-    needed = config["train"]["steps"] * config["train"]["lists"]
-    while len(order) < needed:
-        epoch = []
-        for source, records in lists.items():
-            whole, part = divmod(config["repeat"].get(source, 1.0), 1)
-            epoch += records * int(whole) + rng.sample(records, round(part * len(records)))
-        rng.shuffle(epoch)
-        order += epoch
-    return order[:needed]
+    lists = [r for s in config["sources"] for r in common.read(folder / f"{s}.jsonl") if len(r["negatives"]) >= LEAST]
+    while len(order) < PASSES * len(lists):
+        rng.shuffle(lists)
+        order += lists
+    return order
 
 
 def built(records: list[dict[str, Any]], first: int, last: int, config: dict[str, Any]) -> list[augment.Ranked]:
@@ -233,18 +243,10 @@ def built(records: list[dict[str, Any]], first: int, last: int, config: dict[str
     return [augment.build(records[i], f"{config['train']['seed']} {i}", config["train"]) for i in range(first, last)]
 
 
-def bi_encoder(ranked: augment.Ranked) -> Taught:
-    """The teacher without teach.py; silent on what BM25 found, which it cannot judge, and a positive in other text."""
-    silent = {"bm25", "distracted"}
-    return [None if d.cos is None or d.kind in silent else TEACHER_SCALE * d.cos for d in ranked.documents]
-
-
 def train(config: dict[str, Any], folder: Path) -> None:
     """Run the schedule to its end."""
     folder.mkdir(parents=True, exist_ok=True)
     trainer, order, size = Trainer(config, folder), training_lists(config), config["train"]["lists"]
-    taught = folder / "teacher.jsonl"  # written by teach.py, or not
-    teacher = list(common.read(taught)) if taught.exists() else []
     trainer.resume()
     saved, mark = time.monotonic(), time.monotonic()
     stopped: list[int] = []
@@ -253,8 +255,7 @@ def train(config: dict[str, Any], folder: Path) -> None:
         while trainer.progress() < 1 and not stopped:
             at = trainer.step * size
             lists = built(order, at, at + size, config)
-            rows = teacher[at : at + size] if teacher else [bi_encoder(ranked) for ranked in lists]
-            losses = trainer.one_step(list(zip(lists, rows, strict=True)))
+            losses = trainer.one_step(lists)
             trainer.elapsed += time.monotonic() - mark
             mark = time.monotonic()
             scalars = {n: float(getattr(trainer.model, n).detach()) for n in ("scale", "bias", "beta")}

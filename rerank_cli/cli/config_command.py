@@ -27,7 +27,7 @@ def config(
 ) -> int:
     """Show every value a command would run with, and where it came from.
 
-    Examples:
+    examples:
       rerank config                 the options of rank
       rerank config --json | jq '.options.top_n'
       rerank config -v              which files count, and where the user file lies
