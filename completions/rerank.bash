@@ -44,17 +44,25 @@ _rerank_values() {
         "serve -m" | "serve --model") echo 'builtin' ;;
         "serve --backend") echo 'auto onnx openvino torch' ;;
         "serve --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
-        "models --form") echo 'fp32 int8 openvino' ;;
-        "models -o" | "models --output") echo 'FOLDERS' ;;
-        "models --backend") echo 'auto onnx openvino torch' ;;
-        "models --threads") echo 'NOTHING' ;;
-        "models --config") echo 'FILES' ;;
+        "models list --config") echo 'FILES' ;;
+        "models show --backend") echo 'auto onnx openvino torch' ;;
+        "models show --config") echo 'FILES' ;;
+        "models pull --backend") echo 'auto onnx openvino torch' ;;
+        "models pull --config") echo 'FILES' ;;
+        "models verify --backend") echo 'auto onnx openvino torch' ;;
+        "models verify --config") echo 'FILES' ;;
+        "models convert --form") echo 'fp32 int8 openvino' ;;
+        "models convert -o" | "models convert --output") echo 'FOLDERS' ;;
+        "models convert --threads") echo 'NOTHING' ;;
+        "models convert --config") echo 'FILES' ;;
         "doctor -m" | "doctor --model") echo 'builtin' ;;
         "doctor --backend") echo 'auto onnx openvino torch' ;;
         "doctor --device" | "doctor --threads" | "doctor --instruction") echo 'NOTHING' ;;
         "doctor --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "doctor --config") echo 'FILES' ;;
-        "cache --cache-path" | "cache --config") echo 'FILES' ;;
+        "cache info --cache-path" | "cache info --config") echo 'FILES' ;;
+        "cache verify --cache-path" | "cache verify --config") echo 'FILES' ;;
+        "cache clear --cache-path" | "cache clear --config") echo 'FILES' ;;
         "completion --config") echo 'FILES' ;;
         "config --config") echo 'FILES' ;;
         *) return 1 ;;
@@ -69,9 +77,17 @@ _rerank_options() {
         "eval") echo '--qrels --queries --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "compare") echo '--depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "serve") echo '--host --port --keys-file --keys-env --strict --served-name --max-body --max-documents --max-query --max-document --max-queue --request-timeout --access-log --no-access-log --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle -v --verbose --quiet --debug --config --no-config --help' ;;
-        "models") echo '--form -o --output --backend --threads --offline --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --help' ;;
-        "doctor") echo '-m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --json --config --no-config -v --verbose --quiet --debug --help' ;;
-        "cache") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models") echo 'list show pull verify convert --help' ;;
+        "models list") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models show") echo '--backend --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models pull") echo '--backend --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models verify") echo '--backend --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models convert") echo '--form -o --output --threads --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "doctor") echo '-m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "cache") echo 'info verify clear --help' ;;
+        "cache info") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "cache verify") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "cache clear") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "completion") echo '--debug --config --no-config --help' ;;
         "config") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
     esac
@@ -85,9 +101,15 @@ _rerank_arguments() {
         "eval") echo 'FILES' ;;
         "compare") echo 'FILES' ;;
         "serve") echo 'NOTHING' ;;
-        "models") echo 'list show pull verify convert' ;;
+        "models list") echo 'NOTHING' ;;
+        "models show") echo 'NOTHING' ;;
+        "models pull") echo 'NOTHING' ;;
+        "models verify") echo 'NOTHING' ;;
+        "models convert") echo 'NOTHING' ;;
         "doctor") echo 'NOTHING' ;;
-        "cache") echo 'info verify clear' ;;
+        "cache info") echo 'NOTHING' ;;
+        "cache verify") echo 'NOTHING' ;;
+        "cache clear") echo 'NOTHING' ;;
         "completion") echo 'bash zsh fish' ;;
         "config") echo 'rank batch eval compare serve models doctor cache completion config' ;;
     esac
@@ -134,7 +156,7 @@ _rerank() {
         esac
     fi
     case "$command" in
-        -)
+        models | cache)
             if [[ $COMP_CWORD -eq 2 ]]; then
                 _rerank_reply "$(_rerank_options "$command")" NOTHING "$cur"
                 return 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 
-def completion(ctx: typer.Context, shell: o.Shell, debug: o.Debug = False) -> int:
+def completion(ctx: typer.Context, shell: o.Shell) -> int:
     """Print a completion script.
 
     examples:
@@ -24,7 +24,6 @@ def completion(ctx: typer.Context, shell: o.Shell, debug: o.Debug = False) -> in
     from rerank_cli.cli.generate.targets import SHELLS
     from rerank_cli.writers.output import open_output
 
-    del debug
     terminal: Terminal = ctx.obj
     with open_output(None, terminal, "none") as write:
         write(SHELLS[shell][0](commands()).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rerank_cli.cli.generate.facts import ENVIRONMENT, leaves
+from rerank_cli.cli.generate.facts import ENVIRONMENT
 from rerank_cli.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ a file named like a command is written `./batch`. The [guide](guide.md) shows th
 def reference(table: tuple[Command, ...]) -> str:
     """docs/reference.md."""
     parts = [HEAD, "## Commands\n\n" + command_table(table)]
-    parts += [command_page(command) for command in leaves(table)]
+    parts += [command_page(each) for command in table for each in (command, *command.children)]
     parts += ["## Environment\n\n" + environment_table(), "## Exit codes\n\n" + exit_codes()]
     return "\n".join(parts)
 
@@ -42,7 +42,7 @@ def blocks(table: tuple[Command, ...]) -> dict[str, str]:
 
 def command_table(table: tuple[Command, ...]) -> str:
     """Name and summary."""
-    rows = [(f"`{command.name}`", command.summary) for command in leaves(table)]
+    rows = [(f"`{command.name}`", command.summary) for command in table]
     return table_of(("command", "does"), rows)
 
 
@@ -51,6 +51,8 @@ def command_page(command: Command) -> str:
     parts = [f"## `rerank {command.name}`\n\n{command.summary}\n\n    {command.usage}\n"]
     if command.examples:
         parts.append("Examples:\n\n" + "\n".join(f"    {line}" for line in command.examples) + "\n")
+    if command.children:
+        parts.append(command_table(command.children))
     if command.arguments:
         rows = [(code(argument.metavar), argument.help) for argument in command.arguments]
         parts.append(table_of(("argument", "meaning"), rows))
