@@ -13,9 +13,9 @@ import pytest
 
 from rerank_cli.cli.app import COMMANDS, load, root
 from rerank_cli.cli.defaults import params_of
-from rerank_cli.cli.generate.facts import commands, leaves
 from rerank_cli.cli.option_rules import CHOICES, COMMON, MINIMUM
 from rerank_cli.errors import ExitCode
+from tools.generate.facts import commands, leaves
 
 GOLDEN = Path(__file__).parent / "golden" / "help"
 TABLE = commands()
