@@ -130,7 +130,7 @@ complete -F _rerank rerank
 def script(table: tuple[Command, ...]) -> str:
     """The whole script."""
     words = [command.name for command in table]
-    groups = [command.name for command in table if command.children] or ["-"]
+    groups = [command.name for command in table if command.children]
     values = [line for command in leaves(table) for line in value_cases(command)]
     parts = {
         "VALUES": "\n".join(values),
