@@ -83,11 +83,7 @@ def show(
 
     terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
     settings = ModelSettings(
-        model=name,
-        backend=cast("Backend", backend),
-        offline=offline,
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
+        name, cast("Backend", backend), offline=offline, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
     model = resolve(name, Access.of(settings))
     for note in model.notes:
