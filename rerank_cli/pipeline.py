@@ -48,7 +48,7 @@ def rank(
     if scorer.facts.whole_query:
         chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
-        sources |= {id(document[3]): document[3] for document in chunk}  # by identity: hashing would cost more
+        sources |= {id(document.source): document.source for document in chunk}  # by identity: hashing would cost more
         documents = without_repeats(chunk, seen, report) if settings.dedupe else chunk
         if number == 0:
             check_language(query, documents, scorer.facts, report)
@@ -77,18 +77,18 @@ def unique_pairs(query: str, documents: Sequence[Document]) -> tuple[list[Pair],
 
     None instead of positions: every document has a pair of its own, in order (the usual case, four times as fast).
     """
-    texts = [document[2] for document in documents]
+    texts = [document.text for document in documents]
     if len(set(texts)) == len(texts) and not any(map(is_blank, texts)):
-        heads = [document[5] for document in documents]
+        heads = [document.head for document in documents]
         return list(map(make_pair, zip(repeat(query), texts, heads))), None
     first: dict[tuple[str, int], int] = {}
     places = []
     for document in documents:
-        text = document[2]
+        text = document.text
         if is_blank(text):
             places.append(-1)
         else:
-            places.append(first.setdefault((text, document[5]), len(first)))
+            places.append(first.setdefault((text, document.head), len(first)))
     return [Pair(query, text, head) for text, head in first], places
 
 
@@ -164,7 +164,7 @@ def trim(
 
 def select(documents: Sequence[Document], scores: Sequence[Score], settings: RankSettings, facts: Facts) -> list[Hit]:
     """The hits in their final order: fused or by score, cut to threshold and top_n; `keep_order` keeps input order."""
-    values = [score[0] for score in scores]
+    values = [score.value for score in scores]
     shown = show_all(values, settings, facts)
     fused: list[float | None] = [None] * len(values)
     if settings.fusion:
@@ -180,7 +180,7 @@ def select(documents: Sequence[Document], scores: Sequence[Score], settings: Ran
         ordered = sorted(ordered)
     ranks = map(places.__getitem__, ordered) if places else count(1)
     columns = ([column[i] for i in ordered] for column in (shown, documents, scores, fused))
-    rows = zip([documents[i][0] for i in ordered], ranks, *columns, strict=False)  # ranks may be endless
+    rows = zip([documents[i].index for i in ordered], ranks, *columns, strict=False)  # ranks may be endless
     return list(map(make_hit, rows))
 
 

@@ -1,6 +1,7 @@
 """Everything a run needs, as frozen values: what the command line, environment and config files came to.
 
-Commands build these from their options; the core reads nothing else. Defaults live here and nowhere else.
+Commands build these from their options; the core reads nothing else. The defaults here are those of the Python API and
+the server; the options declare their own.
 """
 
 from __future__ import annotations

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from dataclasses import dataclass
 from typing import Any
 
 from rerank_cli.readers import open_documents
+from rerank_cli.readers.delimited import allow_long_fields
+from rerank_cli.readers.values import exact
 from rerank_cli.records import Body, Document
 from rerank_cli.report import Report
 from rerank_cli.settings import FieldSettings, InputSettings
@@ -46,3 +49,21 @@ def read(data: bytes = b"", *files: str, tty: bool = False, stdin_taken: bool = 
     documents = [document for chunk in chunks for document in chunk]
     assert [document.index for document in documents] == list(range(len(documents)))
     return Reading(stream.body, documents, report, [len(chunk) for chunk in chunks])
+
+
+def load_value(document: Document) -> Any:
+    """The value of a document read again from its raw bytes: what the writers can still know of it.
+
+    An object or string for `json`, strings by column for `row`, a string for `line`, `{"id": path}` for `file`.
+    """
+    kind, raw, source = document.source.kind, document.raw, document.source
+    if kind == "json":
+        return exact(raw.decode(), source.name)
+    if kind == "row":
+        allow_long_fields()
+        lines = (line + "\n" for line in raw.decode().split("\n"))
+        row = next(csv.reader(lines, delimiter=source.delimiter, strict=True))
+        return dict(zip(source.columns, row, strict=True))
+    if kind == "file":
+        return {"id": document.id}
+    return raw.decode("utf-8", "replace").removesuffix("\r")

@@ -13,15 +13,18 @@ import pytest
 
 from rerank_cli.cli.app import COMMANDS, load, root
 from rerank_cli.cli.defaults import params_of
-from rerank_cli.cli.generate.facts import commands, leaves
 from rerank_cli.cli.option_rules import CHOICES, COMMON, MINIMUM
 from rerank_cli.errors import ExitCode
+from tools.generate.facts import commands, leaves
 
 GOLDEN = Path(__file__).parent / "golden" / "help"
-LEAVES = leaves(commands())
+TABLE = commands()
+LEAVES = leaves(TABLE)
+GROUPS = [command for command in TABLE if command.children]
 PAGES = {
     "root": ["--help"],
     "root-short": ["-h"],
+    **{group.name: [group.name, "--help"] for group in GROUPS},
     **{leaf.name.replace(" ", "-"): [*leaf.name.split(), "--help"] for leaf in LEAVES},
     **{leaf.name.replace(" ", "-") + "-short": [*leaf.name.split(), "-h"] for leaf in LEAVES},
 }
@@ -42,6 +45,53 @@ def test_help_is_as_reviewed_and_fits(run, name: str) -> None:
 
 def test_no_golden_page_is_left_over() -> None:
     assert {path.stem for path in GOLDEN.glob("*.txt")} == set(PAGES)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_a_group_lists_its_sub_commands(run, group) -> None:
+    text = run(group.name, "--help").text
+    assert text == run(group.name, "-h").text
+    for word in group.words:
+        assert re.search(rf"(?m)^  {word} ", text)
+    for argv in ([group.name], [group.name, "--json"], [group.name, "--", "--help"]):
+        assert run(*argv).code == 2
+
+
+@pytest.mark.parametrize("leaf", [child for group in GROUPS for child in group.children], ids=lambda leaf: leaf.name)
+def test_help_of_a_sub_command_is_asked_in_any_place(run, leaf) -> None:
+    group, word = leaf.name.split()
+    whole = run(group, word, "--help").text
+    for argv in ([group, "--help", word], [group, "--json", "--help", word], [group, word, "--json", "--help"]):
+        assert run(*argv).text == whole
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_a_sub_command_takes_the_options_of_its_group_and_shows_its_own(run, group) -> None:
+    """`rerank models --threads 4 list` worked when the sub-command was an argument, and still works."""
+    every = {option.flags[-1]: option for child in group.children for option in child.options}
+    for child in group.children:
+        taken = {flag for param in load(group.name).commands[child.name.split()[1]].params for flag in param.opts}
+        assert taken >= set(every)
+        text = run(*child.name.split(), "--help").text
+        for flag in set(every) - {option.flags[-1] for option in child.options}:
+            assert not re.search(rf"(?m)^ .*{flag}\b", text), f"{child.name} shows {flag}"
+
+
+BEFORE = {
+    "an option without a value": ["models", "--json", "list"],
+    "an option with a value": ["models", "--threads", "4", "--json", "list"],
+    "an attached value": ["models", "--backend=onnx", "list", "--json"],
+    "a cluster": ["models", "-vo", "unused", "list", "--json", "--quiet"],
+    "options of other sub-commands": ["models", "list", "--form", "int8", "--threads", "2", "--json"],
+    "dashes": ["models", "--json", "--", "list"],
+}
+
+
+@pytest.mark.parametrize("argv", BEFORE.values(), ids=BEFORE)
+def test_options_before_a_sub_command(run, argv: list[str]) -> None:
+    result = run(*argv)
+    assert (result.code, result.err) == (0, "")
+    assert "builtin" in {row["name"] for row in result.json}
 
 
 @pytest.mark.parametrize(
@@ -165,6 +215,14 @@ MEANT = {
     "command after options": (["-q", "x", "rank"], "`rank` comes after options\nhint: options go after the command: `rerank rank …`"),
     "a query without its flag": (["capital of Nevada"], 'is it the query? `rerank --query "capital of Nevada"`'),
     "model": (["-q", "x", "-m", "bultin"], "did you mean `builtin`?"),
+    "sub-command": (["cache", "clera"], "unknown command `cache clera`\nhint: did you mean `clear`?"),
+    "no sub-command is close": (["cache", "zzz"], "unknown command `cache zzz`\nhint: choose one of info, verify, clear"),
+    "no sub-command": (["models", "--json"], "`COMMAND` is missing\nhint: see `rerank models --help`"),
+    "option of a sub-command": (["models", "list", "--jsn"], "unknown option `--jsn`\nhint: did you mean `--json`?"),
+    "option before a sub-command": (["models", "--jsn", "list"], "unknown option `--jsn`\nhint: did you mean `--json`?"),
+    "a choice of another sub-command": (["models", "list", "--form", "fp8"], "--form: unknown value `fp8`"),
+    "a model that is missing": (["models", "show"], "`MODEL` is missing\nhint: see `rerank models show --help`"),
+    "a model too many": (["models", "list", "builtin"], "(builtin)\nhint: see `rerank models list --help`"),
     "provider": (["-q", "x", "-m", "cohre:rerank-v3.5"], "did you mean `cohere"),
 }  # fmt: skip
 

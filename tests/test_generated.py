@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from rerank_cli.cli.app import root
+from rerank_cli.cli.completion_command import FILES
 from rerank_cli.cli.defaults import Options
-from rerank_cli.cli.generate.__main__ import ROOT, run
-from rerank_cli.cli.generate.facts import ENVIRONMENT, commands, leaves, models
-from rerank_cli.cli.generate.targets import SHELLS, targets
 from rerank_cli.config import ConfigFile, Role, check_file
+from tools.generate.__main__ import ROOT, run
+from tools.generate.facts import ENVIRONMENT, commands, leaves, models
+from tools.generate.targets import targets
 
-COMPLETIONS = ROOT / "completions"
+COMPLETIONS = ROOT / "rerank_cli" / "completions"
 TABLE = commands()
 LEAVES = leaves(TABLE)
 
@@ -32,7 +33,7 @@ def test_check_names_what_is_stale_and_writing_mends_it(tmp_path: Path, capsys: 
     page.write_text("before\n<!-- generated: exit-codes -->\nold\n<!-- end generated -->\nafter\n")
     (tmp_path / "README.md").write_text("nothing generated here\n")
     assert run(["--check"], tmp_path) == 1
-    assert "docs/page.md is not what the option table says" in capsys.readouterr().err
+    assert "docs/page.md differs from the option table" in capsys.readouterr().err
     assert run([], tmp_path) == 0
     assert run(["--check"], tmp_path) == 0
     text = page.read_text()
@@ -43,7 +44,7 @@ def test_check_names_what_is_stale_and_writing_mends_it(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize(
-    "name", [f"completions/{file}" for _, file in SHELLS.values()] + ["docs/rerank.1", "docs/reference.md"]
+    "name", [f"rerank_cli/completions/{file}" for file in FILES.values()] + ["docs/rerank.1", "docs/reference.md"]
 )
 def test_every_option_of_every_command_is_there(name: str) -> None:
     """The fault of hand-kept completions: half of the options gone and nobody notices."""
@@ -58,7 +59,7 @@ def test_every_option_of_every_command_is_there(name: str) -> None:
 
 
 def test_every_variable_of_the_table_is_read_somewhere() -> None:
-    sources = "".join(path.read_text() for path in (ROOT / "rerank_cli").rglob("*.py") if "generate" not in path.parts)
+    sources = "".join(path.read_text() for path in (ROOT / "rerank_cli").rglob("*.py"))
     elsewhere = {"HF_TOKEN", "HTTPS_PROXY", "HTTP_PROXY"}  # read by huggingface_hub; a name made from the URL's scheme
     for names, _ in ENVIRONMENT:
         for name in set(names.split(", ")) - elsewhere:
@@ -148,12 +149,23 @@ def test_bash(words: list[str], wanted: set[str], folder: Path) -> None:
     assert got >= wanted if words in (["rerank", ""], ["rerank", "-m", "b"]) else got == wanted
 
 
-def test_bash_knows_sub_commands(folder: Path) -> None:
-    for group in (command for command in TABLE if command.children):
-        assert set(group.words) <= set(bash("rerank", group.name, "", cwd=folder))
-        for child in group.children:
-            flags = set(bash(*f"rerank {child.name} --".split(), cwd=folder))
-            assert {option.flags[-1] for option in child.options} <= flags
+GROUPS = [command for command in TABLE if command.children]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_bash_knows_sub_commands(group, folder: Path) -> None:
+    assert set(bash("rerank", group.name, "", cwd=folder)) == {*group.words, "--help"}
+    for child in group.children:
+        flags = set(bash(*f"rerank {child.name} --".split(), cwd=folder))
+        assert flags == {option.flags[-1] for option in child.options} | {"--help"}
+
+
+def test_models_and_cache_are_groups() -> None:
+    """The tests above loop over what is there."""
+    assert {group.name: group.words for group in GROUPS} == {
+        "models": ("list", "show", "pull", "verify", "convert"),
+        "cache": ("info", "verify", "clear"),
+    }
 
 
 def test_completion_starts_no_python(folder: Path) -> None:
@@ -165,9 +177,11 @@ def test_completion_starts_no_python(folder: Path) -> None:
     assert done.stdout.decode().split() == ["table", "tsv", "trec"]
 
 
-@pytest.mark.parametrize("shell", [name for name in ("bash", "zsh", "fish") if shutil.which(name)])
+@pytest.mark.parametrize("shell", FILES)
 def test_the_scripts_parse(shell: str) -> None:
-    path = COMPLETIONS / SHELLS[shell][1]
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    path = COMPLETIONS / FILES[shell]
     done = subprocess.run([shell, "--no-execute" if shell == "fish" else "-n", path], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -189,10 +203,14 @@ FISH = {
     "rerank -q x d": {"docs.jsonl", "data.csv"},
     "rerank completion ": {"bash", "zsh", "fish"},
     "rerank config ra": {"rank"},
+    "rerank cache ": {"info", "verify", "clear"},
+    "rerank models show --back": {"--backend"},
+    "rerank models convert --form ": {"fp32", "int8", "openvino"},
 }
 
 
-@pytest.mark.parametrize("line", FISH if shutil.which("fish") else [])
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
+@pytest.mark.parametrize("line", FISH)
 def test_fish(line: str, folder: Path) -> None:
     assert fish(line, folder) == FISH[line]
 
@@ -218,10 +236,14 @@ ZSH_LINES = {
     "rerank rank --fusion ": {"rrf", "weighted"},
     "rerank -f js": {"json", "jsonl"},
     "rerank completion ": {"bash", "zsh", "fish"},
+    "rerank cache ": {"info", "verify", "clear"},
+    "rerank models show --back": {"--backend"},
+    "rerank models convert --form ": {"fp32", "int8", "openvino"},
 }
 
 
-@pytest.mark.parametrize("line", ZSH_LINES if shutil.which("zsh") else [])
+@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
+@pytest.mark.parametrize("line", ZSH_LINES)
 def test_zsh(line: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A real interactive zsh completes the line; what it would offer is collected from its compadd."""
     aside = tmp_path_factory.mktemp("zsh")
@@ -237,18 +259,20 @@ def test_zsh(line: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     assert not [word for word in offered if word.startswith("--") and not word.startswith(line.rsplit(maxsplit=1)[-1])]
 
 
-@pytest.mark.parametrize("tool", ["groff"] if shutil.which("groff") else [])
-def test_the_man_page_formats_without_a_warning(tool: str) -> None:
-    done = subprocess.run([tool, "-man", "-Tutf8", "-ww", ROOT / "docs" / "rerank.1"], capture_output=True, check=True)
+@pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
+def test_the_man_page_formats_without_a_warning() -> None:
+    done = subprocess.run(
+        ["groff", "-man", "-Tutf8", "-ww", ROOT / "docs" / "rerank.1"], capture_output=True, check=True
+    )
     assert done.stderr == b""
     assert b"EXIT STATUS" in re.sub(rb".\x08", b"", done.stdout)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", FILES)
 def test_rerank_completion_prints_the_same_scripts(run, shell: str) -> None:
     result = run("completion", shell)
     assert (result.code, result.err) == (0, "")
-    assert result.text == (COMPLETIONS / SHELLS[shell][1]).read_text()
+    assert result.text == (COMPLETIONS / FILES[shell]).read_text()
 
 
 def test_a_shell_we_do_not_know(run) -> None:

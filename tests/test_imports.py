@@ -190,6 +190,14 @@ def test_the_core_does_not_know_the_command_line() -> None:
     assert wrong == []
 
 
+def test_the_package_does_not_import_what_the_wheel_leaves_out() -> None:
+    outside = {"tools", "tests", "benchmarks", "training"}
+    wrong = [
+        (name, module) for name, found in MODULES.items() for module, _ in found if module.split(".")[0] in outside
+    ]
+    assert wrong == []
+
+
 def dotted(name: str) -> str:
     """`scorers/onnx.py` as it is imported."""
     return "rerank_cli." + name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")

@@ -197,7 +197,7 @@ def test_pull_mends_what_verify_finds(run, made, server: Hub, tmp_path: Path, mo
 def test_pull_refuses_what_cannot_be(run, made) -> None:
     assert run("models", "pull", "acme/tiny", "--offline").code == 2
     assert "is no Hugging Face name" in run("models", "pull", "./folder").err
-    assert "needs a model" in run("models", "pull").err
+    assert "`MODEL` is missing" in run("models", "pull").err
 
 
 FILES = ["README.md", "config.json", "tokenizer.json", "vocab.txt", "model.safetensors", "onnx/model.onnx",

@@ -10,9 +10,9 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from readers_support import read
+from readers_support import load_value, read
 
-from rerank_cli.readers import load_value, read_query
+from rerank_cli.readers import read_query
 from rerank_cli.records import Body
 from rerank_cli.terminal import Terminal
 

@@ -12,10 +12,9 @@ import pytest
 import yaml
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from readers_support import read
+from readers_support import load_value, read
 
 from rerank_cli.errors import RerankError
-from rerank_cli.readers import load_value
 from rerank_cli.readers.yamltext import load_yaml
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -254,7 +254,7 @@ TITLE_BODY = ("title", "body")
 
 
 def test_cohere_v1_gets_objects_and_rank_fields():
-    """The request of the wire reference, section 2.2."""
+    """The documented request."""
     documents = [{"title": "Return form", "body": "Use this form"}, {"title": "Hours", "body": "Nine to five"}]
     reply = as_json({"results": [{"index": 0, "relevance_score": 0.81}, {"index": 1, "relevance_score": 0.1}]})
     with Loopback(lambda _seen: reply) as server:
@@ -374,7 +374,7 @@ def test_no_minute_ever_holds_more_than_its_limits(steps, requests, tokens):
 
 @pytest.mark.parametrize(
     ("chunk", "documents", "query", "tokens", "units"),
-    [  # the table of the wire reference, 2.1b
+    [  # Cohere's table of search units
         (500, 100, 20, 300, 1), (500, 101, 20, 300, 2), (500, 100, 20, 480, 1), (500, 100, 20, 481, 2),
         (500, 100, 20, 1000, 3), (500, 1000, 50, 600, 20), (500, 100, 300, 700, 4), (4096, 100, 20, 1000, 1),
         (4096, 100, 20, 5000, 2),

@@ -299,7 +299,7 @@ def test_strict_refuses_as_cohere_does(strict):
     assert strict.post("/rerank", query="q", texts=["a"], foo=1).json["error_type"] == "validation"
 
 
-# The table of the wire reference, 2.1b.
+# Cohere's table of search units.
 @pytest.mark.parametrize(
     ("chunk", "documents", "query", "length", "expected"),
     [(500, 100, 20, 300, 1), (500, 101, 20, 300, 2), (500, 100, 20, 480, 1), (500, 100, 20, 481, 2), (500, 100, 20, 1000, 3),

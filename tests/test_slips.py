@@ -56,7 +56,7 @@ def test_no_file_is_read_and_written_or_written_twice(run, tmp_path: Path, argum
 
 
 def test_a_device_may_take_two_outputs(run) -> None:
-    assert run("batch", "in.jsonl", "-o", "/dev/null", "--errors", "/dev/null").code in {0, 3}
+    assert run("batch", "in.jsonl", "-o", "/dev/null", "--errors", "/dev/null").code == 0
 
 
 @pytest.mark.parametrize("rest", [(), ("-o", "out"), ("--out-dir", "outs")])

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 DEFAULT = "rank"
-# name -> (module, function, one line for the list of commands)
+# name -> (module, its function or Typer app, one line for the list of commands)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "rank": ("rerank_cli.cli.rank", "rank", "rank documents for one query (the default)"),
     "batch": ("rerank_cli.cli.batch", "batch", "rank many queries: requests, queries x documents, TREC runs"),
     "eval": ("rerank_cli.cli.eval_command", "evaluate", "measure runs against judgements, with assertions for CI"),
     "compare": ("rerank_cli.cli.compare_command", "compare", "how the order of two runs differs"),
     "serve": ("rerank_cli.cli.serve", "serve", "answer Cohere, Jina and TEI clients over HTTP"),
-    "models": ("rerank_cli.cli.models_command", "models", "list, show, fetch, check and convert models"),
+    "models": ("rerank_cli.cli.models_command", "app", "list, show, fetch, check and convert models"),
     "doctor": ("rerank_cli.cli.doctor_command", "doctor", "check this installation and a model"),
-    "cache": ("rerank_cli.cli.cache_command", "cache", "show, check or empty the score cache"),
+    "cache": ("rerank_cli.cli.cache_command", "app", "show, check or empty the score cache"),
     "completion": ("rerank_cli.cli.completion_command", "completion", "print a completion script for a shell"),
     "config": ("rerank_cli.cli.config_command", "config", "show every value and where it came from"),
 }
@@ -71,10 +71,10 @@ class Root(TyperGroup):
 
 
 def load(name: str) -> Any:
-    """Build one command with Typer from its function."""
+    """Build one command with Typer from its function, or a group from its Typer app."""
     module, function, _ = COMMANDS[name]
     target = getattr(import_module(module), function)
-    if isinstance(target, typer.Typer):  # a command with commands of its own
+    if isinstance(target, typer.Typer):  # a group
         return typer.main.get_command(target)
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     single.command(name=name, cls=Command)(target)

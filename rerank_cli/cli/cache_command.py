@@ -2,65 +2,106 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rerank_cli.cli import evaluation_options as e
 from rerank_cli.cli import options as o
 from rerank_cli.cli import scorer_options as so
-from rerank_cli.cli.command import collect
+from rerank_cli.cli.command import Command
+from rerank_cli.cli.group import Group
+from rerank_cli.cli.main import configure
+from rerank_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from rerank_cli.terminal import Terminal
 
 HINT = "`rerank cache clear` makes a new one; runs go on without damaged rows"
-
-
-def cache(
-    ctx: typer.Context,
-    action: e.CacheAction,
-    cache_path: so.CachePath = None,
-    json: o.AsJson = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
-) -> int:
-    """Show, check or empty the score cache.
+app = typer.Typer(
+    cls=Group,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="""Show, check or empty the score cache.
 
     examples:
       rerank cache info
       rerank cache verify --json
       rerank cache clear --cache-path ci/scores.sqlite
+    """,
+)
+
+
+@app.command("info", cls=Command)
+def show_info(
+    ctx: typer.Context,
+    cache_path: so.CachePath = None,
+    json: o.AsJson = False,
+    verbose: o.Verbose = 0,
+    quiet: o.Quiet = False,
+) -> int:
+    """Show where the score cache is, how large it is, and when its scores were used.
+
+    examples:
+      rerank cache info
+      rerank cache info --json | jq .bytes
     """
-    return run(collect(ctx, locals()), ctx.obj)
+    return report(info, cache_path, configure(ctx.obj, verbose=verbose, quiet=quiet), as_json=json)
 
 
-def run(options: dict[str, Any], terminal: Terminal) -> int:
-    """Do it and say what was found. Raises InputError if the cache is damaged."""
+@app.command("verify", cls=Command)
+def verify_rows(
+    ctx: typer.Context,
+    cache_path: so.CachePath = None,
+    json: o.AsJson = False,
+    verbose: o.Verbose = 0,
+    quiet: o.Quiet = False,
+) -> int:
+    """Check every page and row of the score cache; exit 3 if one is damaged.
+
+    examples:
+      rerank cache verify --json
+    """
+    return report(verify, cache_path, configure(ctx.obj, verbose=verbose, quiet=quiet), as_json=json)
+
+
+@app.command("clear", cls=Command)
+def clear_scores(
+    ctx: typer.Context,
+    cache_path: so.CachePath = None,
+    json: o.AsJson = False,
+    verbose: o.Verbose = 0,
+    quiet: o.Quiet = False,
+) -> int:
+    """Delete all scores.
+
+    examples:
+      rerank cache clear --cache-path ci/scores.sqlite
+    """
+    return report(clear, cache_path, configure(ctx.obj, verbose=verbose, quiet=quiet), as_json=json)
+
+
+def report(action: Callable[[Path], dict[str, Any]], given: Path | None, terminal: Terminal, *, as_json: bool) -> int:
+    """Do it and print what was found. Raises InputError if the cache is damaged."""
     from rerank_cli.cache_file import CACHE_FILE, cache_path
-    from rerank_cli.cli.main import configure
-    from rerank_cli.errors import InputError
     from rerank_cli.writers.sections import json_text, write_report
 
-    terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
-    path = cache_path(terminal.env, options["cache_path"])
+    path = cache_path(terminal.env, given)
     if path.is_dir():
         raise InputError(
             f"{path} is a folder, no score cache", f"name the file in it: --cache-path {path / CACHE_FILE}"
         )
-    found = ACTIONS[options["action"]](path)
-    text = json_text(found) if options["json"] else lines(found)
-    write_report(text, None, terminal, as_json=options["json"])
+    found = action(path)
+    write_report(json_text(found) if as_json else lines(found), None, terminal, as_json=as_json)
     if found.get("damaged") or found.get("problems"):
         raise InputError(f"the score cache {path} is damaged", HINT)
     return 0
 
 
 def lines(found: dict[str, Any]) -> str:
-    """One value a line."""
+    """One value per line."""
     return "".join(f"{name}: {'none' if value in (None, []) else value}\n" for name, value in found.items())
 
 
@@ -94,10 +135,7 @@ def verify(path: Path) -> dict[str, Any]:
 
 
 def clear(path: Path) -> dict[str, Any]:
-    """Everything, forgotten."""
+    """Delete all scores."""
     from rerank_cli.cache import clear as empty
 
     return {"path": str(path), "forgotten": empty(path)}
-
-
-ACTIONS = {"info": info, "verify": verify, "clear": clear}

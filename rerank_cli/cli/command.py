@@ -6,23 +6,25 @@ It knows no command; the options of the others, which a configuration file may n
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand
 
 from rerank_cli.cli import help as help_text
-from rerank_cli.cli.options import Config, NoConfig
+from rerank_cli.cli.options import Config, Debug, NoConfig
 from rerank_cli.cli.values import Convert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+@cache
 def shared_params() -> list[Any]:
-    """Options that each command has without saying so, and whose function never sees them: --config, --no-config."""
+    """Options that every command has and that its function does not get: --debug, --config and --no-config."""
 
-    def shared(config: Config = None, no_config: NoConfig = False) -> None:
+    def shared(debug: Debug = False, config: Config = None, no_config: NoConfig = False) -> None:
         pass
 
     app = typer.Typer(add_completion=False, rich_markup_mode=None)

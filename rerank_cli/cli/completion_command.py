@@ -1,7 +1,8 @@
-"""`rerank completion SHELL`: the completion script of a shell, for those who installed a wheel."""
+"""`rerank completion SHELL`: the completion script of a shell."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,8 +12,11 @@ from rerank_cli.cli import options as o
 if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
+FOLDER = Path(__file__).parent.parent / "completions"  # written by `python -m tools.generate`
+FILES = {"bash": "rerank.bash", "zsh": "_rerank", "fish": "rerank.fish"}
 
-def completion(ctx: typer.Context, shell: o.Shell, debug: o.Debug = False) -> int:
+
+def completion(ctx: typer.Context, shell: o.Shell) -> int:
     """Print a completion script.
 
     examples:
@@ -20,12 +24,9 @@ def completion(ctx: typer.Context, shell: o.Shell, debug: o.Debug = False) -> in
       rerank completion zsh > ~/.zfunc/_rerank        # a folder of $fpath
       rerank completion fish > ~/.config/fish/completions/rerank.fish
     """
-    from rerank_cli.cli.generate.facts import commands
-    from rerank_cli.cli.generate.targets import SHELLS
     from rerank_cli.writers.output import open_output
 
-    del debug
     terminal: Terminal = ctx.obj
     with open_output(None, terminal, "none") as write:
-        write(SHELLS[shell][0](commands()).encode())
+        write((FOLDER / FILES[shell]).read_bytes())
     return 0

@@ -23,7 +23,6 @@ def config(
     json: o.AsJson = False,
     verbose: o.Verbose = 0,
     quiet: o.Quiet = False,
-    debug: o.Debug = False,
 ) -> int:
     """Show every value a command would run with, and where it came from.
 
@@ -34,7 +33,6 @@ def config(
     """
     from rerank_cli.cli.defaults import Options, params_of, resolve, resolved_for
 
-    del debug
     terminal: Terminal = ctx.obj
     root = ctx.find_root().command
     params = {param.name: param for param in params_of(root, checked(command))}

@@ -79,7 +79,7 @@ class Options:
         return names
 
     def of(self, command: str) -> Mapping[str, Key]:
-        """The keys of one command; of all its sub-commands, if it has some."""
+        """The keys of one command."""
         if command not in self._known:
             self._known[command] = {param.name: key_of(param) for param in params_of(self._root, command)}
         return self._known[command]
@@ -101,10 +101,8 @@ class Options:
 
 
 def params_of(root: Any, command: str) -> list[Any]:
-    """The options of a command and of its sub-commands."""
-    loaded = root.get_command(None, command)
-    parts = list(getattr(loaded, "commands", {}).values()) or [loaded]
-    return [param for part in parts for param in part.params if param.param_type_name == "option"]
+    """The options of a command; a group has those of its sub-commands."""
+    return [param for param in root.get_command(None, command).params if param.param_type_name == "option"]
 
 
 def key_of(param: Any) -> Key:

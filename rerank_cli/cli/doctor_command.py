@@ -28,11 +28,8 @@ def doctor(
     trust_remote_code: so.TrustRemoteCode = False,
     allow_pickle: so.AllowPickle = False,
     json: o.AsJson = False,
-    config: o.Config = None,
-    no_config: o.NoConfig = False,
     verbose: o.Verbose = 0,
     quiet: o.Quiet = False,
-    debug: o.Debug = False,
 ) -> int:
     """Check this installation and a model; exit 4 if something is wrong.
 

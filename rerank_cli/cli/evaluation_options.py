@@ -1,4 +1,4 @@
-"""Options of `eval`, `compare` and `cache`, declared once; tables of choices and limits are in `options`."""
+"""Options of `eval` and `compare`, declared once; choices and limits are in option_rules.py."""
 
 from __future__ import annotations
 
@@ -110,8 +110,4 @@ ReportFormat = Annotated[
         help="table, json, csv or markdown (a CI job summary). auto: by the extension of -o, else a table.",
         rich_help_panel=OUTPUT,
     ),
-]
-CacheAction = Annotated[
-    str,
-    typer.Argument(metavar="ACTION", help="info: size and age; verify: check every row; clear: forget all scores."),
 ]

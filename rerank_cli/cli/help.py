@@ -38,6 +38,25 @@ def of_command(command: Any, ctx: Any, *, complete: bool) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def of_group(group: Any, ctx: Any) -> str:
+    """The help of a group: its sub-commands, each with the first paragraph of its own help."""
+    path = ctx.command_path.strip()
+    summary, _, examples = (group.help or "").partition("\n\n")
+    rows = [row(name, summary_of(command)) for name, command in group.commands.items()]
+    parts = [
+        textwrap.fill(summary, WIDTH),
+        f"usage: {path} COMMAND [OPTIONS] ...",
+        examples.rstrip(),
+        f"commands ({path} COMMAND --help):\n" + "\n".join(rows),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary_of(command: Any) -> str:
+    """What a command does: the first paragraph of its help, on one line."""
+    return " ".join(str(command.help or "").partition("\n\n")[0].split())
+
+
 def usage_of(command: Any) -> str:
     """What follows the command's name."""
     arguments = [param.metavar or param.name.upper() for param in command.params if param.param_type_name == "argument"]

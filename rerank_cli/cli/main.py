@@ -64,7 +64,7 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
     except TyperException as error:
         from rerank_cli.cli.slips import usage_fault
 
-        return failed(usage_fault(error, argv), argv, terminal)
+        return failed(usage_fault(error), argv, terminal)
     except KeyboardInterrupt:
         terminal.say("")
         return ExitCode.INTERRUPTED

@@ -1,4 +1,4 @@
-"""Options of `models` and `doctor`, declared once; tables of choices are in `options`."""
+"""Options of `models`, declared once; choices are in option_rules.py."""
 
 from __future__ import annotations
 
@@ -9,24 +9,14 @@ import typer
 
 from rerank_cli.cli.option_rules import MODEL, OUTPUT
 
-ModelsAction = Annotated[
-    str,
-    typer.Argument(
-        metavar="ACTION",
-        help="list: built in, cached and converted; show: the facts of one; pull: download; verify: compare files with "
-        "their digests; convert: make ONNX or OpenVINO of a torch checkpoint.",
-    ),
-]
-ModelName = Annotated[
-    str | None, typer.Argument(metavar="[MODEL]", help="builtin, a Hugging Face name or a folder (./path).")
-]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="builtin, a Hugging Face name or a folder (./path).")]
 CopyFolder = Annotated[
     Path | None,
     typer.Option(
         "--output",
         "-o",
         metavar="FOLDER",
-        help="convert: where the copy goes (default: our cache, where `-m` finds it by itself).",
+        help="Where the copy goes (default: our cache, where `-m` finds it by itself).",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -35,7 +25,7 @@ Form = Annotated[
     typer.Option(
         "--form",
         metavar="FORM",
-        help="convert: fp32 (ONNX), int8 (ONNX, 8-bit products per token) or openvino; repeatable (default: fp32).",
+        help="fp32 (ONNX), int8 (ONNX, 8-bit products per token) or openvino; repeatable (default: fp32).",
         rich_help_panel=MODEL,
     ),
 ]

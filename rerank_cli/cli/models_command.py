@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from rerank_cli.cli import model_options as m
 from rerank_cli.cli import options as o
 from rerank_cli.cli import scorer_options as so
-from rerank_cli.cli.command import collect
+from rerank_cli.cli.command import Command
+from rerank_cli.cli.group import Group
+from rerank_cli.cli.main import configure
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.facts import BUILTIN
+from rerank_cli.settings import Backend, ModelSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from rerank_cli.convert.model import Converted
+    from rerank_cli.models.facts import LocalModel
     from rerank_cli.terminal import Terminal
 
 FORMS = {"fp32": "fp32", "int8": "int8", "openvino": "ir"}
-
-
-def models(
-    ctx: typer.Context,
-    models_action: m.ModelsAction,
-    name: m.ModelName = None,
-    form: m.Form = None,
-    output: m.CopyFolder = None,
-    backend: so.Backend = "auto",
-    threads: so.Threads = None,
-    offline: so.Offline = False,
-    trust_remote_code: so.TrustRemoteCode = False,
-    allow_pickle: so.AllowPickle = False,
-    json: o.AsJson = False,
-    config: o.Config = None,
-    no_config: o.NoConfig = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
-) -> int:
-    """Show, fetch, check and convert models.
+app = typer.Typer(
+    cls=Group,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="""Show, fetch, check and convert models.
 
     examples:
       rerank models list
@@ -48,100 +36,177 @@ def models(
       rerank models pull BAAI/bge-reranker-v2-m3@main
       rerank models verify BAAI/bge-reranker-v2-m3 --json
       rerank models convert BAAI/bge-reranker-v2-m3 --form fp32 --form openvino
+    """,
+)
+
+
+@app.command("list", cls=Command)
+def list_models(ctx: typer.Context, json: o.AsJson = False, verbose: o.Verbose = 0, quiet: o.Quiet = False) -> int:
+    """List the embedded model, the rerankers in the Hugging Face cache and the converted copies.
+
+    examples:
+      rerank models list
+      rerank models list --json | jq -r '.[].name'
     """
-    return run(collect(ctx, locals()), ctx.obj)
+    from rerank_cli.models import inventory
+
+    terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
+    rows = inventory.listed()
+    for row in rows:
+        if row["problem"]:
+            terminal.warn(f"{row['name']} cannot be used: {row['problem']}")
+    _print(rows, terminal, as_json=json)
+    return 0
 
 
-def run(options: dict[str, Any], terminal: Terminal) -> int:
-    """Do it and print what was found. Raises ModelError if files differ from their digests."""
-    from rerank_cli.cli.main import configure
+@app.command(cls=Command)
+def show(
+    ctx: typer.Context,
+    name: m.ModelName,
+    backend: so.Backend = "auto",
+    offline: so.Offline = False,
+    trust_remote_code: so.TrustRemoteCode = False,
+    allow_pickle: so.AllowPickle = False,
+    json: o.AsJson = False,
+    verbose: o.Verbose = 0,
+    quiet: o.Quiet = False,
+) -> int:
+    """Show one model: family, licence, limits, files, and the backend that would run it.
 
-    terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
-    action, name = options["models_action"], options["name"]
-    if action == "list" and name:
-        raise UsageError("`models list` takes no model", f"`rerank models show {name}` tells of one")
-    if action != "list" and not name:
-        raise UsageError(f"`models {action}` needs a model", f"for example `rerank models {action} builtin`")
-    found = DO[action](options, terminal)
-    _print(found, options, terminal)
-    if action == "verify" and found["problems"]:
+    examples:
+      rerank models show builtin
+      rerank models show cross-encoder/ms-marco-MiniLM-L6-v2 --json
+    """
+    from rerank_cli.models import inventory
+    from rerank_cli.models.reference import Access, resolve
+    from rerank_cli.scorers import selection
+
+    terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
+    settings = ModelSettings(
+        name, cast("Backend", backend), offline=offline, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
+    )
+    model = resolve(name, Access.of(settings))
+    for note in model.notes:
+        terminal.note(note)
+    facts = inventory.described(model)
+    try:
+        choice = selection.choose(model, settings)
+        facts |= {"backend": choice.backend, "dtype": choice.dtype, "reason": choice.reason}
+    except ModelError as error:
+        facts |= {"backend": None, "dtype": None, "reason": error.message}
+    _print(facts, terminal, as_json=json)
+    return 0
+
+
+@app.command(cls=Command)
+def pull(
+    ctx: typer.Context,
+    name: m.ModelName,
+    backend: so.Backend = "auto",
+    offline: so.Offline = False,
+    trust_remote_code: so.TrustRemoteCode = False,
+    allow_pickle: so.AllowPickle = False,
+    json: o.AsJson = False,
+    verbose: o.Verbose = 0,
+    quiet: o.Quiet = False,
+) -> int:
+    """Download a model from the Hugging Face hub, or check for a newer revision.
+
+    examples:
+      rerank models pull BAAI/bge-reranker-v2-m3
+      rerank models pull BAAI/bge-reranker-v2-m3@main --backend onnx
+    """
+    from rerank_cli import hub
+    from rerank_cli.models.reference import is_hub_name
+
+    terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
+    if not is_hub_name(name):
+        raise UsageError(f"`{name}` is no Hugging Face name", "write it as owner/name, with @revision if you like")
+    repository, _, revision = name.partition("@")
+    if hub.is_offline(offline):
+        raise UsageError(
+            "`models pull` needs the network, and it is switched off", "leave out --offline and HF_HUB_OFFLINE"
+        )
+    want = hub.Want(backend, allow_pickle=allow_pickle, code=trust_remote_code)
+    with terminal.progress(f"fetching {name}") as advance:
+        snapshot = hub.download(repository, revision or None, want, lambda _done, _all: advance(1))
+    facts = {"name": repository, "revision": snapshot.commit, "folder": str(snapshot.folder)}
+    _print(facts, terminal, as_json=json)
+    return 0
+
+
+@app.command(cls=Command)
+def verify(
+    ctx: typer.Context,
+    name: m.ModelName,
+    backend: so.Backend = "auto",
+    allow_pickle: so.AllowPickle = False,
+    json: o.AsJson = False,
+    verbose: o.Verbose = 0,
+    quiet: o.Quiet = False,
+) -> int:
+    """Compare the files of a model with their digests; exit 4 if one differs or is missing.
+
+    examples:
+      rerank models verify builtin
+      rerank models verify BAAI/bge-reranker-v2-m3 --json
+    """
+    from rerank_cli.hub import Want
+    from rerank_cli.models import inventory
+
+    terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
+    facts = inventory.verified(name, Want(backend, allow_pickle=allow_pickle))
+    _print(facts, terminal, as_json=json)
+    if facts["problems"]:
         raise ModelError(
-            f"{name}: {len(found['problems'])} of its files are missing or not what they were",
+            f"{name}: {len(facts['problems'])} of its files are missing or not what they were",
             "install rerank-cli again" if name == BUILTIN else f"`rerank models pull {name}` fetches them again",
         )
     return 0
 
 
-def _list(_options: dict[str, Any], terminal: Terminal) -> list[dict[str, Any]]:
-    from rerank_cli.models import inventory
+@app.command(cls=Command)
+def convert(
+    ctx: typer.Context,
+    name: m.ModelName,
+    form: m.Form = None,
+    output: m.CopyFolder = None,
+    threads: so.Threads = None,
+    offline: so.Offline = False,
+    trust_remote_code: so.TrustRemoteCode = False,
+    allow_pickle: so.AllowPickle = False,
+    json: o.AsJson = False,
+    verbose: o.Verbose = 0,
+    quiet: o.Quiet = False,
+) -> int:
+    """Convert a torch checkpoint to ONNX or OpenVINO.
 
-    found = inventory.listed()
-    for row in found:
-        if row["problem"]:
-            terminal.warn(f"{row['name']} cannot be used: {row['problem']}")
-    return found
-
-
-def _show(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
-    from rerank_cli.models import inventory
-    from rerank_cli.models.reference import Access, resolve
-    from rerank_cli.scorers import selection
-
-    settings = _settings(options)
-    model = resolve(settings.model, Access.of(settings))
-    for note in model.notes:
-        terminal.note(note)
-    found = inventory.described(model)
-    try:
-        choice = selection.choose(model, settings)
-        found |= {"backend": choice.backend, "dtype": choice.dtype, "reason": choice.reason}
-    except ModelError as error:
-        found |= {"backend": None, "dtype": None, "reason": error.message}
-    return found
-
-
-def _pull(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
-    from rerank_cli import hub
-    from rerank_cli.models.reference import is_hub_name
-
-    name = options["name"]
-    if not is_hub_name(name):
-        raise UsageError(f"`{name}` is no Hugging Face name", "write it as owner/name, with @revision if you like")
-    repository, _, revision = name.partition("@")
-    if hub.is_offline(options["offline"]):
-        raise UsageError(
-            "`models pull` needs the network, and it is switched off", "leave out --offline and HF_HUB_OFFLINE"
-        )
-    want = hub.Want(options["backend"], allow_pickle=options["allow_pickle"], code=options["trust_remote_code"])
-    with terminal.progress(f"fetching {name}") as advance:
-        snapshot = hub.download(repository, revision or None, want, lambda _done, _all: advance(1))
-    return {"name": repository, "revision": snapshot.commit, "folder": str(snapshot.folder)}
-
-
-def _verify(options: dict[str, Any], _terminal: Terminal) -> dict[str, Any]:
-    from rerank_cli.hub import Want
-    from rerank_cli.models import inventory
-
-    return inventory.verified(options["name"], Want(options["backend"], allow_pickle=options["allow_pickle"]))
-
-
-def _convert(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
-    from dataclasses import asdict, replace
-
+    examples:
+      rerank models convert BAAI/bge-reranker-v2-m3 --form fp32 --form int8
+      rerank models convert ./my-model --form openvino -o ./my-copy
+    """
     from rerank_cli import cpu
-    from rerank_cli.convert.model import convert
+    from rerank_cli.convert.model import convert as convert_model
     from rerank_cli.models.converted import folder_of, with_converted
     from rerank_cli.models.reference import Access, resolve
 
-    forms = [FORMS[form] for form in options["form"] or ["fp32"]]
-    access = replace(Access.of(_settings(options)), backend="torch", converted=False)
-    model = resolve(options["name"], access)
-    if options["output"] is None:
+    terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
+    forms = [FORMS[each] for each in form or ["fp32"]]
+    settings = ModelSettings(
+        model=name, backend="torch", offline=offline, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
+    )
+    model = resolve(name, replace(Access.of(settings), converted=False))
+    if output is None:
         held = with_converted(model).converted
-        forms += [form for form in FORMS.values() if form in held]  # a second conversion adds to the copy
-    target = options["output"] or folder_of(model)
-    threads = options["threads"] or cpu.available_threads()
-    made = convert(model, list(dict.fromkeys(forms)), target, threads, terminal.detail)
+        forms += [each for each in FORMS.values() if each in held]  # a second conversion adds to the copy
+    target = output or folder_of(model)
+    made = convert_model(model, list(dict.fromkeys(forms)), target, threads or cpu.available_threads(), terminal.detail)
+    _print(record_of(model, made), terminal, as_json=json)
+    return 0
+
+
+def record_of(model: LocalModel, made: Converted) -> dict[str, Any]:
+    """A conversion as JSON has it."""
     return {
         "name": model.name,
         "revision": model.revision,
@@ -150,27 +215,11 @@ def _convert(options: dict[str, Any], terminal: Terminal) -> dict[str, Any]:
     }
 
 
-DO: dict[str, Callable[[dict[str, Any], Terminal], Any]] = {
-    "list": _list,
-    "show": _show,
-    "pull": _pull,
-    "verify": _verify,
-    "convert": _convert,
-}
-
-
-def _settings(options: dict[str, Any]) -> Any:
-    from rerank_cli.settings import ModelSettings
-
-    same = ("backend", "offline", "trust_remote_code", "allow_pickle", "threads")
-    return ModelSettings(model=options["name"], **{name: options[name] for name in same})
-
-
-def _print(found: Any, options: dict[str, Any], terminal: Terminal) -> None:
+def _print(found: Any, terminal: Terminal, *, as_json: bool) -> None:
     """JSON, or text: a table for lists, `name: value` lines for one thing."""
     from rerank_cli.writers.sections import Section, json_text, text, write_report
 
-    if options["json"]:
+    if as_json:
         shown = json_text(found)
     elif isinstance(found, list):
         headers = ("name", "revision", "where", "family", "graphs", "MB")
@@ -180,7 +229,7 @@ def _print(found: Any, options: dict[str, Any], terminal: Terminal) -> None:
         shown = "".join(f"{name}: {_plain(value)}\n" for name, value in found.items() if value not in (None, [], {}))
         if found.get("name") == BUILTIN and found.get("card"):
             shown += "\n" + Path(found["card"]).read_text("utf-8")
-    write_report(shown, None, terminal, as_json=options["json"])
+    write_report(shown, None, terminal, as_json=as_json)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -37,8 +37,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "cache_mode": ("rw", "ro"),
     "shell": ("bash", "zsh", "fish"),
     "report_format": ("auto", "table", "json", "csv", "markdown"),
-    "action": ("info", "verify", "clear"),
-    "models_action": ("list", "show", "pull", "verify", "convert"),
     "form": ("fp32", "int8", "openvino"),
 }
 # Smallest value of a number, inclusive.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def usage_fault(error: Any, argv: Sequence[str]) -> UsageError:
+def usage_fault(error: Any) -> UsageError:
     """A fault that Typer found, in our words."""
     message = error.format_message().strip().rstrip(".")
     option = getattr(error, "option_name", None)
@@ -24,8 +24,8 @@ def usage_fault(error: Any, argv: Sequence[str]) -> UsageError:
         return UsageError(f"{option} needs a value" if "requires an argument" in message else message)
     missing = re.search(r"Missing (?:option|argument) '([^']+)'", message)
     if missing:
-        return UsageError(f"`{missing[1].split(' / ')[0]}` is missing", f"see `rerank {command_of(argv)} --help`")
-    return UsageError(message[:1].lower() + message[1:], f"see `rerank {command_of(argv)} --help`")
+        message = f"`{missing[1].split(' / ')[0]}` is missing"
+    return UsageError(message[:1].lower() + message[1:], f"see `{command_of(error)} --help`")
 
 
 def option_hint(option: str, error: Any) -> str:
@@ -34,9 +34,9 @@ def option_hint(option: str, error: Any) -> str:
     return did_you_mean(option, [*known, "--help", "--version"]) or "see `rerank --help`"
 
 
-def command_of(argv: Sequence[str]) -> str:
-    """Which command a command line is for."""
-    return argv[0] if argv and argv[0] in COMMANDS else "rank"
+def command_of(error: Any) -> str:
+    """The command that refused its arguments: `rerank models show`."""
+    return str(getattr(getattr(error, "ctx", None), "command_path", "rerank"))
 
 
 def check_files(files: Sequence[str], query: str | None) -> None:

@@ -93,7 +93,7 @@ def environment_defaults(params: list[Any], env: Mapping[str, str]) -> dict[str,
 
 
 def from_text(text: str, param: Any, variable: str) -> Any:
-    """A variable's text as the option's value; lists are separated by blanks or newlines."""
+    """A variable's text as the option's value; lists are separated by newlines."""
     try:
         if getattr(param, "count", False):
             return number(text, int, variable, param.name)

@@ -1,1 +1,4 @@
-"""Conversion of ONNX graphs: float32 in, 8-bit weights out. Needs the `onnx` package, imported inside functions."""
+"""Conversion of torch checkpoints to ONNX (float32 or 8-bit) and OpenVINO.
+
+Needs the `convert` extra, and for the OpenVINO form the `openvino` extra too.
+"""

@@ -70,27 +70,6 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
     return parse(data, where, fields, report)
 
 
-def load_value(document: Document) -> Any:
-    """The parsed value of a document, again, from its raw bytes.
-
-    An object or string for `json`, strings by column for `row`, a string for `line`, `{"id": path}` for `file`.
-    """
-    kind = document.source.kind
-    if kind == "json":
-        from rerank_cli.readers.values import exact
-
-        return exact(document.raw.decode(), document.source.name)
-    if kind == "row":
-        from rerank_cli.readers.delimited import parse_row
-
-        return parse_row(document.raw, document.source)
-    if kind == "file":
-        return {"id": document.id}
-    from rerank_cli.readers.lines import line_text
-
-    return line_text(document.raw)
-
-
 def read_query(name: str, terminal: Terminal) -> str:
     """The query that a file holds (`-` is stdin), without blanks around it; raises InputError."""
     from rerank_cli.readers.values import decode

@@ -66,15 +66,6 @@ def _check_delimiter(columns: list[str], delimiter: str, fields: FieldSettings, 
     raise InputError(f"the header is one column, {name_list(columns)}; is {found} the delimiter?", hint, where)
 
 
-def parse_row(raw: bytes, source: Source) -> dict[str, str]:
-    """The fields of one row again, by column."""
-    allow_long_fields()
-    text = raw.decode()
-    lines = (line + "\n" for line in text.split("\n"))
-    row = next(csv.reader(lines, delimiter=source.delimiter, strict=True))
-    return dict(zip(source.columns, row, strict=True))
-
-
 def allow_long_fields() -> None:
     """Lift the csv module's limit of 128 KB a field: it spares memory, but the rows are in memory already."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))

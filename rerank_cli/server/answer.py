@@ -1,6 +1,6 @@
 """Scores to a reply that all known clients can read: order, documents, tokens, search units, warnings.
 
-One shape for Cohere, Jina and vLLM clients (wire reference, 3.3), a bare array for TEI's. It knows nothing of HTTP.
+One shape for Cohere, Jina and vLLM clients, a bare array for TEI's. It knows nothing of HTTP.
 """
 
 from __future__ import annotations

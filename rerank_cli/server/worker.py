@@ -86,7 +86,6 @@ class Tick(NamedTuple):
     """What one call of the scorer did, for the metrics."""
 
     pairs: int
-    jobs: int
     seconds: float
 
 
@@ -217,9 +216,7 @@ class Worker:
         with self._changed:
             self.waiting -= tokens
             self._rate = tokens / seconds if not self._rate else 0.8 * self._rate + 0.2 * tokens / seconds
-        self._observe(
-            Tick(sum(len(piece.positions) for piece in pieces), len({id(piece.job) for piece in pieces}), seconds)
-        )
+        self._observe(Tick(sum(len(piece.positions) for piece in pieces), seconds))
 
     def _begin(self, job: Job) -> None:
         if job.started:

@@ -34,12 +34,6 @@ def blocks(ranking: Ranking, settings: OutputSettings) -> Iterator[bytes]:
     yield b'%b],\n  "meta": %b\n}\n' % (b"\n  " if ranking.hits else b"", meta_object(ranking.meta))
 
 
-def one_object(ranking: Ranking, settings: OutputSettings) -> bytes:
-    """The envelope on one line without its end, as a batch or a server sends it."""
-    found = b",".join(result for some in results(ranking, settings) for result in some)
-    return b'{"results":[%b],"meta":%b}' % (found, meta_object(ranking.meta))
-
-
 def results(ranking: Ranking, settings: OutputSettings) -> Iterator[list[bytes]]:
     """The result objects, in blocks."""
     shape = shape_of(ranking, settings)
@@ -50,15 +44,15 @@ def results(ranking: Ranking, settings: OutputSettings) -> Iterator[list[bytes]]
 
 def rest(hit: Hit, settings: OutputSettings) -> bytes:
     """What follows the scores: of a document cut or read in windows how it was read, and the document itself."""
-    score = hit[4]
+    score = hit.score
     long = b""
-    if score[2] > 1 or score[4]:
+    if score.windows > 1 or score.truncated:
         long = b',"truncated":%b,"chunks":%d,"best_chunk":%b' % (
-            b"true" if score[4] else b"false",
-            score[2],
-            offsets(score[3]),
+            b"true" if score.truncated else b"false",
+            score.windows,
+            offsets(score.best),
         )
-    return b'%b,"document":%b' % (long, document_value(hit[3])) if settings.documents else long
+    return b'%b,"document":%b' % (long, document_value(hit.document)) if settings.documents else long
 
 
 def document_value(document: Document) -> bytes:

@@ -43,14 +43,14 @@ def lines(
     """One line a hit. The usual block, objects without our keys, is recognised as a whole and costs next to nothing."""
     if not settings.documents:
         return [b"{%b}\n" % member for member in members]
-    raws = [hit[3][1] for hit in hits]
-    kinds = {hit[3][3].kind for hit in hits}
+    raws = [hit.document.raw for hit in hits]
+    kinds = {hit.document.source.kind for hit in hits}
     if kinds == {"json"} and are_plain(raws, names):
         return [b"%b,%b}\n" % (raw[:-1], member) for raw, member in zip(raws, members, strict=True)]
     if kinds == {"line"} and "text" not in names.names:
-        texts = [encode_string(hit[3][2]) for hit in hits]
+        texts = [encode_string(hit.document.text) for hit in hits]
         return [b'{"text":%b,%b}\n' % pair for pair in zip(texts, members, strict=True)]
-    return [record(hit[3], member, names, report) for hit, member in zip(hits, members, strict=True)]
+    return [record(hit.document, member, names, report) for hit, member in zip(hits, members, strict=True)]
 
 
 def are_plain(raws: list[bytes], names: Names) -> bool:

@@ -23,10 +23,10 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
     """Original bytes: lines, rows and paths as they were, JSON objects on one line, JSON strings as their text."""
     end = b"\0" if settings.null else b"\n"
     for hits in blocks_of(ranking.hits):
-        if {hit[3][3].kind for hit in hits} <= {"line", "row"}:
-            yield end.join([hit[3][1] for hit in hits]) + end
+        if {hit.document.source.kind for hit in hits} <= {"line", "row"}:
+            yield end.join([hit.document.raw for hit in hits]) + end
         else:
-            yield end.join([line(hit[3], settings, report) for hit in hits]) + end
+            yield end.join([line(hit.document, settings, report) for hit in hits]) + end
 
 
 def line(document: Document, settings: OutputSettings, report: Report) -> bytes:
@@ -43,7 +43,7 @@ def id_blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Ite
     """The id of each hit; the index of those without, counted."""
     end = b"\0" if settings.null else b"\n"
     for hits in blocks_of(ranking.hits):
-        yield end.join([id_bytes(hit[0], hit[3], settings, report) for hit in hits]) + end
+        yield end.join([id_bytes(hit.index, hit.document, settings, report) for hit in hits]) + end
 
 
 def id_bytes(index: int, document: Document, settings: OutputSettings, report: Report) -> bytes:

@@ -38,7 +38,7 @@ def blocks(ranking: Ranking, settings: OutputSettings) -> Iterator[bytes]:
 
 def scores(hits: Sequence[Hit]) -> list[str]:
     """Scores in full; a document without one has a dash."""
-    return ["–" if number == b"null" else number.decode() for number in numbers([hit[2] for hit in hits])]
+    return ["–" if number == b"null" else number.decode() for number in numbers([hit.relevance_score for hit in hits])]
 
 
 def values(hit: Hit, score: str, names: list[str]) -> list[str]:

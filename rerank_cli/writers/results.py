@@ -39,13 +39,15 @@ class Shape(NamedTuple):
 
 def sources_of(ranking: Ranking) -> list[Source]:
     """Where all documents came from, those that are not shown too; each once."""
-    return list(ranking.sources) or list({id(hit[3][3]): hit[3][3] for hit in ranking.hits}.values())
+    return list(ranking.sources) or list(
+        {id(hit.document.source): hit.document.source for hit in ranking.hits}.values()
+    )
 
 
 def shape_of(ranking: Ranking, settings: OutputSettings) -> Shape:
     """What the hits of a ranking carry: fused scores if any has one, an explanation if asked for."""
     local = ranking.meta.score_scale in {"probability", "logit"}
-    fused = any(hit[5] is not None for hit in ranking.hits)
+    fused = any(hit.fused_score is not None for hit in ranking.hits)
     return Shape(fused, settings.explain, "logit" if local else "score")
 
 
@@ -58,9 +60,12 @@ def blocks_of(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
 def tails(hits: Sequence[Hit], shape: Shape) -> list[bytes]:
     """The JSON members of each hit, without braces."""
     if shape.fused:
-        placed = [{"index": h[0], "rank": h[1], "relevance_score": h[2], "fused_score": h[5]} for h in hits]
+        placed = [
+            {"index": h.index, "rank": h.rank, "relevance_score": h.relevance_score, "fused_score": h.fused_score}
+            for h in hits
+        ]
     else:
-        placed = [{"index": h[0], "rank": h[1], "relevance_score": h[2]} for h in hits]
+        placed = [{"index": h.index, "rank": h.rank, "relevance_score": h.relevance_score} for h in hits]
     # All in one go and cut apart again: half the time of formatting them, and no text in them can hold a brace.
     plain = orjson.dumps(placed, default=float)[2:-2].split(b"},{")
     if shape.explain:

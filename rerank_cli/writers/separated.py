@@ -57,19 +57,19 @@ def are_alike(sources: list[Source], delimiter: str) -> bool:
 def places(hits: Sequence[Hit], shape: Shape) -> list[list[bytes]]:
     """Index, rank and scores of each hit as texts; a missing score is empty."""
     columns = [
-        [b"%d" % hit[0] for hit in hits],
-        [b"%d" % hit[1] for hit in hits],
-        [b"" if number == b"null" else number for number in numbers([hit[2] for hit in hits])],
+        [b"%d" % hit.index for hit in hits],
+        [b"%d" % hit.rank for hit in hits],
+        [b"" if number == b"null" else number for number in numbers([hit.relevance_score for hit in hits])],
     ]
     if shape.fused:
-        columns.append([b"" if number == b"null" else number for number in numbers([hit[5] for hit in hits])])
+        columns.append([b"" if number == b"null" else number for number in numbers([hit.fused_score for hit in hits])])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
 def scored_lines(hits: Sequence[Hit], frame: Frame, settings: OutputSettings) -> Iterator[bytes]:
     """Rank, scores and the line's own bytes; tabs in the line stay, as it is the last column. No header."""
     for some in blocks_of(hits):
-        texts = [[hit[3][1]] if settings.documents else [] for hit in some]
+        texts = [[hit.document.raw] if settings.documents else [] for hit in some]
         joined = [b"\t".join(place[1:] + text) for place, text in zip(places(some, frame.shape), texts, strict=True)]
         yield frame.end.join(joined) + frame.end
 
@@ -85,7 +85,7 @@ def rows(hits: Sequence[Hit], source: Source, frame: Frame, report: Report) -> I
     """The rows' own bytes with our columns appended; columns of the same names give way."""
     kept = [number for number, column in enumerate(source.columns) if column not in frame.names]
     replaces = len(kept) < len(source.columns)
-    width = max([len(source.columns), *(count_fields(hit[3][1], source.delimiter) for hit in hits)])
+    width = max([len(source.columns), *(count_fields(hit.document.raw, source.delimiter) for hit in hits)])
     kept += range(len(source.columns), width)  # fields beyond the header are kept, under no name
     header = source.header or frame.delimiter.join(field(column, frame.delimiter) for column in source.columns)
     names = [field(name, frame.delimiter) for name in frame.names]
@@ -94,7 +94,7 @@ def rows(hits: Sequence[Hit], source: Source, frame: Frame, report: Report) -> I
     )
     report.replace([column for column in source.columns if column in frame.names], len(hits))
     for some in blocks_of(hits):
-        raws = [hit[3][1] for hit in some]
+        raws = [hit.document.raw for hit in some]
         whole = [padded(raw, source.delimiter, width, kept if replaces else None) for raw in raws]
         placed = places(some, frame.shape)
         joined = [frame.delimiter.join([raw, *place]) for raw, place in zip(whole, placed, strict=True)]

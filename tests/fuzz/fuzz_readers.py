@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent))
+sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
+
+from readers_support import load_value  # noqa: E402
 
 from rerank_cli.errors import RerankError  # noqa: E402
-from rerank_cli.readers import load_value, open_documents, parse_request  # noqa: E402
+from rerank_cli.readers import open_documents, parse_request  # noqa: E402
 from rerank_cli.records import Document  # noqa: E402
 from rerank_cli.report import Report  # noqa: E402
 from rerank_cli.settings import INPUT_FORMATS, FieldSettings, InputSettings  # noqa: E402

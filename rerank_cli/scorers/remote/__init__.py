@@ -22,14 +22,7 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.settings import Limits, ModelSettings
 
-__all__ = ["estimate", "open_remote", "provider_names"]
-
-
-def provider_names() -> list[str]:
-    """Every name that may stand before the colon, ids first, then aliases."""
-    from rerank_cli.scorers.remote.table import load_table
-
-    return load_table().names()
+__all__ = ["estimate", "open_remote"]
 
 
 def open_remote(

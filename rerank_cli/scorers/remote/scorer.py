@@ -232,8 +232,6 @@ class RemoteScorer:
             try:
                 return judge(self._target, self._client.post(body))
             except Transient as failure:
-                with self._lock:
-                    self._report.count("retried")
                 if failure.crowded and failure.wait_s and failure.wait_s <= self._policy.max_wait_s:
                     self._pace.hold(failure.wait_s)
                 raise

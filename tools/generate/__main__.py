@@ -5,21 +5,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rerank_cli.cli.generate.targets import outdated, targets
+from tools.generate.targets import outdated, targets
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(argv: list[str], root: Path = ROOT) -> int:
-    """Write or check all files; says on stderr which ones."""
+    """Write or check all files; names them on stderr."""
     if argv not in ([], ["--check"]):
-        sys.stderr.write("usage: python -m rerank_cli.cli.generate [--check]\n")
+        sys.stderr.write("usage: python -m tools.generate [--check]\n")
         return 2
     wanted = targets(root)
     stale = outdated(root, wanted)
     for name in stale:
         if argv:
-            sys.stderr.write(f"{name} is not what the option table says: run `python -m rerank_cli.cli.generate`\n")
+            sys.stderr.write(f"{name} differs from the option table: run `python -m tools.generate`\n")
         else:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)

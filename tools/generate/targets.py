@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rerank_cli.cli.generate import bash, fish, man, markdown, sample, zsh
-from rerank_cli.cli.generate.facts import commands
+from rerank_cli.cli.completion_command import FILES
+from tools.generate import bash, fish, man, markdown, sample, zsh
+from tools.generate.facts import commands
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
-SHELLS = {"bash": (bash.script, "rerank.bash"), "zsh": (zsh.script, "_rerank"), "fish": (fish.script, "rerank.fish")}
+SHELLS = {"bash": bash.script, "zsh": zsh.script, "fish": fish.script}
 
 
 def targets(root: Path) -> dict[str, str]:
     """Path below the root to the text it should hold."""
     table = commands()
-    found = {f"completions/{name}": script(table) for script, name in SHELLS.values()}
+    found = {f"rerank_cli/completions/{FILES[shell]}": script(table) for shell, script in SHELLS.items()}
     found["docs/rerank.1"] = man.page(table)
     found["docs/reference.md"] = markdown.reference(table)
     found["docs/rerank.toml"] = sample.text(table)
