@@ -18,7 +18,7 @@ from tools.generate.__main__ import ROOT, run
 from tools.generate.facts import ENVIRONMENT, commands, leaves, models
 from tools.generate.targets import targets
 
-COMPLETIONS = ROOT / "rerank_cli" / "completions"
+COMPLETIONS = ROOT / "completions"
 TABLE = commands()
 LEAVES = leaves(TABLE)
 
@@ -44,7 +44,7 @@ def test_check_names_what_is_stale_and_writing_mends_it(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize(
-    "name", [f"rerank_cli/completions/{file}" for file in FILES.values()] + ["docs/rerank.1", "docs/reference.md"]
+    "name", [f"completions/{file}" for file in FILES.values()] + ["docs/rerank.1", "docs/reference.md"]
 )
 def test_every_option_of_every_command_is_there(name: str) -> None:
     """The fault of hand-kept completions: half of the options gone and nobody notices."""

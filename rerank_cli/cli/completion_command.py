@@ -12,7 +12,9 @@ from rerank_cli.cli import options as o
 if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
-FOLDER = Path(__file__).parent.parent / "completions"  # written by `python -m tools.generate`
+PACKAGE = Path(__file__).parent.parent
+# Written by `python -m tools.generate`. A wheel holds them inside the package, a checkout beside it.
+FOLDERS = (PACKAGE / "completions", PACKAGE.parent / "completions")
 FILES = {"bash": "rerank.bash", "zsh": "_rerank", "fish": "rerank.fish"}
 
 
@@ -27,6 +29,7 @@ def completion(ctx: typer.Context, shell: o.Shell) -> int:
     from rerank_cli.writers.output import open_output
 
     terminal: Terminal = ctx.obj
+    folder = next(path for path in FOLDERS if path.is_dir())
     with open_output(None, terminal, "none") as write:
-        write((FOLDER / FILES[shell]).read_bytes())
+        write((folder / FILES[shell]).read_bytes())
     return 0

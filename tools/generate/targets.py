@@ -19,7 +19,7 @@ SHELLS = {"bash": bash.script, "zsh": zsh.script, "fish": fish.script}
 def targets(root: Path) -> dict[str, str]:
     """Path below the root to the text it should hold."""
     table = commands()
-    found = {f"rerank_cli/completions/{FILES[shell]}": script(table) for shell, script in SHELLS.items()}
+    found = {f"completions/{FILES[shell]}": script(table) for shell, script in SHELLS.items()}
     found["docs/rerank.1"] = man.page(table)
     found["docs/reference.md"] = markdown.reference(table)
     found["docs/rerank.toml"] = sample.text(table)
