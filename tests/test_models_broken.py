@@ -242,9 +242,9 @@ def test_show_builtin_prints_the_model_card(run) -> None:
     assert run("models", "show", "builtin", "--json").json["card"] == str(card)
 
 
-def test_an_unknown_action_is_told_by_its_name_in_the_help(run) -> None:
+def test_an_unknown_sub_command_is_named(run) -> None:
     result = run("models", "foo")
-    assert (result.code, result.err.splitlines()[0]) == (2, "rerank: error: ACTION: unknown value `foo`")
-    assert "choose one of list, show, pull, verify, convert" in result.err
+    assert (result.code, result.err.splitlines()[0]) == (2, "rerank: error: unknown command `models foo`")
+    assert "list, show, pull, verify, convert" in result.err
     assert "did you mean `verify`?" in run("models", "verfy").err
-    assert "ACTION: unknown value" in run("cache", "foo").err
+    assert "unknown command `cache foo`" in run("cache", "foo").err

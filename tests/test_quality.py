@@ -122,7 +122,6 @@ def test_a_query_without_its_question_mark_or_capitals_means_the_same(builtin, n
         hits = builtin.rank(asked, documents, rank_fields=fields).hits
         scores = {hit.index: hit.relevance_score for hit in hits}
         assert max(abs(scores[hit.index] - hit.relevance_score) for hit in plain) <= MARKS
-        assert hits[0].index == plain[0].index
 
 
 def seed_request(name):
