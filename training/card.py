@@ -16,6 +16,7 @@ from typing import Any
 import common
 import metrics
 import numpy as np
+import systems
 from evaluate import cases, compare, groups, measure
 
 TARGET = common.HERE.parent / "rerank_cli" / "builtin" / "MODEL_CARD.md"
@@ -23,26 +24,34 @@ BASELINES = {"bm25": "BM25", "minilm": "all-MiniLM-L6-v2", "mpnet": "all-mpnet-b
 PAIRED = ("duplicates", "differences", "traps", "long")
 
 
+def is_measured(system: str, half: str, config: dict[str, Any]) -> bool:
+    """Whether runs/scores has the scores of a system on every set of a half."""
+    path = systems.store_of(system, config)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    return all(len(known.get(k, [])) >= len(v) for k, v in systems.load_sets(half, config).items())
+
+
 def table(half: str, system: str, config: dict[str, Any]) -> str:
     """nDCG@10 by kind of use (or set) and system, the mean with its interval, and how far the model is ahead."""
-    measured = {s: measure(s, [half], config) for s in (system, *BASELINES)}
+    baselines = {s: name for s, name in BASELINES.items() if is_measured(s, half, config)}
+    measured = {s: measure(s, [half], config) for s in (system, *baselines)}
     figures = {s: groups(found, half, config) for s, found in measured.items()}
-    lines = [f"| | queries | this model | {' | '.join(BASELINES.values())} |", "|---" * (3 + len(BASELINES)) + "|"]
+    lines = [f"| | queries | this model | {' | '.join(baselines.values())} |", "|---" * (3 + len(baselines)) + "|"]
     for name, values in figures[system].items():
         lines.append(f"| {name} | {len(values)} | {' | '.join(f'{np.mean(f[name]):.4f}' for f in figures.values())} |")
     means = [metrics.macro_interval(list(f.values())) for f in figures.values()]
     cells = " | ".join(f"{m:.4f} [{low:.4f}, {high:.4f}]" for m, low, high in means)
     lines.append(f"| **mean** | {sum(map(len, figures[system].values()))} | {cells} |")
     lines.append("")
-    for other, name in BASELINES.items():
+    for other, name in baselines.items():
         mean, low, high = compare(measured[system], measured[other], half, config)
         lines.append(f"Against {name}: {mean:+.4f} [{low:+.4f}, {high:+.4f}], paired, 95 %.  ")
     return "\n".join(lines)
 
 
 def won(system: str, config: dict[str, Any]) -> str:
-    """One row per set of cases: how many have the best document first."""
-    return "\n".join(f"- {cases(system, kind, config)}" for kind in PAIRED)
+    """One row per set of cases that was measured: how many have the best document first."""
+    return "\n".join(f"- {cases(system, kind, config)}" for kind in PAIRED if is_measured(system, kind, config))
 
 
 def calibration(folder: Path) -> str:
