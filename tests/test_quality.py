@@ -16,7 +16,7 @@ TERSE = 24  # of twenty-four one-line answers
 PARAPHRASE_FIRST, PARAPHRASE_SECOND = 85, 95  # of 102
 BELOW_UNRELATED = 2  # of 102; the aim is none
 MARKS = 0.2  # what a question mark may move a score by; the aim is 0.1
-RIGHT = 30  # of forty; the aim is 35 (training/README.md)
+RIGHT = 32  # of forty; the aim is 35 (training/README.md)
 
 
 @pytest.fixture(scope="module")
