@@ -1,4 +1,4 @@
-"""training/statements.py: questions as terse statements, which the third stage of the training shows as answers."""
+"""training/statements.py: questions as terse statements, which some training lists show as answers."""
 
 from __future__ import annotations
 
