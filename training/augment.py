@@ -56,10 +56,11 @@ class Shown(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """One training list: a query, its positive first, its negatives."""
+    """One training list: a query, its positive first, its negatives; `twin` is the query in a form that means the same."""
 
     query: str
     documents: list[Shown]
+    twin: str = ""
 
 
 def content_words(text: str) -> list[str]:
@@ -230,4 +231,5 @@ def build(record: dict[str, Any], seed: str, config: dict[str, Any]) -> Ranked:
     query = record["query"] if exact else noisy(record["query"], rng, config)
     if rng.random() < config["kinds"] and not exact:
         query, documents = asked_for(record["query"], documents, rng)
-    return Ranked(query, documents)
+    paired = query.endswith("?") and rng.random() < config["twins"]
+    return Ranked(query, documents, query.rstrip("? ") if paired else "")

@@ -9,6 +9,7 @@ given dev sets: id, query, documents, relevance. It knows nothing of the cross-e
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ LONG_TOKENS, LONG_DOCUMENTS = 4000, 10
 TRAPS = ("soup", "punctuation", "empty", "topic")
 DUPLICATES = common.HERE.parent / "tests/cases/duplicate_cases.yaml"
 UNRELATED = 10  # documents of other cases beside a duplicate
-CONTRASTS = ("entity", "number", "negation")
+CONTRASTS = ("entity", "exchange", "number", "negation")
 
 
 def interleave(first: list[int], second: list[int], count: int) -> list[int]:
@@ -151,12 +152,18 @@ def duplicates(config: dict[str, Any]) -> None:
     common.write(Path(config["runs"]) / "sets" / "duplicates.jsonl.gz", made)
 
 
+def contrast(record: dict[str, Any]) -> str:
+    """What the right and the wrong text differ in; `exchange`: the same words, two names in each other's places."""
+    right, wrong = (sorted(re.findall(r"\w+", record[side][0].lower())) for side in ("positives", "negatives"))
+    return "exchange" if record["kind"] == "entity" and right == wrong else str(record["kind"])
+
+
 def differences(config: dict[str, Any], count: int = 100) -> None:
-    """A text that says what is asked for against one that differs in an entity, a number or a negation."""
+    """A text that says what is asked for against one that differs in one entity, their order, a number, a negation."""
     runs, made = Path(config["runs"]), []
     records = list(common.read(runs / "heldout" / "contrasts.jsonl"))[1:]
     for kind in CONTRASTS:
-        chosen = [r for r in records if r["kind"] == kind][:count]
+        chosen = [r for r in records if contrast(r) == kind][:count]
         for i, record in enumerate(chosen):
             documents = [record["positives"][0], record["negatives"][0]]
             made.append({"id": f"{kind}-{i}", "query": record["query"], "documents": documents, "relevance": [1, 0]})

@@ -127,9 +127,10 @@ def mine(source: str, config: dict[str, Any], encoder: BiEncoder) -> None:
     target = runs / "lists" / f"{source}.jsonl"
     if target.exists():
         return
-    records = [r | {"source": source} for r in common.read(runs / "prepared" / f"{source}.jsonl")]
+    name = source.rstrip("+")  # what `[more]` adds to a source is mined like it
+    records = [r | {"source": name} for r in common.read(runs / "prepared" / f"{source}.jsonl")]
     pool = Pool(records, config["mining"], encoder)
-    closed = source in config["closed"]["sources"]
+    closed = name in config["closed"]["sources"]
     bm25 = None if closed else Bm25(pool.texts).best(pool.queries, config["mining"]["depth"])
     lists = []
     for i, record in enumerate(records):
@@ -137,7 +138,7 @@ def mine(source: str, config: dict[str, Any], encoder: BiEncoder) -> None:
         known = {pool.texts[p]: round(float(taken.cosines[p]), 4) for p in pool.own[i]}
         best = record["passages"].index(max(known, key=known.__getitem__))
         positives = [{"text": text, "cos": known.get(text)} for text in record["passages"]]
-        lists.append({"source": source, "query": record["query"], "positives": positives, "best": best})
+        lists.append({"source": name, "query": record["query"], "positives": positives, "best": best})
         lists[-1]["negatives"] = taken.negatives
     common.write(target, lists)
     beaten = np.mean([any(n["cos"] > x["positives"][x["best"]]["cos"] for n in x["negatives"]) for x in lists])
@@ -147,5 +148,5 @@ def mine(source: str, config: dict[str, Any], encoder: BiEncoder) -> None:
 if __name__ == "__main__":
     settings = common.settings()
     miner = BiEncoder("mpnet", settings)
-    for name in settings["sources"]:
-        mine(name, settings, miner)
+    for source_name in [*settings["sources"], *(f"{s}+" for s in settings["more"])]:
+        mine(source_name, settings, miner)

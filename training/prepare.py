@@ -2,6 +2,8 @@
 
     python training/prepare.py            # writes runs/prepared/SOURCE.jsonl and runs/heldout/SOURCE.jsonl
 
+`[more]` of config.toml names further queries of some sources: runs/prepared/SOURCE+.jsonl, for the last stage only.
+
 Groups (article, page, thread, command, disease) are split before anything is mined, so that no held-out question meets
 its page in training. It knows nothing of embeddings, models or losses.
 """
@@ -33,6 +35,7 @@ FIRST_WORDS = 3  # of a heading query: its page's title begins with them
 SHINGLE = 12  # words in a row
 SHORT = 3  # words; a shorter answer is a fragment
 PROSE = {"squad", "squad_sentences", "nq_gold", "qed", "medquad", "pubmedqa", "stackoverflow_python", "tldr"}
+MADE = ("train", "heldout", "more")  # parts of a source that is made here
 CONTRASTED = ("squad", "nq_gold", "squad_sentences", "medquad")  # prepared before the contrasts are made
 
 
@@ -138,11 +141,11 @@ def collected(source: str, config: dict[str, Any]) -> list[Record]:
         halves = contrast_halves(config, count)
     else:
         return list(common.read(Path(config["data"]) / "train" / f"{source}.jsonl.gz"))
-    return [r | {"made": half} for half, rows in zip(("train", "heldout"), halves, strict=True) for r in rows]
+    return [r | {"made": part} for part, rows in zip(MADE, halves, strict=False) for r in rows]
 
 
-def contrast_halves(config: dict[str, Any], count: int) -> tuple[list[Record], list[Record]]:
-    """Contrast records of training sentences, and of sentences of held-out groups with templates never trained on."""
+def contrast_halves(config: dict[str, Any], count: int) -> tuple[list[Record], ...]:
+    """Contrast records of training sentences, of sentences of held-out groups with templates never trained on, more."""
     sentences: dict[str, list[str]] = {"train": [], "heldout": []}
     for source in CONTRASTED:
         for record in common.read(Path(config["runs"]) / "prepared" / f"{source}.jsonl"):
@@ -153,7 +156,21 @@ def contrast_halves(config: dict[str, Any], count: int) -> tuple[list[Record], l
     held = contrasts.records(sentences["heldout"], f"{seed} heldout", count // 2)
     held += contrast_templates.template_records(f"{seed} heldout", count // 4, heldout=True)
     random.Random(seed).shuffle(held)
-    return contrasts.records(sentences["train"], seed, count), held
+    further = contrasts.records(sentences["train"], f"{seed} more", config["more"]["contrasts"])
+    return contrasts.records(sentences["train"], seed, count), held, further
+
+
+def in_passages(records: list[Record], words: int) -> list[Record]:
+    """Training records as mining reads them: the answer and the source's own negatives cut into passages."""
+    return [
+        {
+            "row": r["row"],
+            "query": r["query"],
+            "passages": passages(first_positive(r), words),
+            "negatives": [passages(n, words) for n in r["negatives"]],
+        }
+        for r in records
+    ]
 
 
 def prepare(source: str, config: dict[str, Any]) -> None:
@@ -168,17 +185,13 @@ def prepare(source: str, config: dict[str, Any]) -> None:
     train = [r for r in train if not seen & set(r["positives"])]
     random.Random(f"{config['seed']} {source} sample").shuffle(train)
     chosen, rest = train[: config["sources"][source]], train[config["sources"][source] :]
-    made = [
-        {
-            "row": r["row"],
-            "query": r["query"],
-            "passages": passages(first_positive(r), config["mining"]["passage_words"]),
-            "negatives": [passages(n, config["mining"]["passage_words"]) for n in r["negatives"]],
-        }
-        for r in chosen
-    ]
     runs = Path(config["runs"])
+    made = in_passages(chosen, config["mining"]["passage_words"])
     common.write(runs / "prepared" / f"{source}.jsonl", made)
+    if more := config["more"].get(source):
+        further = [r for r in records if r.get("made") == "more"] or rest[:more]
+        further = in_passages(further, config["mining"]["passage_words"])
+        common.write(runs / "prepared" / f"{source}+.jsonl", further)
     others = [p for r in rest + chosen for p in r["positives"]][: config["heldout"]["collection"]]
     held = [{key: r[key] for key in ("query", "positives", "negatives", "half", "kind") if key in r} for r in heldout]
     common.write(runs / "heldout" / f"{source}.jsonl", [{"collection": others}, *held])
@@ -203,7 +216,7 @@ def drop_held_out(config: dict[str, Any]) -> None:
     for source in config["sources"]:
         for record in list(common.read(runs / "heldout" / f"{source}.jsonl"))[1:]:
             held |= marks(record["query"]).union(*(marks(p) for p in record["positives"]))
-    for source in config["sources"]:
+    for source in [*config["sources"], *(f"{s}+" for s in config["more"])]:
         records = list(common.read(runs / "prepared" / f"{source}.jsonl"))
         kept = [r for r in records if not marks(r["query"]) & held and not marks(" ".join(r["passages"])) & held]
         common.write(runs / "prepared" / f"{source}.jsonl", kept)

@@ -4,6 +4,7 @@
 
 NAME is free; where config.toml has a `[stages.NAME]`, its keys go before those of `[train]`.
 
+The losses are listwise softmax, binary cross-entropy, KL to the teacher, and the difference that a question mark makes.
 The teacher is the cosine of mining, plus the logit of another system where `teacher` names one: its weights are frozen
 and read the same batches. On a CPU each thread takes an equal share of a step's lists with a replica of the model that
 shares its weights, so nothing waits at a barrier when another process takes a core; pairs of like length make a batch.
@@ -42,6 +43,7 @@ LEAST = 4  # negatives of a list that is worth showing
 PASSES = 6  # over all lists, more than any schedule needs
 BATCH_TOKENS = 2560  # padded tokens of a forward pass on a CPU: the activations of one layer stay in the cache
 
+LOSSES = ("ce", "bce", "kl", "twin")  # each with its weight in the configuration
 Taught = list[float | None]  # a teacher's logits of a list; None where it is not to be trusted
 
 
@@ -123,12 +125,17 @@ class Trainer:
     def unit(self, model: CrossEncoder, lists: Sequence[augment.Ranked]) -> dict[str, float]:
         """Forward and backward of some lists; gradients stay in this replica. Returns the losses, summed over lists."""
         pairs = [p for ranked in lists for p in self.encoded(ranked)]
-        taught = self.taught(lists, pairs)
-        rest = iter(self.logits(model, pairs).split([len(r.documents) for r in lists]))
-        total, sums = torch.zeros((), device=self.where), dict.fromkeys(("ce", "bce", "kl", "right", "sure"), 0.0)
-        for row in taught:
+        twins = [p for ranked in lists if ranked.twin for p in self.encoded(ranked._replace(query=ranked.twin))]
+        sizes = [len(r.documents) for r in lists]
+        scored = self.logits(model, pairs + twins)
+        rest, again = iter(scored[: len(pairs)].split(sizes)), scored[len(pairs) :]
+        total, sums = torch.zeros((), device=self.where), dict.fromkeys((*LOSSES, "right", "sure"), 0.0)
+        for ranked, row in zip(lists, self.taught(lists, pairs), strict=True):
             values = next(rest)
             losses = self.losses(values, row)
+            if ranked.twin:
+                losses["twin"] = (again[: len(values)] - values).square().mean()
+                again = again[len(values) :]
             total = total + sum(self.config[name] * loss for name, loss in losses.items())
             for name, loss in losses.items():
                 sums[name] += float(loss.detach())
@@ -231,7 +238,8 @@ def training_lists(config: dict[str, Any]) -> list[dict[str, Any]]:
     """All mined lists in one seeded order, passes appended."""
     folder = Path(config["runs"]) / "lists"
     rng, order = random.Random(config["train"]["seed"]), []
-    lists = [r for s in config["sources"] for r in common.read(folder / f"{s}.jsonl") if len(r["negatives"]) >= LEAST]
+    sources = [*config["sources"], *(f"{s}+" for s in config["more"] if config["train"]["more"])]
+    lists = [r for s in sources for r in common.read(folder / f"{s}.jsonl") if len(r["negatives"]) >= LEAST]
     while len(order) < PASSES * len(lists):
         rng.shuffle(lists)
         order += lists
