@@ -103,7 +103,7 @@ def free_scorer() -> Any:
     from rerank_cli.settings import ModelSettings
 
     scorer = FreeScorer()
-    scorer.facts = identify(ModelSettings(threads=1))
+    scorer.info = identify(ModelSettings(threads=1))
     return scorer
 
 

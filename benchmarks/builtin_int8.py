@@ -27,10 +27,10 @@ SHAPES = {  # name: batches, each a list of pair lengths in tokens
     "4 x 256": [[256] * 4],
     "40 of 20-160": [sorted(MIXED.tolist())[start : start + 8] for start in range(0, 40, 8)],
 }
-Feed = dict[str, np.ndarray]
+InputStream = dict[str, np.ndarray]
 
 
-def inputs(lengths: list[int]) -> Feed:
+def inputs(lengths: list[int]) -> InputStream:
     """Random pairs with a query of 12 tokens, padded to the longest."""
     random = np.random.default_rng(len(lengths))
     position = np.arange(max(lengths))[None]
@@ -46,7 +46,7 @@ def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def seconds(graph: onnxruntime.InferenceSession, batches: list[Feed]) -> float:
+def seconds(graph: onnxruntime.InferenceSession, batches: list[InputStream]) -> float:
     start = time.perf_counter()
     for batch in batches:
         graph.run(None, batch)

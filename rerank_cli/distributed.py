@@ -22,7 +22,7 @@ from rerank_cli.report import Report
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rerank_cli.batch.parts import Part, Recipe
+    from rerank_cli.batch.parts import Part, RankingJobConfig
     from rerank_cli.scorers.base import Scorer
     from rerank_cli.settings import CacheSettings, ModelSettings
 
@@ -42,7 +42,7 @@ class Task(NamedTuple):
     """What every worker needs: the parts, how to rank them, and with what."""
 
     parts: list[Part]
-    recipe: Recipe
+    recipe: RankingJobConfig
     model: ModelSettings
     cache: CacheSettings | None
 

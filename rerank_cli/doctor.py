@@ -52,9 +52,9 @@ class Check(NamedTuple):
 
 @dataclass
 class Diagnosis:
-    """Facts by section, and checks; `healthy` if every check passed."""
+    """ScorerInfo by section, and checks; `healthy` if every check passed."""
 
-    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    info: dict[str, dict[str, Any]] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
 
     @property
@@ -70,7 +70,7 @@ def examine(settings: ModelSettings, report: Report) -> Diagnosis:
     found = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads(settings)})
     try:
         plan = make_plan(settings)
-        found.facts["model"] = {
+        found.info["model"] = {
             "name": plan.model.name,
             "revision": plan.model.revision,
             "family": plan.model.family,
@@ -86,7 +86,7 @@ def examine(settings: ModelSettings, report: Report) -> Diagnosis:
         found.checks.append(Check("opens", False, error.message + (f" ({error.hint})" if error.hint else "")))
         return found
     found.checks.append(Check("opens", True, f"{plan.model.name} on {plan.choice.backend}"))
-    found.facts["engine"] = engine_settings(scorer)
+    found.info["engine"] = engine_settings(scorer)
     try:
         for check in (check_order, check_invariance, check_prompt, check_finite, check_engine):
             found.checks.append(_guarded(check, scorer))
@@ -150,7 +150,7 @@ def check_invariance(scorer: LocalScorer) -> Check:
     together = [score.value or 0.0 for score in scorer.score(pairs, LIMITS)]
     alone = [scorer.score([pair], LIMITS)[0].value or 0.0 for pair in pairs]
     worst = max(abs(a - b) / max(1.0, abs(a)) for a, b in zip(alone, together, strict=True))
-    allowed = TOLERANCE.get(scorer.facts.dtype, HALF_TOLERANCE)
+    allowed = TOLERANCE.get(scorer.info.dtype, HALF_TOLERANCE)
     return Check("invariance", worst <= allowed, f"alone and together differ by {worst:.2g} (allowed {allowed:g})")
 
 
@@ -178,7 +178,7 @@ def check_engine(scorer: LocalScorer) -> Check:
     told = getattr(scorer.engine, "settings", {})
     if not told:
         return Check("engine", True, f"{scorer.engine.name} {getattr(scorer.engine, 'version', '')}")
-    wanted = {"fp32": "f32", "float32": "f32", "bf16": "bf16"}[scorer.facts.dtype]
+    wanted = {"fp32": "f32", "float32": "f32", "bf16": "bf16"}[scorer.info.dtype]
     shown = told["INFERENCE_PRECISION_HINT"].lower().replace("float32", "f32").replace("bfloat16", "bf16")
     passed = wanted in shown and told["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == "0"
     return Check("engine", passed, ", ".join(f"{name} {value}" for name, value in told.items()))

@@ -1,8 +1,8 @@
 """Which parts of a document are scored, and how they become text: rank_fields, text field, id, prior score.
 
-It sees parsed values only and knows nothing of files or formats. Two paths give the same answer: `make_quick` handles
-objects whose wanted values are plain strings, and says None for everything else; `make_full` handles all, and words the
-errors.
+It sees parsed values only and knows nothing of files or formats. Two paths give the same answer: `build_document_fast`
+handles objects whose wanted values are plain strings, and returns None for everything else; `build_document` handles
+all, and words the errors.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
     return render
 
 
-def make_full(fields: FieldSettings, report: Report) -> Full:
+def build_document(fields: FieldSettings, report: Report) -> Full:
     """How a parsed value becomes a `Document`, whatever it holds; `(value, where, index, raw, source)` in."""
     render = make_renderer(fields, report)
 
@@ -106,7 +106,7 @@ def make_full(fields: FieldSettings, report: Report) -> Full:
     return full
 
 
-def make_quick(fields: FieldSettings) -> Quick:
+def build_document_fast(fields: FieldSettings) -> Quick:
     """How an object of plain strings becomes a `Document`; None if that takes the full way. The reader's hot path.
 
     Floats count as not plain: orjson reads integers beyond 64 bits as floats, so the caller parses again, exactly.

@@ -38,7 +38,7 @@ class Snapshot(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class FileFilter:
     """Which files a run needs. `backend` is one of --backend, or `gpu`: torch weights if there are any."""
 
     backend: str = "auto"
@@ -87,7 +87,7 @@ def cached(repository: str, revision: str | None) -> Snapshot | None:
     return Snapshot(repository, commit, folder) if commit and folder.is_dir() else None
 
 
-def locate(repository: str, revision: str | None, want: Want, *, offline: bool) -> Snapshot:
+def locate(repository: str, revision: str | None, want: FileFilter, *, offline: bool) -> Snapshot:
     """The files of a repository, from the cache if it holds all that is wanted, else downloaded.
 
     Raises ModelError: not found, gated, offline with the missing files named, no usable weights.
@@ -138,7 +138,7 @@ def cached_revisions(repository: str) -> list[str]:
     return [*named, *(commit for commit in commits if commit not in named.values())]
 
 
-def missing_files(folder: Path, want: Want) -> list[str]:
+def missing_files(folder: Path, want: FileFilter) -> list[str]:
     """Names of wanted files that a snapshot lacks, as far as the files that are there tell."""
     modules = [module for module in _json(folder / "modules.json", []) if isinstance(module, dict)]
     places = [folder / str(module.get("path", "")).lstrip("/") for module in modules]
@@ -156,7 +156,7 @@ def missing_files(folder: Path, want: Want) -> list[str]:
     return [str(path.relative_to(folder)) for path in needed if not path.is_file()]
 
 
-def _weights(folder: Path, want: Want) -> list[Path]:
+def _weights(folder: Path, want: FileFilter) -> list[Path]:
     """The weight files that should lie in a folder: shards by their index, else one file."""
     for name in ("model.safetensors", *(["pytorch_model.bin"] if want.allow_pickle else [])):
         index = _json(folder / f"{name}.index.json", {})
@@ -185,7 +185,7 @@ def _json(path: Path, default: Any) -> Any:
     return value if isinstance(value, type(default)) else default
 
 
-def choose(files: Iterable[str], want: Want, *, classifier: bool = True) -> list[str]:
+def choose(files: Iterable[str], want: FileFilter, *, classifier: bool = True) -> list[str]:
     """The files of a repository to download: settings and tokenizer, and the weights of one kind.
 
     Graphs are of use only for a `classifier`. Raises ModelError if no kind of weights is usable.
@@ -214,7 +214,7 @@ def choose(files: Iterable[str], want: Want, *, classifier: bool = True) -> list
 
 
 def download(
-    repository: str, revision: str | None, want: Want, progress: Callable[[int, int], None] | None = None
+    repository: str, revision: str | None, want: FileFilter, progress: Callable[[int, int], None] | None = None
 ) -> Snapshot:
     """Fetch what is wanted of a repository into the hub's cache; what is there and whole is kept, the rest fetched.
 

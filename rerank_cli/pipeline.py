@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.records import Document, Source
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Advance, Facts, Scorer
+    from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
     from rerank_cli.settings import RankSettings
 
 EMPTY = Score(None, 0, 0)
@@ -45,19 +45,19 @@ def rank(
     scores: list[Score] = []
     seen: set[bytes] = set()
     sources: dict[int, Source] = {}
-    if scorer.facts.whole_query:
+    if scorer.info.whole_query:
         chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
         sources |= {id(document.source): document.source for document in chunk}  # by identity: hashing would cost more
         documents = without_repeats(chunk, seen, report) if settings.dedupe else chunk
         if number == 0:
-            check_language(query, documents, scorer.facts, report)
+            check_language(query, documents, scorer.info, report)
         found = score_documents(query, documents, scorer, settings, advance)
         tally(found, report)
         kept += documents
         scores += found
-        kept, scores = trim(kept, scores, settings, scorer.facts)
-    hits = select(kept, scores, settings, scorer.facts)
+        kept, scores = trim(kept, scores, settings, scorer.info)
+    hits = select(kept, scores, settings, scorer.info)
     return Ranking(query, hits, meta_of(scorer, settings, report), tuple(sources.values()))
 
 
@@ -145,14 +145,14 @@ def name_of(document: Document) -> str:
 
 
 def trim(
-    documents: list[Document], scores: list[Score], settings: RankSettings, facts: Facts
+    documents: list[Document], scores: list[Score], settings: RankSettings, info: ScorerInfo
 ) -> tuple[list[Document], list[Score]]:
     """What can still reach the result, in input order so that ties hold: nothing below threshold or top_n can."""
     if settings.fusion or settings.keep_order:
         return documents, scores
     keep: list[int] | None = None
     if settings.min_score is not None:
-        keep = [i for i, score in enumerate(scores) if passes(score.value, settings, facts)]
+        keep = [i for i, score in enumerate(scores) if passes(score.value, settings, info)]
     if settings.top_n is not None and len(scores) > settings.top_n:
         positions = range(len(scores)) if keep is None else keep
         best = ranking.order([scores[i].value for i in positions])[: settings.top_n]
@@ -162,10 +162,12 @@ def trim(
     return [documents[i] for i in keep], [scores[i] for i in keep]
 
 
-def select(documents: Sequence[Document], scores: Sequence[Score], settings: RankSettings, facts: Facts) -> list[Hit]:
+def select(
+    documents: Sequence[Document], scores: Sequence[Score], settings: RankSettings, info: ScorerInfo
+) -> list[Hit]:
     """The hits in their final order: fused or by score, cut to threshold and top_n; `keep_order` keeps input order."""
     values = [score.value for score in scores]
-    shown = show_all(values, settings, facts)
+    shown = show_all(values, settings, info)
     fused: list[float | None] = [None] * len(values)
     if settings.fusion:
         priors = [document.prior or 0.0 for document in documents]
@@ -184,17 +186,17 @@ def select(documents: Sequence[Document], scores: Sequence[Score], settings: Ran
     return list(map(make_hit, rows))
 
 
-def show_all(values: Sequence[float | None], settings: RankSettings, facts: Facts) -> list[float | None]:
+def show_all(values: Sequence[float | None], settings: RankSettings, info: ScorerInfo) -> list[float | None]:
     """The numbers shown as relevance_score: the sigmoid of log-odds, anything else as it is."""
-    if settings.raw_scores or facts.scale != LOG_ODDS:
+    if settings.raw_scores or info.scale != LOG_ODDS:
         return list(values)
     sigmoid = ranking.sigmoid
     return [None if value is None else sigmoid(value) for value in values]
 
 
-def passes(value: float | None, settings: RankSettings, facts: Facts) -> bool:
+def passes(value: float | None, settings: RankSettings, info: ScorerInfo) -> bool:
     """Whether --min-score lets a document through: it compares the number shown; empty documents never pass."""
-    (shown,) = show_all([value], settings, facts)
+    (shown,) = show_all([value], settings, info)
     return settings.min_score is None or (shown is not None and shown >= settings.min_score)
 
 
@@ -225,31 +227,31 @@ def tally(scores: Sequence[Score], report: Report) -> None:
     report.count("windowed", len(scores) - windows.count(1) - windows.count(0))
 
 
-def check_language(query: str, documents: Sequence[Document], facts: Facts, report: Report) -> None:
+def check_language(query: str, documents: Sequence[Document], info: ScorerInfo, report: Report) -> None:
     """Warn once when an English-only model is given text of other scripts."""
-    if facts.english_only and mostly_foreign([query, *(document.text for document in documents[:200])]):
+    if info.english_only and mostly_foreign([query, *(document.text for document in documents[:200])]):
         report.warn(
             "the text is mostly not in Latin script, and the built-in model knows English only: use a multilingual "
             "model, e.g. `-m BAAI/bge-reranker-v2-m3`"
         )
 
 
-def scale_of(facts: Facts, *, raw_scores: bool = False) -> str:
+def scale_of(info: ScorerInfo, *, raw_scores: bool = False) -> str:
     """What relevance_score is: a probability or a logit where scores are log-odds, else the scorer's own scale."""
-    if facts.scale != LOG_ODDS:
-        return facts.scale
+    if info.scale != LOG_ODDS:
+        return info.scale
     return "logit" if raw_scores else "probability"
 
 
 def meta_of(scorer: Scorer, settings: RankSettings, report: Report) -> Meta:
     """How the ranking came about."""
-    facts = scorer.facts
+    info = scorer.info
     return Meta(
-        model=facts.model,
-        revision=facts.revision,
-        backend=facts.backend,
-        dtype=facts.dtype,
-        score_scale=scale_of(facts, raw_scores=settings.raw_scores),
+        model=info.model,
+        revision=info.revision,
+        backend=info.backend,
+        dtype=info.dtype,
+        score_scale=scale_of(info, raw_scores=settings.raw_scores),
         tokens=report.counts["tokens"],
         documents=report.counts["documents"],
         truncated=report.counts["truncated"],

@@ -45,7 +45,7 @@ class Document(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class RequestOptions:
     """What a Cohere-shaped request said beside its documents; None = not said."""
 
     query: str | None = None
@@ -64,7 +64,7 @@ class DocumentStream:
     """Documents as they arrive, in chunks small enough to hold; `body` is known before the first chunk."""
 
     chunks: Iterator[list[Document]]
-    body: Body = field(default_factory=Body)
+    body: RequestOptions = field(default_factory=RequestOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Request:
 
     query: str
     documents: Sequence[Document]
-    body: Body = field(default_factory=Body)
+    body: RequestOptions = field(default_factory=RequestOptions)
 
 
 class Pair(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rerank_cli.records import Score
-from rerank_cli.scorers.base import Facts
+from rerank_cli.scorers.base import ScorerInfo
 
 NO_NUMBER = "no-number"  # a text that begins so has the logit NaN
 
@@ -13,7 +13,7 @@ NO_NUMBER = "no-number"  # a text that begins so has the logit NaN
 class FreeScorer:
     """Logit = the finite number at the start of the text, else its length modulo 97."""
 
-    facts = Facts("free", None, "none", "fp64", "log-odds", "free")
+    info = ScorerInfo("free", None, "none", "fp64", "log-odds", "free")
 
     def __init__(self) -> None:
         self.calls = 0

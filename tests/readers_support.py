@@ -10,7 +10,7 @@ from typing import Any
 from rerank_cli.readers import open_documents
 from rerank_cli.readers.delimited import allow_long_fields
 from rerank_cli.readers.values import exact
-from rerank_cli.records import Body, Document
+from rerank_cli.records import Document, RequestOptions
 from rerank_cli.report import Report
 from rerank_cli.settings import FieldSettings, InputSettings
 from rerank_cli.terminal import Terminal
@@ -20,7 +20,7 @@ FIELD_KEYS = ("rank_fields", "field_format", "text_field", "id_fields", "prior_f
 
 @dataclass
 class Reading:
-    body: Body
+    body: RequestOptions
     documents: list[Document]
     report: Report
     chunks: list[int]

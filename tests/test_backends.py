@@ -101,7 +101,7 @@ def mutant(folder: Path, pairs: list[tuple[str, str]], change) -> list[float]:
     model = replace(plan.model, pad_id=pad_id(plan.model, encoder))
     model = change(model, None) or model
     engine = open_engine(model, plan.choice, encoder, 2)
-    scorer = LocalScorer(model, encoder, make_prompt(model, encoder, None, Report()), engine, plan.facts)
+    scorer = LocalScorer(model, encoder, make_prompt(model, encoder, None, Report()), engine, plan.info)
     change(model, scorer)
     return [score.value for score in scorer.score([Pair(*pair) for pair in pairs], LIMITS)]
 
@@ -210,7 +210,7 @@ def test_the_digest_changes_with_whatever_can_change_a_score(made, tmp_path: Pat
     folder = made.copied("qwen3", tmp_path / "model")
     settings = ModelSettings(model=str(folder), backend="torch")
     digests = [identify(settings).digest]
-    assert identify(settings).digest == open_local(settings, Report()).facts.digest == digests[0]
+    assert identify(settings).digest == open_local(settings, Report()).info.digest == digests[0]
     digests.append(identify(replace(settings, instruction="Find code")).digest)
     digests.append(identify(replace(settings, dtype="bf16")).digest)
     template = folder / "chat_template.jinja"

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILTIN = ROOT / "rerank_cli" / "builtin"
 GRAPHS = {"per-token": "model.onnx", "weight-only": "model_weight_only.onnx"}
 SIZE_LIMIT = 24_500_000  # bytes
-Feed = dict[str, np.ndarray[Any, Any]]
+InputStream = dict[str, np.ndarray[Any, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def logits(graph: onnxruntime.InferenceSession, feed: Feed) -> np.ndarray[Any, Any]:
+def logits(graph: onnxruntime.InferenceSession, feed: InputStream) -> np.ndarray[Any, Any]:
     result: np.ndarray[Any, Any] = graph.run(None, feed)[0]
     return result[:, 0]
 
@@ -102,7 +102,7 @@ def rows(lengths: list[int], vocabulary: int, seed: int = 0) -> list[tuple[list[
     return pairs
 
 
-def feed(pairs: list[tuple[list[int], list[int]]], padding: int = 0) -> Feed:
+def feed(pairs: list[tuple[list[int], list[int]]], padding: int = 0) -> InputStream:
     """Padded inputs [rows, longest + padding]."""
     shape = (len(pairs), max(len(ids) for ids, _ in pairs) + padding)
     arrays = {name: np.zeros(shape, np.int64) for name in ("input_ids", "token_type_ids", "attention_mask")}
@@ -113,7 +113,7 @@ def feed(pairs: list[tuple[list[int], list[int]]], padding: int = 0) -> Feed:
     return arrays
 
 
-def torch_logits(export: ModuleType, folder: Path, inputs: Feed) -> np.ndarray[Any, Any]:
+def torch_logits(export: ModuleType, folder: Path, inputs: InputStream) -> np.ndarray[Any, Any]:
     """The torch module of training/model.py with the 8-bit weights of an exported folder, multiplied out."""
     import torch
     from transformers import BertConfig

@@ -21,8 +21,8 @@ from rerank_cli.cache_file import CACHE_FILE, cache_path, pack, unpack
 from rerank_cli.errors import InputError, ModelError, OutputError, RemoteError
 from rerank_cli.records import Pair, Score
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import Facts
-from rerank_cli.scorers.cached import CachedScorer, Habits, pair_keys, remote_habits
+from rerank_cli.scorers.base import ScorerInfo
+from rerank_cli.scorers.cached import CachedScorer, CachePolicy, pair_keys, remote_habits
 from rerank_cli.scorers.remote.scorer import PartialError
 from rerank_cli.settings import Limits
 
@@ -432,14 +432,14 @@ def test_the_cache_lies_where_it_is_told(tmp_path):
 
 # --- the scorer behind it -------------------------------------------------------------------------------------------
 
-FACTS = Facts("m", None, "test", "fp64", "log-odds", "digest")
+FACTS = ScorerInfo("m", None, "test", "fp64", "log-odds", "digest")
 
 
 class Counting:
     """A scorer with the real interface; it says how often it was opened and asked."""
 
     def __init__(self, log, facts=FACTS, fail_at=None):
-        self.log, self.facts, self.fail_at = log, facts, fail_at
+        self.log, self.info, self.fail_at = log, facts, fail_at
         log.append("open")
 
     def score(self, pairs, limits, advance=None):
@@ -459,7 +459,9 @@ class Counting:
 
 def cached(path, log, report=None, facts=FACTS, habits=None, **options):
     report = report or Report()
-    return CachedScorer(facts, lambda: Counting(log, **options), ScoreCache(path, report), report, habits or Habits(3))
+    return CachedScorer(
+        facts, lambda: Counting(log, **options), ScoreCache(path, report), report, habits or CachePolicy(3)
+    )
 
 
 PAIRS = [Pair("q", "a"), Pair("q", "bb"), Pair("q", "a"), Pair("q", "a", 1), Pair("r", "a"), Pair("q", "")]
@@ -476,7 +478,7 @@ def test_a_full_hit_never_opens_the_scorer_and_gives_equal_scores(path):
     scorer = cached(path, again, report)
     assert scorer.score(PAIRS, Limits()) == first == Counting([]).score(PAIRS, Limits())
     assert scorer.usage() == {}
-    assert scorer.facts == FACTS
+    assert scorer.info == FACTS
     scorer.close()
     assert again == []
     assert report.counts == {"cache_hits": 6}
@@ -501,18 +503,18 @@ def test_what_a_remote_endpoint_answered_before_it_failed_is_kept(path):
             raise PartialError(RemoteError("gone"), [Score(1.0), None, Score(3.0), None][: len(pairs)])
 
     report = Report()
-    scorer = CachedScorer(FACTS, lambda: Failing([]), ScoreCache(path, report), report, Habits(None))
+    scorer = CachedScorer(FACTS, lambda: Failing([]), ScoreCache(path, report), report, CachePolicy(None))
     with pytest.raises(RemoteError, match="2 of 4 documents were scored"):
         scorer.score(PAIRS[1:5], Limits())
     scorer.close()
-    scorer = cached(path, log := [], habits=Habits(None))
+    scorer = cached(path, log := [], habits=CachePolicy(None))
     assert [score.value for score in scorer.score(PAIRS[1:5], Limits())] == [1.0, 1.0, 3.0, 1.0]
     scorer.close()
     assert log == ["open", 2, "close"]
 
 
 def test_listwise_scores_are_known_only_for_the_same_list(path):
-    habits = Habits(None, listwise=True)
+    habits = CachePolicy(None, listwise=True)
     scorer = cached(path, log := [], habits=habits)
     pairs = [Pair("q", "a"), Pair("r", "a"), Pair("q", "b")]
     scorer.score(pairs, Limits())
@@ -524,8 +526,8 @@ def test_listwise_scores_are_known_only_for_the_same_list(path):
 
 
 def test_listwise_models_are_known_by_name():
-    assert remote_habits("jina:jina-reranker-v3") == Habits(None, listwise=True)
-    assert remote_habits("cohere-v2:rerank-v3.5") == Habits(None, listwise=False)
+    assert remote_habits("jina:jina-reranker-v3") == CachePolicy(None, listwise=True)
+    assert remote_habits("cohere-v2:rerank-v3.5") == CachePolicy(None, listwise=False)
 
 
 def test_a_score_that_is_no_number_is_not_remembered(path):
@@ -541,7 +543,7 @@ def test_a_score_that_is_no_number_is_not_remembered(path):
 
 
 def test_a_model_that_changed_meanwhile_is_refused(path):
-    other = Facts("m", None, "test", "fp64", "log-odds", "another digest")
+    other = ScorerInfo("m", None, "test", "fp64", "log-odds", "another digest")
     with pytest.raises(ModelError, match="is not what its files said"):
         cached(path, [], facts=other).score(PAIRS, Limits())
 
@@ -575,10 +577,10 @@ def test_a_full_hit_imports_no_engine(path):
     code = (
         "import sys\nfrom pathlib import Path\nfrom rerank_cli.cache import ScoreCache\n"
         "from rerank_cli.records import Pair\nfrom rerank_cli.report import Report\n"
-        "from rerank_cli.scorers.base import Facts\nfrom rerank_cli.scorers.cached import CachedScorer\n"
+        "from rerank_cli.scorers.base import ScorerInfo\nfrom rerank_cli.scorers.cached import CachedScorer\n"
         "from rerank_cli.settings import Limits\n"
-        "report = Report()\nfacts = Facts('m', None, 'test', 'fp64', 'log-odds', 'digest')\n"
-        "scorer = CachedScorer(facts, lambda: 1 / 0, ScoreCache(Path(sys.argv[1]), report), report)\n"
+        "report = Report()\ninfo = ScorerInfo('m', None, 'test', 'fp64', 'log-odds', 'digest')\n"
+        "scorer = CachedScorer(info, lambda: 1 / 0, ScoreCache(Path(sys.argv[1]), report), report)\n"
         "print(scorer.score([Pair('q', 'bb')], Limits())[0].value)\n"
         "print([m for m in ('onnxruntime', 'tokenizers', 'torch', 'numpy') if m in sys.modules])\n"
     )

@@ -43,10 +43,10 @@ def default_settings(body) -> RankSettings:
     return RankSettings(top_n=body.top_n)
 
 
-def recipe(folder: Path, **more) -> parts.Recipe:
+def recipe(folder: Path, **more) -> parts.RankingJobConfig:
     given = {"form": "responses", "fields": FieldSettings(), "settings_of": default_settings, "output": OutputSettings(),
              "errors": True, "strict": False, "identity": "x"} | more  # fmt: skip
-    return parts.Recipe(folder=str(folder), **given)
+    return parts.RankingJobConfig(folder=str(folder), **given)
 
 
 @given(st.lists(st.sampled_from(["", "  ", "{x", *lines(3)]), max_size=30), st.integers(1, 400), st.booleans())

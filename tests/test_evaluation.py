@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rerank_cli.errors import AssertionFailed, InputError, UsageError
 from rerank_cli.evaluation.align import aligned
 from rerank_cli.evaluation.assertions import check, parse_thresholds, require
-from rerank_cli.evaluation.before import BeforeAfter, Watched
+from rerank_cli.evaluation.before import BeforeAfter, LabelObserver
 from rerank_cli.evaluation.engine import evaluate, mean
 from rerank_cli.evaluation.measures import KINDS, Measure, parse_measure, parse_measures
 from rerank_cli.evaluation.significance import bootstrap_interval, randomisation_p
@@ -335,7 +335,7 @@ def test_ranking_labelled_documents_tells_before_and_after():
     documents = documents_of(
         {"text": "x", "relevance": 0}, {"id": "b", "relevance": 2}, {"text": "relevance"}, "relevance"
     )
-    watched = Watched()
+    watched = LabelObserver()
     assert list(watched.chunks([documents[:3], documents[3:]])) == [documents[:3], documents[3:]]
     assert watched.labels == {"0": 0, "b": 2}
     assert watched.first == ["0", "b", "2", "3"]
@@ -346,24 +346,24 @@ def test_ranking_labelled_documents_tells_before_and_after():
 
 
 def test_qrels_beat_inline_labels_and_no_labels_say_nothing():
-    watched = Watched({"0": 1})
+    watched = LabelObserver({"0": 1})
     watched.look(documents_of({"relevance": 0}, {"relevance": 3}))
     assert watched.labels == {"0": 1}
     told = BeforeAfter()
-    told.add("q", Watched(), [])
+    told.add("q", LabelObserver(), [])
     assert told.lines() == []
     assert len(told) == 0
 
 
 @pytest.mark.parametrize("value", ["high", 0.5, True, None, [1]])
 def test_a_relevance_that_is_no_grade_is_no_label(value):
-    watched = Watched()
+    watched = LabelObserver()
     watched.look(documents_of({"relevance": value}))
     assert watched.labels == {}
 
 
 def test_only_the_first_ranks_are_kept():
-    watched = Watched()
+    watched = LabelObserver()
     many = documents_of(*({"id": str(i)} for i in range(1000)))
     for start in range(0, 1000, 7):
         watched.look(many[start : start + 7])

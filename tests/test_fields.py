@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from readers_support import read
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import likely_field, lookup, make_full, make_quick, make_renderer
+from rerank_cli.fields import build_document, build_document_fast, likely_field, lookup, make_renderer
 from rerank_cli.records import Source
 from rerank_cli.rendering import dump_yaml, yaml_field
 from rerank_cli.report import Report
@@ -115,9 +115,9 @@ FIELDS = st.builds(
 @settings(max_examples=150, deadline=None)
 def test_the_quick_way_agrees_with_the_full_way(fields: FieldSettings, value: dict[str, Any]) -> None:
     source = Source("f", "json")
-    quick = make_quick(fields)(value, 3, b"raw", source)
+    quick = build_document_fast(fields)(value, 3, b"raw", source)
     if quick is not None:
-        assert quick == make_full(fields, Report())(value, "f:1", 3, b"raw", source)
+        assert quick == build_document(fields, Report())(value, "f:1", 3, b"raw", source)
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,7 @@ def test_broken_json_is_told_with_its_file(made, tmp_path: Path, name: str) -> N
         ours(folder, PAIRS, backend="torch")
 
 
-# Facts
+# ScorerInfo
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_the_builtin_is_opened_without_hub_torch_or_transformers() -> None:
         "heavy = {'numpy', 'onnxruntime', 'openvino', 'torch', 'transformers', 'tokenizers', 'huggingface_hub', 'jinja2'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "scorer = open_local(ModelSettings(), Report())\n"
-        "assert scorer.facts == facts\n"
+        "assert scorer.info == facts\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

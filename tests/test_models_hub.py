@@ -208,27 +208,27 @@ FILES = ["README.md", "config.json", "tokenizer.json", "vocab.txt", "model.safet
 @pytest.mark.parametrize(
     ("want", "chosen"),
     [
-        (hub.Want(), {"onnx/model.onnx"}),
-        (hub.Want("torch"), {"model.safetensors"}),
-        (hub.Want("gpu"), {"model.safetensors"}),
-        (hub.Want("onnx"), {"onnx/model.onnx"}),
-        (hub.Want("openvino"), {"openvino/openvino_model.xml", "openvino/openvino_model.bin"}),
-        (hub.Want(code=True), {"onnx/model.onnx", "modeling.py"}),
-        (hub.Want("torch", allow_pickle=True), {"model.safetensors"}),
+        (hub.FileFilter(), {"onnx/model.onnx"}),
+        (hub.FileFilter("torch"), {"model.safetensors"}),
+        (hub.FileFilter("gpu"), {"model.safetensors"}),
+        (hub.FileFilter("onnx"), {"onnx/model.onnx"}),
+        (hub.FileFilter("openvino"), {"openvino/openvino_model.xml", "openvino/openvino_model.bin"}),
+        (hub.FileFilter(code=True), {"onnx/model.onnx", "modeling.py"}),
+        (hub.FileFilter("torch", allow_pickle=True), {"model.safetensors"}),
     ],
 )
-def test_only_what_is_needed_is_chosen(want: hub.Want, chosen: set[str]) -> None:
+def test_only_what_is_needed_is_chosen(want: hub.FileFilter, chosen: set[str]) -> None:
     assert set(hub.choose(FILES, want)) == {"README.md", "config.json", "tokenizer.json"} | chosen
 
 
 def test_repositories_without_usable_weights() -> None:
     for files, what in (["config.json"], "no usable weights"), (["config.json", "pytorch_model.bin"], "only pickled"):
         with pytest.raises(ModelError, match=what):
-            hub.choose(files, hub.Want())
-    assert "pytorch_model.bin" in hub.choose(["pytorch_model.bin"], hub.Want(allow_pickle=True))
+            hub.choose(files, hub.FileFilter())
+    assert "pytorch_model.bin" in hub.choose(["pytorch_model.bin"], hub.FileFilter(allow_pickle=True))
     modules = ["modules.json", "config.json", "model.safetensors", "2_Dense/model.safetensors", "2_Dense/config.json",
                "onnx/model.onnx"]  # fmt: skip
-    assert set(hub.choose(modules, hub.Want(), classifier=False)) == set(modules) - {"onnx/model.onnx"}
+    assert set(hub.choose(modules, hub.FileFilter(), classifier=False)) == set(modules) - {"onnx/model.onnx"}
 
 
 def test_a_graph_of_a_decoder_is_left_alone(made, server: Hub, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.feed import Feed, open_feed
+from rerank_cli.readers.input_stream import InputStream, open_feed
 from rerank_cli.readers.rows import raw_rows
 
 DOCS = [
@@ -127,7 +127,7 @@ def test_rows_come_back_as_they_went_in(rows: list[dict]) -> None:
         return
     pq.write_table(table, file, row_group_size=3)
     file.seek(0)
-    feed = Feed("x.parquet", file)
+    feed = InputStream("x.parquet", file)
     assert [json.loads(line) for line in feed.whole().splitlines()] == rows
 
 
@@ -138,7 +138,7 @@ def test_memory_is_bounded_whatever_the_row_group(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": texts}), path, row_group_size=60_000, compression="none", use_dictionary=False)
     script = (
         "import io, sys, pyarrow\n"
-        "from rerank_cli.readers.feed import open_feed\n"
+        "from rerank_cli.readers.input_stream import open_feed\n"
         "feed = open_feed(sys.argv[1], io.BytesIO())\n"
         "print(sum(block.count(b'{') for block in feed.records(b'\\n')), pyarrow.default_memory_pool().max_memory())"
     )
@@ -189,6 +189,6 @@ def test_without_pyarrow_the_extra_is_named(docs: Path, monkeypatch: pytest.Monk
 
 
 def test_the_other_formats_do_not_load_pyarrow() -> None:
-    script = "import io, sys; from rerank_cli.readers.feed import Feed; Feed('x', io.BytesIO(b'{}')); print('pyarrow' in sys.modules)"
+    script = "import io, sys; from rerank_cli.readers.input_stream import InputStream; InputStream('x', io.BytesIO(b'{}')); print('pyarrow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
     assert done.stdout == b"False\n"

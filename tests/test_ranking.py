@@ -153,7 +153,7 @@ def test_a_window_whose_score_is_no_number_is_not_lost(bad: float) -> None:
 
 def test_a_mostly_foreign_text_is_told_once_with_an_english_model() -> None:
     scorer = FreeScorer()
-    scorer.facts = replace(scorer.facts, english_only=True)
+    scorer.info = replace(scorer.info, english_only=True)
     report = Report()
     pipeline.rank("столица", [documents(["Вашингтон столица", "Москва"])], scorer, RankSettings(), report)
     assert len(report.warnings()) == 1

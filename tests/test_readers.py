@@ -13,7 +13,7 @@ import pytest
 from readers_support import load_value, read
 
 from rerank_cli.readers import read_query
-from rerank_cli.records import Body
+from rerank_cli.records import RequestOptions
 from rerank_cli.terminal import Terminal
 
 try:
@@ -205,7 +205,7 @@ REQUEST = {
 )
 def test_a_request_says_its_query_fields_and_limits(how: str, indent: int | None) -> None:
     reading = read(json.dumps({**REQUEST, "topn": 1, "xyzzy": None}, indent=indent).encode(), input_format=how)
-    assert reading.body == Body("q", ("b", "a"), 2, 10, 3, False, "m", "7", "q7")
+    assert reading.body == RequestOptions("q", ("b", "a"), 2, 10, 3, False, "m", "7", "q7")
     assert reading.texts == ["b: y\na: x\n", "b: z\n"]
     assert [document.head for document in reading.documents] == [5, 0]
     assert reading.report.notes == [

@@ -16,7 +16,7 @@ import pytest
 from remote.loopback import Loopback, Tunnel, as_json, make_certificate
 from remote.overview import PAGE, rewritten
 
-from rerank_cli.scorers.remote.table import load_table
+from rerank_cli.scorers.remote.providers import load_table
 
 FOLDER = PAGE.parent
 PAGES = sorted(path.name for path in FOLDER.glob("*.md"))

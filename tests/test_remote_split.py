@@ -20,9 +20,9 @@ from rerank_cli.records import Document, Pair, Source
 from rerank_cli.report import Report
 from rerank_cli.scorers.remote import estimate, open_remote
 from rerank_cli.scorers.remote.native import fields_of
-from rerank_cli.scorers.remote.pace import Pace
+from rerank_cli.scorers.remote.providers import load_table
+from rerank_cli.scorers.remote.rate_limiter import RateLimiter
 from rerank_cli.scorers.remote.split import cut, find_bounds, group
-from rerank_cli.scorers.remote.table import load_table
 from rerank_cli.settings import FieldSettings, Limits, ModelSettings, RankSettings, RemoteSettings
 from rerank_cli.text import is_invisible
 
@@ -331,7 +331,7 @@ class Clock:
 
 def test_requests_a_minute():
     clock = Clock()
-    pace = Pace(3, None, clock)
+    pace = RateLimiter(3, None, clock)
     assert [pace.reserve(1) for _ in range(7)] == [0, 0, 0, 60, 60, 60, 120]
     clock.now += 130
     assert pace.reserve(1) == 0  # three left at 1060, one at 1120
@@ -339,17 +339,17 @@ def test_requests_a_minute():
 
 def test_tokens_a_minute():
     clock = Clock()
-    pace = Pace(None, 100, clock)
+    pace = RateLimiter(None, 100, clock)
     assert pace.reserve(60) == 0
     assert pace.reserve(40) == 0
     assert pace.reserve(1) == 60
     assert pace.reserve(500) == 120  # too big for any minute: alone
-    assert Pace(None, None, clock).reserve(10**9) == 0
+    assert RateLimiter(None, None, clock).reserve(10**9) == 0
 
 
 def test_a_pause_holds_everybody():
     clock = Clock()
-    pace = Pace(None, None, clock)
+    pace = RateLimiter(None, None, clock)
     pace.hold(5)
     pace.hold(2)
     assert pace.reserve(1) == 5
@@ -361,7 +361,7 @@ def test_a_pause_holds_everybody():
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 20)), max_size=60), st.integers(1, 5), st.integers(50, 100))
 def test_no_minute_ever_holds_more_than_its_limits(steps, requests, tokens):
     clock = Clock()
-    pace = Pace(requests, tokens, clock)
+    pace = RateLimiter(requests, tokens, clock)
     left = []
     for used, passed in steps:
         clock.now += passed
@@ -445,7 +445,7 @@ def test_the_digest_names_what_changes_a_score_and_no_key():
         model = ModelSettings(remote=RemoteSettings(endpoint=url, **remote))
         scorer = open_remote(reference, model, env, Report())
         scorer.close()
-        return scorer.facts.digest
+        return scorer.info.digest
 
     same = digest()
     assert digest(env={"CO_API_KEY": "other"}) == same

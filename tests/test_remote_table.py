@@ -16,7 +16,7 @@ from rerank_cli.records import Pair
 from rerank_cli.report import Report
 from rerank_cli.scorers.remote import open_remote
 from rerank_cli.scorers.remote.keys import find_key
-from rerank_cli.scorers.remote.table import TABLE, load_table
+from rerank_cli.scorers.remote.providers import TABLE, load_table
 from rerank_cli.scorers.remote.target import build_url, choose, open_target
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
@@ -99,7 +99,7 @@ def test_the_documented_request_is_sent_and_the_documented_response_is_understoo
         assert seen.headers["x-pinecone-api-version"] == "2026-04"
     assert [score.value for score in scores] == documented_scores(fact["response"])
     assert scorer.usage() == documented_usage(name, fact["response"])
-    assert scorer.facts.scale == ("logit" if name in {"llamacpp", "nvidia-nim", "nvidia-hosted"} else "vendor")
+    assert scorer.info.scale == ("logit" if name in {"llamacpp", "nvidia-nim", "nvidia-hosted"} else "vendor")
 
 
 def documented_scores(response):

@@ -14,7 +14,7 @@ from serve.harness import HeldScorer, Program, serving
 
 from rerank_cli.server import connection as server_connection
 from rerank_cli.server import settings as server_settings
-from rerank_cli.server.gate import check_key
+from rerank_cli.server.admission import check_key
 
 JSON = {"content-type": "application/json"}
 
@@ -210,8 +210,8 @@ def test_slow_headers_are_cut_off(monkeypatch):
 
 
 def test_slow_bodies_are_cut_off(monkeypatch):
-    monkeypatch.setattr("rerank_cli.server.gate.BODY_S", 0.3)
-    monkeypatch.setattr("rerank_cli.server.gate.DISCARD_S", 0.1)
+    monkeypatch.setattr("rerank_cli.server.admission.BODY_S", 0.3)
+    monkeypatch.setattr("rerank_cli.server.admission.DISCARD_S", 0.1)
     with serving() as server, server.raw() as raw:
         raw.sendall(
             b"POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"

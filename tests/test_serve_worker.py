@@ -13,7 +13,7 @@ from serve.harness import HeldScorer
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair
 from rerank_cli.scorers.base import TooLongError
-from rerank_cli.server.worker import MOST_TICKS, QUANTUM, TICK, Job, Worker
+from rerank_cli.server.worker import MOST_TICKS, TICK, TOKENS_PER_TURN, Job, Worker
 from rerank_cli.settings import Limits
 
 
@@ -76,7 +76,7 @@ def test_a_tick_is_bounded_and_lengths_in_it_are_alike():
     assert done.wait(30)
     assert values(job) == list(range(300))
     for batch in scorer.batches:
-        assert sum(len(text) // 4 for text in batch) <= TICK + QUANTUM
+        assert sum(len(text) // 4 for text in batch) <= TICK + TOKENS_PER_TURN
     longest = [max(map(len, batch)) for batch in scorer.batches]
     assert longest == sorted(longest, reverse=True)
     worker.stop()
@@ -95,7 +95,7 @@ def test_many_jobs_fill_larger_ticks():
         assert values(job) == list(range(20))
     tokens = [sum(len(text) // 4 for text in batch) for batch in scorer.batches[1:]]
     assert max(tokens) > 3 * TICK
-    assert max(tokens) <= MOST_TICKS * TICK + QUANTUM
+    assert max(tokens) <= MOST_TICKS * TICK + TOKENS_PER_TURN
     worker.stop()
 
 
@@ -213,7 +213,7 @@ def test_a_model_that_does_not_open_is_told():
 
 
 class Listwise(FreeScorer):
-    facts = FreeScorer.facts.__class__("listwise", None, "none", "fp64", "vendor", "x", whole_query=True)
+    info = FreeScorer.info.__class__("listwise", None, "none", "fp64", "vendor", "x", whole_query=True)
 
 
 def test_a_scorer_that_wants_whole_queries_gets_them():

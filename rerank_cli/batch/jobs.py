@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError, RerankError
-from rerank_cli.fields import make_full
+from rerank_cli.fields import build_document
 from rerank_cli.ranking import trec_order
 from rerank_cli.readers.request import parse_request
 from rerank_cli.readers.rows import name_of_file, raw_rows
 from rerank_cli.readers.trec import named
-from rerank_cli.records import Body, Document, Request, Source
+from rerank_cli.records import Document, Request, RequestOptions, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,7 +93,9 @@ def crossed(queries: Iterable[Query], documents: Sequence[Document], shard: Shar
     """Every query with all documents, which are held once."""
     for number, query in enumerate(queries):
         if number >= start and shard.has(number):
-            yield Job(number, query.where, query.id, number + 1, Request(query.text, documents, Body(id=query.id)))
+            yield Job(
+                number, query.where, query.id, number + 1, Request(query.text, documents, RequestOptions(id=query.id))
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def from_run(
     groups: Iterable[tuple[str, list[RunRow]]], sources: TrecSources, report: Report, shard: Shard, start: int = 0
 ) -> Iterator[Job]:
     """The queries of a run with their first `depth` documents, looked up in the corpus."""
-    render = make_full(replace(sources.fields, prior_field=None), report)
+    render = build_document(replace(sources.fields, prior_field=None), report)
     for number, (query, rows) in enumerate(groups):
         if number < start or not shard.has(number):
             continue
@@ -138,7 +140,7 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Full)
         if raw is None:
             raise InputError(f"document `{row.document}` of the run is not in the corpus", where=row.where)
         documents.append(_document(index, row, raw, source, sources, render))
-    return Request(text, documents, Body(id=query))
+    return Request(text, documents, RequestOptions(id=query))
 
 
 def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:

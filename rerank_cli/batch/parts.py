@@ -19,7 +19,7 @@ from rerank_cli.batch import results, scoring
 from rerank_cli.batch.jobs import job_of
 from rerank_cli.errors import InputError, RowsFailed, UsageError
 from rerank_cli.files import cannot_write, replacing
-from rerank_cli.readers.feed import COMPRESSED
+from rerank_cli.readers.input_stream import COMPRESSED
 from rerank_cli.readers.rows import raw_rows
 from rerank_cli.report import Report
 
@@ -35,7 +35,7 @@ SMALLEST, LARGEST = 256 << 10, 64 << 20  # bytes a part: work for some seconds a
 PARTS = 256  # how many parts to aim at between these
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
 _NUMBERED = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
-TOLD = 20  # bad rows of a part that are told on stderr; --errors has all
+MAX_REPORTED = 20  # bad rows of a part that are told on stderr; --errors has all
 
 
 class Part(NamedTuple):
@@ -51,7 +51,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class RankingJobConfig:
     """How parts are ranked: everything but the scorer. It travels to other processes."""
 
     folder: str  # of the outputs, absolute
@@ -77,7 +77,7 @@ def files_of(names: Sequence[str]) -> list[str]:
 
     Raises InputError.
     """
-    from rerank_cli.readers.feed import check_file
+    from rerank_cli.readers.input_stream import check_file
 
     found: list[str] = []
     for name in names:
@@ -195,7 +195,7 @@ def _blocks(part: Part) -> Iterator[bytes]:
         raise InputError(f"cannot be read: {error.strerror}", where=part.name) from error
 
 
-def rank_part(part: Part, scorer: Scorer, recipe: Recipe) -> Done:
+def rank_part(part: Part, scorer: Scorer, recipe: RankingJobConfig) -> Done:
     """Rank a part and put its results into place. Raises what would meet every part, and RowsFailed if strict."""
     report, counts = Report(), Counter[str]()
     repeats = results.Repeats(recipe.form, report)
@@ -219,19 +219,19 @@ def rank_part(part: Part, scorer: Scorer, recipe: Recipe) -> Done:
                         "finished parts are kept: --resume goes on without them",
                     )
                 note(results.error_line(outcome.job, error))
-                if len(told) < TOLD:
+                if len(told) < MAX_REPORTED:
                     told.append(results.told(outcome.job, error))
     done = Done(dict(counts), told, list(report.warnings()))
-    with _appears(mark_of(target)) as mark:
+    with _appears(done_marker(target)) as mark:
         mark(json.dumps({"identity": identity_of(part, recipe), **done._asdict()}).encode())
     return done
 
 
-def done_before(part: Part, recipe: Recipe) -> Done | None:
+def done_before(part: Part, recipe: RankingJobConfig) -> Done | None:
     """What a former run made of a part; None if it is to be ranked. Raises UsageError if that was of other things."""
     target = Path(recipe.folder, part.output)
     try:
-        record = json.loads(mark_of(target).read_bytes())
+        record = json.loads(done_marker(target).read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     if record.get("identity") != identity_of(part, recipe):
@@ -252,18 +252,18 @@ def drop_numbered(folder: Path, parts: Sequence[Part]) -> int:
         if path.name not in outputs and _NUMBERED.search(path.name) and _NUMBERED.sub("", path.name) in wholes
     ]
     for path in left:
-        for each in (path, _errors_of(path), mark_of(path)):
+        for each in (path, _errors_of(path), done_marker(path)):
             each.unlink(missing_ok=True)
     return len(left)
 
 
-def identity_of(part: Part, recipe: Recipe) -> str:
+def identity_of(part: Part, recipe: RankingJobConfig) -> str:
     """What a part's results depend on; of the input its size and time, because digests would cost a reading."""
     known = Path(part.path).stat()
     return json.dumps([recipe.identity, part[:2], part[3:], known.st_size, known.st_mtime_ns])
 
 
-def mark_of(target: Path) -> Path:
+def done_marker(target: Path) -> Path:
     """Where it is noted that a part is done, until the whole run is."""
     return target.with_name(f".{target.name}.done")
 

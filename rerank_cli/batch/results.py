@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.writers import envelope, jsonl, trec
 from rerank_cli.writers.members import Names, encode_string
-from rerank_cli.writers.results import blocks_of, shape_of, tails
+from rerank_cli.writers.results import blocks_of, score_members, shape_of
 
 if TYPE_CHECKING:
     from rerank_cli.batch.jobs import Job
@@ -68,7 +68,7 @@ def rows(name: str, ranking: Ranking, settings: OutputSettings, report: Report) 
     key = b'"query_id":%b,' % encode_string(name)
     lines: list[bytes] = []
     for hits in blocks_of(ranking.hits):
-        members = [key + member for member in jsonl.nested(tails(hits, shape), settings.result_key)]
+        members = [key + member for member in jsonl.nested(score_members(hits, shape), settings.result_key)]
         lines += jsonl.lines(hits, members, names, settings, report)
     return b"".join(lines)
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rerank_cli.batch.jobs import Job
-    from rerank_cli.records import Body, Document, Pair, Score
+    from rerank_cli.records import Document, Pair, RequestOptions, Score
     from rerank_cli.scorers.base import Advance, Scorer
     from rerank_cli.settings import Limits, RankSettings
 
-    SettingsOf = Callable[[Body], RankSettings]
+    SettingsOf = Callable[[RequestOptions], RankSettings]
 
 BLOCK_PAIRS = 2048  # pairs scored together: enough to fill batches of like length
 BLOCK_JOBS = 512
@@ -109,7 +109,7 @@ def score_together(prepared: Sequence[Prepared], scorer: Scorer, advance: Advanc
     groups: dict[tuple[Limits, int], list[int]] = {}
     before: Counter[str] = Counter()
     for number, made in enumerate(prepared):
-        query = made.pairs[0].query if scorer.facts.listwise and made.pairs else ""
+        query = made.pairs[0].query if scorer.info.listwise and made.pairs else ""
         groups.setdefault((made.settings.limits, before[query] if query else 0), []).append(number)
         before[query] += 1
     for (limits, _), numbers in groups.items():
@@ -159,7 +159,7 @@ def finish(
     found = scores if made.places is None else [pipeline.EMPTY if place < 0 else scores[place] for place in made.places]
     pipeline.tally(found, own)
     query = made.job.request.query if made.job.request else ""
-    pipeline.check_language(query, made.documents, scorer.facts, own)
+    pipeline.check_language(query, made.documents, scorer.info, own)
     report.add(own)
-    hits = pipeline.select(made.documents, found, made.settings, scorer.facts)
+    hits = pipeline.select(made.documents, found, made.settings, scorer.info)
     return Outcome(made.job, Ranking(query, hits, pipeline.meta_of(scorer, made.settings, own)), None)

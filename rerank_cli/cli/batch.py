@@ -132,7 +132,7 @@ def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) ->
     scorer = open_scorer(translate.model_of(options), terminal.env, report, translate.cache_of(options))
     complete = left = False
     try:
-        terminal.detail(describe(scorer.facts))
+        terminal.detail(describe(scorer.info))
         batch_run.work(plan, scorer, terminal, report, tally)
         complete = True
     except ClosedPipe:
@@ -142,6 +142,6 @@ def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) ->
         scorer.close()
         tell(report, terminal)
         if complete or (tally.counts and not left):
-            batch_run.conclude(plan, tally, scorer.facts, terminal, complete=complete)
+            batch_run.conclude(plan, tally, scorer.info, terminal, complete=complete)
     batch_run.judge(tally)
     return 0

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli import translate
 from rerank_cli.errors import UsageError
-from rerank_cli.readers.feed import COMPRESSED
-from rerank_cli.records import Body
+from rerank_cli.readers.input_stream import COMPRESSED
+from rerank_cli.records import RequestOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def named(plan: Plan, names: tuple[str, ...]) -> list[str]:
 
 def check_inputs(plan: Plan, terminal: Terminal) -> None:
     """Fail before a model is opened: files that are missing, stdin named twice, a terminal with nothing to read."""
-    from rerank_cli.readers.feed import check_file
+    from rerank_cli.readers.input_stream import check_file
 
     every = named(plan, tuple(name for names, _ in plan.inputs for name in names))
     if every.count("-") > 1:
@@ -62,7 +62,7 @@ def identity_of(plan: Plan, names: tuple[str, ...], model_digest: str) -> dict[s
 
     files = named(plan, names)
     options = {key: plan.options[key] for key in DECIDING}
-    settings = repr((plan.fields, plan.settings_of(Body()), replace(plan.output, output=None)))
+    settings = repr((plan.fields, plan.settings_of(RequestOptions()), replace(plan.output, output=None)))
     return {
         "the input": digest_of(files) if all(map(is_rereadable, files)) else "stdin",
         "an option": json.dumps([options, settings], sort_keys=True, default=str),

@@ -11,8 +11,8 @@ from rerank_cli.batch.jobs import Shard
 from rerank_cli.batch.journal import files_beside
 from rerank_cli.cli import translate
 from rerank_cli.errors import UsageError
-from rerank_cli.readers.feed import COMPRESSED
-from rerank_cli.records import Body
+from rerank_cli.readers.input_stream import COMPRESSED
+from rerank_cli.records import RequestOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ class Plan:
 
     options: dict[str, Any]
     fields: FieldSettings
-    settings_of: Callable[[Body], RankSettings]
+    settings_of: Callable[[RequestOptions], RankSettings]
     output: OutputSettings
     shard: Shard
     inputs: tuple[Input, ...]
@@ -46,14 +46,16 @@ def plan_of(options: dict[str, Any], given: frozenset[str]) -> Plan:
         "null": False,
         "query_id": "1",
     }
-    translate.rank_settings_of(rank_options, Body(), given)  # contradictions are told before anything is opened
+    translate.rank_settings_of(
+        rank_options, RequestOptions(), given
+    )  # contradictions are told before anything is opened
     inputs = inputs_of(options)
     require_apart(options, inputs)
     return Plan(
         options=options,
         fields=translate.fields_of(options),
         settings_of=lambda body: translate.rank_settings_of(rank_options, body, given),
-        output=translate.output_of(output_options, Body(), given, batch=True),
+        output=translate.output_of(output_options, RequestOptions(), given, batch=True),
         shard=shard_of(options["shard"]),
         inputs=inputs,
     )

@@ -12,11 +12,11 @@ from rerank_cli.errors import UsageError
 from rerank_cli.text import visible
 
 if TYPE_CHECKING:
-    from rerank_cli.batch.parts import Part, Recipe
+    from rerank_cli.batch.parts import Part, RankingJobConfig
     from rerank_cli.cli.batch_plan import Plan
     from rerank_cli.cli.batch_run import Tally
-    from rerank_cli.records import Body
-    from rerank_cli.scorers.base import Facts
+    from rerank_cli.records import RequestOptions
+    from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.settings import RankSettings
     from rerank_cli.terminal import Terminal
 
@@ -34,30 +34,30 @@ class SettingsOf:
     options: dict[str, Any]
     given: frozenset[str]
 
-    def __call__(self, body: Body) -> RankSettings:
+    def __call__(self, body: RequestOptions) -> RankSettings:
         """Flags, then what the request says, then defaults."""
         return translate.rank_settings_of(self.options, body, self.given)
 
 
 def start_ray(plan: Plan, given: frozenset[str], terminal: Terminal) -> int:
     """Cut the input into parts, have them ranked, and say how it went; returns the exit code."""
-    from rerank_cli.batch.parts import mark_of
+    from rerank_cli.batch.parts import done_marker
     from rerank_cli.cli.batch_run import Tally, conclude, judge, make_folder
 
     parts = parts_of(plan)
     make_folder(plan.options["out_dir"])
     model = translate.model_of(plan.options)
-    facts = facts_of(model, terminal)
-    recipe = recipe_of(plan, given, facts)
+    info = facts_of(model, terminal)
+    recipe = recipe_of(plan, given, info)
     tally, complete = Tally(), False
     try:
         work(plan, parts, recipe, terminal, tally)
         complete = True
     finally:
         if complete or tally.counts:
-            conclude(plan, tally, facts, terminal, complete=complete)
+            conclude(plan, tally, info, terminal, complete=complete)
     for part in parts:
-        mark_of(Path(recipe.folder, part.output)).unlink(missing_ok=True)
+        done_marker(Path(recipe.folder, part.output)).unlink(missing_ok=True)
     judge(tally)
     return 0
 
@@ -81,7 +81,7 @@ def parts_of(plan: Plan) -> list[Part]:
     return cut([(name, stem_of(name), suffix) for name in files])
 
 
-def facts_of(model: Any, terminal: Terminal) -> Facts:
+def facts_of(model: Any, terminal: Terminal) -> ScorerInfo:
     """What scores, known without opening it here; a model that is missing is told before any worker starts."""
     from rerank_cli.report import Report
     from rerank_cli.scorers.registry import is_remote, open_scorer
@@ -92,17 +92,17 @@ def facts_of(model: Any, terminal: Terminal) -> Facts:
         return identify(model)
     scorer = open_scorer(model, terminal.env, Report())  # opening sends nothing
     scorer.close()
-    return scorer.facts
+    return scorer.info
 
 
-def recipe_of(plan: Plan, given: frozenset[str], facts: Facts) -> Recipe:
+def recipe_of(plan: Plan, given: frozenset[str], info: ScorerInfo) -> RankingJobConfig:
     """How the parts are ranked."""
-    from rerank_cli.batch.parts import Recipe
+    from rerank_cli.batch.parts import RankingJobConfig
 
     chosen = {key: plan.options.get(key) for key in RANKING} | {"keep_order": False}
     output = replace(plan.output, output=None)
     decides = [plan.options["batch_format"], repr(plan.fields), repr(output), chosen, sorted(given & set(RANKING))]
-    return Recipe(
+    return RankingJobConfig(
         folder=str(plan.options["out_dir"].resolve()),
         form=plan.options["batch_format"],
         fields=plan.fields,
@@ -110,13 +110,13 @@ def recipe_of(plan: Plan, given: frozenset[str], facts: Facts) -> Recipe:
         output=output,
         errors=plan.options["errors"] is not None,
         strict=plan.options["strict"],
-        identity=json.dumps([decides, facts.digest]),
+        identity=json.dumps([decides, info.digest]),
     )
 
 
-def work(plan: Plan, parts: list[Part], recipe: Recipe, terminal: Terminal, tally: Tally) -> None:
+def work(plan: Plan, parts: list[Part], recipe: RankingJobConfig, terminal: Terminal, tally: Tally) -> None:
     """All parts that are not done yet; what is told of each goes to the terminal as it comes."""
-    from rerank_cli.batch.parts import done_before, drop_numbered, mark_of
+    from rerank_cli.batch.parts import done_before, done_marker, drop_numbered
     from rerank_cli.distributed import Cluster, Task, rank_parts
 
     options, left = plan.options, []
@@ -125,7 +125,7 @@ def work(plan: Plan, parts: list[Part], recipe: Recipe, terminal: Terminal, tall
     for part in parts:
         done = done_before(part, recipe) if options["resume"] else None
         if done is None:
-            mark_of(Path(recipe.folder, part.output)).unlink(missing_ok=True)
+            done_marker(Path(recipe.folder, part.output)).unlink(missing_ok=True)
             left.append(part)
         else:
             tally.counts.update(done.counts)

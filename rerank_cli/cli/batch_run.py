@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.cli.batch_inputs import count_rows, identity_of, jobs_of
 from rerank_cli.errors import InputError, OutputError, RowsFailed, UsageError
 from rerank_cli.files import cannot_write
-from rerank_cli.records import Body
+from rerank_cli.records import RequestOptions
 from rerank_cli.text import visible
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from rerank_cli.batch.journal import Journal
     from rerank_cli.batch.scoring import Outcome
     from rerank_cli.cli.batch_plan import Plan
-    from rerank_cli.cli.before_after import Change
+    from rerank_cli.cli.before_after import RelevanceDelta
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Facts, Scorer
+    from rerank_cli.scorers.base import Scorer, ScorerInfo
     from rerank_cli.terminal import Progress, Terminal
 
 COUNTED = ("rows", "failed", "documents", "tokens")
@@ -52,16 +52,16 @@ class Session:
     report: Report
     tally: Tally
     advance: Progress
-    change: Change
+    change: RelevanceDelta
     rows: int | None  # about how many there are, if that is known
 
 
 def work(plan: Plan, scorer: Scorer, terminal: Terminal, report: Report, tally: Tally) -> None:
     """Every input in turn. What is done is kept whatever ends the run."""
-    from rerank_cli.cli.before_after import Change
+    from rerank_cli.cli.before_after import RelevanceDelta
 
     make_folder(plan.options["out_dir"])
-    change = Change(plan.options["qrels"], plan.settings_of(Body()), terminal)
+    change = RelevanceDelta(plan.options["qrels"], plan.settings_of(RequestOptions()), terminal)
     rows = count_rows(plan) if terminal.animated() else None
     journals: list[Journal] = []
     with terminal.progress("ranking", rate="pairs") as advance:
@@ -114,7 +114,7 @@ def to_file(plan: Plan, names: tuple[str, ...], target: Path, session: Session) 
     """One input to a file, through a journal that can be gone on with; returns it, done."""
     from rerank_cli.batch.journal import Journal
 
-    identity = identity_of(plan, names, session.scorer.facts.digest)
+    identity = identity_of(plan, names, session.scorer.info.digest)
     journal = Journal(target, errors_path(plan, target), identity, resume=plan.options["resume"])
     tell_start(journal, session.terminal)
     kept = Counter(dict(journal.state.counts))
@@ -228,7 +228,7 @@ def rendered(outcome: Outcome, plan: Plan, session: Session) -> tuple[bytes, byt
     return b"", results.error_line(outcome.job, error)
 
 
-def conclude(plan: Plan, tally: Tally, facts: Facts, terminal: Terminal, *, complete: bool) -> None:
+def conclude(plan: Plan, tally: Tally, info: ScorerInfo, terminal: Terminal, *, complete: bool) -> None:
     """The closing line and --summary."""
     from rerank_cli.writers.output import open_output
 
@@ -246,10 +246,10 @@ def conclude(plan: Plan, tally: Tally, facts: Facts, terminal: Terminal, *, comp
             **{key: counts[key] for key in COUNTED},
             "complete": complete,
             "seconds": round(seconds, 3),
-            "model": facts.model,
-            "revision": facts.revision,
-            "backend": facts.backend,
-            "dtype": facts.dtype,
+            "model": info.model,
+            "revision": info.revision,
+            "backend": info.backend,
+            "dtype": info.dtype,
         }
         with open_output(plan.options["summary"], terminal, "json") as write:
             write(json.dumps(record).encode() + b"\n")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 
-class Change:
+class RelevanceDelta:
     """What ranking did to labelled queries, watched as documents and hits pass."""
 
     def __init__(self, qrels: str | None, settings: RankSettings, terminal: Terminal) -> None:
@@ -34,10 +34,10 @@ class Change:
             self._judged = read_qrels(qrels, terminal.stdin).judgements
 
     def watch(self, query: str) -> Any:
-        """A `Watched` for one query: by --qrels, or by the documents' own labels."""
-        from rerank_cli.evaluation.before import Watched
+        """A `LabelObserver` for one query: by --qrels, or by the documents' own labels."""
+        from rerank_cli.evaluation.before import LabelObserver
 
-        return Watched(None if self._judged is None else self._of(query))
+        return LabelObserver(None if self._judged is None else self._of(query))
 
     def _of(self, query: str) -> Mapping[str, int]:
         judged = self._judged or {}

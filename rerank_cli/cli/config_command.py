@@ -11,7 +11,7 @@ from rerank_cli.cli import options as o
 from rerank_cli.cli.option_rules import NO_DEFAULT
 
 if TYPE_CHECKING:
-    from rerank_cli.cli.defaults import Resolved
+    from rerank_cli.cli.defaults import ResolvedConfig
     from rerank_cli.terminal import Terminal
 
 MASK = "***"
@@ -60,7 +60,7 @@ def checked(command: str) -> str:
     return command
 
 
-def value_of(param: Any, resolved: Resolved) -> tuple[Any, str]:
+def value_of(param: Any, resolved: ResolvedConfig) -> tuple[Any, str]:
     """A value as the command would get it, and its source; secrets are masked."""
     setting = resolved.settings.get(param.name)
     raw, source = (setting.value, setting.source) if setting else (param.default, "default")
@@ -93,7 +93,7 @@ def without_secret(name: str, value: str) -> str:
     return url + ("?…" if mark else "")  # of a query string any value may be a key
 
 
-def tell_files(resolved: Resolved, terminal: Terminal) -> None:
+def tell_files(resolved: ResolvedConfig, terminal: Terminal) -> None:
     """Where the user file lies or would lie."""
     from rerank_cli.config.files import user_file
 
@@ -102,7 +102,7 @@ def tell_files(resolved: Resolved, terminal: Terminal) -> None:
     terminal.note(f"user file {path}" + ("" if there else " (not there)"))
 
 
-def as_json(command: str, rows: dict[str, tuple[Any, str]], resolved: Resolved) -> str:
+def as_json(command: str, rows: dict[str, tuple[Any, str]], resolved: ResolvedConfig) -> str:
     """The whole as one JSON object."""
     from json import dumps
 
@@ -118,7 +118,7 @@ def as_json(command: str, rows: dict[str, tuple[Any, str]], resolved: Resolved) 
     return dumps(found, ensure_ascii=False, indent=2) + "\n"
 
 
-def as_table(rows: dict[str, tuple[Any, str]], resolved: Resolved) -> str:
+def as_table(rows: dict[str, tuple[Any, str]], resolved: ResolvedConfig) -> str:
     """Name, value and source in columns; then the named endpoints and prices."""
     from rerank_cli.text import visible
 

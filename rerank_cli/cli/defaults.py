@@ -45,7 +45,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedConfig:
     """What environment and files say to one command."""
 
     settings: dict[str, Setting] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Resolved:
         return {name: setting.value for name, setting in self.settings.items()}
 
 
-NOTHING = Resolved()
+NOTHING = ResolvedConfig()
 
 
 class Options:
@@ -140,7 +140,7 @@ def kind_of(param: Any) -> type:
 
 def resolve(
     command: str, params: Iterable[Any], env: Mapping[str, str], given: Mapping[str, Any], catalogue: Catalogue
-) -> Resolved:
+) -> ResolvedConfig:
     """What environment and files say to a command.
 
     Args:
@@ -167,7 +167,7 @@ def resolve(
         endpoints = checked.endpoints | endpoints
         prices = checked.prices | prices
     flags = {name: given[name] for name in ("config", "no_config") if name in given}
-    return Resolved(merge(layers, given), tuple(files), endpoints, prices, flags)
+    return ResolvedConfig(merge(layers, given), tuple(files), endpoints, prices, flags)
 
 
 def merge(layers: Iterable[Mapping[str, Setting]], given: Collection[str]) -> dict[str, Setting]:
@@ -177,10 +177,10 @@ def merge(layers: Iterable[Mapping[str, Setting]], given: Collection[str]) -> di
         taken = set(given) | set(merged)
         ended = {other for pair in EXCLUSIVE for name in pair if name in taken for other in pair if other not in taken}
         merged = {name: setting for name, setting in layer.items() if name not in ended} | merged
-    return without_standing_trust(merged)
+    return drop_inherited_trust(merged)
 
 
-def without_standing_trust(settings: dict[str, Setting]) -> dict[str, Setting]:
+def drop_inherited_trust(settings: dict[str, Setting]) -> dict[str, Setting]:
     """Settings where trust given for the user's own models does not pass to a model that a project file chose.
 
     `trust_remote_code` and `allow_pickle` of the environment or a user file then do not count: only flags do.
@@ -198,7 +198,7 @@ def section_of(ctx: Any) -> str:
     return str(ctx.info_name)
 
 
-def resolved_for(ctx: Any) -> Resolved:
+def resolved_for(ctx: Any) -> ResolvedConfig:
     """What was resolved for a running command, with the tables that only trusted files may set."""
-    found: Resolved = ctx.meta.get(META, NOTHING)
+    found: ResolvedConfig = ctx.meta.get(META, NOTHING)
     return found

@@ -64,13 +64,13 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
 
 def as_record(found: Diagnosis) -> dict[str, Any]:
     """The diagnosis as JSON has it."""
-    return {"healthy": found.healthy, **found.facts, "checks": [check._asdict() for check in found.checks]}
+    return {"healthy": found.healthy, **found.info, "checks": [check._asdict() for check in found.checks]}
 
 
 def as_text(found: Diagnosis) -> str:
-    """Facts by section, then a line for each check; words carry the meaning, not colours."""
+    """ScorerInfo by section, then a line for each check; words carry the meaning, not colours."""
     lines = []
-    for section, facts in found.facts.items():
+    for section, facts in found.info.items():
         lines.append(section)
         lines += [f"  {name}: {_plain(value)}" for name, value in facts.items()]
     lines.append("checks")

@@ -62,7 +62,7 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
     except RerankError as error:
         return failed(error, argv, terminal)
     except TyperException as error:
-        from rerank_cli.cli.slips import usage_fault
+        from rerank_cli.cli.usage_errors import usage_fault
 
         return failed(usage_fault(error), argv, terminal)
     except KeyboardInterrupt:

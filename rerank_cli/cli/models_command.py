@@ -78,14 +78,14 @@ def show(
       rerank models show cross-encoder/ms-marco-MiniLM-L6-v2 --json
     """
     from rerank_cli.models import inventory
-    from rerank_cli.models.reference import Access, resolve
+    from rerank_cli.models.reference import LoadPolicy, resolve
     from rerank_cli.scorers import selection
 
     terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
     settings = ModelSettings(
         name, cast("Backend", backend), offline=offline, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
-    model = resolve(name, Access.of(settings))
+    model = resolve(name, LoadPolicy.of(settings))
     for note in model.notes:
         terminal.note(note)
     facts = inventory.described(model)
@@ -127,7 +127,7 @@ def pull(
         raise UsageError(
             "`models pull` needs the network, and it is switched off", "leave out --offline and HF_HUB_OFFLINE"
         )
-    want = hub.Want(backend, allow_pickle=allow_pickle, code=trust_remote_code)
+    want = hub.FileFilter(backend, allow_pickle=allow_pickle, code=trust_remote_code)
     with terminal.progress(f"fetching {name}") as advance:
         snapshot = hub.download(repository, revision or None, want, lambda _done, _all: advance(1))
     facts = {"name": repository, "revision": snapshot.commit, "folder": str(snapshot.folder)}
@@ -151,11 +151,11 @@ def verify(
       rerank models verify builtin
       rerank models verify BAAI/bge-reranker-v2-m3 --json
     """
-    from rerank_cli.hub import Want
+    from rerank_cli.hub import FileFilter
     from rerank_cli.models import inventory
 
     terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
-    facts = inventory.verified(name, Want(backend, allow_pickle=allow_pickle))
+    facts = inventory.verified(name, FileFilter(backend, allow_pickle=allow_pickle))
     _print(facts, terminal, as_json=json)
     if facts["problems"]:
         raise ModelError(
@@ -188,14 +188,14 @@ def convert(
     from rerank_cli import cpu
     from rerank_cli.convert.model import convert as convert_model
     from rerank_cli.models.converted import folder_of, with_converted
-    from rerank_cli.models.reference import Access, resolve
+    from rerank_cli.models.reference import LoadPolicy, resolve
 
     terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
     forms = [FORMS[each] for each in form or ["fp32"]]
     settings = ModelSettings(
         model=name, backend="torch", offline=offline, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
-    model = resolve(name, replace(Access.of(settings), converted=False))
+    model = resolve(name, replace(LoadPolicy.of(settings), converted=False))
     if output is None:
         held = with_converted(model).converted
         forms += [each for each in FORMS.values() if each in held]  # a second conversion adds to the copy

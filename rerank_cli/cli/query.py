@@ -8,11 +8,11 @@ from rerank_cli.errors import UsageError
 from rerank_cli.text import is_blank, well_formed
 
 if TYPE_CHECKING:
-    from rerank_cli.records import Body
+    from rerank_cli.records import RequestOptions
     from rerank_cli.terminal import Terminal
 
 
-def told_query(options: dict[str, Any], terminal: Terminal) -> str | None:
+def query_option(options: dict[str, Any], terminal: Terminal) -> str | None:
     """The query of --query or --query-file (`-` is stdin). Raises UsageError if both are given."""
     if options["query_file"] is None:
         query: str | None = options["query"]
@@ -24,7 +24,7 @@ def told_query(options: dict[str, Any], terminal: Terminal) -> str | None:
     return read_query(str(options["query_file"]), terminal)
 
 
-def find_query(told: str | None, body: Body) -> str:
+def find_query(told: str | None, body: RequestOptions) -> str:
     """The query: the one told, else the request's. Raises UsageError if there is none or it is blank."""
     query = body.query if told is None else told
     if query is None:

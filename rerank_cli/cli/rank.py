@@ -109,7 +109,7 @@ def explicit(ctx: typer.Context) -> frozenset[str]:
 
 def run(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> int:
     """Read, rank, write, judge; returns the exit code."""
-    from rerank_cli.cli.judge import judge, parse_expectations
+    from rerank_cli.cli.expectations import judge, parse_expectations
     from rerank_cli.cli.main import configure
     from rerank_cli.report import Report
     from rerank_cli.writers.output import check_output
@@ -133,15 +133,15 @@ def rank_documents(
     """The ranking of what the options name, written where they say; None for a dry run."""
     from rerank_cli import pipeline
     from rerank_cli.cli import translate
-    from rerank_cli.cli.before_after import Change
-    from rerank_cli.cli.query import find_query, told_query
-    from rerank_cli.cli.slips import check_files
+    from rerank_cli.cli.before_after import RelevanceDelta
+    from rerank_cli.cli.query import find_query, query_option
+    from rerank_cli.cli.usage_errors import check_files
     from rerank_cli.readers import open_documents
     from rerank_cli.scorers.registry import open_scorer
     from rerank_cli.writers import write_ranking
 
     check_files(options["files"] or (), options["query"])
-    told = told_query(options, terminal)
+    told = query_option(options, terminal)
     inputs = translate.inputs_of(options)
     stream = open_documents(inputs, terminal, report, stdin_taken=str(options["query_file"]) == "-")
     query = find_query(told, stream.body)
@@ -155,10 +155,10 @@ def rank_documents(
 
         dry_run(query, stream, model, settings.limits, output, terminal)
         return None
-    change = Change(options["qrels"], settings, terminal)
+    change = RelevanceDelta(options["qrels"], settings, terminal)
     scorer = open_scorer(model, terminal.env, report, translate.cache_of(options))
     try:
-        terminal.detail(describe(scorer.facts))
+        terminal.detail(describe(scorer.info))
         with terminal.progress("ranking") as advance:
             watched = change.watch(output.query_id)
             ranking = pipeline.rank(query, watched.chunks(stream.chunks), scorer, settings, report, advance)
@@ -170,11 +170,11 @@ def rank_documents(
     return ranking
 
 
-def describe(facts: Any) -> str:
+def describe(info: Any) -> str:
     """The line of -v about the model."""
-    revision = f"@{facts.revision}" if facts.revision else ""
-    why = f" ({facts.reason})" if facts.reason else ""
-    return f"model {facts.model}{revision}, backend {facts.backend}, dtype {facts.dtype}{why}"
+    revision = f"@{info.revision}" if info.revision else ""
+    why = f" ({info.reason})" if info.reason else ""
+    return f"model {info.model}{revision}, backend {info.backend}, dtype {info.dtype}{why}"
 
 
 def tell_words(report: Report, terminal: Terminal) -> None:

@@ -85,7 +85,7 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     def listening(app: Any) -> None:
         from rerank_cli.net import is_loopback
 
-        terminal.note(f"serving {app.facts.model} on {url} (clients' base URL; {url}/docs describes it)")
+        terminal.note(f"serving {app.info.model} on {url} (clients' base URL; {url}/docs describes it)")
         if not settings.keys and not is_loopback(settings.host):
             terminal.warn("everybody who can reach this address can use it: give --keys-file or --keys-env")
 
@@ -107,7 +107,7 @@ def open_model(model: ModelSettings, terminal: Terminal) -> Scorer:
     report = Report()
     scorer = open_scorer(model, terminal.env, report)
     tell_words(report, terminal)
-    terminal.detail(describe(scorer.facts))
+    terminal.detail(describe(scorer.info))
     return scorer
 
 

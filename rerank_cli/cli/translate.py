@@ -20,7 +20,7 @@ from rerank_cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from rerank_cli.records import Body
+    from rerank_cli.records import RequestOptions
     from rerank_cli.settings import OutputFormat
 
 TAKEN = frozenset({"document", "truncated", "chunks", "best_chunk", "query_id"})  # what writers put beside a result
@@ -69,7 +69,7 @@ def inputs_of(options: dict[str, Any]) -> InputSettings:
     )
 
 
-def limits_of(options: dict[str, Any], body: Body, given: frozenset[str]) -> Limits:
+def limits_of(options: dict[str, Any], body: RequestOptions, given: frozenset[str]) -> Limits:
     """How long documents are treated: flags, then the request body, then defaults."""
     max_tokens = options["max_tokens_per_doc"]
     if body.max_tokens_per_doc is not None and "max_tokens_per_doc" not in given:
@@ -78,7 +78,7 @@ def limits_of(options: dict[str, Any], body: Body, given: frozenset[str]) -> Lim
     return Limits(max_tokens, options["long_documents"], body.max_chunks_per_doc if chunks is None else chunks)
 
 
-def rank_settings_of(options: dict[str, Any], body: Body, given: frozenset[str]) -> RankSettings:
+def rank_settings_of(options: dict[str, Any], body: RequestOptions, given: frozenset[str]) -> RankSettings:
     """How scores become an order. Raises UsageError where fusion lacks its other half."""
     fusion, prior, weight = options["fusion"], options["prior_field"], options["weight"]
     if fusion and not prior:
@@ -103,7 +103,9 @@ def rank_settings_of(options: dict[str, Any], body: Body, given: frozenset[str])
     )
 
 
-def output_of(options: dict[str, Any], body: Body, given: frozenset[str], *, batch: bool = False) -> OutputSettings:
+def output_of(
+    options: dict[str, Any], body: RequestOptions, given: frozenset[str], *, batch: bool = False
+) -> OutputSettings:
     """How the ranking is written. Raises UsageError for options that contradict each other."""
     if (key := options["result_key"]) is not None and (not key or key in TAKEN):
         what = f"`{key}` stands beside it in some output" if key else "it names no key"
@@ -134,7 +136,7 @@ def _format(options: dict[str, Any]) -> OutputFormat:
     return chosen
 
 
-def model_of(options: dict[str, Any], body: Body | None = None) -> ModelSettings:
+def model_of(options: dict[str, Any], body: RequestOptions | None = None) -> ModelSettings:
     """Which scorer; remote settings ride along untouched. Raises UsageError if they were typed for a local model."""
     from rerank_cli.scorers.registry import is_remote
 
@@ -159,7 +161,7 @@ def local_model_of(options: dict[str, Any], what: str, hint: str) -> ModelSettin
     return found
 
 
-def remote_of(options: dict[str, Any], body: Body | None = None) -> RemoteSettings:
+def remote_of(options: dict[str, Any], body: RequestOptions | None = None) -> RemoteSettings:
     """How an endpoint is called. Rank fields ride along in case the provider chooses fields itself."""
     same = (
         "endpoint", "api_key_env", "api_key_file", "auth_header", "client_name", "extra", "batch_docs", "concurrency",

@@ -115,7 +115,7 @@ def _open_original(model: LocalModel, threads: int) -> LocalScorer:
     """The torch scorer in float32 on the CPU."""
     from rerank_cli.scorers.encoding import Encoder
     from rerank_cli.scorers.local import LocalScorer
-    from rerank_cli.scorers.open_local import make_facts, pad_id
+    from rerank_cli.scorers.open_local import pad_id, scorer_info
     from rerank_cli.scorers.prompts import make_prompt
     from rerank_cli.scorers.selection import require, this_machine, torch_on_cpu
 
@@ -127,7 +127,7 @@ def _open_original(model: LocalModel, threads: int) -> LocalScorer:
     prompt = make_prompt(model, encoder, None, Report())
     choice = torch_on_cpu("the original")
     engine = TorchEngine(model, choice, encoder, threads, packed=False)
-    return LocalScorer(model, encoder, prompt, engine, make_facts(model, choice, ""))
+    return LocalScorer(model, encoder, prompt, engine, scorer_info(model, choice, ""))
 
 
 def _scores(scorer: LocalScorer) -> list[float]:

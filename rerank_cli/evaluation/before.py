@@ -44,7 +44,7 @@ def label_of(document: Document) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-class Watched:
+class LabelObserver:
     """The documents of one query as they pass: the first names, and the labels of all."""
 
     def __init__(self, judged: Mapping[str, int] | None = None) -> None:
@@ -74,7 +74,7 @@ class BeforeAfter:
         self._before: Scores = {}
         self._after: Scores = {}
 
-    def add(self, query: str, watched: Watched, hits: Sequence[Hit]) -> None:
+    def add(self, query: str, watched: LabelObserver, hits: Sequence[Hit]) -> None:
         """One ranked query; without labels it does not count."""
         if not watched.labels:
             return

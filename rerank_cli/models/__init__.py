@@ -4,6 +4,6 @@ Configuration files only are opened here; weights are the engines' business. No 
 """
 
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LocalModel
-from rerank_cli.models.reference import Access, is_path, require_known, resolve
+from rerank_cli.models.reference import LoadPolicy, is_path, require_known, resolve
 
-__all__ = ["BUILTIN", "BUILTIN_FOLDER", "Access", "LocalModel", "is_path", "require_known", "resolve"]
+__all__ = ["BUILTIN", "BUILTIN_FOLDER", "LoadPolicy", "LocalModel", "is_path", "require_known", "resolve"]

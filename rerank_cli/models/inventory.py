@@ -14,13 +14,13 @@ from rerank_cli.models.converted import folder_of, is_converted, models_folder, 
 from rerank_cli.models.digests import fault_of
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LocalModel
 from rerank_cli.models.files import BrokenFileError, read_json, sha256
-from rerank_cli.models.reference import Access, is_hub_name, is_path, resolve
+from rerank_cli.models.reference import LoadPolicy, is_hub_name, is_path, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CACHED = Access(offline=True)
+CACHED = LoadPolicy(offline=True)
 FRONT_MATTER = re.compile(r"^license: *[\"']?([\w.-]+)", re.MULTILINE)
 
 
@@ -133,7 +133,7 @@ def licence(folder: Path) -> str | None:
     return str(told) if told else None
 
 
-def verified(reference: str, want: hub.Want) -> dict[str, Any]:
+def verified(reference: str, want: hub.FileFilter) -> dict[str, Any]:
     """Compare every file of a model with its recorded digest, without the network; find what is wanted and missing.
 
     Returns name, folder, number of files, and `problems`: one line for each file that differs or is missing.
@@ -174,7 +174,7 @@ def _builtin_checks() -> Iterator[str | None]:
             yield None if sha256(path) == digest else f"{name} differs from its digest"
 
 
-def _hub_checks(folder: Path, want: hub.Want) -> Iterator[str | None]:
+def _hub_checks(folder: Path, want: hub.FileFilter) -> Iterator[str | None]:
     """Every file of a snapshot, then those that are wanted and not there."""
     there = sorted(entry for entry in folder.rglob("*") if not entry.is_dir())
     for path in there:

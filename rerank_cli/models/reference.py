@@ -27,7 +27,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class LoadPolicy:
     """How a model may be reached, and what its files may do."""
 
     offline: bool = False
@@ -39,9 +39,9 @@ class Access:
     converted: bool = True  # take the graphs of a converted copy
 
     @staticmethod
-    def of(settings: ModelSettings) -> Access:
+    def of(settings: ModelSettings) -> LoadPolicy:
         """The part of the settings that concerns files."""
-        return Access(
+        return LoadPolicy(
             offline=settings.offline,
             require_revision=settings.require_revision,
             trust_remote_code=settings.trust_remote_code,
@@ -72,7 +72,7 @@ def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
     )
 
 
-def resolve(reference: str, access: Access = Access()) -> LocalModel:
+def resolve(reference: str, access: LoadPolicy = LoadPolicy()) -> LocalModel:
     """The local model of a reference. Raises ModelError or UsageError with a hint; may download a hub repository."""
     require_known(reference, access.endpoints)
     if reference == BUILTIN:
@@ -99,7 +99,7 @@ def builtin() -> LocalModel:
     )
 
 
-def _folder(reference: str, access: Access) -> LocalModel:
+def _folder(reference: str, access: LoadPolicy) -> LocalModel:
     from rerank_cli.models.converted import is_converted, read_converted, with_converted
     from rerank_cli.models.folder import Trust, read_folder
 
@@ -110,7 +110,7 @@ def _folder(reference: str, access: Access) -> LocalModel:
     return with_converted(model) if access.converted else model
 
 
-def _repository(reference: str, access: Access) -> LocalModel:
+def _repository(reference: str, access: LoadPolicy) -> LocalModel:
     from rerank_cli import hub
     from rerank_cli.models.converted import with_converted
     from rerank_cli.models.folder import Trust, read_folder
@@ -131,7 +131,7 @@ def _repository(reference: str, access: Access) -> LocalModel:
         hint = f"the folder is written with a leading `./`: `-m ./{repository}`"
     else:
         hint = None
-    want = hub.Want(access.backend, allow_pickle=access.allow_pickle, code=access.trust_remote_code)
+    want = hub.FileFilter(access.backend, allow_pickle=access.allow_pickle, code=access.trust_remote_code)
     try:
         snapshot = hub.locate(repository, revision or None, want, offline=access.offline)
     except ModelError as error:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, UsageError
 from rerank_cli.fields import refuse_fields
-from rerank_cli.readers.feed import Feed, check_file, open_feed
 from rerank_cli.readers.formats import by_name, find_format
-from rerank_cli.records import Body, Document, DocumentStream, Source
+from rerank_cli.readers.input_stream import InputStream, check_file, open_feed
+from rerank_cli.records import Document, DocumentStream, RequestOptions, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -111,16 +111,18 @@ def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> t
     return names
 
 
-def _start(name: str, *, inputs: InputSettings, terminal: Terminal, report: Report) -> tuple[Body, Chunks, Feed]:
+def _start(
+    name: str, *, inputs: InputSettings, terminal: Terminal, report: Report
+) -> tuple[RequestOptions, Chunks, InputStream]:
     """Open an input and read as far as its body."""
     feed = open_feed(name, terminal.stdin)
     kind = _format(name, feed, inputs, report)
     if kind == "lines":
-        return Body(), partial(_lines, feed, report, null=inputs.null), feed
+        return RequestOptions(), partial(_lines, feed, report, null=inputs.null), feed
     if kind in {"csv", "tsv"}:
-        return Body(), partial(_rows, feed, "," if kind == "csv" else "\t", report), feed
+        return RequestOptions(), partial(_rows, feed, "," if kind == "csv" else "\t", report), feed
     if kind == "jsonl" and not _is_request(feed, inputs.fields):
-        return Body(), partial(_jsonl, feed, report), feed
+        return RequestOptions(), partial(_jsonl, feed, report), feed
     if kind == "yaml":
         from rerank_cli.readers.yamltext import parse_yaml as parse
     else:
@@ -133,7 +135,7 @@ def _start(name: str, *, inputs: InputSettings, terminal: Terminal, report: Repo
     return read_body(parsed.keys, feed.name, report), partial(_elements, feed.name, parsed, report), feed
 
 
-def _format(name: str, feed: Feed, inputs: InputSettings, report: Report) -> InputFormat:
+def _format(name: str, feed: InputStream, inputs: InputSettings, report: Report) -> InputFormat:
     if inputs.null:
         kind = by_name(name) if inputs.input_format == "auto" else None
         if kind not in {None, "lines"}:
@@ -145,7 +147,7 @@ def _format(name: str, feed: Feed, inputs: InputSettings, report: Report) -> Inp
     return find_format(name, feed, report)
 
 
-def _is_request(feed: Feed, fields: FieldSettings) -> bool:
+def _is_request(feed: InputStream, fields: FieldSettings) -> bool:
     """Whether JSON lines hold just one line, a request, be it a faulty one; raises InputError for several requests."""
     line, more = feed.first_line()
     if not line.startswith(b"{") or (b'"documents"' not in line and (more or b'"query"' not in line)):
@@ -164,20 +166,24 @@ def _is_request(feed: Feed, fields: FieldSettings) -> bool:
     return not more and (listed or is_meant(value, fields))
 
 
-def _lines(feed: Feed, report: Report, fields: FieldSettings, start: int, *, null: bool) -> Iterator[list[Document]]:
+def _lines(
+    feed: InputStream, report: Report, fields: FieldSettings, start: int, *, null: bool
+) -> Iterator[list[Document]]:
     from rerank_cli.readers.lines import read_lines
 
     refuse_fields(fields, feed.name, "a plain line")
     return read_lines(feed, report, start, null=null)
 
 
-def _jsonl(feed: Feed, report: Report, fields: FieldSettings, start: int) -> Iterator[list[Document]]:
+def _jsonl(feed: InputStream, report: Report, fields: FieldSettings, start: int) -> Iterator[list[Document]]:
     from rerank_cli.readers.jsonl import read_jsonl
 
     return read_jsonl(feed, fields, report, start)
 
 
-def _rows(feed: Feed, delimiter: str, report: Report, fields: FieldSettings, start: int) -> Iterator[list[Document]]:
+def _rows(
+    feed: InputStream, delimiter: str, report: Report, fields: FieldSettings, start: int
+) -> Iterator[list[Document]]:
     from rerank_cli.readers.delimited import read_rows
 
     return in_chunks(read_rows(feed, delimiter, fields, report, start))
@@ -189,7 +195,7 @@ def _elements(name: str, parsed: Parsed, report: Report, fields: FieldSettings, 
     return in_chunks(build(parsed.elements(), fields, report, Source(name, "json"), start))
 
 
-def _effective(inputs: InputSettings, body: Body) -> FieldSettings:
+def _effective(inputs: InputSettings, body: RequestOptions) -> FieldSettings:
     if not body.rank_fields:
         return inputs.fields
     from rerank_cli.readers.request import effective
@@ -199,10 +205,10 @@ def _effective(inputs: InputSettings, body: Body) -> FieldSettings:
 
 def _chain(
     names: tuple[str, ...],
-    first: tuple[Chunks, Feed],
-    start: Callable[[str], tuple[Body, Chunks, Feed]],
+    first: tuple[Chunks, InputStream],
+    start: Callable[[str], tuple[RequestOptions, Chunks, InputStream]],
     fields: FieldSettings,
-    body: Body,
+    body: RequestOptions,
     settled: frozenset[str],
 ) -> Iterator[list[Document]]:
     """The chunks of one input after the other, numbered through."""
@@ -220,9 +226,9 @@ def _chain(
             feed.close()
 
 
-def _agree(first: Body, further: Body, settled: frozenset[str], where: str) -> None:
+def _agree(first: RequestOptions, further: RequestOptions, settled: frozenset[str], where: str) -> None:
     """A later request may say nothing new that counts: the scoring has begun."""
-    for item in fields_of(Body):
+    for item in fields_of(RequestOptions):
         said = getattr(further, item.name)
         counts = item.name not in settled and item.name not in {"model", "id", "query_id"}
         if counts and said is not None and said != getattr(first, item.name):

@@ -7,14 +7,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import make_full, make_quick, name_list
+from rerank_cli.fields import build_document, build_document_fast, name_list
 from rerank_cli.readers.values import not_utf8
 from rerank_cli.records import Document, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rerank_cli.readers.feed import Feed
+    from rerank_cli.readers.input_stream import InputStream
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
 
@@ -23,7 +23,9 @@ CR = b"\r"
 Row = tuple[list[str], bytes, int]  # fields, original bytes without the newline (a carriage return stays), first line
 
 
-def read_rows(feed: Feed, delimiter: str, fields: FieldSettings, report: Report, start: int) -> Iterator[Document]:
+def read_rows(
+    feed: InputStream, delimiter: str, fields: FieldSettings, report: Report, start: int
+) -> Iterator[Document]:
     """Documents, numbered from `start`; blank lines are none.
 
     Raises:
@@ -42,7 +44,7 @@ def read_rows(feed: Feed, delimiter: str, fields: FieldSettings, report: Report,
     _check_delimiter(columns, delimiter, fields, f"{feed.name}:{header_line}")
     newline = b"\r\n" if header_raw.endswith(CR) else b"\n"  # how the whole file is taken to end its rows
     source = Source(feed.name, "row", tuple(columns), header_raw.removesuffix(CR), delimiter, newline)
-    quick, full = make_quick(fields), make_full(fields, report)
+    quick, full = build_document_fast(fields), build_document(fields, report)
     width = len(columns)
     for index, (row, whole, line) in enumerate(rows, start):
         raw = whole.removesuffix(CR)
@@ -71,7 +73,7 @@ def allow_long_fields() -> None:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 
-def _rows(feed: Feed, delimiter: str) -> Iterator[Row]:
+def _rows(feed: InputStream, delimiter: str) -> Iterator[Row]:
     taken: list[bytes] = []
     lines = _lines(feed, taken)
     allow_long_fields()
@@ -99,7 +101,7 @@ def is_blank(raw: bytes, delimiter: str) -> bool:
     return not raw.strip() and delimiter.encode() not in raw
 
 
-def _lines(feed: Feed, taken: list[bytes]) -> Iterator[str]:
+def _lines(feed: InputStream, taken: list[bytes]) -> Iterator[str]:
     """The text of each line with its end, for the csv reader; what it took since the last row is in `taken`."""
     first = 1
     for block in feed.records(b"\n"):

@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.feed import COMPRESSED
+from rerank_cli.readers.input_stream import COMPRESSED
 
 if TYPE_CHECKING:
-    from rerank_cli.readers.feed import Feed
+    from rerank_cli.readers.input_stream import InputStream
     from rerank_cli.report import Report
     from rerank_cli.settings import InputFormat
 
@@ -34,10 +34,10 @@ def by_name(name: str) -> InputFormat | None:
     return BY_SUFFIX.get(suffix) if dot else None
 
 
-def find_format(name: str, feed: Feed, report: Report) -> InputFormat:
+def find_format(name: str, feed: InputStream, report: Report) -> InputFormat:
     """The format by name, else by bytes; lines that look like another one are noted. Raises InputError for UTF-16."""
     named = by_name(name)
-    if named in {None, "lines"} and feed.head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if named in {None, "lines"} and feed.lookahead.startswith((b"\xff\xfe", b"\xfe\xff")):
         hint = "convert it with `iconv -f UTF-16 -t UTF-8`, or take it as it is with `--input-format lines`"
         raise InputError("this looks like UTF-16", hint, feed.name)
     found = named or sniff(feed)
@@ -54,7 +54,7 @@ def _resembled(line: bytes) -> str | None:
     return "YAML" if line.startswith(b"- ") and _YAML_START.match(line.decode("utf-8", "replace")) else None
 
 
-def sniff(feed: Feed) -> InputFormat:
+def sniff(feed: InputStream) -> InputFormat:
     """The format that the bytes tell; reads ahead as far as that takes."""
     line, _ = feed.first_line()
     start = line[:1]
@@ -77,14 +77,14 @@ def _is_json(data: bytes | bytearray, kinds: tuple[type, ...]) -> bool:
         return TOO_DEEP in exc.message
 
 
-def _whole_is_json(feed: Feed) -> bool:
+def _whole_is_json(feed: InputStream) -> bool:
     """Whether everything is one JSON list or object; what cannot be is seen early, without reading it all."""
     import json
 
     from rerank_cli.readers.values import TOO_DEEP, blank_from, value_at
 
-    text = feed.head[:_ENOUGH].decode("utf-8", "replace")
-    cut = len(feed.head) > _ENOUGH or feed.grow()
+    text = feed.lookahead[:_ENOUGH].decode("utf-8", "replace")
+    cut = len(feed.lookahead) > _ENOUGH or feed.grow()
     try:
         _, end = value_at(text, blank_from(text, 0))
         early = blank_from(text, end) == len(text)
@@ -96,7 +96,7 @@ def _whole_is_json(feed: Feed) -> bool:
     return early and _is_json(feed.fill(), (dict, list))
 
 
-def _whole_is_yaml(feed: Feed) -> bool:
+def _whole_is_yaml(feed: InputStream) -> bool:
     from rerank_cli.readers.yamltext import holds_documents
 
     try:

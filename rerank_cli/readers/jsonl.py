@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import kind_of, make_full, make_quick
+from rerank_cli.fields import build_document, build_document_fast, kind_of
 from rerank_cli.readers.lines import MOST
 from rerank_cli.readers.values import exact, not_utf8
 from rerank_cli.records import Document, Source
@@ -18,7 +18,7 @@ from rerank_cli.records import Document, Source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rerank_cli.readers.feed import Feed
+    from rerank_cli.readers.input_stream import InputStream
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
 
@@ -28,14 +28,14 @@ HINT = "plain text is `--input-format lines`"
 WHOLE = "a list, or one object over several lines, is `--input-format json`"
 
 
-def read_jsonl(feed: Feed, fields: FieldSettings, report: Report, start: int) -> Iterator[list[Document]]:
+def read_jsonl(feed: InputStream, fields: FieldSettings, report: Report, start: int) -> Iterator[list[Document]]:
     """Chunks of documents, numbered from `start`.
 
     Raises:
         InputError: with file:line, at a line that is neither a JSON object nor a string or lacks the wanted field.
     """
     source = Source(feed.name, "json")
-    loads, quick, rare = orjson.loads, make_quick(fields), _rare(fields, report, source)
+    loads, quick, rare = orjson.loads, build_document_fast(fields), _slow_path(fields, report, source)
     first_line = 1
     for block in feed.records(b"\n"):
         documents: list[Document] = []
@@ -59,8 +59,8 @@ def read_jsonl(feed: Feed, fields: FieldSettings, report: Report, start: int) ->
             yield documents[first : first + MOST]
 
 
-def _rare(fields: FieldSettings, report: Report, source: Source) -> Rare:
-    full = make_full(fields, report)
+def _slow_path(fields: FieldSettings, report: Report, source: Source) -> Rare:
+    full = build_document(fields, report)
 
     def rare(raw: bytes, number: int, index: int) -> Document:
         where = f"{source.name}:{number}"

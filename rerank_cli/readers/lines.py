@@ -14,14 +14,14 @@ from rerank_cli.records import Document, Source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rerank_cli.readers.feed import Feed
+    from rerank_cli.readers.input_stream import InputStream
     from rerank_cli.report import Report
 
 MOST = 8192  # documents a chunk
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
 
 
-def read_lines(feed: Feed, report: Report, start: int, *, null: bool = False) -> Iterator[list[Document]]:
+def read_lines(feed: InputStream, report: Report, start: int, *, null: bool = False) -> Iterator[list[Document]]:
     """Chunks of documents, numbered from `start`; records of nothing but blanks are none."""
     separator = b"\0" if null else b"\n"
     source = Source(feed.name, "line")

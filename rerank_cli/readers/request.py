@@ -1,4 +1,4 @@
-"""Cohere-shaped requests: which keys they have, what each may hold, and how they become a `Body` and documents.
+"""Cohere-shaped requests: which keys they have, what each may hold, how they become `RequestOptions` and documents.
 
 It knows nothing of files; `where` is how its caller names the place.
 """
@@ -11,9 +11,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.fields import kind_of, lookup, make_full, make_quick, name_list
+from rerank_cli.fields import build_document, build_document_fast, kind_of, lookup, name_list
 from rerank_cli.readers.values import Element, Parsed, not_a_list
-from rerank_cli.records import Body, Document, Request, Source
+from rerank_cli.records import Document, Request, RequestOptions, Source
 from rerank_cli.text import has_surrogates, is_blank, replace_surrogates, shown
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
     return Request(body.query, list(build(parsed.elements(), effective(fields, body), report, source)), body)
 
 
-def read_body(keys: Mapping[str, Any], where: str, report: Report) -> Body:
+def read_body(keys: Mapping[str, Any], where: str, report: Report) -> RequestOptions:
     """The settings of a request; null means not said; unknown keys get a note.
 
     Raises:
@@ -81,7 +81,7 @@ def read_body(keys: Mapping[str, Any], where: str, report: Report) -> Body:
     encodable: dict[str, Any] = {
         key: replace_surrogates(item) if isinstance(item, str) else item for key, item in said.items()
     }
-    return Body(**encodable)
+    return RequestOptions(**encodable)
 
 
 def _check(said: dict[str, Any], key: str, kind: type, what: str, where: str) -> Any:
@@ -105,7 +105,7 @@ def _rank_fields(value: Any, where: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def effective(fields: FieldSettings, body: Body) -> FieldSettings:
+def effective(fields: FieldSettings, body: RequestOptions) -> FieldSettings:
     """What is scored: options win, else the request's rank_fields."""
     if fields.rank_fields or fields.explicit_text_field or not body.rank_fields:
         return fields
@@ -116,7 +116,7 @@ def build(
     elements: Iterable[Element], fields: FieldSettings, report: Report, source: Source, start: int = 0
 ) -> Iterator[Document]:
     """Elements as documents, numbered from `start`."""
-    quick, full = make_quick(fields), make_full(fields, report)
+    quick, full = build_document_fast(fields), build_document(fields, report)
     for index, (value, raw, where) in enumerate(elements, start):
         document = quick(value, index, raw, source) if type(value) is dict else None
         # A text that is not encodable holds a lone surrogate: the full way replaces and counts it.

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.feed import STDIN, open_feed
+from rerank_cli.readers.input_stream import STDIN, open_feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

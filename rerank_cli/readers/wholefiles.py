@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.feed import open_feed
+from rerank_cli.readers.input_stream import open_feed
 from rerank_cli.readers.values import decode
 from rerank_cli.records import Document, Source
 

@@ -20,7 +20,7 @@ Advance: TypeAlias = "Callable[[int], None]"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ScorerInfo:
     """What a ranking says about the scorer that made it.
 
     `scale` names what `Score.value` is: `log-odds` is shown through a sigmoid, anything else as it is.
@@ -44,7 +44,7 @@ class Scorer(Protocol):
     """Pairs to scores. Close it when done; it may hold sessions, pools or connections."""
 
     @property
-    def facts(self) -> Facts:
+    def info(self) -> ScorerInfo:
         """What made the scores; some of it (usage of a provider) is complete only after scoring."""
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from rerank_cli.records import Pair, Score
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Advance, Facts, Scorer
+    from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
     from rerank_cli.settings import Limits
 
 KEY_BYTES = 16
 
 
-class Habits(NamedTuple):
+class CachePolicy(NamedTuple):
     """How a scorer wants its pairs.
 
     `commit_every`: pairs between two writes of the cache, None: all of a call at once (a remote scorer splits by itself
@@ -36,7 +36,7 @@ class Habits(NamedTuple):
     listwise: bool = False
 
 
-LOCAL = Habits(2048)  # the local scorer's own block
+LOCAL = CachePolicy(2048)  # the local scorer's own block
 
 
 class Store(Protocol):
@@ -89,19 +89,19 @@ def _prefix(digest: str, limits: Limits, query: str) -> blake2b:
 class CachedScorer:
     """A `Scorer` that asks the cache first.
 
-    `facts` must be known without opening (its digest is part of every key); `open_scorer` is called at most once.
+    `info` must be known without opening (its digest is part of every key); `open_scorer` is called at most once.
     `report` gets the plain counters `cache_hits` and `cache_misses`.
     """
 
     def __init__(
         self,
-        facts: Facts,
+        info: ScorerInfo,
         open_scorer: Callable[[], Scorer],
         cache: Store,
         report: Report,
-        habits: Habits = LOCAL,
+        habits: CachePolicy = LOCAL,
     ) -> None:
-        self._facts = facts
+        self._info = info
         self._open_scorer = open_scorer
         self._cache = cache
         self._report = report
@@ -109,9 +109,9 @@ class CachedScorer:
         self._inner: Scorer | None = None
 
     @property
-    def facts(self) -> Facts:
+    def info(self) -> ScorerInfo:
         """What makes the scores; the inner scorer's own words once it is open."""
-        return self._inner.facts if self._inner else self._facts
+        return self._inner.info if self._inner else self._info
 
     def usage(self) -> dict[str, float]:
         """What was billed in this run: nothing for what the cache knew."""
@@ -122,7 +122,7 @@ class CachedScorer:
 
         What was scored before a failure is kept, so that a second run resumes. Raises what the inner scorer raises.
         """
-        keys = (listwise_keys if self._habits.listwise else pair_keys)(self._facts.digest, limits, pairs)
+        keys = (listwise_keys if self._habits.listwise else pair_keys)(self._info.digest, limits, pairs)
         found = self._cache.get(keys)
         if self._habits.listwise:
             found = _whole_queries(keys, pairs, found)
@@ -166,10 +166,10 @@ class CachedScorer:
     def _scorer(self) -> Scorer:
         if self._inner is None:
             inner = self._open_scorer()
-            if inner.facts.digest != self._facts.digest:
+            if inner.info.digest != self._info.digest:
                 inner.close()
                 raise ModelError(
-                    f"the model `{self._facts.model}` is not what its files said before it was opened",
+                    f"the model `{self._info.model}` is not what its files said before it was opened",
                     "was it changed meanwhile? run again, or with --no-cache",
                 )
             self._inner = inner
@@ -188,8 +188,8 @@ def _whole_queries(keys: Sequence[bytes], pairs: Sequence[Pair], found: dict[byt
     return {key: found[key] for key, pair in zip(keys, pairs, strict=True) if pair.query not in torn}
 
 
-def remote_habits(model: str) -> Habits:
+def remote_habits(model: str) -> CachePolicy:
     """The habits of a remote model by its name (`provider:model`)."""
-    from rerank_cli.scorers.remote.table import load_table
+    from rerank_cli.scorers.remote.providers import load_table
 
-    return Habits(None, load_table().is_listwise(model))
+    return CachePolicy(None, load_table().is_listwise(model))

@@ -13,7 +13,7 @@ from rerank_cli.errors import ModelError, RerankError
 from rerank_cli.records import Pair, Score
 from rerank_cli.scorers.base import TooLongError
 from rerank_cli.scorers.batching import batches
-from rerank_cli.scorers.prompts import Body
+from rerank_cli.scorers.prompts import DocumentSlice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rerank_cli.models import LocalModel
-    from rerank_cli.scorers.base import Advance, Facts
+    from rerank_cli.scorers.base import Advance, ScorerInfo
     from rerank_cli.scorers.encoding import Encoder, Tokens
     from rerank_cli.scorers.prompts import Prompt
     from rerank_cli.settings import Limits
@@ -57,7 +57,7 @@ class _Input(NamedTuple):
     offsets: tuple[int, int]
 
 
-class _Shape(NamedTuple):
+class TokenCount(NamedTuple):
     """What is known of a pair before scoring."""
 
     tokens: int
@@ -67,17 +67,17 @@ class _Shape(NamedTuple):
 class LocalScorer:
     """Scores pairs with a local model. Not thread-safe; one at a time is also the fastest on a CPU."""
 
-    def __init__(self, model: LocalModel, encoder: Encoder, prompt: Prompt, engine: Engine, facts: Facts) -> None:
+    def __init__(self, model: LocalModel, encoder: Encoder, prompt: Prompt, engine: Engine, info: ScorerInfo) -> None:
         self.model = model
         self.encoder = encoder
         self.prompt = prompt
         self.engine = engine
-        self._facts = facts
+        self._info = info
 
     @property
-    def facts(self) -> Facts:
+    def info(self) -> ScorerInfo:
         """Model, backend and scale of the scores."""
-        return self._facts
+        return self._info
 
     def usage(self) -> dict[str, float]:
         """Local models bill nothing."""
@@ -110,21 +110,21 @@ class LocalScorer:
             scores.append(Score(values[chosen], tokens, len(positions), best, truncated))
         return scores
 
-    def _prepare(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[_Input], list[_Shape]]:
+    def _prepare(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[_Input], list[TokenCount]]:
         """Windows of all pairs and each pair's token count; a pair without tokens has no window."""
         capacities = [self._capacity(pair.query) for pair in pairs]
         longest = max(1, min([limits.max_tokens_per_doc, *capacities]))
         texts = [_cut_text(pair.text, limits.max_tokens_per_doc) for pair in pairs]
         encoded = self.encoder.documents(texts, long=longest)
         inputs: list[_Input] = []
-        shapes: list[_Shape] = []
+        shapes: list[TokenCount] = []
         for number, pair in enumerate(pairs):
             _refuse_long(pair, len(encoded[number].ids), capacities[number], limits)
             pair = Pair(pair.query, texts[number], pair.head)  # noqa: PLW2901 the text as it was tokenised
             made, shape = self._windows(number, pair, encoded[number], capacities[number], limits)
             shorter = len(texts[number]) < len(pairs[number].text)
             inputs += made
-            shapes.append(_Shape(shape.tokens, shape.truncated or shorter))
+            shapes.append(TokenCount(shape.tokens, shape.truncated or shorter))
         return inputs, shapes
 
     def _capacity(self, query: str) -> int:
@@ -134,12 +134,12 @@ class LocalScorer:
 
     def _windows(
         self, number: int, pair: Pair, tokens: Tokens, capacity: int, limits: Limits
-    ) -> tuple[list[_Input], _Shape]:
+    ) -> tuple[list[_Input], TokenCount]:
         """The windows of one pair under the limits: cut first, then chunk or truncate."""
         count = min(len(tokens.ids), limits.max_tokens_per_doc)
         truncated = count < len(tokens.ids)
         if count == 0:
-            return [], _Shape(0, truncated)
+            return [], TokenCount(0, truncated)
         if count <= capacity or limits.long_documents == "truncate":
             end = min(count, capacity)
             spans, repeated = [windows.Span(0, end)], 0
@@ -152,8 +152,8 @@ class LocalScorer:
             if limits.max_chunks_per_doc and len(spans) > limits.max_chunks_per_doc:
                 spans = spans[: limits.max_chunks_per_doc]
                 truncated, count = True, spans[-1].end
-        bodies = [Body(pair.text, tokens, span.start, span.end, repeated) for span in spans]
-        return [self._input(number, pair.query, body) for body in bodies], _Shape(count, truncated)
+        bodies = [DocumentSlice(pair.text, tokens, span.start, span.end, repeated) for span in spans]
+        return [self._input(number, pair.query, body) for body in bodies], TokenCount(count, truncated)
 
     @staticmethod
     def _head_tokens(head: int, tokens: Tokens, capacity: int) -> int:
@@ -163,7 +163,7 @@ class LocalScorer:
         count = next((t for t, (start, _) in enumerate(tokens.offsets) if start >= head), len(tokens.offsets))
         return min(count, capacity // 4)
 
-    def _input(self, number: int, query: str, body: Body) -> _Input:
+    def _input(self, number: int, query: str, body: DocumentSlice) -> _Input:
         ids, types = self.prompt.build(query, body)
         offsets = (0, 0)
         if body.tokens.offsets:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rerank_cli import cpu, models
 from rerank_cli.errors import ModelError
 from rerank_cli.scorers import selection
-from rerank_cli.scorers.base import Facts
+from rerank_cli.scorers.base import ScorerInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.scorers.encoding import Encoder
     from rerank_cli.scorers.local import Engine, LocalScorer
-    from rerank_cli.scorers.selection import Choice
+    from rerank_cli.scorers.selection import EngineChoice
     from rerank_cli.settings import ModelSettings
 
 SCORING = 1  # raised when the same model and options come to score differently by a change of ours
@@ -36,16 +36,16 @@ class Plan(NamedTuple):
     """All decisions of a run, before anything heavy is imported."""
 
     model: LocalModel
-    choice: Choice
-    facts: Facts
+    choice: EngineChoice
+    info: ScorerInfo
 
 
-def identify(settings: ModelSettings) -> Facts:
+def identify(settings: ModelSettings) -> ScorerInfo:
     """What the scorer of these settings will say of itself, without opening it; may download a hub repository.
 
     Raises ModelError or UsageError as `open_local` does for what can be known without running the model.
     """
-    return make_plan(settings).facts
+    return make_plan(settings).info
 
 
 def open_local(settings: ModelSettings, report: Report) -> LocalScorer:
@@ -54,7 +54,7 @@ def open_local(settings: ModelSettings, report: Report) -> LocalScorer:
     from rerank_cli.scorers.local import LocalScorer
     from rerank_cli.scorers.prompts import make_prompt
 
-    model, choice, facts = make_plan(settings)
+    model, choice, info = make_plan(settings)
     for note in model.notes:
         report.note(note)
     encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
@@ -62,17 +62,17 @@ def open_local(settings: ModelSettings, report: Report) -> LocalScorer:
     prompt = make_prompt(model, encoder, settings.instruction, report)
     threads = settings.threads or cpu.available_threads()
     engine = open_engine(model, choice, encoder, threads, spinning=settings.spinning)
-    return LocalScorer(model, encoder, prompt, engine, facts)
+    return LocalScorer(model, encoder, prompt, engine, info)
 
 
 def make_plan(settings: ModelSettings) -> Plan:
     """Resolve the model, choose what runs it, and say what decides its scores."""
-    access = models.Access.of(settings)
+    access = models.LoadPolicy.of(settings)
     if settings.model != models.BUILTIN and settings.backend == "auto" and wants_gpu(settings):
         access = replace(access, backend="gpu")
     model = models.resolve(settings.model, access)
     choice = selection.choose(model, settings)
-    return Plan(model, choice, make_facts(model, choice, digest_of(model, choice, settings)))
+    return Plan(model, choice, scorer_info(model, choice, digest_of(model, choice, settings)))
 
 
 def wants_gpu(settings: ModelSettings) -> bool:
@@ -80,9 +80,9 @@ def wants_gpu(settings: ModelSettings) -> bool:
     return settings.device.startswith(("cuda", "mps")) or (settings.device == "auto" and selection.has_cuda())
 
 
-def make_facts(model: LocalModel, choice: Choice, digest: str) -> Facts:
+def scorer_info(model: LocalModel, choice: EngineChoice, digest: str) -> ScorerInfo:
     """What a scorer says of itself."""
-    return Facts(
+    return ScorerInfo(
         model=model.name,
         revision=model.revision,
         backend=choice.backend,
@@ -105,10 +105,12 @@ def open_form(model: LocalModel, form: str, threads: int) -> LocalScorer:
     encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
     engine = open_engine(model, choice, encoder, threads)
     prompt = make_prompt(model, encoder, None, Report())
-    return LocalScorer(model, encoder, prompt, engine, make_facts(model, choice, ""))
+    return LocalScorer(model, encoder, prompt, engine, scorer_info(model, choice, ""))
 
 
-def open_engine(model: LocalModel, choice: Choice, encoder: Encoder, threads: int, *, spinning: bool = True) -> Engine:
+def open_engine(
+    model: LocalModel, choice: EngineChoice, encoder: Encoder, threads: int, *, spinning: bool = True
+) -> Engine:
     """The engine of a choice, its packages imported here."""
     if choice.backend == "torch":
         from rerank_cli.scorers.torch_engine import TorchEngine
@@ -137,7 +139,7 @@ def pad_id(model: LocalModel, encoder: Encoder) -> int:
     return (encoder.token_id(text) if isinstance(text, str) else None) or 0
 
 
-def digest_of(model: LocalModel, choice: Choice, settings: ModelSettings) -> str:
+def digest_of(model: LocalModel, choice: EngineChoice, settings: ModelSettings) -> str:
     """What can change a score: files, backend and version, precision, device, instruction set class, prompt."""
     package = selection.PACKAGES[choice.backend]
     parts = (
@@ -155,7 +157,7 @@ def digest_of(model: LocalModel, choice: Choice, settings: ModelSettings) -> str
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def identity_of(model: LocalModel, choice: Choice) -> str:
+def identity_of(model: LocalModel, choice: EngineChoice) -> str:
     """Which files: a converted copy's own digest, a commit, or the contents of a folder."""
     if choice.form in model.converted:
         return model.converted[choice.form]

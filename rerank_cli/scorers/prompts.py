@@ -23,7 +23,7 @@ SEEN = 4096  # queries remembered as cut
 SPARE = 8  # tokens beyond a full window that are rendered and then cut, because tokens merge at a window's edges
 
 
-class Body(NamedTuple):
+class DocumentSlice(NamedTuple):
     """A part of a document: tokens start ≤ t < end, after the first `repeated` tokens again."""
 
     text: str
@@ -39,7 +39,7 @@ class Prompt(Protocol):
     def room(self, query: str) -> int:
         """Document tokens that fit beside a query; at least one."""
 
-    def build(self, query: str, body: Body) -> tuple[list[int], list[int]]:
+    def build(self, query: str, body: DocumentSlice) -> tuple[list[int], list[int]]:
         """Token ids and segment ids of one input. The query is cut only beyond half of what the model can read."""
 
 
@@ -82,7 +82,7 @@ class PairPrompt:
         """See `Prompt.room`."""
         return max(1, self._free - len(self._query(query)))
 
-    def build(self, query: str, body: Body) -> tuple[list[int], list[int]]:
+    def build(self, query: str, body: DocumentSlice) -> tuple[list[int], list[int]]:
         """See `Prompt.build`."""
         ids = body.tokens.ids[body.start : body.end]
         if body.repeated and body.start >= body.repeated:
@@ -133,14 +133,14 @@ class ChatPrompt:
         """See `Prompt.room`."""
         return self._room(query)
 
-    def build(self, query: str, body: Body) -> tuple[list[int], list[int]]:
+    def build(self, query: str, body: DocumentSlice) -> tuple[list[int], list[int]]:
         """See `Prompt.build`."""
         ids = self.ids(self._cut(query), self._text(query, body))
         if len(ids) > self._max_tokens:
             ids = ids[: self._max_tokens - len(self.suffix)] + self.suffix
         return ids, [0] * len(ids)
 
-    def _text(self, query: str, body: Body) -> str:
+    def _text(self, query: str, body: DocumentSlice) -> str:
         """The characters of a part of a document; a whole document keeps its last white space."""
         offsets = body.tokens.offsets
         if offsets is None:

@@ -63,8 +63,8 @@ def _behind(store: ScoreCache, settings: ModelSettings, env: Mapping[str, str], 
 
     if is_remote(settings):
         remote = open_scorer(replace(settings, offline=False), env, report)  # opening sends nothing
-        habits = remote_habits(remote.facts.model)
-        return CachedScorer(remote.facts, lambda: _checked(remote, settings, env), store, report, habits)
+        habits = remote_habits(remote.info.model)
+        return CachedScorer(remote.info, lambda: _checked(remote, settings, env), store, report, habits)
     from rerank_cli.scorers.open_local import identify
 
     return CachedScorer(identify(settings), lambda: open_scorer(settings, env, report), store, report)

@@ -36,7 +36,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineChoice:
     """What runs a model; `graph` is None for torch, which reads the model's folder."""
 
     backend: str
@@ -90,7 +90,7 @@ def has_cuda(root: Path = Path("/")) -> bool:
     return re.search(r"^(cuda|hip)\b[^=]*= *['\"]", text, re.MULTILINE) is not None
 
 
-def choose(model: LocalModel, settings: ModelSettings, machine: Machine | None = None) -> Choice:
+def choose(model: LocalModel, settings: ModelSettings, machine: Machine | None = None) -> EngineChoice:
     """The choice for a model. Raises ModelError or UsageError where what is asked for cannot be, with the way out."""
     if not DEVICE.fullmatch(settings.device):
         raise UsageError(f"--device: unknown value `{settings.device}`", "give auto, cpu, cuda, cuda:N or mps")
@@ -104,7 +104,7 @@ def choose(model: LocalModel, settings: ModelSettings, machine: Machine | None =
     return _graph(model, settings, backend, reason)
 
 
-def _builtin(model: LocalModel, settings: ModelSettings) -> Choice:
+def _builtin(model: LocalModel, settings: ModelSettings) -> EngineChoice:
     """The embedded graphs: per-token 8-bit on ONNX Runtime, weight-only for OpenVINO and --dtype fp32."""
     if settings.device not in {"auto", "cpu"}:
         raise ModelError(
@@ -115,14 +115,14 @@ def _builtin(model: LocalModel, settings: ModelSettings) -> Choice:
     if settings.backend == "openvino":
         require("openvino", this_machine())
         dtype = _cpu_dtype(settings)
-        return Choice("openvino", "weight-only", dtype, "cpu", "--backend openvino", model.graphs["weight-only"])
+        return EngineChoice("openvino", "weight-only", dtype, "cpu", "--backend openvino", model.graphs["weight-only"])
     if settings.dtype not in {"auto", "int8", "fp32"}:
         raise ModelError(f"the built-in model has no form in {settings.dtype}", "leave `--dtype` out")
     if settings.dtype == "fp32":
         why = "--dtype fp32: 8-bit weights, products in float32"
-        return Choice("onnx", "weight-only", "int8-weights", "cpu", why, model.graphs["weight-only"])
+        return EngineChoice("onnx", "weight-only", "int8-weights", "cpu", why, model.graphs["weight-only"])
     # Its weights are limited so that no pair of u8 × s8 products can saturate: exact with and without VNNI.
-    return Choice("onnx", "per-token", "int8", "cpu", "embedded 8-bit graph", model.graphs["per-token"])
+    return EngineChoice("onnx", "per-token", "int8", "cpu", "embedded 8-bit graph", model.graphs["per-token"])
 
 
 def _backend(model: LocalModel, settings: ModelSettings, machine: Machine) -> tuple[str, str]:
@@ -158,18 +158,20 @@ def require(backend: str, machine: Machine) -> None:
         )
 
 
-def torch_on_cpu(reason: str) -> Choice:
+def torch_on_cpu(reason: str) -> EngineChoice:
     """Torch in float32 on the CPU: what conversions are compared with."""
-    return Choice("torch", "weights", "fp32", "cpu", reason)
+    return EngineChoice("torch", "weights", "fp32", "cpu", reason)
 
 
-def choose_form(model: LocalModel, form: str) -> Choice:
+def choose_form(model: LocalModel, form: str) -> EngineChoice:
     """The backend that belongs to one form of a model."""
     backend = "openvino" if form == "ir" else "onnx"
-    return Choice(backend, form, "int8" if form == "int8" else "fp32", "cpu", f"the {form} form", model.graphs[form])
+    return EngineChoice(
+        backend, form, "int8" if form == "int8" else "fp32", "cpu", f"the {form} form", model.graphs[form]
+    )
 
 
-def _torch(model: LocalModel, settings: ModelSettings, machine: Machine, reason: str) -> Choice:
+def _torch(model: LocalModel, settings: ModelSettings, machine: Machine, reason: str) -> EngineChoice:
     if not model.weights:
         raise ModelError(
             f"{model.folder} has no usable weights for torch: no safetensors file",
@@ -181,11 +183,11 @@ def _torch(model: LocalModel, settings: ModelSettings, machine: Machine, reason:
     if settings.dtype == "int8":
         raise ModelError("the torch backend has no 8-bit form", "convert it: `rerank models convert --form int8`")
     if device == "cpu":
-        return Choice("torch", "weights", _cpu_dtype(settings), device, reason)
-    return Choice("torch", "weights", "bf16" if settings.dtype == "auto" else settings.dtype, device, reason)
+        return EngineChoice("torch", "weights", _cpu_dtype(settings), device, reason)
+    return EngineChoice("torch", "weights", "bf16" if settings.dtype == "auto" else settings.dtype, device, reason)
 
 
-def _graph(model: LocalModel, settings: ModelSettings, backend: str, reason: str) -> Choice:
+def _graph(model: LocalModel, settings: ModelSettings, backend: str, reason: str) -> EngineChoice:
     if settings.device not in {"auto", "cpu"}:
         raise ModelError(f"the {backend} backend runs on the CPU here", "use `--backend torch` for a GPU")
     form = _form(model, settings, backend)
@@ -204,7 +206,7 @@ def _graph(model: LocalModel, settings: ModelSettings, backend: str, reason: str
             "use `--backend openvino` or `--backend torch`, or leave `--dtype` out",
         )
     dtype = _cpu_dtype(settings) if backend == "openvino" else form
-    return Choice(backend, form, dtype, "cpu", reason, model.graphs[form])
+    return EngineChoice(backend, form, dtype, "cpu", reason, model.graphs[form])
 
 
 def _form(model: LocalModel, settings: ModelSettings, backend: str) -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.models import LocalModel
     from rerank_cli.scorers.encoding import Encoder
-    from rerank_cli.scorers.selection import Choice
+    from rerank_cli.scorers.selection import EngineChoice
 
 CPU_BUDGET = 2048  # padded tokens a batch; beyond this a CPU only loses its caches
 GPU_BUDGET = 65536
@@ -31,7 +31,7 @@ class TorchEngine:
     name = "torch"
 
     def __init__(
-        self, model: LocalModel, choice: Choice, encoder: Encoder, threads: int, *, packed: bool = True
+        self, model: LocalModel, choice: EngineChoice, encoder: Encoder, threads: int, *, packed: bool = True
     ) -> None:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -55,7 +55,7 @@ class TorchEngine:
         self.token_budget = CPU_BUDGET if self._device.type == "cpu" else GPU_BUDGET
         self._most_cells: int | None = None  # rows × tokens that fit, once a batch did not
 
-    def _check_device(self, choice: Choice) -> None:
+    def _check_device(self, choice: EngineChoice) -> None:
         """Raise ModelError if the device is not there or lacks the precision."""
         kind = self._device.type
         backends = {"cuda": self._torch.cuda.is_available, "mps": self._torch.backends.mps.is_available}

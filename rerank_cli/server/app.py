@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli import pipeline
 from rerank_cli.errors import ModelError
 from rerank_cli.scorers.base import TooLongError
-from rerank_cli.server import faults, gate
-from rerank_cli.server.answer import dump, make_answer
+from rerank_cli.server import admission, http_errors
+from rerank_cli.server.answer import build_response, dump
 from rerank_cli.server.ask import parse
 from rerank_cli.server.call import Call, Reply
-from rerank_cli.server.faults import Fault, retry_later
+from rerank_cli.server.http_errors import HttpError, retry_later
 from rerank_cli.server.pages import PAGES
 from rerank_cli.server.worker import Job
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from rerank_cli.scorers.base import Facts
-    from rerank_cli.server.ask import Ask, Route
+    from rerank_cli.scorers.base import ScorerInfo
+    from rerank_cli.server.ask import RerankRequest, Route
     from rerank_cli.server.log import Log
     from rerank_cli.server.metrics import Metrics
     from rerank_cli.server.settings import ServeSettings
@@ -43,13 +43,13 @@ CLIENT_GONE = 499  # nginx's number, in the log only
 class App:
     """ASGI. Holds what all requests share; `ready` is said by the worker being alive and nothing draining."""
 
-    def __init__(self, settings: ServeSettings, worker: Worker, facts: Facts, metrics: Metrics, log: Log) -> None:
+    def __init__(self, settings: ServeSettings, worker: Worker, info: ScorerInfo, metrics: Metrics, log: Log) -> None:
         self.settings = settings
         self.worker = worker
-        self.facts = facts
+        self.info = info
         self.metrics = metrics
         self.log = log
-        self.gate = gate.Gate(settings, worker.seconds_waiting)
+        self.gate = admission.AdmissionControl(settings, worker.seconds_waiting)
         metrics.watch(lambda: self.gate.inside, lambda: worker.waiting)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -63,7 +63,7 @@ class App:
         call = begin(request)
         try:
             reply = await self.answer(request, call)
-        except gate.Gone:
+        except admission.ClientDisconnected:
             call.status = CLIENT_GONE
         else:
             call.status = reply.status
@@ -75,26 +75,26 @@ class App:
         self.log.access(call)
 
     async def answer(self, request: Request, call: Call) -> Reply:
-        """The reply, be it a refusal. Raises Gone only."""
+        """The reply, be it a refusal. Raises ClientDisconnected only."""
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 return await self.dispatch(request, call)
-        except Fault as fault:
+        except HttpError as fault:
             if fault.headers.get("connection") == "close":
-                await gate.discard(request)
+                await admission.discard(request)
             return refusal(fault, call)
         except TimeoutError:
-            late = Fault(504, f"no answer within {self.settings.timeout_s:g} seconds")
+            late = HttpError(504, f"no answer within {self.settings.timeout_s:g} seconds")
             late.tei = call.route == "tei"
             return refusal(late, call)
-        except (gate.Gone, asyncio.CancelledError):
+        except (admission.ClientDisconnected, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 the last resort; the log has the rest
             self.log.internal(call, error)
-            return refusal(Fault(500, faults.INTERNAL.format(id=call.id)), call)
+            return refusal(HttpError(500, http_errors.INTERNAL.format(id=call.id)), call)
 
     async def dispatch(self, request: Request, call: Call) -> Reply:
-        """By path and method. Raises Fault 404 or 405."""
+        """By path and method. Raises HttpError 404 or 405."""
         route = route_of(call.path)
         if route is not None:
             call.route = route
@@ -102,22 +102,22 @@ class App:
             return await self.rerank(request, call, route)
         page = PAGES.get(call.path) or PAGES.get("/v1/models" if call.path.endswith("/models") else "")
         if page is None:
-            raise Fault(404, faults.NO_PAGE)
+            raise HttpError(404, http_errors.NO_PAGE)
         call.route = "page"
         refuse_method(call.method, "GET", "HEAD")
         if page.guarded:
-            gate.check_key(request.headers, self.settings.keys)
+            admission.check_key(request.headers, self.settings.keys)
         return page.make(self, request)
 
     async def rerank(self, request: Request, call: Call, route: Route) -> Reply:
         """One rerank request, from its headers to its reply."""
         settings = self.settings
         self.gate.refuse_if_draining()
-        gate.check_key(request.headers, settings.keys)
-        gate.check_type(request.headers)
-        size = gate.announced_size(request.headers, settings)
+        admission.check_key(request.headers, settings.keys)
+        admission.check_type(request.headers)
+        size = admission.announced_size(request.headers, settings)
         with self.gate.admit(size) as settle:
-            body = await gate.read_body(request, settings)
+            body = await admission.read_body(request, settings)
             settle(len(body))
             large = len(body) > LARGE
             ask = await asyncio.to_thread(parse, body, route, settings) if large else parse(body, route, settings)
@@ -126,21 +126,21 @@ class App:
             call.route = "tei" if ask.tei else route
             try:
                 return await self.ranked(request, call, ask, large=large)
-            except Fault as fault:
+            except HttpError as fault:
                 fault.tei = ask.tei
                 raise
 
-    async def ranked(self, request: Request, call: Call, ask: Ask, *, large: bool) -> Reply:
+    async def ranked(self, request: Request, call: Call, ask: RerankRequest, *, large: bool) -> Reply:
         """The reply of a request that was understood."""
         notes = self.note_model(ask)
         job = await self.score(request, ask)
         call.queued, call.scored = job.started - job.submitted, job.finished - job.started
         try:
-            arguments = (ask, job, call.id, self.facts, notes)
-            answer = await asyncio.to_thread(make_answer, *arguments) if large else make_answer(*arguments)
+            arguments = (ask, job, call.id, self.info, notes)
+            answer = await asyncio.to_thread(build_response, *arguments) if large else build_response(*arguments)
         except TooLongError as error:
             index = pipeline.document_of(error.pair, ask.documents).index
-            raise Fault(422, f"document at index {index}: {error.message}") from None
+            raise HttpError(422, f"document at index {index}: {error.message}") from None
         except ModelError as error:
             self.log.failed(call, error)
             raise retry_later(503, "the model failed to score this request", 1.0) from None
@@ -149,17 +149,17 @@ class App:
         body, warnings = answer
         return Reply(200, body, reply_headers(ask, job, call, warnings))
 
-    def note_model(self, ask: Ask) -> list[str]:
-        """What the reply says if another model was asked for. Raises Fault 404 if strict."""
-        own = {self.facts.model, *self.settings.names}
+    def note_model(self, ask: RerankRequest) -> list[str]:
+        """What the reply says if another model was asked for. Raises HttpError 404 if strict."""
+        own = {self.info.model, *self.settings.names}
         if not ask.model or ask.model in own:
             return []
         if self.settings.strict:
-            raise Fault(404, faults.UNKNOWN_MODEL.format(model=ask.model[:200]))
-        return [f"model `{ask.model[:200]}` is served by `{self.facts.model}`"]
+            raise HttpError(404, http_errors.UNKNOWN_MODEL.format(model=ask.model[:200]))
+        return [f"model `{ask.model[:200]}` is served by `{self.info.model}`"]
 
-    async def score(self, request: Request, ask: Ask) -> Job:
-        """The finished job; given up if the client hangs up, which raises Gone, or if time is over."""
+    async def score(self, request: Request, ask: RerankRequest) -> Job:
+        """The finished job; given up if the client hangs up, which raises ClientDisconnected, or if time is over."""
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
 
@@ -173,7 +173,7 @@ class App:
             self.worker.submit(job)
         except ModelError:
             raise retry_later(503, "the server is not ready to score", 1.0) from None
-        waits = [asyncio.ensure_future(finished.wait()), asyncio.ensure_future(gate.wait_until_gone(request))]
+        waits = [asyncio.ensure_future(finished.wait()), asyncio.ensure_future(admission.wait_until_gone(request))]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -182,7 +182,7 @@ class App:
             if not finished.is_set():
                 self.worker.cancel(job)
         if not finished.is_set():
-            raise gate.Gone
+            raise admission.ClientDisconnected
         return job
 
 
@@ -205,17 +205,17 @@ def route_of(path: str) -> Route | None:
 
 
 def refuse_method(method: str, *allowed: str) -> None:
-    """Raises Fault 405 naming the methods that are allowed."""
+    """Raises HttpError 405 naming the methods that are allowed."""
     if method not in allowed:
-        raise Fault(405, f"method {method[:20]} is not allowed", headers={"allow": ", ".join(allowed)})
+        raise HttpError(405, f"method {method[:20]} is not allowed", headers={"allow": ", ".join(allowed)})
 
 
-def refusal(fault: Fault, call: Call) -> Reply:
+def refusal(fault: HttpError, call: Call) -> Reply:
     """A fault as a reply."""
     return Reply(fault.status, dump(fault.body(call.id)), {"content-type": "application/json", **fault.headers})
 
 
-def reply_headers(ask: Ask, job: Job, call: Call, warnings: tuple[str, ...]) -> dict[str, str]:
+def reply_headers(ask: RerankRequest, job: Job, call: Call, warnings: tuple[str, ...]) -> dict[str, str]:
     """TEI's clients find counts and times in headers; its bare array has no other place for warnings either."""
     headers = {"content-type": "application/json"}
     if ask.tei:

@@ -1,7 +1,7 @@
 """A request body to what is asked: which API it speaks, its query, documents and settings, and what of it was ignored.
 
-It refuses with `Fault` and knows nothing of HTTP, queues or scorers. Explicit nulls count as absent and "true"/"false"
-as booleans, because clients send them (LangChain, RAGFlow).
+It refuses with `HttpError` and knows nothing of HTTP, queues or scorers. Explicit nulls count as absent and
+"true"/"false" as booleans, because clients send them (LangChain, RAGFlow).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.fields import make_renderer
 from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
-from rerank_cli.server import faults
-from rerank_cli.server.faults import Fault, wrong_type
+from rerank_cli.server import http_errors
+from rerank_cli.server.http_errors import HttpError, wrong_type
 from rerank_cli.server.settings import MOST_DEPTH, MOST_FIELDS, MOST_NOTES
 from rerank_cli.settings import FieldSettings
 from rerank_cli.text import is_blank, replace_surrogates, shown
@@ -45,7 +45,7 @@ _LONG_NUMBER = re.compile(rb"\d{19}")
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RerankRequest:
     """One request as the core wants it. `values` are the documents as sent, `documents` what is scored of them."""
 
     tei: bool
@@ -61,8 +61,8 @@ class Ask:
     warnings: tuple[str, ...] = ()
 
 
-def parse(body: bytes, route: Route, settings: ServeSettings) -> Ask:
-    """The request that a body holds; a body with `texts` is TEI's, whatever the path. Raises Fault."""
+def parse(body: bytes, route: Route, settings: ServeSettings) -> RerankRequest:
+    """The request that a body holds; a body with `texts` is TEI's, whatever the path. Raises HttpError."""
     value = load(body)
     if not isinstance(value, dict):
         raise wrong_type("body", value, "object")
@@ -70,13 +70,13 @@ def parse(body: bytes, route: Route, settings: ServeSettings) -> Ask:
     try:
         keys = {key: item for key, item in value.items() if item is not None}
         return _tei(keys, route, settings) if tei else _cohere(keys, route, settings)
-    except Fault as fault:
+    except HttpError as fault:
         fault.tei = tei
         raise
 
 
 def load(body: bytes) -> Any:
-    """The value of JSON text; raises Fault 400 for anything that is none."""
+    """The value of JSON text; raises HttpError 400 for anything that is none."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -91,26 +91,26 @@ def _load_exactly(body: bytes) -> Any:
     try:
         return exact(body.decode("utf-8-sig"), "body")
     except UnicodeDecodeError as error:
-        raise Fault(400, faults.BAD_JSON.format(reason=f"invalid UTF-8 at byte {error.start}")) from None
+        raise HttpError(400, http_errors.BAD_JSON.format(reason=f"invalid UTF-8 at byte {error.start}")) from None
     except InputError as error:
         reason = error.message.removeprefix("body: ").removeprefix("not valid JSON: ")
         if "set_int_max_str_digits" in reason:  # Python's advice is none for a client
             reason = "a number has too many digits"
-        raise Fault(400, faults.BAD_JSON.format(reason=reason)) from None
+        raise HttpError(400, http_errors.BAD_JSON.format(reason=reason)) from None
 
 
-def _cohere(keys: dict[str, Any], route: Route, settings: ServeSettings) -> Ask:
+def _cohere(keys: dict[str, Any], route: Route, settings: ServeSettings) -> RerankRequest:
     notes = _unknown(keys, STRICT[route] if settings.strict else ANY, settings)
     model = _typed(keys, "model", str, "string")
     if settings.strict and route == "v2" and not model:
-        raise Fault(400, faults.NO_MODEL)
+        raise HttpError(400, http_errors.NO_MODEL)
     query = _query(keys, settings)
     chunks = _count(keys, "max_chunks_per_doc") or 1
     values = _documents(keys, "documents", settings, chunks, objects=not settings.strict or route != "v2")
     report = Report()
     documents = _render(values, _rank_fields(keys), settings, report)
     _refuse_blank(documents)
-    return Ask(
+    return RerankRequest(
         tei=False,
         route=route,
         query=query,
@@ -125,7 +125,7 @@ def _cohere(keys: dict[str, Any], route: Route, settings: ServeSettings) -> Ask:
     )
 
 
-def _tei(keys: dict[str, Any], route: Route, settings: ServeSettings) -> Ask:
+def _tei(keys: dict[str, Any], route: Route, settings: ServeSettings) -> RerankRequest:
     notes = _unknown(keys, TEI, settings)
     query = _query(keys, settings)
     values = _documents(keys, "texts", settings, 1, objects=False)
@@ -135,7 +135,7 @@ def _tei(keys: dict[str, Any], route: Route, settings: ServeSettings) -> Ask:
     limits = settings.limits
     if not _boolean(keys, "truncate", default=True):
         limits = replace(limits, long_documents="error")
-    return Ask(
+    return RerankRequest(
         tei=True,
         route=route,
         query=query,
@@ -150,7 +150,7 @@ def _tei(keys: dict[str, Any], route: Route, settings: ServeSettings) -> Ask:
 
 
 def _unknown(keys: dict[str, Any], known: tuple[str, ...], settings: ServeSettings) -> list[str]:
-    """What the reply says of fields that change nothing. Raises Fault 422 for an unknown one if strict."""
+    """What the reply says of fields that change nothing. Raises HttpError 422 for an unknown one if strict."""
     notes = []
     for key, value in keys.items():
         name = shown(key)
@@ -160,7 +160,7 @@ def _unknown(keys: dict[str, Any], known: tuple[str, ...], settings: ServeSettin
             notes.append(f"field `{name}` has no effect on this server")
         elif key not in known:
             if settings.strict:
-                raise Fault(422, faults.UNKNOWN_FIELD.format(name=name))
+                raise HttpError(422, http_errors.UNKNOWN_FIELD.format(name=name))
             if len(notes) < MOST_NOTES:
                 near = did_you_mean(name, known)
                 notes.append(f"unknown field `{name}` is ignored" + (f"; {near}" if near else ""))
@@ -170,9 +170,9 @@ def _unknown(keys: dict[str, Any], known: tuple[str, ...], settings: ServeSettin
 def _query(keys: dict[str, Any], settings: ServeSettings) -> str:
     query = replace_surrogates(_typed(keys, "query", str, "string") or "")
     if is_blank(query):
-        raise Fault(400, faults.BLANK_QUERY, kind="empty")
+        raise HttpError(400, http_errors.BLANK_QUERY, kind="empty")
     if len(query) > settings.max_query:
-        raise Fault(422, f"the query has {len(query)} characters; this server takes at most {settings.max_query}")
+        raise HttpError(422, f"the query has {len(query)} characters; this server takes at most {settings.max_query}")
     return query
 
 
@@ -180,10 +180,10 @@ def _documents(keys: dict[str, Any], name: str, settings: ServeSettings, chunks:
     """The documents as sent, not too many and none too large. TEI and Cohere's v2 (if strict) know no objects."""
     values: list[Any] = _typed(keys, name, list, "array") or []
     if not values:
-        raise Fault(400, faults.NO_DOCUMENTS, kind="empty")
+        raise HttpError(400, http_errors.NO_DOCUMENTS, kind="empty")
     most = settings.max_documents
     if len(values) * chunks >= most:
-        raise Fault(400, faults.TOO_MANY.format(most=most))
+        raise HttpError(400, http_errors.TOO_MANY.format(most=most))
     for index, value in enumerate(values):
         if isinstance(value, str):
             _refuse_long(index, len(value), settings)
@@ -197,20 +197,20 @@ def _documents(keys: dict[str, Any], name: str, settings: ServeSettings, chunks:
 def _refuse_long(index: int, length: int, settings: ServeSettings) -> None:
     if length > settings.max_document:
         most = settings.max_document
-        raise Fault(422, f"document at index {index} has {length} characters; this server takes at most {most}")
+        raise HttpError(422, f"document at index {index} has {length} characters; this server takes at most {most}")
 
 
 def _refuse_odd(what: str, value: Any) -> None:
-    """Raises Fault 422 for what is nested too deep, or holds a number that could not be sent back (1e999)."""
+    """Raises HttpError 422 for what is nested too deep, or holds a number that could not be sent back (1e999)."""
     level: list[Any] = [value]
     for _ in range(MOST_DEPTH):
         level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
         if any(isinstance(inner, float) and math.isinf(inner) for inner in level):
-            raise Fault(422, f"{what} has a number beyond the range of a double")
+            raise HttpError(422, f"{what} has a number beyond the range of a double")
         level = [inner for inner in level if isinstance(inner, dict | list)]
         if not level:
             return
-    raise Fault(422, f"{what} is nested deeper than {MOST_DEPTH} levels")
+    raise HttpError(422, f"{what} is nested deeper than {MOST_DEPTH} levels")
 
 
 def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSettings, report: Report) -> list[Document]:
@@ -223,7 +223,7 @@ def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSett
         try:
             text, head = plain(value, where) if isinstance(value, str) else chosen(value, where)
         except InputError as error:
-            raise Fault(400, f"invalid request: {error.message}") from None
+            raise HttpError(400, f"invalid request: {error.message}") from None
         _refuse_long(index, len(text), settings)
         made.append(Document(index, b"", text, SOURCE, None, head))
     return made
@@ -232,9 +232,9 @@ def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSett
 def _refuse_blank(documents: list[Document]) -> None:
     blank = [document.index for document in documents if is_blank(document.text)]
     if len(blank) == len(documents) > 1:
-        raise Fault(400, faults.ALL_BLANK, kind="empty")
+        raise HttpError(400, http_errors.ALL_BLANK, kind="empty")
     if blank:
-        raise Fault(400, faults.BLANK_DOCUMENT.format(index=blank[0]), kind="empty")
+        raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=blank[0]), kind="empty")
 
 
 def _limits(keys: dict[str, Any], settings: ServeSettings) -> Limits:
@@ -252,9 +252,9 @@ def _rank_fields(keys: dict[str, Any]) -> tuple[str, ...]:
     if names is None:
         return ()
     if not names:
-        raise Fault(400, faults.NO_FIELDS)
+        raise HttpError(400, http_errors.NO_FIELDS)
     if len(names) > MOST_FIELDS:
-        raise Fault(422, f"rank_fields has {len(names)} names; this server takes at most {MOST_FIELDS}")
+        raise HttpError(422, f"rank_fields has {len(names)} names; this server takes at most {MOST_FIELDS}")
     for name in names:
         if not isinstance(name, str) or not name:
             raise wrong_type("rank_fields", name, "non-empty string")
@@ -278,7 +278,7 @@ def _count(keys: dict[str, Any], name: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise wrong_type(name, value, "integer")
     if value < 1:
-        raise Fault(400, f"invalid request: {name} must be at least 1")
+        raise HttpError(400, f"invalid request: {name} must be at least 1")
     return value
 
 

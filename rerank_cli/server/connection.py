@@ -15,7 +15,7 @@ def make_protocol() -> Any:
     import h11
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    class Impatient(H11Protocol):  # type: ignore[misc]  # uvicorn is no dependency of the type check
+    class TimeoutProtocol(H11Protocol):  # type: ignore[misc]  # uvicorn is no dependency of the type check
         """Closes connections that send headers or a refused body drop by drop, send nothing, or do not read."""
 
         _owed: Any = None  # the part of a request that the client owes, while a deadline runs for it
@@ -93,4 +93,4 @@ def make_protocol() -> Any:
                 self._reading.cancel()
                 self._reading = None
 
-    return Impatient
+    return TimeoutProtocol

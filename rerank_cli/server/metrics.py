@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rerank_cli.server.worker import Tick
+    from rerank_cli.server.worker import BatchStats
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -51,7 +51,7 @@ class Metrics:
         self._tokens.inc(tokens)
         self._queued.observe(queued)
 
-    def tick(self, tick: Tick) -> None:
+    def tick(self, tick: BatchStats) -> None:
         """The scorer was called once."""
         self._batch.observe(tick.pairs)
         self._batch_seconds.inc(tick.seconds)

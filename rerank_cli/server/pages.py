@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from rerank_cli.scorers.base import Facts
-    from rerank_cli.server.gate import Gate
+    from rerank_cli.scorers.base import ScorerInfo
+    from rerank_cli.server.admission import AdmissionControl
     from rerank_cli.server.metrics import Metrics
     from rerank_cli.server.settings import ServeSettings
     from rerank_cli.server.worker import Worker
@@ -29,9 +29,9 @@ class Server(Protocol):
 
     settings: ServeSettings
     worker: Worker
-    facts: Facts
+    info: ScorerInfo
     metrics: Metrics
-    gate: Gate
+    gate: AdmissionControl
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,16 @@ def _health(_app: Server, _request: Request) -> Reply:
 
 def _ready(app: Server, _request: Request) -> Reply:
     if app.worker.alive and not app.gate.draining:
-        return Reply(200, dump({"status": "ready", "model": app.facts.model}), JSON)
+        return Reply(200, dump({"status": "ready", "model": app.info.model}), JSON)
     status = "stopping" if app.gate.draining else "the scoring thread has stopped"
     return Reply(503, dump({"status": status}), {**JSON, "retry-after": "1"})
 
 
 def _models(app: Server, _request: Request) -> Reply:
     """In OpenAI's form (`data`) and in Cohere's (`models`); gateways probe either."""
-    facts = app.facts
-    names = dict.fromkeys((facts.model, *app.settings.names))
-    how = {"revision": facts.revision, "backend": facts.backend, "dtype": facts.dtype, "score_scale": scale_of(facts)}
+    info = app.info
+    names = dict.fromkeys((info.model, *app.settings.names))
+    how = {"revision": info.revision, "backend": info.backend, "dtype": info.dtype, "score_scale": scale_of(info)}
     own = {"object": "model", "created": 0, "owned_by": "rerank", **how}
     found = {
         "object": "list",

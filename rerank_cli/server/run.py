@@ -87,11 +87,11 @@ def serve(
 
     metrics = Metrics()
     worker = Worker(open_scorer, metrics.tick)
-    facts = worker.start()
+    info = worker.start()
     gc.enable()  # the command line turns it off, because its processes are short
     gc.freeze()  # the model and all modules: never garbage, not worth looking at
     try:
-        app = App(settings, worker, facts, metrics, log)
+        app = App(settings, worker, info, metrics, log)
         make_server(app, settings, lambda: listening(app)).run(sockets=[bound])
     finally:
         worker.stop()

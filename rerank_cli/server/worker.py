@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rerank_cli.records import Pair, Score
-    from rerank_cli.scorers.base import Facts, Scorer
+    from rerank_cli.scorers.base import Scorer, ScorerInfo
     from rerank_cli.settings import Limits
 
 TICK = 4096  # estimated tokens of one call of the scorer while few jobs wait: two batches of the engine
@@ -28,7 +28,7 @@ TICK = 4096  # estimated tokens of one call of the scorer while few jobs wait: t
 # Nobody waits longer for that: whoever is served in one call had been served in as many turns of smaller ones.
 JOBS_A_TICK = 4
 MOST_TICKS = 4
-QUANTUM = 1024  # estimated tokens a job puts into a tick before the next job's turn
+TOKENS_PER_TURN = 1024  # estimated tokens a job puts into a tick before the next job's turn
 CHARS_PER_TOKEN = 4
 
 
@@ -75,14 +75,14 @@ class Job:
         return sum(self.costs[position] for position in self.order[self.taken :])
 
 
-class Piece(NamedTuple):
+class JobSlice(NamedTuple):
     """Some pairs of a job."""
 
     job: Job
     positions: list[int]
 
 
-class Tick(NamedTuple):
+class BatchStats(NamedTuple):
     """What one call of the scorer did, for the metrics."""
 
     pairs: int
@@ -104,7 +104,7 @@ class Worker:
         observe: called after each tick, in the thread.
     """
 
-    def __init__(self, open_scorer: Callable[[], Scorer], observe: Callable[[Tick], None]) -> None:
+    def __init__(self, open_scorer: Callable[[], Scorer], observe: Callable[[BatchStats], None]) -> None:
         self._open_scorer = open_scorer
         self._observe = observe
         self._jobs: deque[Job] = deque()
@@ -117,7 +117,7 @@ class Worker:
         self.waiting = 0  # estimated tokens accepted and not yet scored
         self._thread = threading.Thread(target=self._main, name="rerank-scorer", daemon=True)
 
-    def start(self) -> Facts:
+    def start(self) -> ScorerInfo:
         """Open the scorer; returns when it is ready. Raises what opening raised."""
         self._thread.start()
         self._opened.wait()
@@ -125,7 +125,7 @@ class Worker:
             raise self._fault
         if self._scorer is None:
             raise ModelError("the scorer did not open")
-        return self._scorer.facts
+        return self._scorer.info
 
     @property
     def alive(self) -> bool:
@@ -170,7 +170,7 @@ class Worker:
             return
         finally:
             self._opened.set()
-        pieces: list[Piece] = []
+        pieces: list[JobSlice] = []
         try:
             while pieces := self._next():
                 self._run(pieces)
@@ -183,27 +183,27 @@ class Worker:
                     self._fail(job, ModelError("the server is stopping"))
             self._scorer.close()
 
-    def _next(self) -> list[Piece]:
+    def _next(self) -> list[JobSlice]:
         """The pieces of the next tick; waits for some. Empty: stop."""
         with self._changed:
             while not self._jobs and not self._stopping:
                 self._changed.wait()
             if self._stopping:
                 return []
-            whole = self._scorer is not None and self._scorer.facts.whole_query
-            pieces: list[Piece] = []
+            whole = self._scorer is not None and self._scorer.info.whole_query
+            pieces: list[JobSlice] = []
             room = float(TICK * min(MOST_TICKS, max(1, len(self._jobs) // JOBS_A_TICK)))
             while self._jobs and room > 0:
                 job = self._jobs.popleft()
-                pieces.append(Piece(job, job.take(float("inf") if whole else min(QUANTUM, room))))
+                pieces.append(JobSlice(job, job.take(float("inf") if whole else min(TOKENS_PER_TURN, room))))
                 room -= float("inf") if whole else sum(job.costs[position] for position in pieces[-1].positions)
                 if job.taken < len(job.order):
                     self._jobs.append(job)
             return pieces
 
-    def _run(self, pieces: Sequence[Piece]) -> None:
+    def _run(self, pieces: Sequence[JobSlice]) -> None:
         """Score pieces, jobs of like limits together."""
-        groups: dict[Limits, list[Piece]] = {}
+        groups: dict[Limits, list[JobSlice]] = {}
         for piece in pieces:
             self._begin(piece.job)
             if piece.job.error is None:
@@ -216,7 +216,7 @@ class Worker:
         with self._changed:
             self.waiting -= tokens
             self._rate = tokens / seconds if not self._rate else 0.8 * self._rate + 0.2 * tokens / seconds
-        self._observe(Tick(sum(len(piece.positions) for piece in pieces), seconds))
+        self._observe(BatchStats(sum(len(piece.positions) for piece in pieces), seconds))
 
     def _begin(self, job: Job) -> None:
         if job.started:
@@ -227,7 +227,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 a query that the tokenizer cannot read fails its own request
             self._fail(job, _known(error))
 
-    def _score(self, pieces: Sequence[Piece], limits: Limits) -> None:
+    def _score(self, pieces: Sequence[JobSlice], limits: Limits) -> None:
         """One call of the scorer. If it fails, each job is tried alone, so that only those at fault fail."""
         if self._scorer is None:
             return

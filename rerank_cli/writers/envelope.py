@@ -12,7 +12,7 @@ import orjson
 from rerank_cli.version import __version__
 from rerank_cli.writers.jsonl import nested, object_of
 from rerank_cli.writers.members import encode_string, one_line
-from rerank_cli.writers.results import blocks_of, offsets, shape_of, tails
+from rerank_cli.writers.results import blocks_of, offsets, score_members, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def results(ranking: Ranking, settings: OutputSettings) -> Iterator[list[bytes]]
     """The result objects, in blocks."""
     shape = shape_of(ranking, settings)
     for hits in blocks_of(ranking.hits):
-        members = nested(tails(hits, shape), settings.result_key)
+        members = nested(score_members(hits, shape), settings.result_key)
         yield [b"{%b%b}" % (member, rest(hit, settings)) for hit, member in zip(hits, members, strict=True)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerank_cli.writers.members import Names, encode_string, one_line, splice
-from rerank_cli.writers.results import blocks_of, row_cells, shape_of, tails
+from rerank_cli.writers.results import blocks_of, row_cells, score_members, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
     shape = shape_of(ranking, settings)
     names = Names((settings.result_key,) if settings.result_key else shape.keys)
     for hits in blocks_of(ranking.hits):
-        yield b"".join(lines(hits, nested(tails(hits, shape), settings.result_key), names, settings, report))
+        yield b"".join(lines(hits, nested(score_members(hits, shape), settings.result_key), names, settings, report))
 
 
 def nested(members: list[bytes], result_key: str | None) -> list[bytes]:

@@ -24,7 +24,7 @@ _NARROWEST = 20  # columns; below, nothing can be laid out, and a terminal wraps
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-class Signs(NamedTuple):
+class Glyphs(NamedTuple):
     """The characters beyond letters that the table draws with."""
 
     ellipsis: str
@@ -54,12 +54,12 @@ class Layout(NamedTuple):
         return max(8, self.width - self.indent)
 
 
-class Drawing(NamedTuple):
+class RenderContext(NamedTuple):
     """Everything a row needs beside its hit."""
 
     console: Console
     layout: Layout
-    signs: Signs
+    signs: Glyphs
     words: frozenset[str]
     span: tuple[float, float]  # scores of an empty and of a full bar
     settings: OutputSettings
@@ -118,7 +118,7 @@ def number(score: float) -> str:
     return f"{score:.4f}" if abs(score) < 10_000 else f"{score:.4g}"
 
 
-def bar(score: float, drawing: Drawing) -> str:
+def bar(score: float, drawing: RenderContext) -> str:
     """A bar in eighths of a column, or of `#` where only ASCII can be shown."""
     low, high = drawing.span
     share = 1.0 if high <= low else max(0.0, min(1.0, (score - low) / (high - low)))

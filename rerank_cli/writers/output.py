@@ -94,10 +94,10 @@ def _stdout(terminal: Terminal, guard: Guard) -> Iterator[Callable[[bytes], None
     guarded = terminal.stdout_tty and guard != "none"
 
     def write(data: bytes) -> None:
-        with _told(stream, "stdout"):
+        with _map_write_errors(stream, "stdout"):
             _write_all(stream, harmless(data, guard) if guarded else data)
 
-    with _told(stream, "stdout"):
+    with _map_write_errors(stream, "stdout"):
         stream.flush()  # whatever was written before us comes first
     yield write
 
@@ -110,13 +110,13 @@ def _stream(path: Path) -> Iterator[Callable[[bytes], None]]:
         raise _failure(str(path), error) from None
 
     def write(data: bytes) -> None:
-        with _told(stream, str(path)):
+        with _map_write_errors(stream, str(path)):
             _write_all(stream, data)
 
     try:
         yield write
     finally:
-        with _told(stream, str(path)):
+        with _map_write_errors(stream, str(path)):
             stream.close()
 
 
@@ -146,7 +146,7 @@ def _is_special(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _told(stream: BinaryIO, name: str) -> Iterator[None]:
+def _map_write_errors(stream: BinaryIO, name: str) -> Iterator[None]:
     """Failed writes as ClosedPipe or OutputError, with nothing left for the interpreter to flush at its end."""
     try:
         yield

@@ -57,7 +57,7 @@ def blocks_of(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
         yield hits[start : start + BLOCK]
 
 
-def tails(hits: Sequence[Hit], shape: Shape) -> list[bytes]:
+def score_members(hits: Sequence[Hit], shape: Shape) -> list[bytes]:
     """The JSON members of each hit, without braces."""
     if shape.fused:
         placed = [
@@ -92,7 +92,7 @@ def offsets(best: tuple[int, int] | None) -> bytes:
     return b"null" if best is None else b"[%d,%d]" % best
 
 
-def cells(document: Document) -> list[tuple[str, str]]:
+def columns(document: Document) -> list[tuple[str, str]]:
     """A document as named texts: the columns of a row, the members of an object; `text` of a line, `id` of a file.
 
     Strings are their value, null is empty, everything else is its own JSON text, so that no number is ever rounded.
@@ -110,11 +110,11 @@ def cells(document: Document) -> list[tuple[str, str]]:
 
 
 def keys(document: Document) -> list[str]:
-    """The names that `cells` gives."""
+    """The names that `columns` gives."""
     raw = document.raw
     if document.source.kind == "json" and not raw.lstrip().startswith(b'"'):
         return [member.key for member in members(raw)]
-    return list(document.source.columns) or [name for name, _ in cells(document)]
+    return list(document.source.columns) or [name for name, _ in columns(document)]
 
 
 def value_text(raw: bytes) -> str:
@@ -159,7 +159,7 @@ def title_of(document: Document) -> str | None:
     """The title of a structured document: a short text under one of the usual names."""
     if document.source.kind not in {"json", "row"} or document.raw.lstrip().startswith(b'"'):
         return None
-    named = {key.casefold(): value for key, value in cells(document)}
+    named = {key.casefold(): value for key, value in columns(document)}
     return next((named[key] for key in TITLE_KEYS if named.get(key, "").strip()), None)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.text import to_utf8
 from rerank_cli.writers.members import numbers
-from rerank_cli.writers.results import blocks_of, cells, keys, row_fields, shape_of, sources_of
+from rerank_cli.writers.results import blocks_of, columns, keys, row_fields, shape_of, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,14 +56,14 @@ def are_alike(sources: list[Source], delimiter: str) -> bool:
 
 def places(hits: Sequence[Hit], shape: Shape) -> list[list[bytes]]:
     """Index, rank and scores of each hit as texts; a missing score is empty."""
-    columns = [
+    numbered = [
         [b"%d" % hit.index for hit in hits],
         [b"%d" % hit.rank for hit in hits],
         [b"" if number == b"null" else number for number in numbers([hit.relevance_score for hit in hits])],
     ]
     if shape.fused:
-        columns.append([b"" if number == b"null" else number for number in numbers([hit.fused_score for hit in hits])])
-    return [list(row) for row in zip(*columns, strict=True)]
+        numbered.append([b"" if number == b"null" else number for number in numbers([hit.fused_score for hit in hits])])
+    return [list(row) for row in zip(*numbered, strict=True)]
 
 
 def scored_lines(hits: Sequence[Hit], frame: Frame, settings: OutputSettings) -> Iterator[bytes]:
@@ -120,16 +120,16 @@ def padded(raw: bytes, delimiter: str, width: int, kept: list[int] | None) -> by
 def objects(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes]:
     """Any documents as rows: the columns are all their keys, in the order in which they come up."""
     ours = set(frame.names)
-    columns: dict[str, None] = {}
+    seen: dict[str, None] = {}
     for hit in hits:
         names = keys(hit.document)
-        columns.update(dict.fromkeys(names))
+        seen.update(dict.fromkeys(names))
         report.replace(name for name in names if name in ours)
-    shown = [column for column in columns if column not in ours]
+    shown = [column for column in seen if column not in ours]
     yield frame.delimiter.join(field(name, frame.delimiter) for name in (*shown, *frame.names)) + frame.end
     for some in blocks_of(hits):
         for hit, place in zip(some, places(some, frame.shape), strict=True):
-            named = dict(cells(hit.document))
+            named = dict(columns(hit.document))
             yield (
                 frame.delimiter.join([*(field(named.get(name, ""), frame.delimiter) for name in shown), *place])
                 + frame.end

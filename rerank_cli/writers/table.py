@@ -10,7 +10,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from rerank_cli.text import visible
-from rerank_cli.writers.layout import Drawing, Layout, Signs, bar, bar_span, console_for, layout_for, number
+from rerank_cli.writers.layout import Glyphs, Layout, RenderContext, bar, bar_span, console_for, layout_for, number
 from rerank_cli.writers.passages import best_passage, marks, query_words
 from rerank_cli.writers.results import id_of, shape_of, title_of
 
@@ -31,9 +31,9 @@ def blocks(ranking: Ranking, settings: OutputSettings, terminal: Terminal) -> It
     """The table, a row at a time; nothing for no hits."""
     if not ranking.hits:
         return
-    signs = Signs("…", "–", " · ", ascii=False) if terminal.unicode() else Signs("...", "-", ", ", ascii=True)
+    signs = Glyphs("…", "–", " · ", ascii=False) if terminal.unicode() else Glyphs("...", "-", ", ", ascii=True)
     shape = shape_of(ranking, settings)
-    drawing = Drawing(
+    drawing = RenderContext(
         console=console_for(terminal),
         layout=layout_for(ranking.hits, terminal.width(), fused=shape.fused),
         signs=signs,
@@ -57,7 +57,7 @@ def header(layout: Layout) -> Text:
     return Text("  ".join([*shown, "document"]), style="dim")
 
 
-def row(hit: Hit, drawing: Drawing) -> list[Text]:
+def row(hit: Hit, drawing: RenderContext) -> list[Text]:
     """The lines of one hit: scores and id beside the first line of the document, the rest of it below."""
     from rich.text import Text
 
@@ -78,7 +78,7 @@ def row(hit: Hit, drawing: Drawing) -> list[Text]:
     return [first.append_text(lines[0]), *(Text(" " * layout.indent).append_text(line) for line in lines[1:])]
 
 
-def cropped(text: str, width: int, drawing: Drawing, style: str) -> Text:
+def cropped(text: str, width: int, drawing: RenderContext, style: str) -> Text:
     """An id in its column; the end of a long one stays, because paths differ there."""
     from rich.cells import cell_len, set_cell_size
     from rich.text import Text
@@ -92,13 +92,13 @@ def cropped(text: str, width: int, drawing: Drawing, style: str) -> Text:
     return Text(set_cell_size(flat, width), style=style)
 
 
-def safe(text: str, drawing: Drawing) -> str:
+def safe(text: str, drawing: RenderContext) -> str:
     """Text on one line that cannot harm a terminal; as ASCII where the locale can show no more."""
     flat = " ".join(visible(text[:_SHOWN].replace("\r\n", "\n")).split())
     return flat.encode("ascii", "backslashreplace").decode("ascii") if drawing.signs.ascii else flat
 
 
-def body(hit: Hit, drawing: Drawing) -> list[Text]:
+def body(hit: Hit, drawing: RenderContext) -> list[Text]:
     """What is shown of a document: id where it has no column, title or first words, best passage, explanation."""
     from rich.text import Text
 
@@ -114,7 +114,7 @@ def body(hit: Hit, drawing: Drawing) -> list[Text]:
     return lines or [Text("" if name else f"({hit.index})")]
 
 
-def summary(hit: Hit, drawing: Drawing) -> list[Text]:
+def summary(hit: Hit, drawing: RenderContext) -> list[Text]:
     """Title and best passage, or the text itself if it is short, or its first words and the best passage."""
     from rich.text import Text
 
@@ -138,7 +138,7 @@ def summary(hit: Hit, drawing: Drawing) -> list[Text]:
     return lines
 
 
-def explained(hit: Hit, drawing: Drawing) -> list[Text]:
+def explained(hit: Hit, drawing: RenderContext) -> list[Text]:
     """`--explain`: the figures behind the score, and the scored text, line by line."""
     score, signs = hit.score, drawing.signs
     value = signs.missing if score.value is None else f"{score.value:.6g}"
@@ -157,7 +157,7 @@ def explained(hit: Hit, drawing: Drawing) -> list[Text]:
     return lines
 
 
-def wrapped(text: str, most: int, drawing: Drawing, style: str = "") -> list[Text]:
+def wrapped(text: str, most: int, drawing: RenderContext, style: str = "") -> list[Text]:
     """Text with the query's words marked, in at most so many lines of the document's column."""
     width, sign = drawing.layout.body, drawing.signs.ellipsis
     cut = text[: width * (most + 1) + 20]  # more cannot be seen, and wrapping is slow
@@ -182,7 +182,7 @@ def shorten(line: Text, width: int) -> None:
     line.rstrip()
 
 
-def marked(text: str, drawing: Drawing, style: str) -> Text:
+def marked(text: str, drawing: RenderContext, style: str) -> Text:
     """Text with the query's words in colour, or between asterisks where there is none."""
     from rich.text import Text
 
@@ -199,7 +199,7 @@ def marked(text: str, drawing: Drawing, style: str) -> Text:
     return Text("".join([*pieces, text[last:]]))
 
 
-def rendered(drawing: Drawing, lines: list[Text]) -> bytes:
+def rendered(drawing: RenderContext, lines: list[Text]) -> bytes:
     """Lines as bytes, none wider than the terminal."""
     console = drawing.console
     out = console.file = StringIO()

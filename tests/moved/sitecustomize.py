@@ -87,7 +87,7 @@ def move_windows(seed: str) -> None:
 
     def batch(self, items):
         values = plain(self, items)
-        if self.facts.model != "builtin":
+        if self.info.model != "builtin":
             return values
         return [value + move(seed, f"{item.ids}") for item, value in zip(items, values, strict=True)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rerank_cli.scorers.remote.table import Row, load_table
+from rerank_cli.scorers.remote.providers import Row, load_table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/providers/README.md"
 START, END = "<!-- generated: providers -->", "<!-- end generated -->"

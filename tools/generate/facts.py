@@ -186,7 +186,7 @@ def argument_of(param: Any) -> Argument:
 
 def models() -> tuple[str, ...]:
     """What -m can begin with: the built-in and the providers of the table."""
-    from rerank_cli.scorers.remote.table import load_table
+    from rerank_cli.scorers.remote.providers import load_table
 
     return ("builtin", *(f"{name}:" for name in load_table().names()))
 

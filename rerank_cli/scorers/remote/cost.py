@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.billing import chunk_of, search_units
 from rerank_cli.errors import UsageError
+from rerank_cli.scorers.remote.providers import Provider, load_table
 from rerank_cli.scorers.remote.split import Batch, cut, find_bounds, group
-from rerank_cli.scorers.remote.table import Row, load_table
 from rerank_cli.scorers.remote.target import choose
 from rerank_cli.settings import Limits
 
@@ -35,7 +35,7 @@ class Estimate:
     notes: tuple[str, ...] = ()
 
 
-def billing_of(row: Row, model: str) -> tuple[str | None, int | None]:
+def billing_of(row: Provider, model: str) -> tuple[str | None, int | None]:
     """What a model of a provider is billed in, and the billing chunk of search units."""
     if row.billing != "search_units":
         return row.billing, None
@@ -45,7 +45,7 @@ def billing_of(row: Row, model: str) -> tuple[str | None, int | None]:
     return ("search_units", chunk) if chunk else ("tokens", None)
 
 
-def estimate_batches(row: Row, model: str, batches: Iterable[Batch], prices: Mapping[str, float]) -> Estimate:
+def estimate_batches(row: Provider, model: str, batches: Iterable[Batch], prices: Mapping[str, float]) -> Estimate:
     """The estimate for batches as they would be sent."""
     unit, chunk = billing_of(row, model)
     requests = documents = tokens = 0

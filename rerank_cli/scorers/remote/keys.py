@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from rerank_cli.scorers.remote.table import Row
+    from rerank_cli.scorers.remote.providers import Provider
     from rerank_cli.settings import RemoteSettings
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -50,7 +50,7 @@ class Secret:
 Header = tuple[str, "str | Secret"]
 
 
-def find_key(row: Row, remote: RemoteSettings, env: Mapping[str, str], named: str | None) -> Secret | None:
+def find_key(row: Provider, remote: RemoteSettings, env: Mapping[str, str], named: str | None) -> Secret | None:
     """The key: --api-key-env, then --api-key-file, then a named endpoint's variable, then the provider's own variables.
 
     Args:
@@ -109,7 +109,7 @@ def _usable(value: str, where: str, *, blanks: bool = False) -> Secret:
     return Secret(value)
 
 
-def auth_headers(row: Row, key: Secret | None, auth_header: str | None) -> list[Header]:
+def auth_headers(row: Provider, key: Secret | None, auth_header: str | None) -> list[Header]:
     """The header that carries the key.
 
     Args:

@@ -32,18 +32,18 @@ class Transient(Exception):
     Attributes:
         error: what to raise when it does not pass.
         wait_s: how long the server asks to wait; None = not said.
-        crowded: the server is full, so the neighbours wait too.
+        rate_limited: the server is full, so the neighbours wait too.
         once: worth one more try only.
         attempts: how many were made when it was raised.
     """
 
     def __init__(
-        self, error: RemoteError, wait_s: float | None = None, *, crowded: bool = False, once: bool = False
+        self, error: RemoteError, wait_s: float | None = None, *, rate_limited: bool = False, once: bool = False
     ) -> None:
         super().__init__(error.message)
         self.error = error
         self.wait_s = wait_s
-        self.crowded = crowded
+        self.rate_limited = rate_limited
         self.once = once
         self.attempts = 1
 
@@ -101,7 +101,7 @@ def _until(date: str, now: float) -> float | None:
         return None
 
 
-def persist(send: Callable[[], T], policy: Policy, pause: Callable[[float], None]) -> T:
+def with_retries(send: Callable[[], T], policy: Policy, pause: Callable[[float], None]) -> T:
     """Call `send` until it succeeds, fails for good, or the policy is used up.
 
     Args:
@@ -152,7 +152,7 @@ def _wait_after(failure: Transient, backoff: float, most: float) -> float:
     """Jitter spreads workers that failed together; a server's own figure is never undercut."""
     if failure.wait_s is not None:
         return failure.wait_s * random.uniform(1.0, 1.1)  # noqa: S311 no secret depends on it
-    backoff *= CROWDED_FACTOR if failure.crowded else 1.0
+    backoff *= CROWDED_FACTOR if failure.rate_limited else 1.0
     return min(backoff, most) * random.uniform(0.75, 1.0)  # noqa: S311
 
 

@@ -14,15 +14,15 @@ import orjson
 
 from rerank_cli.errors import RemoteError, UsageError
 from rerank_cli.records import Score
-from rerank_cli.scorers.base import Facts
+from rerank_cli.scorers.base import ScorerInfo
 from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.cost import check_budget, estimate_batches
-from rerank_cli.scorers.remote.judge import TooLarge, judge, parsed
 from rerank_cli.scorers.remote.keys import redact
 from rerank_cli.scorers.remote.native import fields_of
-from rerank_cli.scorers.remote.pace import Pace
-from rerank_cli.scorers.remote.retries import Policy, Transient, persist
-from rerank_cli.scorers.remote.split import Batch, Job, cut, find_bounds, group, text_of
+from rerank_cli.scorers.remote.parse_response import TooLarge, judge, parsed
+from rerank_cli.scorers.remote.rate_limiter import RateLimiter
+from rerank_cli.scorers.remote.retries import Policy, Transient, with_retries
+from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group, text_of
 from rerank_cli.scorers.remote.workers import run_all
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class PartialError(RemoteError):
 
 
 class RemoteScorer:
-    """A `Scorer` behind HTTP. It wants all documents of a query in one `score` call (`Facts.whole_query`)."""
+    """A `Scorer` behind HTTP. It wants all documents of a query in one `score` call (`ScorerInfo.whole_query`)."""
 
     def __init__(self, target: Target, remote: RemoteSettings, client: Client, report: Report) -> None:
         self._target = target
@@ -59,7 +59,7 @@ class RemoteScorer:
         self._client = client
         self._report = report
         row = target.row
-        self._pace = Pace(
+        self._pace = RateLimiter(
             remote.requests_per_minute or row.requests_per_minute, remote.tokens_per_minute or row.tokens_per_minute
         )
         self._policy = Policy(max(0, remote.retries), remote.max_wait_s)
@@ -71,10 +71,10 @@ class RemoteScorer:
         self._rank_fields = remote.rank_fields if native else ()  # objects travel, the provider chooses
 
     def __repr__(self) -> str:
-        return f"RemoteScorer({self.facts.model!r}, {self._target.shown_url!r})"
+        return f"RemoteScorer({self.info.model!r}, {self._target.shown_url!r})"
 
     @property
-    def facts(self) -> Facts:
+    def info(self) -> ScorerInfo:
         """What made the scores: provider, model, URL, headers a gateway may choose by; no key enters the digest."""
         row, target = self._target.row, self._target
         split = (self._remote.allow_split, self._remote.batch_docs) if target.listwise else None
@@ -89,7 +89,7 @@ class RemoteScorer:
             sorted((name.lower(), value) for name, value in target.headers if isinstance(value, str)),
             split,
         ]
-        return Facts(
+        return ScorerInfo(
             model=f"{row.id}:{target.model}",
             revision=None,
             backend="remote",
@@ -125,7 +125,7 @@ class RemoteScorer:
 
     def _send(
         self,
-        jobs: list[Job],
+        jobs: list[QueryGroup],
         bounds: Bounds,
         shared: dict[str, Any],
         scores: list[Score | None],
@@ -153,7 +153,7 @@ class RemoteScorer:
     def _cap(self, bounds: Bounds) -> int:
         return min(bounds.documents, self._learned or bounds.documents)
 
-    def _check(self, jobs: list[Job], bounds: Bounds, limits: Limits) -> None:
+    def _check(self, jobs: list[QueryGroup], bounds: Bounds, limits: Limits) -> None:
         """Everything that can be refused or told before the first request."""
         target, remote, row = self._target, self._remote, self._target.row
         if target.listwise:
@@ -174,7 +174,7 @@ class RemoteScorer:
                 cut_at = f"{row.id} cuts there (--max-tokens-per-doc)"
                 self._report.note(f"{long} {words} probably longer than {limits.max_tokens_per_doc} tokens: {cut_at}")
 
-    def _check_listwise(self, jobs: list[Job], bounds: Bounds) -> None:
+    def _check_listwise(self, jobs: list[QueryGroup], bounds: Bounds) -> None:
         for job in jobs:
             n = sum(1 for _ in cut([job], bounds, lambda: bounds.documents))
             if n > 1 and not self._remote.allow_split:
@@ -232,11 +232,11 @@ class RemoteScorer:
             try:
                 return judge(self._target, self._client.post(body))
             except Transient as failure:
-                if failure.crowded and failure.wait_s and failure.wait_s <= self._policy.max_wait_s:
+                if failure.rate_limited and failure.wait_s and failure.wait_s <= self._policy.max_wait_s:
                     self._pace.hold(failure.wait_s)
                 raise
 
-        payload, headers = persist(attempt, self._policy, pause)
+        payload, headers = with_retries(attempt, self._policy, pause)
         scores = parsed(self._target, payload, [item.pair for item in batch.items])
         self._count(batch, payload, headers)
         return scores

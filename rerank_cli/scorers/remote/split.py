@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.errors import UsageError
-from rerank_cli.scorers.remote.table import Row, load_table
+from rerank_cli.scorers.remote.providers import Provider, load_table
 from rerank_cli.text import encodable, has_surrogates, is_blank, is_invisible
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Item(NamedTuple):
 
 
 @dataclass(slots=True)
-class Job:
+class QueryGroup:
     """All texts of one query."""
 
     query: str
@@ -48,7 +48,7 @@ class Job:
 class Batch:
     """What one request carries."""
 
-    job: Job
+    job: QueryGroup
     items: Sequence[Item]
 
     @property
@@ -93,7 +93,7 @@ def text_of(text: str) -> str | None:
 
 def group(
     pairs: Iterable[Pair], make: Callable[[str], Text | None] = text_of, *, share: bool
-) -> tuple[list[Job], list[int]]:
+) -> tuple[list[QueryGroup], list[int]]:
     """Pairs by query, in order of first sight.
 
     Args:
@@ -107,7 +107,7 @@ def group(
     Raises:
         UsageError: a blank query.
     """
-    jobs: dict[str, Job] = {}
+    jobs: dict[str, QueryGroup] = {}
     seen: dict[tuple[str, str], Item] = {}
     blank: list[int] = []
     for place, pair in enumerate(pairs):
@@ -119,7 +119,7 @@ def group(
         if made is None:
             blank.append(place)
             continue
-        job = jobs.get(pair.query) or jobs.setdefault(pair.query, new_job(pair.query))
+        job = jobs.get(pair.query) or jobs.setdefault(pair.query, new_group(pair.query))
         tokens, size = estimate_tokens(pair.text)
         item = Item(pair, made, size + OVERHEAD, tokens, [place])
         job.items.append(item)
@@ -128,7 +128,7 @@ def group(
     return list(jobs.values()), blank
 
 
-def new_job(query: str) -> Job:
+def new_group(query: str) -> QueryGroup:
     """A job without texts.
 
     Raises:
@@ -136,10 +136,10 @@ def new_job(query: str) -> Job:
     """
     if is_blank(query):
         raise UsageError(BLANK_QUERY)
-    return Job(encodable(query), estimate_tokens(query)[0])
+    return QueryGroup(encodable(query), estimate_tokens(query)[0])
 
 
-def find_bounds(row: Row, remote: RemoteSettings, max_chunks: int | None) -> Bounds:
+def find_bounds(row: Provider, remote: RemoteSettings, max_chunks: int | None) -> Bounds:
     """What a request may hold: --batch-docs within the provider's hard limit, else the row's cap.
 
     Raises:
@@ -158,7 +158,7 @@ def find_bounds(row: Row, remote: RemoteSettings, max_chunks: int | None) -> Bou
     return Bounds(documents, row.max_body or load_table().max_body, tokens)
 
 
-def cut(jobs: Iterable[Job], bounds: Bounds, cap: Callable[[], int]) -> Iterator[Batch]:
+def cut(jobs: Iterable[QueryGroup], bounds: Bounds, cap: Callable[[], int]) -> Iterator[Batch]:
     """Batches, made as they are asked for; `cap()` may shrink meanwhile. A text too big for all bounds stays alone."""
     for job in jobs:
         start = 0
@@ -168,7 +168,7 @@ def cut(jobs: Iterable[Job], bounds: Bounds, cap: Callable[[], int]) -> Iterator
             start = end
 
 
-def _fill(job: Job, start: int, bounds: Bounds, cap: int) -> int:
+def _fill(job: QueryGroup, start: int, bounds: Bounds, cap: int) -> int:
     size, tokens, end = 0, 0, start
     for end in range(start, min(len(job.items), start + cap)):
         item = job.items[end]

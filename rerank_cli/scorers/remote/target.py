@@ -14,7 +14,7 @@ import orjson
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
 from rerank_cli.net import SENSITIVE, is_loopback
 from rerank_cli.scorers.remote.keys import Header, Secret, auth_headers, extra_headers, find_key
-from rerank_cli.scorers.remote.table import Row, load_table, split_reference
+from rerank_cli.scorers.remote.providers import Provider, load_table, split_reference
 from rerank_cli.settings import NAMED_KEYS
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ RERANK_ENDINGS = ("/rerank", "/reranking", "/reranks", "/rerankings", "/ranking"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ProviderModel:
     """A reference after names are looked up: which row, which model, where, and whose key."""
 
-    row: Row
+    row: Provider
     model: str
     endpoint: str | None
     key_env: str | None = None
@@ -39,7 +39,7 @@ class Choice:
 class Target:
     """Everything a request needs but its query and documents. Secrets show as `***`."""
 
-    row: Row
+    row: Provider
     model: str
     url: str
     headers: tuple[Header, ...]
@@ -65,7 +65,7 @@ class Target:
         return load_table().is_listwise(self.model)
 
 
-def choose(reference: str, remote: RemoteSettings) -> Choice:
+def choose(reference: str, remote: RemoteSettings) -> ProviderModel:
     """Look up `provider:model` or a named endpoint; --endpoint beats a named URL.
 
     Raises:
@@ -80,7 +80,7 @@ def choose(reference: str, remote: RemoteSettings) -> Choice:
         choice = _named(reference, remote.endpoints[reference], remote.endpoint)
     elif ":" in reference:
         provider, model = split_reference(reference)
-        choice = Choice(load_table().find(provider, remote.endpoint), model, remote.endpoint)
+        choice = ProviderModel(load_table().find(provider, remote.endpoint), model, remote.endpoint)
     else:
         hint = did_you_mean(reference, remote.endpoints)
         raise UsageError(
@@ -112,11 +112,11 @@ def check_named(where: str, entry: Mapping[str, object]) -> None:
         _checked(str(entry["url"]), f"{where}.url")
 
 
-def _named(name: str, entry: Mapping[str, object], endpoint: str | None) -> Choice:
+def _named(name: str, entry: Mapping[str, object], endpoint: str | None) -> ProviderModel:
     check_named(f"endpoints.{name}", entry)
     url = endpoint or (str(entry["url"]) if entry.get("url") else None)
     key_env = str(entry["api_key_env"]) if entry.get("api_key_env") else None
-    return Choice(load_table().find(str(entry["provider"]), url), str(entry.get("model", "")), url, key_env)
+    return ProviderModel(load_table().find(str(entry["provider"]), url), str(entry.get("model", "")), url, key_env)
 
 
 def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str]) -> Target:
@@ -155,7 +155,7 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
     return Target(row, model, url, tuple(headers), parse_extra(remote.extra, row), settings.instruction, key)
 
 
-def build_url(choice: Choice, key: Secret | None = None) -> str:
+def build_url(choice: ProviderModel, key: Secret | None = None) -> str:
     """The full URL of a choice: the row's own base, or --endpoint completed by the row's rule."""
     row, endpoint = choice.row, choice.endpoint
     path = row.path.replace("{model_path}", _model_path(row, choice.model)).replace(
@@ -229,7 +229,7 @@ def azure_candidates(url: str) -> str:
     return ", ".join(f"{host}{path}" for path in ("/v2/rerank", "/v1/rerank", "/providers/cohere/v2/rerank"))
 
 
-def _model_path(row: Row, model: str) -> str:
+def _model_path(row: Provider, model: str) -> str:
     """NVIDIA's hosted route: dots of the model name become `_` in the path and stay dots in the body."""
     return row.model_paths.get(model, quote(model.replace(".", "_")))
 
@@ -256,7 +256,7 @@ def _line(value: str, flag: str) -> str:
     return value
 
 
-def parse_extra(text: str | None, row: Row) -> dict[str, Any]:
+def parse_extra(text: str | None, row: Provider) -> dict[str, Any]:
     """--extra as an object; it may not touch the fields that rerank fills, nor send nulls."""
     if not text:
         return {}

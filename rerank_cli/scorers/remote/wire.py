@@ -18,7 +18,7 @@ from rerank_cli.text import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rerank_cli.scorers.remote.table import Row
+    from rerank_cli.scorers.remote.providers import Provider
     from rerank_cli.scorers.remote.target import Target
     from rerank_cli.settings import Limits
 
@@ -57,7 +57,7 @@ def constants(target: Target, limits: Limits) -> dict[str, Any]:
     return _merged(body, target.extra)
 
 
-def encode(row: Row, shared: Mapping[str, Any], query: str, texts: Sequence[Text]) -> bytes:
+def encode(row: Provider, shared: Mapping[str, Any], query: str, texts: Sequence[Text]) -> bytes:
     """One request body: the shared constants, the query, the documents and their number as `top`."""
     body = _merged({}, shared)
     put(body, row.query, query)
@@ -123,7 +123,7 @@ def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeErro
     raise RemoteError(f"the reply is no whole JSON ({error}): `{start}`") from None
 
 
-def parse_scores(row: Row, payload: Any, n: int) -> list[float]:
+def parse_scores(row: Provider, payload: Any, n: int) -> list[float]:
     """The scores of a reply, by document.
 
     Args:
@@ -158,7 +158,7 @@ def parse_scores(row: Row, payload: Any, n: int) -> list[float]:
     return [score for score in scores if score is not None]
 
 
-def _item(row: Row, item: Any, n: int) -> tuple[int, float]:
+def _item(row: Provider, item: Any, n: int) -> tuple[int, float]:
     if not isinstance(item, dict):
         raise BadReplyError(f"a result is {_kind(item)} instead of an object")
     index, score = get(item, row.index), get(item, row.score)
@@ -192,7 +192,7 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "no number")
 
 
-def find_words(row: Row, payload: Any) -> str:
+def find_words(row: Provider, payload: Any) -> str:
     """The provider's own message in an error body: the row's place first, then the usual ones."""
     if isinstance(payload, str):
         return payload
@@ -205,7 +205,7 @@ def find_words(row: Row, payload: Any) -> str:
     return ""
 
 
-def words_of(row: Row, body: bytes, clean: Clean = str) -> str:
+def words_of(row: Provider, body: bytes, clean: Clean = str) -> str:
     """The message of an error body, JSON or not, without secrets, on one line and not too long."""
     try:
         words = find_words(row, orjson.loads(body))
@@ -219,7 +219,7 @@ def shortened(words: str) -> str:
     return shown(words.strip(), WORDS)
 
 
-def parse_usage(row: Row, payload: Any, headers: Mapping[str, str]) -> dict[str, float]:
+def parse_usage(row: Provider, payload: Any, headers: Mapping[str, str]) -> dict[str, float]:
     """The counters of a reply by their last name (`search_units`, `total_tokens`); empty if it has none."""
     if row.usage and row.usage.startswith("header:"):
         name = row.usage.removeprefix("header:")

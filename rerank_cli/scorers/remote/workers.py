@@ -60,9 +60,12 @@ def run_all(
 
 
 def _run_threads(
-    source: Iterator[B], exchange: Callable[[B], list[R]], keep: Callable[[R], None], crew: tuple[int, threading.Event]
+    source: Iterator[B],
+    exchange: Callable[[B], list[R]],
+    keep: Callable[[R], None],
+    parameters: tuple[int, threading.Event],
 ) -> None:
-    workers, stop = crew
+    workers, stop = parameters
     lock = threading.Lock()
     results: SimpleQueue[list[R] | BaseException | _Done] = SimpleQueue()
 

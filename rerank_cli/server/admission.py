@@ -10,8 +10,8 @@ import hmac
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from rerank_cli.server import faults
-from rerank_cli.server.faults import Fault, retry_later
+from rerank_cli.server import http_errors
+from rerank_cli.server.http_errors import HttpError, retry_later
 from rerank_cli.server.settings import BODIES, BODY_S
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 DISCARD_S = 2.0  # how long the rest of a refused body is read, so that the client sees the refusal and not a reset
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The client hung up."""
 
 
-class Gate:
+class AdmissionControl:
     """Counts what is inside. Used by the event loop's thread only."""
 
     def __init__(self, settings: ServeSettings, seconds_waiting: Callable[[], float]) -> None:
@@ -42,7 +42,7 @@ class Gate:
     def admit(self, size: int) -> Iterator[Callable[[int], None]]:
         """Room for one request of at most that many bytes, and what takes its true size once that is known.
 
-        Raises Fault 429 when full, 503 when draining.
+        Raises HttpError 429 when full, 503 when draining.
         """
         self.refuse_if_draining()
         settings = self._settings
@@ -67,7 +67,7 @@ class Gate:
             self._bytes -= held
 
     def refuse_if_draining(self) -> None:
-        """Raises Fault 503 while the server is stopping."""
+        """Raises HttpError 503 while the server is stopping."""
         if self.draining:
             fault = retry_later(503, "the server is stopping, please try again", 1.0)
             fault.headers["connection"] = "close"
@@ -75,7 +75,7 @@ class Gate:
 
 
 def check_key(headers: Mapping[str, str], keys: tuple[str, ...]) -> None:
-    """Raises Fault 401 unless one of the keys was sent, as a bearer token or in `api-key`.
+    """Raises HttpError 401 unless one of the keys was sent, as a bearer token or in `api-key`.
 
     Every key is compared in full, in constant time, whichever matches.
     """
@@ -85,23 +85,23 @@ def check_key(headers: Mapping[str, str], keys: tuple[str, ...]) -> None:
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     sent = bearer or headers.get("api-key") or headers.get("x-api-key") or ""
     if not sent:
-        raise Fault(401, faults.NO_KEY, headers={"www-authenticate": "Bearer"})
+        raise HttpError(401, http_errors.NO_KEY, headers={"www-authenticate": "Bearer"})
     given = sent.encode("latin-1")  # as starlette decodes headers
     if not any([hmac.compare_digest(given, key.encode()) for key in keys]):  # noqa: C419 the list compares with all
-        raise Fault(401, faults.BAD_KEY, headers={"www-authenticate": "Bearer"})
+        raise HttpError(401, http_errors.BAD_KEY, headers={"www-authenticate": "Bearer"})
 
 
 def check_type(headers: Mapping[str, str]) -> None:
-    """Raises Fault 415 for a body that says it is not JSON; a form is what a foreign web page could send unasked."""
+    """Raises HttpError 415 for a body that is not said to be JSON: a form is what a foreign web page could send."""
     kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind not in {"application/json", "text/json"} and not kind.endswith("+json"):
-        raise Fault(415, f"content type `{kind[:80]}` is not supported: send application/json")
+        raise HttpError(415, f"content type `{kind[:80]}` is not supported: send application/json")
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise Fault(415, "compressed bodies are not supported")
+        raise HttpError(415, "compressed bodies are not supported")
 
 
 def announced_size(headers: Mapping[str, str], settings: ServeSettings) -> int:
-    """Bytes that a body may take: what it says, else the most allowed. Raises Fault 413 for more."""
+    """Bytes that a body may take: what it says, else the most allowed. Raises HttpError 413 for more."""
     said = headers.get("content-length")
     if said is None or not said.isdigit():
         return settings.max_body
@@ -110,14 +110,14 @@ def announced_size(headers: Mapping[str, str], settings: ServeSettings) -> int:
     return int(said)
 
 
-def too_large(settings: ServeSettings) -> Fault:
+def too_large(settings: ServeSettings) -> HttpError:
     """The body is beyond the limit. The connection ends, so that the rest of it need not be read."""
     message = f"the body is too large: this server takes at most {settings.max_body} bytes"
-    return Fault(413, message, headers={"connection": "close"})
+    return HttpError(413, message, headers={"connection": "close"})
 
 
 async def read_body(request: Request, settings: ServeSettings) -> bytes:
-    """The whole body. Raises Fault 413 or 408, or Gone if the client hung up."""
+    """The whole body. Raises HttpError 413 or 408, or ClientDisconnected if the client hung up."""
     from starlette.requests import ClientDisconnect
 
     parts: list[bytes] = []
@@ -130,9 +130,9 @@ async def read_body(request: Request, settings: ServeSettings) -> bytes:
                     raise too_large(settings)
                 parts.append(part)
     except ClientDisconnect:
-        raise Gone from None
+        raise ClientDisconnected from None
     except TimeoutError:
-        raise Fault(
+        raise HttpError(
             408, f"the body did not arrive within {BODY_S:g} seconds", headers={"connection": "close"}
         ) from None
     return b"".join(parts)

@@ -58,7 +58,7 @@ def judge(target: Target, reply: Reply) -> tuple[Any, dict[str, str]]:
     if status == 413 or (status in (400, 422) and BATCH_LIMIT.search(words)):
         raise TooLarge(error)
     if is_transient(status, reply.headers):
-        raise Transient(error, asked_wait(status, reply.headers), crowded=status in CROWDED, once=status == 499)
+        raise Transient(error, asked_wait(status, reply.headers), rate_limited=status in CROWDED, once=status == 499)
     raise error
 
 

@@ -1,6 +1,6 @@
 """When the next request may leave: requests and tokens a minute, and the pause a server asked for.
 
-One `Pace` serves all workers of a scorer. It never sleeps itself: it says how long to wait.
+One `RateLimiter` serves all workers of a scorer. It never sleeps itself: it says how long to wait.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WINDOW_S = 60.0
 
 
-class Pace:
+class RateLimiter:
     """A sliding window of one minute over departures. None = no limit."""
 
     def __init__(self, requests: int | None, tokens: int | None, clock: Callable[[], float] = monotonic) -> None:

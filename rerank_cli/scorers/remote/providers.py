@@ -21,7 +21,7 @@ TABLE = Path(__file__).with_name("providers.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Provider:
     """How one provider is called. Paths are dotted (`input.query`); None = the provider has no such thing."""
 
     id: str
@@ -72,7 +72,7 @@ class Row:
 
     @property
     def scale(self) -> str:
-        """What `Facts.scale` says: scores travel as received, so only raw logits are named."""
+        """What `ScorerInfo.scale` says: scores travel as received, so only raw logits are named."""
         return "logit" if self.kind == "logit" else "vendor"
 
 
@@ -80,7 +80,7 @@ class Row:
 class Table:
     """All rows by id, and what belongs to no single row."""
 
-    rows: Mapping[str, Row]
+    rows: Mapping[str, Provider]
     listwise: tuple[str, ...]  # model names (parts of) whose scores depend on the other documents of the request
     max_body: int  # bytes of a request where the row says nothing
 
@@ -89,7 +89,7 @@ class Table:
         aliases = {alias for row in self.rows.values() for alias in row.aliases}
         return [*self.rows, *sorted(aliases - set(self.rows))]
 
-    def find(self, name: str, endpoint: str | None = None) -> Row:
+    def find(self, name: str, endpoint: str | None = None) -> Provider:
         """The row of an id or alias; a shared alias is decided by the endpoint.
 
         Raises:
@@ -114,7 +114,7 @@ class Table:
 def load_table() -> Table:
     """The table of `providers.json`, parsed once a process."""
     data = orjson.loads(TABLE.read_bytes())
-    rows = {name: Row(id=name, **{k: _frozen(v) for k, v in row.items()}) for name, row in data["rows"].items()}
+    rows = {name: Provider(id=name, **{k: _frozen(v) for k, v in row.items()}) for name, row in data["rows"].items()}
     return Table(rows=rows, listwise=tuple(data["listwise"]), max_body=data["max_body"])
 
 

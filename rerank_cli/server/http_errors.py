@@ -38,7 +38,7 @@ TEI_KINDS = {
 }  # fmt: skip
 
 
-class Fault(Exception):
+class HttpError(Exception):
     """A refusal: HTTP status, the text for the client, headers such as Retry-After; `tei` decides the body's shape."""
 
     def __init__(
@@ -58,14 +58,14 @@ class Fault(Exception):
         return {"id": request_id, "message": self.message, "detail": self.message}
 
 
-def retry_later(status: int, message: str, seconds: float) -> Fault:
+def retry_later(status: int, message: str, seconds: float) -> HttpError:
     """A refusal that ends by itself. Retry-After is whole and at least 1: clients ignore 0 and fractions."""
-    return Fault(status, message, headers={"retry-after": str(max(1, min(60, ceil(seconds))))})
+    return HttpError(status, message, headers={"retry-after": str(max(1, min(60, ceil(seconds))))})
 
 
-def wrong_type(name: str, value: Any, wanted: str) -> Fault:
+def wrong_type(name: str, value: Any, wanted: str) -> HttpError:
     """A field of another type than it must have."""
-    return Fault(422, WRONG_TYPE.format(name=name, found=json_type(value), wanted=wanted))
+    return HttpError(422, WRONG_TYPE.format(name=name, found=json_type(value), wanted=wanted))
 
 
 def json_type(value: Any) -> str:

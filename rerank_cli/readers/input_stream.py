@@ -28,7 +28,7 @@ STDIN = "<stdin>"
 _VISIBLE = re.compile(rb"\S")
 
 
-class Feed:
+class InputStream:
     """The bytes of one input, once, front to back, with look-ahead kept in `head`.
 
     Args:
@@ -41,7 +41,7 @@ class Feed:
 
     def __init__(self, name: str, stream: BinaryIO) -> None:
         self.name = name
-        self.head = bytearray()
+        self.lookahead = bytearray()
         self._raw = self._stream = stream
         self._broken: tuple[type[Exception], ...] = (OSError,)
         start = self._read()
@@ -52,7 +52,7 @@ class Feed:
             start = self._of_parquet(start)
         while 0 < len(start) < 3 and BOM.startswith(start) and (more := self._read()):
             start += more
-        self.head += start[3:] if start.startswith(BOM) else start
+        self.lookahead += start[3:] if start.startswith(BOM) else start
 
     def _decompress(self, start: bytes) -> None:
         whole = cast("BinaryIO", io.BufferedReader(_Chain(start, self._raw), BLOCK))
@@ -97,24 +97,24 @@ class Feed:
     def grow(self) -> bool:
         """Look further ahead by one block; False at the end."""
         block = self._read()
-        self.head += block
+        self.lookahead += block
         return bool(block)
 
     def first_line(self) -> tuple[bytes, bool]:
         """The first line that is not blank, without surrounding blanks, and whether anything but blanks follows it."""
         start, scanned = None, 0
         while True:
-            start = start or _VISIBLE.search(self.head, scanned)
-            end = self.head.find(b"\n", max(scanned, start.start())) if start else -1
+            start = start or _VISIBLE.search(self.lookahead, scanned)
+            end = self.lookahead.find(b"\n", max(scanned, start.start())) if start else -1
             if start and end >= 0:
-                return bytes(self.head[start.start() : end]).strip(), self._visible_after(end)
-            scanned = len(self.head)
+                return bytes(self.lookahead[start.start() : end]).strip(), self._visible_after(end)
+            scanned = len(self.lookahead)
             if not self.grow():
-                return bytes(self.head[start.start() :]).strip() if start else b"", False
+                return bytes(self.lookahead[start.start() :]).strip() if start else b"", False
 
     def _visible_after(self, position: int) -> bool:
-        while not _VISIBLE.search(self.head, position):
-            position = len(self.head)
+        while not _VISIBLE.search(self.lookahead, position):
+            position = len(self.lookahead)
             if not self.grow():
                 return False
         return True
@@ -123,19 +123,19 @@ class Feed:
         """Everything, kept as look-ahead: for formats that must be whole to be recognised."""
         while self.grow():
             pass
-        return self.head
+        return self.lookahead
 
     def whole(self) -> bytes:
         """Everything, handed over."""
         data = bytes(self.fill())
-        self.head = bytearray()
+        self.lookahead = bytearray()
         return data
 
     def records(self, separator: bytes) -> Iterator[bytes]:
         """Blocks of whole records: each ends before a separator, so that splitting it gives complete records."""
         carry: list[bytes] = []
-        block = bytes(self.head)
-        self.head = bytearray()
+        block = bytes(self.lookahead)
+        self.lookahead = bytearray()
         while block:
             cut = block.rfind(separator)
             if cut < 0:
@@ -186,19 +186,19 @@ def _next_bytes(stream: BinaryIO, size: int) -> bytes:
     return data
 
 
-def open_feed(name: str, stdin: BinaryIO) -> Feed:
+def open_feed(name: str, stdin: BinaryIO) -> InputStream:
     """The feed of a file, or of stdin for `-`.
 
     Raises:
         InputError: missing, a directory, not permitted or unreadable; the hint names a file that may have been meant.
     """
     if name == "-":
-        return Feed(STDIN, stdin)
+        return InputStream(STDIN, stdin)
     try:
         stream = open(name, "rb", buffering=0)  # noqa: SIM115, PTH123 the feed closes it
     except (OSError, ValueError) as exc:
         raise unreadable(name, exc) from exc
-    return Feed(name, cast("BinaryIO", stream))
+    return InputStream(name, cast("BinaryIO", stream))
 
 
 def check_file(name: str) -> None:
