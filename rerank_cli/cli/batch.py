@@ -1,100 +1,95 @@
-"""`rerank batch`: many queries in one run, streaming, in order, able to go on after a crash."""
+"""`rerank batch`: many queries in one run, streaming, in order, resumable after a crash."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
 
-import typer
-
-from rerank_cli.cli import batch_options as b
-from rerank_cli.cli import options as o
-from rerank_cli.cli import scorer_options as so
-from rerank_cli.cli.command import collect
-from rerank_cli.settings import DEFAULT_MAX_TOKENS, RemoteSettings
+from rerank_cli.cli.command import Command
+from rerank_cli.cli.rank import Expectations
+from rerank_cli.options import INPUT, OUTPUT, option, same
+from rerank_cli.settings import CacheSettings, InputSettings, ModelSettings, OutputSettings, RankSettings
 
 if TYPE_CHECKING:
-    from rerank_cli.terminal import Terminal
+    from rerank_cli.cli.sources import Call
 
-REMOTE = RemoteSettings()
+BATCH = "Batch"
+QueryFormat = Literal["auto", "tsv", "jsonl", "lines"]
+BatchFormat = Literal["responses", "rows", "trec"]
+Engine = Literal["local", "ray"]
+
+_input, _output, _batch = (partial(option, group=group) for group in (INPUT, OUTPUT, BATCH))
+_file = partial(_output, metavar="FILE", kind=Path)
 
 
-def batch(
-    ctx: typer.Context,
-    files: b.Requests = None,
-    queries: b.Queries = None,
-    query_format: b.QueryFormat = "auto",
-    documents: b.AllDocuments = None,
-    run: b.RunFile = None,
-    corpus: b.CorpusFile = None,
-    depth: b.Depth = None,
-    input_format: o.InputFormat = "auto",
-    rank_fields: o.RankFields = None,
-    field_format: o.FieldFormat = "yaml",
-    text_field: o.TextField = None,
-    id_field: o.IdField = None,
-    top_n: o.TopN = None,
-    min_score: o.MinScore = None,
-    qrels: o.Judged = None,
-    dedupe: o.Dedupe = False,
-    prior_field: o.PriorField = None,
-    fusion: o.FusionHow = None,
-    weight: o.Weight = None,
-    raw_scores: o.RawScores = False,
-    batch_format: b.BatchFormat = "responses",
-    output: o.Output = None,
-    out_dir: b.OutDir = None,
-    errors: b.Errors = None,
-    summary: b.Summary = None,
-    return_documents: b.ResponseDocuments = True,
-    result_key: o.ResultKey = None,
-    explain: o.Explain = False,
-    run_tag: o.RunTag = "rerank",
-    strict: b.Strict = False,
-    resume: b.Resume = False,
-    shard: b.ShardOf = None,
-    engine: b.Engine = "local",
-    ray_address: b.RayAddress = None,
-    workers: b.Workers = None,
-    gpus_per_worker: b.GpusPerWorker = None,
-    max_tokens_per_doc: o.MaxTokensPerDoc = DEFAULT_MAX_TOKENS,
-    long_documents: o.LongDocuments = "chunk",
-    max_chunks_per_doc: o.MaxChunksPerDoc = None,
-    model: so.Model = "builtin",
-    backend: so.Backend = "auto",
-    device: so.Device = "auto",
-    dtype: so.Dtype = "auto",
-    threads: so.Threads = None,
-    instruction: so.Instruction = None,
-    offline: so.Offline = False,
-    require_revision: so.RequireRevision = False,
-    trust_remote_code: so.TrustRemoteCode = False,
-    allow_pickle: so.AllowPickle = False,
-    endpoint: so.Endpoint = None,
-    api_key_env: so.ApiKeyEnv = None,
-    api_key_file: so.ApiKeyFile = None,
-    auth_header: so.AuthHeader = None,
-    client_name: so.ClientName = None,
-    header: so.Header = None,
-    extra: so.Extra = None,
-    batch_docs: so.BatchDocs = None,
-    concurrency: so.Concurrency = REMOTE.concurrency,
-    timeout: so.Timeout = REMOTE.timeout_s,
-    retries: so.Retries = REMOTE.retries,
-    max_wait: so.MaxWait = REMOTE.max_wait_s,
-    requests_per_minute: so.RequestsPerMinute = None,
-    tokens_per_minute: so.TokensPerMinute = None,
-    max_units: so.MaxUnits = None,
-    allow_split: so.AllowSplit = False,
-    native_rank_fields: so.NativeRankFields = False,
-    ca_bundle: so.CaBundle = None,
-    insecure: so.Insecure = False,
-    cache: so.Cache = False,
-    cache_path: so.CachePath = None,
-    cache_mode: so.CacheMode = "rw",
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class BatchInputs:
+    """What is ranked, where it is not requests: queries with documents, or a run."""
+
+    queries: str | None = _input("--queries", "Queries: tsv (id, text), jsonl or lines.", metavar="FILE")
+    query_format: QueryFormat = _input(
+        "--query-format",
+        "auto, tsv, jsonl or lines.",
+        metavar="FORMAT",
+        default="auto",
+        choices=get_args(QueryFormat),
+    )
+    documents: tuple[str, ...] = _input(
+        "--documents", "Rank these for every query; repeatable.", metavar="FILE", many=True
+    )
+    run: str | None = _input("--run", "A TREC run to rerank; wants --queries, --corpus.", metavar="FILE")
+    corpus: str | None = _input("--corpus", "The run's documents, JSON lines with ids.", metavar="FILE")
+    depth: int | None = _input("--depth", "Rerank the run's first N only.", metavar="N", kind=int, minimum=1)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutput:
+    """What is written, and where."""
+
+    batch_format: BatchFormat = _output(
+        "--format -f",
+        "responses (one a line), rows (rank's records with query_id) or trec.",
+        metavar="FORMAT",
+        default="responses",
+        choices=get_args(BatchFormat),
+        in_short_help=True,
+    )
+    output: Path | None = same(OutputSettings, "output")
+    out_dir: Path | None = _output("--out-dir", "One output per input file.", metavar="DIR", kind=Path)
+    errors: Path | None = _file("--errors", "Write bad rows here too, as JSON lines.")
+    summary: Path | None = _file("--summary", "Write the counts and seconds as JSON.")
+    return_documents: bool = _output("--return-documents/--no-return-documents", "Leave documents out.", default=True)
+    result_key: str | None = same(OutputSettings, "result_key")
+    explain: bool = same(OutputSettings, "explain")
+    run_tag: str = same(OutputSettings, "run_tag")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """How the rows are worked through."""
+
+    strict: bool = _batch("--strict", "Stop at the first bad row.", default=False)
+    resume: bool = _batch("--resume", "Resume a killed run with -o where it stopped.", default=False)
+    shard: str | None = _batch("--shard", "Only every Nth row, from the Ith: for CI matrices.", metavar="I/N")
+    engine: Engine = _batch(
+        "--engine",
+        "local, or ray: many processes or machines; files to --out-dir.",
+        metavar="ENGINE",
+        default="local",
+        choices=get_args(Engine),
+    )
+    ray_address: str | None = _batch("--ray-address", "The Ray cluster (default: here).", metavar="ADDRESS")
+    workers: int | None = _batch(
+        "--workers", "Ray workers (default: as many as fit).", metavar="N", kind=int, minimum=1
+    )
+    gpus_per_worker: float | None = _batch(
+        "--gpus-per-worker", "GPUs per Ray worker, as 1 or 0.5.", metavar="X", kind=float, minimum=0
+    )
+
+
+def batch(call: Call) -> int:
     """Rank many queries: requests, queries × documents, or a TREC run.
 
     examples:
@@ -104,44 +99,12 @@ def batch(
       rerank batch --run bm25.trec --queries q.tsv --corpus c.jsonl -f trec -n 100
       rerank batch day1.jsonl.gz day2.jsonl.gz --out-dir ranked --cache
     """
-    from rerank_cli.cli.rank import explicit
-
-    return start(collect(ctx, locals()), explicit(ctx), ctx.obj)
+    raise NotImplementedError
 
 
-def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> int:
-    """Open the scorer once, work through every input, and say how it went; returns the exit code."""
-    from rerank_cli.cli import batch_run, translate
-    from rerank_cli.cli.batch_inputs import check_inputs
-    from rerank_cli.cli.batch_plan import plan_of
-    from rerank_cli.cli.main import configure
-    from rerank_cli.cli.rank import describe, tell
-    from rerank_cli.report import Report
-    from rerank_cli.scorers.registry import open_scorer
-    from rerank_cli.writers.output import ClosedPipe, check_output
-
-    terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
-    report, tally = Report(), batch_run.Tally()
-    plan = plan_of(options, given)
-    check_output(options["summary"])
-    if options["engine"] == "ray":
-        from rerank_cli.cli.batch_ray import start_ray
-
-        return start_ray(plan, given, terminal)
-    check_inputs(plan, terminal)
-    scorer = open_scorer(translate.model_of(options), terminal.env, report, translate.cache_of(options))
-    complete = left = False
-    try:
-        terminal.detail(describe(scorer.info))
-        batch_run.work(plan, scorer, terminal, report, tally)
-        complete = True
-    except ClosedPipe:
-        left = True  # whoever read has seen enough
-        raise
-    finally:
-        scorer.close()
-        tell(report, terminal)
-        if complete or (tally.counts and not left):
-            batch_run.conclude(plan, tally, scorer.info, terminal, complete=complete)
-    batch_run.judge(tally)
-    return 0
+COMMAND = Command(
+    batch,
+    (BatchInputs, InputSettings, RankSettings, Expectations, BatchOutput, BatchRun, ModelSettings, CacheSettings),
+    without=frozenset({"null", "keep_order", "fail_if_empty", "expect", "dry_run"}),
+    changed={"files": {"help": "Requests, one JSON object per line; `-` is stdin, the default."}},
+)

@@ -2,99 +2,89 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from rerank_cli.cli import options as o
-from rerank_cli.cli import scorer_options as so
-from rerank_cli.cli.command import Command
-from rerank_cli.cli.group import Group
-from rerank_cli.cli.main import configure
+from rerank_cli.cli.command import AsJson, Command, Group
 from rerank_cli.errors import InputError
+from rerank_cli.options import same
+from rerank_cli.settings import CacheSettings
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from collections.abc import Callable
 
-    from rerank_cli.terminal import Terminal
+    from rerank_cli.cli.sources import Call
 
 HINT = "`rerank cache clear` makes a new one; runs go on without damaged rows"
-app = typer.Typer(
-    cls=Group,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="""Show, check or empty the score cache.
-
-    examples:
-      rerank cache info
-      rerank cache verify --json
-      rerank cache clear --cache-path ci/scores.sqlite
-    """,
-)
 
 
-@app.command("info", cls=Command)
-def show_info(
-    ctx: typer.Context,
-    cache_path: so.CachePath = None,
-    json: o.AsJson = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class CacheFile:
+    """Which cache."""
+
+    cache_path: Path | None = same(CacheSettings, "path")
+
+
+def show_info(call: Call) -> int:
     """Show where the score cache is, how large it is, and when its scores were used.
 
     examples:
       rerank cache info
       rerank cache info --json | jq .bytes
     """
-    return report(info, cache_path, configure(ctx.obj, verbose=verbose, quiet=quiet), as_json=json)
+    return report(info, call)
 
 
-@app.command("verify", cls=Command)
-def verify_rows(
-    ctx: typer.Context,
-    cache_path: so.CachePath = None,
-    json: o.AsJson = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-) -> int:
+def verify_rows(call: Call) -> int:
     """Check every page and row of the score cache; exit 3 if one is damaged.
 
     examples:
       rerank cache verify --json
     """
-    return report(verify, cache_path, configure(ctx.obj, verbose=verbose, quiet=quiet), as_json=json)
+    return report(verify, call)
 
 
-@app.command("clear", cls=Command)
-def clear_scores(
-    ctx: typer.Context,
-    cache_path: so.CachePath = None,
-    json: o.AsJson = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-) -> int:
+def clear_scores(call: Call) -> int:
     """Delete all scores.
 
     examples:
       rerank cache clear --cache-path ci/scores.sqlite
     """
-    return report(clear, cache_path, configure(ctx.obj, verbose=verbose, quiet=quiet), as_json=json)
+    return report(clear, call)
 
 
-def report(action: Callable[[Path], dict[str, Any]], given: Path | None, terminal: Terminal, *, as_json: bool) -> int:
+RECORDS = (CacheFile, AsJson)
+COMMAND = Group(
+    """Show, check or empty the score cache.
+
+    examples:
+      rerank cache info
+      rerank cache verify --json
+      rerank cache clear --cache-path ci/scores.sqlite
+    """,
+    {
+        "info": Command(show_info, RECORDS),
+        "verify": Command(verify_rows, RECORDS),
+        "clear": Command(clear_scores, RECORDS),
+    },
+)
+
+
+def report(action: Callable[[Path], dict[str, Any]], call: Call) -> int:
     """Do it and print what was found. Raises InputError if the cache is damaged."""
     from rerank_cli.cache_file import CACHE_FILE, cache_path
     from rerank_cli.writers.sections import json_text, write_report
 
-    path = cache_path(terminal.env, given)
+    as_json = call.settings(AsJson).json
+    path = cache_path(call.terminal.env, call.settings(CacheFile).cache_path)
     if path.is_dir():
         raise InputError(
             f"{path} is a folder, no score cache", f"name the file in it: --cache-path {path / CACHE_FILE}"
         )
     found = action(path)
-    write_report(json_text(found) if as_json else lines(found), None, terminal, as_json=as_json)
+    write_report(json_text(found) if as_json else lines(found), None, call.terminal, as_json=as_json)
     if found.get("damaged") or found.get("problems"):
         raise InputError(f"the score cache {path} is damaged", HINT)
     return 0

@@ -1,92 +1,82 @@
-"""How a command is parsed: help first, then defaults from environment and configuration, then the flags.
+"""How a command is declared: a function that takes a `Call`, and the settings records whose fields are its options.
 
-It knows no command; the options of the others, which a configuration file may name, come from the root.
+The function's docstring is the command's help. Nothing is known here of Typer, nor of any command.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
+import inspect
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import typer
-from typer.core import TyperCommand
-
-from rerank_cli.cli import help as help_text
-from rerank_cli.cli.options import Config, Debug, NoConfig
-from rerank_cli.cli.values import Convert
+from rerank_cli.options import GENERAL, GROUPS, OUTPUT, Option, option, options_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from rerank_cli.cli.sources import Call
 
 
-@cache
-def shared_params() -> list[Any]:
-    """Options that every command has and that its function does not get: --debug, --config and --no-config."""
+@dataclass(frozen=True, slots=True)
+class General:
+    """What every command has."""
 
-    def shared(debug: Debug = False, config: Config = None, no_config: NoConfig = False) -> None:
-        pass
-
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command()(shared)
-    params: list[Any] = typer.main.get_command(app).params
-    for param in params:
-        param.expose_value = False
-    return params
-
-
-class Command(TyperCommand):
-    """A command whose options may come from `RERANK_*` and config files, and whose help is ours."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        own = {param.name for param in self.params}
-        self.params.extend(param for param in shared_params() if param.name not in own)
-        for param in self.params:
-            descriptor = getattr(param, "type_descriptor", None)
-            if descriptor is not None:
-                param._runtime_param = Convert(descriptor.annotation)  # type: ignore[attr-defined]  # noqa: SLF001 Typer's own slot for it
-
-    def get_help_option(self, ctx: Any) -> Any:  # noqa: ARG002 Typer's signature
-        """None: `parse_args` serves `-h` and `--help`, and Typer's own option would load pydantic in every run."""
-        return None
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Serve help before anything is checked, so that it cannot fail."""
-        before = args[: args.index("--")] if "--" in args else args
-        if "--help" in before or "-h" in before:
-            raise help_text.HelpRequested(help_text.of_command(self, ctx, complete="--help" in before))
-        if ctx.obj is not None:
-            self.set_defaults(ctx, args)
-        rest: list[str] = super().parse_args(ctx, args)
-        return rest
-
-    def set_defaults(self, ctx: Any, args: list[str]) -> None:
-        """Defaults from environment and configuration, before options are read; `ctx.obj` is the Terminal."""
-        from rerank_cli.cli import defaults
-
-        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))  # raises what the real parsing would raise
-        said = {name: value for name, value in given.items() if value is not None}
-        catalogue = defaults.Options(ctx.find_root().command)
-        resolved = defaults.resolve(defaults.section_of(ctx), self.params, ctx.obj.env, said, catalogue)
-        ctx.default_map = resolved.default_map()
-        ctx.meta[defaults.META] = resolved
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; with -v, first say which configuration files count."""
-        if ctx.obj is not None and ctx.params.get("verbose") and not ctx.params.get("quiet"):
-            from rerank_cli.cli import defaults
-
-            files = defaults.resolved_for(ctx).files
-            terminal = replace(ctx.obj, verbosity=1)
-            terminal.detail("configuration: " + ("; ".join(file.shown for file in files) or "no file"))
-        return super().invoke(ctx)
+    verbose: int = option(
+        "--verbose -v", "Say model, backend and why.", default=0, count=True, group=GENERAL, in_short_help=True
+    )
+    quiet: bool = option("--quiet", "No notes, warnings or progress; errors stay.", default=False, group=GENERAL)
+    debug: bool = option("--debug", "Tracebacks for errors.", default=False, group=GENERAL)
+    config: str | None = option(
+        "--config",
+        "Read this configuration file too; it overrides the others.",
+        metavar="FILE",
+        configurable=False,
+        group=GENERAL,
+    )
+    no_config: bool = option(
+        "--no-config", "Read no configuration file.", default=False, configurable=False, group=GENERAL
+    )
 
 
-def collect(ctx: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A command's options by name, from its `locals()`; `trusted`: tables of trusted configuration; `typed`: flags."""
-    from rerank_cli.cli import defaults
+@dataclass(frozen=True, slots=True)
+class AsJson:
+    """For reports that are text or JSON."""
 
-    options = {name: value for name, value in values.items() if name != "ctx"}
-    typed = frozenset(name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE"))
-    return options | {"trusted": defaults.resolved_for(ctx), "typed": typed}
+    json: bool = option("--json", "Print JSON.", default=False, configurable=False, group=OUTPUT, in_short_help=True)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: what runs it and which options it has."""
+
+    run: Callable[[Call], int]
+    records: tuple[type, ...]  # settings whose options it takes, in the order of help
+    without: frozenset[str] = frozenset()  # options of these records that it does not take
+    changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # members of options that differ here
+
+    @property
+    def help(self) -> str:
+        """Summary, blank line, examples."""
+        return inspect.cleandoc(self.run.__doc__ or "")
+
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        """All options and arguments, in the order of help."""
+        declared = (one for record in (*self.records, General) for one in options_of(record))
+        return tuple(replace(one, **self.changed.get(one.name, {})) for one in declared if one.name not in self.without)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A command with sub-commands, such as `rerank models`."""
+
+    help: str
+    commands: Mapping[str, Command]
+
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        """The options of all sub-commands, in the order of their help groups."""
+        known = {one.name: one for command in self.commands.values() for one in command.options if one.flags}
+        order = {heading: place for place, heading in enumerate(GROUPS)}
+        return tuple(sorted(known.values(), key=lambda one: order[one.group]))

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
-import typer
-
-from rerank_cli.cli import evaluation_options as e
-from rerank_cli.cli import options as o
-from rerank_cli.cli.command import collect
+from rerank_cli.cli.command import Command
+from rerank_cli.cli.eval_command import ReportOutput, format_of
+from rerank_cli.options import EVALUATION, INPUT, option
 
 if TYPE_CHECKING:
+    from rerank_cli.cli.sources import Call
     from rerank_cli.evaluation.engine import Scores
     from rerank_cli.readers.trec import Run
-    from rerank_cli.terminal import Terminal
 
 
-def compare(
-    ctx: typer.Context,
-    first: e.RunA,
-    second: e.RunB,
-    depth: e.Depth = None,
-    rbo_p: e.RboP = 0.9,
-    limit: e.Limit = 10,
-    report_format: e.ReportFormat = "auto",
-    json: o.AsJson = False,
-    output: o.Output = None,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
-) -> int:
+_measure = partial(option, group=EVALUATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs, and how far they are compared."""
+
+    first: str = option(
+        "", "The first run; `-` is stdin.", metavar="RUN_A", required=True, configurable=False, group=INPUT
+    )
+    second: str = option(
+        "", "The second run; `-` is stdin.", metavar="RUN_B", required=True, configurable=False, group=INPUT
+    )
+    depth: int | None = _measure("--depth", "Look at the first K documents only.", metavar="K", kind=int, minimum=1)
+    rbo_p: float = _measure("--rbo-p", "Persistence of RBO, between 0 and 1.", metavar="P", default=0.9)
+    limit: int = _measure(
+        "--limit", "List the N most changed queries; 0: all.", metavar="N", default=10, minimum=0, in_short_help=True
+    )
+
+
+def compare(call: Call) -> int:
     """Compare the order of two runs: rank changes, Kendall's tau-b, rank-biased overlap.
 
     examples:
@@ -37,13 +44,6 @@ def compare(
       rerank compare old.jsonl new.jsonl --depth 10 --limit 0
       rerank compare a.trec b.trec --json | jq '.queries[] | select(.top_changed)'
     """
-    return run(collect(ctx, locals()), ctx.obj)
-
-
-def run(options: dict[str, Any], terminal: Terminal) -> int:
-    """Read two runs, compare, write."""
-    from rerank_cli.cli.eval_command import report_form
-    from rerank_cli.cli.main import configure
     from rerank_cli.errors import UsageError
     from rerank_cli.evaluation.changes import render
     from rerank_cli.evaluation.correlation import compare as compare_scores
@@ -51,21 +51,24 @@ def run(options: dict[str, Any], terminal: Terminal) -> int:
     from rerank_cli.writers.output import check_output
     from rerank_cli.writers.sections import write_report
 
-    terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
-    form = report_form(options)
-    check_output(options["output"])
-    if not 0 < options["rbo_p"] < 1:
-        raise UsageError(f"--rbo-p: `{options['rbo_p']:g}` is not between 0 and 1")
-    if options["first"] == options["second"] == "-":
+    settings, output = call.settings(Comparison), call.settings(ReportOutput)
+    check_output(output.output)
+    if not 0 < settings.rbo_p < 1:
+        raise UsageError(f"--rbo-p: `{settings.rbo_p:g}` is not between 0 and 1")
+    if settings.first == settings.second == "-":
         raise UsageError("only one of the runs can be standard input")
-    runs = [read_run(options[name], terminal.stdin) for name in ("first", "second")]
+    form = format_of(output)
+    runs = [read_run(name, call.terminal.stdin) for name in (settings.first, settings.second)]
     old, new = paired(*runs)
-    changes = compare_scores(old, new, options["rbo_p"], options["depth"])
+    changes = compare_scores(old, new, settings.rbo_p, settings.depth)
     if changes and not any(change.common for change in changes):
-        terminal.warn("the runs have no document in common: do both use the same query and document ids?")
-    report = render((runs[0].name, runs[1].name), changes, options["limit"], form)
-    write_report(report, options["output"], terminal, as_json=form == "json")
+        call.terminal.warn("the runs have no document in common: do both use the same query and document ids?")
+    report = render((runs[0].name, runs[1].name), changes, settings.limit, form)
+    write_report(report, output.output, call.terminal, as_json=form == "json")
     return 0
+
+
+COMMAND = Command(compare, (Comparison, ReportOutput))
 
 
 def paired(first: Run, second: Run) -> tuple[Scores, Scores]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from rerank_cli.cli import options as o
+from rerank_cli.cli.command import Command
+from rerank_cli.options import GENERAL, option
 
 if TYPE_CHECKING:
-    from rerank_cli.terminal import Terminal
+    from rerank_cli.cli.sources import Call
 
 PACKAGE = Path(__file__).parent.parent
 # Written by `python -m tools.generate`. A wheel holds them inside the package, a checkout beside it.
@@ -18,7 +18,22 @@ FOLDERS = (PACKAGE / "completions", PACKAGE.parent / "completions")
 FILES = {"bash": "rerank.bash", "zsh": "_rerank", "fish": "rerank.fish"}
 
 
-def completion(ctx: typer.Context, shell: o.Shell) -> int:
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """Which shell."""
+
+    shell: str = option(
+        "",
+        "bash, zsh or fish.",
+        metavar="SHELL",
+        choices=tuple(FILES),
+        required=True,
+        configurable=False,
+        group=GENERAL,
+    )
+
+
+def completion(call: Call) -> int:
     """Print a completion script.
 
     examples:
@@ -28,8 +43,10 @@ def completion(ctx: typer.Context, shell: o.Shell) -> int:
     """
     from rerank_cli.writers.output import open_output
 
-    terminal: Terminal = ctx.obj
     folder = next(path for path in FOLDERS if path.is_dir())
-    with open_output(None, terminal, "none") as write:
-        write((folder / FILES[shell]).read_bytes())
+    with open_output(None, call.terminal, "none") as write:
+        write((folder / FILES[call.settings(Shell).shell]).read_bytes())
     return 0
+
+
+COMMAND = Command(completion, (Shell,))

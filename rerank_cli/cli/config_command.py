@@ -1,29 +1,38 @@
-"""`rerank config`: every value a command would run with, and who said it. It changes nothing and opens no model."""
+"""`rerank config`: every value a command would run with, and who set it. It changes nothing and opens no model."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from rerank_cli.cli import options as o
-from rerank_cli.cli.option_rules import NO_DEFAULT
+from rerank_cli.cli.command import AsJson, Command
+from rerank_cli.options import GENERAL, option
 
 if TYPE_CHECKING:
-    from rerank_cli.cli.defaults import ResolvedConfig
+    from rerank_cli.cli.sources import Call
+    from rerank_cli.options import Option
     from rerank_cli.terminal import Terminal
 
 MASK = "***"
+DEFAULT = "rank"
 
 
-def config(
-    ctx: typer.Context,
-    command: o.CommandName = "rank",
-    json: o.AsJson = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Which command's options."""
+
+    command: str = option(
+        "",
+        "The command whose options are shown (default: rank).",
+        unset=DEFAULT,
+        metavar="[COMMAND]",
+        configurable=False,
+        group=GENERAL,
+    )
+
+
+def config(call: Call) -> int:
     """Show every value a command would run with, and where it came from.
 
     examples:
@@ -31,21 +40,24 @@ def config(
       rerank config --json | jq '.options.top_n'
       rerank config -v              which files count, and where the user file lies
     """
-    from rerank_cli.cli.defaults import Options, params_of, resolve, resolved_for
-
-    terminal: Terminal = ctx.obj
-    root = ctx.find_root().command
-    params = {param.name: param for param in params_of(root, checked(command))}
-    resolved = resolve(command, params.values(), terminal.env, resolved_for(ctx).flags, Options(root))
-    rows = {name: value_of(param, resolved) for name, param in params.items() if name not in NO_DEFAULT}
-    if verbose and not quiet:
-        tell_files(resolved, terminal)
-    text = as_json(command, rows, resolved) if json else as_table(rows, resolved)
+    from rerank_cli.cli.app import options_of, root
+    from rerank_cli.cli.sources import Options, read
     from rerank_cli.writers.output import open_output
 
+    terminal, command = call.terminal, checked(call.settings(Shown).command)
+    options = [one for one in options_of(command) if not one.is_argument]
+    texts = {name: call.values[name] for name in ("config", "no_config") if call.is_typed(name)}
+    shown = read(command, options, texts, terminal, Options(root()))
+    rows = {one.name: value_of(one, shown) for one in options if one.configurable}
+    if terminal.verbosity > 0:
+        note_user_file(shown, terminal)
+    text = render_json(command, rows, shown) if call.settings(AsJson).json else render_table(rows, shown)
     with open_output(None, terminal) as write:
         write(text.encode())
     return 0
+
+
+COMMAND = Command(config, (Shown, AsJson))
 
 
 def checked(command: str) -> str:
@@ -60,18 +72,20 @@ def checked(command: str) -> str:
     return command
 
 
-def value_of(param: Any, resolved: ResolvedConfig) -> tuple[Any, str]:
+def value_of(one: Option, shown: Call) -> tuple[Any, str]:
     """A value as the command would get it, and its source; secrets are masked."""
-    setting = resolved.settings.get(param.name)
-    raw, source = (setting.value, setting.source) if setting else (param.default, "default")
-    value = raw if getattr(param, "count", False) else param._runtime_param.coerce(raw, param, None)  # noqa: SLF001
-    if param.name == "header":
-        value = [masked(header) for header in value]
-    elif value and param.name in {"endpoint", "api_key_env", "auth_header", "extra"}:
-        value = without_secret(param.name, value)
+    value, source = shown.values[one.name], shown.sources.get(one.name, "default")
+    if one.name == "header":
+        value = [masked(header) for header in value or ()]
+    elif value and one.name in {"endpoint", "api_key_env", "auth_header", "extra"}:
+        value = without_secret(one.name, value)
+    elif one.comma_separated and value:
+        value = ",".join(value)
     elif isinstance(value, Path):
         value = str(value)
-    return (list(value) if isinstance(value, tuple) else value), source
+    elif one.many:
+        value = list(value or ())
+    return value, source
 
 
 def masked(header: str) -> str:
@@ -93,41 +107,40 @@ def without_secret(name: str, value: str) -> str:
     return url + ("?…" if mark else "")  # of a query string any value may be a key
 
 
-def tell_files(resolved: ResolvedConfig, terminal: Terminal) -> None:
+def note_user_file(shown: Call, terminal: Terminal) -> None:
     """Where the user file lies or would lie."""
     from rerank_cli.config.files import user_file
 
     path = user_file(terminal.env)
-    there = any(file.path == path for file in resolved.files)
+    there = any(file.path == path for file in shown.files)
     terminal.note(f"user file {path}" + ("" if there else " (not there)"))
 
 
-def as_json(command: str, rows: dict[str, tuple[Any, str]], resolved: ResolvedConfig) -> str:
+def render_json(command: str, rows: dict[str, tuple[Any, str]], shown: Call) -> str:
     """The whole as one JSON object."""
     from json import dumps
 
-    files = [{"path": str(file.path), "role": file.role.value, "trusted": file.role.trusted} for file in resolved.files]
+    files = [{"path": str(file.path), "role": file.role.value, "trusted": file.role.trusted} for file in shown.files]
     found = {
         "schema_version": 1,
         "command": command,
         "files": files,
         "options": {name: {"value": value, "source": source} for name, (value, source) in rows.items()},
-        "endpoints": resolved.endpoints,
-        "prices": resolved.prices,
+        "endpoints": shown.endpoints,
+        "prices": shown.prices,
     }
     return dumps(found, ensure_ascii=False, indent=2) + "\n"
 
 
-def as_table(rows: dict[str, tuple[Any, str]], resolved: ResolvedConfig) -> str:
+def render_table(rows: dict[str, tuple[Any, str]], shown: Call) -> str:
     """Name, value and source in columns; then the named endpoints and prices."""
     from rerank_cli.text import visible
 
-    lines = [(name, shown(value), source) for name, (value, source) in rows.items()]
+    lines = [(name, as_toml(value), source) for name, (value, source) in rows.items()]
     lines += [
-        (f"endpoints.{name}", str(entry.get("url") or entry["provider"]), "")
-        for name, entry in resolved.endpoints.items()
+        (f"endpoints.{name}", str(entry.get("url") or entry["provider"]), "") for name, entry in shown.endpoints.items()
     ]
-    lines += [(f"prices.{name}", f"{price:g}", "") for name, price in resolved.prices.items()]
+    lines += [(f"prices.{name}", f"{price:g}", "") for name, price in shown.prices.items()]
     widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
     return "".join(
         visible(f"{name:<{widths[0]}}  {value:<{min(widths[1], 40)}}  {source}".rstrip()) + "\n"
@@ -135,7 +148,7 @@ def as_table(rows: dict[str, tuple[Any, str]], resolved: ResolvedConfig) -> str:
     )
 
 
-def shown(value: Any) -> str:
+def as_toml(value: Any) -> str:
     """A value as TOML would write it; nothing said is `-`."""
     from json import dumps
 

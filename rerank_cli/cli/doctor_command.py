@@ -4,33 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from rerank_cli.cli import options as o
-from rerank_cli.cli import scorer_options as so
-from rerank_cli.cli.command import collect
+from rerank_cli.cli.command import AsJson, Command
+from rerank_cli.cli.rules import LOCAL_ONLY, local_model_of
+from rerank_cli.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from rerank_cli.cli.sources import Call
     from rerank_cli.doctor import Diagnosis
-    from rerank_cli.terminal import Terminal
 
 
-def doctor(
-    ctx: typer.Context,
-    model: so.LocalModel = "builtin",
-    backend: so.Backend = "auto",
-    device: so.Device = "auto",
-    dtype: so.Dtype = "auto",
-    threads: so.Threads = None,
-    instruction: so.Instruction = None,
-    offline: so.Offline = False,
-    require_revision: so.RequireRevision = False,
-    trust_remote_code: so.TrustRemoteCode = False,
-    allow_pickle: so.AllowPickle = False,
-    json: o.AsJson = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-) -> int:
+def doctor(call: Call) -> int:
     """Check this installation and a model; exit 4 if something is wrong.
 
     examples:
@@ -38,28 +21,25 @@ def doctor(
       rerank doctor -m Qwen/Qwen3-Reranker-0.6B
       rerank doctor -m ./my-model --backend openvino --json
     """
-    return run(collect(ctx, locals()), ctx.obj)
-
-
-def run(options: dict[str, Any], terminal: Terminal) -> int:
-    """Examine, print, and say by the exit code whether all is well."""
-    from rerank_cli.cli.main import configure
-    from rerank_cli.cli.translate import local_model_of
     from rerank_cli.doctor import examine
     from rerank_cli.errors import ExitCode
     from rerank_cli.report import Report
     from rerank_cli.writers.sections import json_text, write_report
 
-    terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
+    terminal = call.terminal
     hint = "score two documents to try an endpoint, or `--dry-run`"
-    settings = local_model_of(options, "`doctor` checks local models", hint)
+    settings = local_model_of(call, "`doctor` checks local models", hint)
+    as_json = call.settings(AsJson).json
     report = Report()
     found = examine(settings, report)
     for note in report.notes:
         terminal.note(note)
-    shown = json_text(as_record(found)) if options["json"] else as_text(found)
-    write_report(shown, None, terminal, as_json=options["json"])
+    shown = json_text(as_record(found)) if as_json else as_text(found)
+    write_report(shown, None, terminal, as_json=as_json)
     return ExitCode.OK if found.healthy else ExitCode.MODEL
+
+
+COMMAND = Command(doctor, (ModelSettings, AsJson), **LOCAL_ONLY)
 
 
 def as_record(found: Diagnosis) -> dict[str, Any]:

@@ -5,13 +5,17 @@ Rich's help costs 60 ms more and changes with the terminal; this is the same byt
 
 from __future__ import annotations
 
+import inspect
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rerank_cli.cli.option_rules import COMMON, GENERAL, GROUPS
+from rerank_cli.options import GENERAL, GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rerank_cli.cli.command import Command, Group
+    from rerank_cli.options import Option
 
 WIDTH = 80
 INDENT = 26
@@ -25,24 +29,23 @@ class HelpRequested(Exception):
         self.text = text
 
 
-def of_command(command: Any, ctx: Any, *, complete: bool) -> str:
-    """The help of one command; `complete` shows all options instead of the most used."""
-    usage = f"usage: {ctx.command_path.strip()} {usage_of(command)}"
-    summary, _, examples = (command.help or "").partition("\n\n")
-    parts = [textwrap.fill(summary, WIDTH), usage]
+def of_command(command: Command, path: str, *, complete: bool) -> str:
+    """The help of one command, called as `path`; `complete` shows all options instead of the most used."""
+    arguments = [one.metavar for one in command.options if one.is_argument]
+    summary, _, examples = command.help.partition("\n\n")
+    parts = [textwrap.fill(summary, WIDTH), " ".join([f"usage: {path} [OPTIONS]", *arguments])]
     if examples:
         parts.append(examples.rstrip())
-    parts.append(options_text(command.params, complete=complete))
+    parts.append(options_text(command.options, complete=complete))
     if not complete:
-        parts.append(f"`{ctx.command_path.strip()} --help` shows all options.")
+        parts.append(f"`{path} --help` shows all options.")
     return "\n\n".join(parts) + "\n"
 
 
-def of_group(group: Any, ctx: Any) -> str:
+def of_group(group: Group, path: str) -> str:
     """The help of a group: its sub-commands, each with the first paragraph of its own help."""
-    path = ctx.command_path.strip()
-    summary, _, examples = (group.help or "").partition("\n\n")
-    rows = [row(name, summary_of(command)) for name, command in group.commands.items()]
+    summary, _, examples = inspect.cleandoc(group.help).partition("\n\n")
+    rows = [row(name, " ".join(each.help.partition("\n\n")[0].split())) for name, each in group.commands.items()]
     parts = [
         textwrap.fill(summary, WIDTH),
         f"usage: {path} COMMAND [OPTIONS] ...",
@@ -52,53 +55,36 @@ def of_group(group: Any, ctx: Any) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def summary_of(command: Any) -> str:
-    """What a command does: the first paragraph of its help, on one line."""
-    return " ".join(str(command.help or "").partition("\n\n")[0].split())
-
-
-def usage_of(command: Any) -> str:
-    """What follows the command's name."""
-    arguments = [param.metavar or param.name.upper() for param in command.params if param.param_type_name == "argument"]
-    return " ".join(["[OPTIONS]", *arguments])
-
-
-def options_text(params: Iterable[Any], *, complete: bool) -> str:
+def options_text(options: Iterable[Option], *, complete: bool) -> str:
     """Options under their group headings."""
     groups: dict[str, list[str]] = {}
-    for param in params:
-        if getattr(param, "hidden", False) or not (complete or param.name in COMMON):
-            continue
-        if param.param_type_name == "argument":
-            continue
-        groups.setdefault(param.rich_help_panel or GENERAL, []).append(option_row(param))
+    for one in options:
+        if one.flags and (complete or one.in_short_help):
+            groups.setdefault(one.group, []).append(option_row(one))
     if complete or GENERAL in groups:
         groups.setdefault(GENERAL, []).append(row("-h, --help", "Short help, complete help."))
     ordered = [*GROUPS, *sorted(set(groups) - set(GROUPS))]
     return "\n\n".join(f"{group}:\n" + "\n".join(groups[group]) for group in ordered if group in groups)
 
 
-def option_row(param: Any) -> str:
-    """`-n, --top-n N   help`, wrapped to the width; the default is told where it is not nothing."""
-    flags = sorted([*param.opts, *param.secondary_opts], key=lambda flag: flag.startswith("--"))
-    if param.secondary_opts:  # --documents/--no-documents: only the one that changes something is news
-        flags = param.secondary_opts if param.default is True else param.opts
+def option_row(one: Option) -> str:
+    """`-n, --top-n N   help`, wrapped to the width; the default is shown where it says something."""
+    # Of --documents/--no-documents only the one that changes something is worth showing.
+    flags = [one.negation] if one.negation and one.default is True else sorted(one.flags, key=len)
     left = ", ".join(flags)
-    if param.metavar and not param.is_flag:
-        left += f" {param.metavar}"
-    if not any(flag.startswith("-") and not flag.startswith("--") for flag in flags):
+    if not one.is_flag:
+        left += f" {one.metavar}"
+    if all(flag.startswith("--") for flag in flags):
         left = "    " + left
-    text = param.help or ""
-    shown = default_of(param)
-    return row(left, f"{text} [{shown}]" if shown else text)
+    shown = default_of(one)
+    return row(left, f"{one.help} [{shown}]" if shown else one.help)
 
 
-def default_of(param: Any) -> str | None:
+def default_of(one: Option) -> str | None:
     """The default worth showing."""
-    value = param.default
-    if value is None or value in (False, True, 0, "", ()) or callable(value):
+    if one.default in (None, False, True, 0, "", ()):
         return None
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{one.default:g}" if isinstance(one.default, float) else str(one.default)
 
 
 def row(left: str, right: str) -> str:

@@ -7,7 +7,6 @@ import gc
 import os
 import signal
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ExitCode, RerankError
@@ -15,8 +14,6 @@ from rerank_cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from rerank_cli.terminal import ColorChoice
 
 
 class Terminated(BaseException):
@@ -62,9 +59,9 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
     except RerankError as error:
         return failed(error, argv, terminal)
     except TyperException as error:
-        from rerank_cli.cli.usage_errors import usage_fault
+        from rerank_cli.cli.usage_errors import usage_error
 
-        return failed(usage_fault(error), argv, terminal)
+        return failed(usage_error(error), argv, terminal)
     except KeyboardInterrupt:
         terminal.say("")
         return ExitCode.INTERRUPTED
@@ -130,11 +127,6 @@ def print_help(text: str, argv: Sequence[str], terminal: Terminal) -> int:
     except RerankError as error:
         return failed(error, argv, terminal)
     return ExitCode.OK
-
-
-def configure(terminal: Terminal, *, verbose: int, quiet: bool, color: ColorChoice = "auto") -> Terminal:
-    """The terminal with what the options say of it."""
-    return replace(terminal, verbosity=-1 if quiet else verbose, color=color)
 
 
 @contextlib.contextmanager

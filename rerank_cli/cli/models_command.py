@@ -2,46 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from rerank_cli.cli import model_options as m
-from rerank_cli.cli import options as o
-from rerank_cli.cli import scorer_options as so
-from rerank_cli.cli.command import Command
-from rerank_cli.cli.group import Group
-from rerank_cli.cli.main import configure
+from rerank_cli.cli.command import AsJson, Command, Group
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.facts import BUILTIN
+from rerank_cli.options import MODEL, OUTPUT, option, same
 from rerank_cli.settings import Backend, ModelSettings
 
 if TYPE_CHECKING:
+    from rerank_cli.cli.sources import Call
     from rerank_cli.convert.model import Converted
     from rerank_cli.models.facts import LocalModel
-    from rerank_cli.terminal import Terminal
 
 FORMS = {"fp32": "fp32", "int8": "int8", "openvino": "ir"}
-app = typer.Typer(
-    cls=Group,
-    add_completion=False,
-    rich_markup_mode=None,
-    help="""Show, fetch, check and convert models.
-
-    examples:
-      rerank models list
-      rerank models show cross-encoder/ms-marco-MiniLM-L6-v2
-      rerank models pull BAAI/bge-reranker-v2-m3@main
-      rerank models verify BAAI/bge-reranker-v2-m3 --json
-      rerank models convert BAAI/bge-reranker-v2-m3 --form fp32 --form openvino
-    """,
-)
 
 
-@app.command("list", cls=Command)
-def list_models(ctx: typer.Context, json: o.AsJson = False, verbose: o.Verbose = 0, quiet: o.Quiet = False) -> int:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Which model."""
+
+    name: str = option(
+        "",
+        "builtin, a Hugging Face name or a folder (./path).",
+        metavar="MODEL",
+        required=True,
+        configurable=False,
+        group=MODEL,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What a model may need in order to be read."""
+
+    backend: Backend = same(ModelSettings, "backend")
+    offline: bool = same(ModelSettings, "offline")
+    trust_remote_code: bool = same(ModelSettings, "trust_remote_code")
+    allow_pickle: bool = same(ModelSettings, "allow_pickle")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a checkpoint becomes, and where."""
+
+    form: tuple[str, ...] = option(
+        "--form",
+        "fp32 (ONNX), int8 (ONNX, 8-bit products per token) or openvino; repeatable (default: fp32).",
+        metavar="FORM",
+        many=True,
+        choices=("fp32", "int8", "openvino"),
+        configurable=False,
+        group=MODEL,
+    )
+    output: Path | None = option(
+        "--output -o",
+        "Where the copy goes (default: our cache, where `-m` finds it by itself).",
+        metavar="FOLDER",
+        kind=Path,
+        configurable=False,
+        in_short_help=True,
+        group=OUTPUT,
+    )
+    threads: int | None = same(ModelSettings, "threads")
+
+
+def list_models(call: Call) -> int:
     """List the embedded model, the rerankers in the Hugging Face cache and the converted copies.
 
     examples:
@@ -50,27 +78,15 @@ def list_models(ctx: typer.Context, json: o.AsJson = False, verbose: o.Verbose =
     """
     from rerank_cli.models import inventory
 
-    terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
     rows = inventory.listed()
     for row in rows:
         if row["problem"]:
-            terminal.warn(f"{row['name']} cannot be used: {row['problem']}")
-    _print(rows, terminal, as_json=json)
+            call.terminal.warn(f"{row['name']} cannot be used: {row['problem']}")
+    _print(rows, call)
     return 0
 
 
-@app.command(cls=Command)
-def show(
-    ctx: typer.Context,
-    name: m.ModelName,
-    backend: so.Backend = "auto",
-    offline: so.Offline = False,
-    trust_remote_code: so.TrustRemoteCode = False,
-    allow_pickle: so.AllowPickle = False,
-    json: o.AsJson = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-) -> int:
+def show(call: Call) -> int:
     """Show one model: family, licence, limits, files, and the backend that would run it.
 
     examples:
@@ -81,35 +97,22 @@ def show(
     from rerank_cli.models.reference import LoadPolicy, resolve
     from rerank_cli.scorers import selection
 
-    terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
-    settings = ModelSettings(
-        name, cast("Backend", backend), offline=offline, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
-    )
+    name = call.values["name"]
+    settings = replace(call.settings(ModelSettings), model=name)
     model = resolve(name, LoadPolicy.of(settings))
     for note in model.notes:
-        terminal.note(note)
+        call.terminal.note(note)
     facts = inventory.described(model)
     try:
         choice = selection.choose(model, settings)
         facts |= {"backend": choice.backend, "dtype": choice.dtype, "reason": choice.reason}
     except ModelError as error:
         facts |= {"backend": None, "dtype": None, "reason": error.message}
-    _print(facts, terminal, as_json=json)
+    _print(facts, call)
     return 0
 
 
-@app.command(cls=Command)
-def pull(
-    ctx: typer.Context,
-    name: m.ModelName,
-    backend: so.Backend = "auto",
-    offline: so.Offline = False,
-    trust_remote_code: so.TrustRemoteCode = False,
-    allow_pickle: so.AllowPickle = False,
-    json: o.AsJson = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-) -> int:
+def pull(call: Call) -> int:
     """Download a model from the Hugging Face hub, or check for a newer revision.
 
     examples:
@@ -119,32 +122,23 @@ def pull(
     from rerank_cli import hub
     from rerank_cli.models.reference import is_hub_name
 
-    terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
+    name, loading = call.values["name"], call.settings(Loading)
     if not is_hub_name(name):
         raise UsageError(f"`{name}` is no Hugging Face name", "write it as owner/name, with @revision if you like")
     repository, _, revision = name.partition("@")
-    if hub.is_offline(offline):
+    if hub.is_offline(loading.offline):
         raise UsageError(
             "`models pull` needs the network, and it is switched off", "leave out --offline and HF_HUB_OFFLINE"
         )
-    want = hub.FileFilter(backend, allow_pickle=allow_pickle, code=trust_remote_code)
-    with terminal.progress(f"fetching {name}") as advance:
+    want = hub.FileFilter(loading.backend, allow_pickle=loading.allow_pickle, code=loading.trust_remote_code)
+    with call.terminal.progress(f"fetching {name}") as advance:
         snapshot = hub.download(repository, revision or None, want, lambda _done, _all: advance(1))
     facts = {"name": repository, "revision": snapshot.commit, "folder": str(snapshot.folder)}
-    _print(facts, terminal, as_json=json)
+    _print(facts, call)
     return 0
 
 
-@app.command(cls=Command)
-def verify(
-    ctx: typer.Context,
-    name: m.ModelName,
-    backend: so.Backend = "auto",
-    allow_pickle: so.AllowPickle = False,
-    json: o.AsJson = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-) -> int:
+def verify(call: Call) -> int:
     """Compare the files of a model with their digests; exit 4 if one differs or is missing.
 
     examples:
@@ -154,9 +148,9 @@ def verify(
     from rerank_cli.hub import FileFilter
     from rerank_cli.models import inventory
 
-    terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
-    facts = inventory.verified(name, FileFilter(backend, allow_pickle=allow_pickle))
-    _print(facts, terminal, as_json=json)
+    name, loading = call.values["name"], call.settings(Loading)
+    facts = inventory.verified(name, FileFilter(loading.backend, allow_pickle=loading.allow_pickle))
+    _print(facts, call)
     if facts["problems"]:
         raise ModelError(
             f"{name}: {len(facts['problems'])} of its files are missing or not what they were",
@@ -165,20 +159,7 @@ def verify(
     return 0
 
 
-@app.command(cls=Command)
-def convert(
-    ctx: typer.Context,
-    name: m.ModelName,
-    form: m.Form = None,
-    output: m.CopyFolder = None,
-    threads: so.Threads = None,
-    offline: so.Offline = False,
-    trust_remote_code: so.TrustRemoteCode = False,
-    allow_pickle: so.AllowPickle = False,
-    json: o.AsJson = False,
-    verbose: o.Verbose = 0,
-    quiet: o.Quiet = False,
-) -> int:
+def convert(call: Call) -> int:
     """Convert a torch checkpoint to ONNX or OpenVINO.
 
     examples:
@@ -190,19 +171,39 @@ def convert(
     from rerank_cli.models.converted import folder_of, with_converted
     from rerank_cli.models.reference import LoadPolicy, resolve
 
-    terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
-    forms = [FORMS[each] for each in form or ["fp32"]]
-    settings = ModelSettings(
-        model=name, backend="torch", offline=offline, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
-    )
+    name = call.values["name"]
+    conversion = call.settings(Conversion)
+    forms = [FORMS[each] for each in conversion.form or ["fp32"]]
+    settings = replace(call.settings(ModelSettings), model=name, backend="torch")
     model = resolve(name, replace(LoadPolicy.of(settings), converted=False))
-    if output is None:
+    if conversion.output is None:
         held = with_converted(model).converted
         forms += [each for each in FORMS.values() if each in held]  # a second conversion adds to the copy
-    target = output or folder_of(model)
-    made = convert_model(model, list(dict.fromkeys(forms)), target, threads or cpu.available_threads(), terminal.detail)
-    _print(record_of(model, made), terminal, as_json=json)
+    target = conversion.output or folder_of(model)
+    threads = conversion.threads or cpu.available_threads()
+    made = convert_model(model, list(dict.fromkeys(forms)), target, threads, call.terminal.detail)
+    _print(record_of(model, made), call)
     return 0
+
+
+COMMAND = Group(
+    """Show, fetch, check and convert models.
+
+    examples:
+      rerank models list
+      rerank models show cross-encoder/ms-marco-MiniLM-L6-v2
+      rerank models pull BAAI/bge-reranker-v2-m3@main
+      rerank models verify BAAI/bge-reranker-v2-m3 --json
+      rerank models convert BAAI/bge-reranker-v2-m3 --form fp32 --form openvino
+    """,
+    {
+        "list": Command(list_models, (AsJson,)),
+        "show": Command(show, (Named, Loading, AsJson)),
+        "pull": Command(pull, (Named, Loading, AsJson)),
+        "verify": Command(verify, (Named, Loading, AsJson), without=frozenset({"offline", "trust_remote_code"})),
+        "convert": Command(convert, (Named, Conversion, Loading, AsJson), without=frozenset({"backend"})),
+    },
+)
 
 
 def record_of(model: LocalModel, made: Converted) -> dict[str, Any]:
@@ -215,10 +216,11 @@ def record_of(model: LocalModel, made: Converted) -> dict[str, Any]:
     }
 
 
-def _print(found: Any, terminal: Terminal, *, as_json: bool) -> None:
+def _print(found: Any, call: Call) -> None:
     """JSON, or text: a table for lists, `name: value` lines for one thing."""
     from rerank_cli.writers.sections import Section, json_text, text, write_report
 
+    as_json = call.settings(AsJson).json
     if as_json:
         shown = json_text(found)
     elif isinstance(found, list):
@@ -229,7 +231,7 @@ def _print(found: Any, terminal: Terminal, *, as_json: bool) -> None:
         shown = "".join(f"{name}: {_plain(value)}\n" for name, value in found.items() if value not in (None, [], {}))
         if found.get("name") == BUILTIN and found.get("card"):
             shown += "\n" + Path(found["card"]).read_text("utf-8")
-    write_report(shown, None, terminal, as_json=as_json)
+    write_report(shown, None, call.terminal, as_json=as_json)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

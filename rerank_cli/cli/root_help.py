@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rerank_cli.cli.help import HelpRequested, options_text, row
 from rerank_cli.errors import ExitCode
@@ -10,6 +10,8 @@ from rerank_cli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from rerank_cli.options import Option
 
 __all__ = ["HelpRequested", "NothingAsked", "text", "version"]
 
@@ -32,10 +34,10 @@ class NothingAsked(HelpRequested):
     """`rerank` alone on a terminal: the short help on stderr, exit 2."""
 
 
-def text(lines: Mapping[str, str], params: Iterable[Any], *, complete: bool) -> str:
+def text(lines: Mapping[str, str], options: Iterable[Option], *, complete: bool) -> str:
     """The root's help: commands with a line each, then the options of the default command."""
     commands = "commands (rerank COMMAND --help):\n" + "\n".join(row(name, line) for name, line in lines.items())
-    parts = [SUMMARY, USAGE, EXAMPLES, commands, options_text(params, complete=complete)]
+    parts = [SUMMARY, USAGE, EXAMPLES, commands, options_text(options, complete=complete)]
     if complete:
         codes = "\n".join(row(str(int(code)), code.meaning) for code in ExitCode)
         parts.append(f"exit codes:\n{codes}")

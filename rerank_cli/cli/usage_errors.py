@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def usage_fault(error: Any) -> UsageError:
-    """A fault that Typer found, in our words."""
+def usage_error(error: Any) -> UsageError:
+    """An error that Typer found, in our words."""
     message = error.format_message().strip().rstrip(".")
     option = getattr(error, "option_name", None)
     if option and type(error).__name__ == "NoSuchOption":

@@ -1,11 +1,11 @@
 """Configuration files: which count, what they may say, and whom they may speak for.
 
 `files` finds and reads them, `check` turns their keys into option values, `trust` and `secrets` say what is refused.
-They know nothing of Typer and of providers: both come in as a `Catalogue`, which `rerank_cli.cli.defaults` builds.
+They know nothing of Typer and of providers: both come in as a `Catalogue`, which `rerank_cli.cli.sources` builds.
 """
 
-from rerank_cli.config.catalogue import Catalogue, Key
+from rerank_cli.config.catalogue import Catalogue
 from rerank_cli.config.check import Checked, check_file
 from rerank_cli.config.files import ConfigFile, Role, find_files
 
-__all__ = ["Catalogue", "Checked", "ConfigFile", "Key", "Role", "check_file", "find_files"]
+__all__ = ["Catalogue", "Checked", "ConfigFile", "Role", "check_file", "find_files"]

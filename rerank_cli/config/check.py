@@ -16,8 +16,9 @@ from rerank_cli.settings import NAMED_KEYS
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from rerank_cli.config.catalogue import Catalogue, Key
+    from rerank_cli.config.catalogue import Catalogue
     from rerank_cli.config.files import ConfigFile
+    from rerank_cli.options import Option
 
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 PATH_STARTS = ("./", "../", "~")
@@ -77,7 +78,7 @@ def check_file(file: ConfigFile, command: str, catalogue: Catalogue) -> Checked:
 def check_section(file: ConfigFile, command: str, table: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]:
     """The values of `[command]`, where an option may also be called by its flag: `format` for `batch_format`."""
     known = catalogue.of(command)
-    known = {**known, **{key.flag: key for key in known.values()}}
+    known = {**known, **{option.key: option for option in known.values()}}
     values: dict[str, Any] = {}
     for name, value in table.items():
         where, plain = f"{file.path}: {command}.{one_line(name)}", name.replace("-", "_")
@@ -107,9 +108,9 @@ def check_shared(file: ConfigFile, name: str, value: Any, command: str, catalogu
     if name not in everywhere:
         names = [*everywhere, *catalogue.commands(), "endpoints", "prices"]
         raise unknown(where, name, value, names)
-    for key in everywhere[name]:
+    for option in everywhere[name]:
         try:
-            check_value(file, where, key, value)
+            check_value(file, where, option, value)
         except ConfigError as error:
             fault = fault or error
         else:
@@ -128,20 +129,20 @@ def unknown(where: str, name: str, value: Any, known: Collection[str]) -> Config
 
 def _twice(where: str, name: str, seen: Collection[str]) -> None:
     if name in seen:
-        raise ConfigError(f"{where}: said twice, in two spellings", f"keep `{name}`")
+        raise ConfigError(f"{where}: key set twice", f"keep `{name}`")
 
 
-def check_value(file: ConfigFile, where: str, key: Key, value: Any) -> Any:
+def check_value(file: ConfigFile, where: str, option: Option, value: Any) -> Any:
     """One option's value in option form. Raises ConfigError."""
-    if not key.allowed:
+    if not option.configurable:
         raise ConfigError(f"{where}: belongs on the command line, not in a file")
-    typed = in_type(where, key, value)
-    secrets.refuse_value(where, key.name, value if isinstance(value, dict) else typed)
+    typed = in_type(where, option, value)
+    secrets.refuse_value(where, option.name, value if isinstance(value, dict) else typed)
     if not file.role.trusted:
-        trust.refuse_untrusted(where, key, typed)
-    if key.kind is Path:
-        return [located(file, item) for item in typed] if key.many else located(file, typed)
-    if key.name == "model" and typed.startswith(PATH_STARTS):
+        trust.refuse_untrusted(where, option, typed)
+    if option.names_path:
+        return [located(file, item) for item in typed] if option.many else located(file, typed)
+    if option.name == "model" and typed.startswith(PATH_STARTS):
         return located(file, typed)
     return typed
 
@@ -151,23 +152,23 @@ def located(file: ConfigFile, path: str) -> str:
     return path if path == "-" else str(file.path.parent.absolute() / expanded(path))
 
 
-def in_type(where: str, key: Key, value: Any) -> Any:
+def in_type(where: str, option: Option, value: Any) -> Any:
     """A TOML value as the option's type; lists become what the option's text would be."""
-    if key.many:
+    if option.many:
         items = value if isinstance(value, list) else [value]
-        return [scalar(where, key, item) for item in items]
-    if key.joined and isinstance(value, list):
-        return joined(where, key, value)
-    if key.table and isinstance(value, dict):
+        return [scalar(where, option, item) for item in items]
+    if option.comma_separated and isinstance(value, list):
+        return joined(where, option, value)
+    if option.json_text and isinstance(value, dict):
         return as_json(where, value)
-    return scalar(where, key, value)
+    return scalar(where, option, value)
 
 
-def joined(where: str, key: Key, value: list[Any]) -> str:
+def joined(where: str, option: Option, value: list[Any]) -> str:
     """`["title", "body"]` as `title,body`."""
-    items = [scalar(where, key, item) for item in value]
+    items = [scalar(where, option, item) for item in value]
     if any("," in item for item in items):
-        raise ConfigError(f"{where}: a name with a comma cannot be said here")
+        raise ConfigError(f"{where}: a name with a comma cannot be written here")
     return ",".join(items)
 
 
@@ -181,26 +182,26 @@ def as_json(where: str, value: dict[str, Any]) -> str:
         raise ConfigError(f"{where}: dates and times, inf and nan have no form in JSON") from None
 
 
-def scalar(where: str, key: Key, value: Any) -> Any:
+def scalar(where: str, option: Option, value: Any) -> Any:
     """One value of the option's kind: no `"5"` for 5, no 1 for true."""
-    wanted = key.kind
+    wanted = Path if option.names_path else option.kind
     right = isinstance(value, str) if wanted in {str, Path} else isinstance(value, wanted)
     if wanted is float:
         right = isinstance(value, int | float)
     if isinstance(value, bool) and wanted is not bool:
         right = False
     if not right:
-        raise ConfigError(f"{where}: expected {KINDS[wanted]}, found {described(value)}", example(key))
+        raise ConfigError(f"{where}: expected {KINDS[wanted]}, found {described(value)}", example(option))
     if isinstance(value, str) and "\x00" in value:
         raise ConfigError(f"{where}: holds a NUL character")
     if wanted is float and not finite(value):
         raise ConfigError(f"{where}: expected a finite number")
-    if key.minimum is not None and value < key.minimum:
-        raise ConfigError(f"{where}: {value} is too small", f"at least {key.minimum:g}")
-    if key.maximum is not None and value > key.maximum:
-        raise ConfigError(f"{where}: {value} is too large", f"at most {key.maximum:g}")
-    if key.choices and value not in key.choices:
-        hint = did_you_mean(value, key.choices) or "choose one of " + ", ".join(key.choices)
+    if option.minimum is not None and value < option.minimum:
+        raise ConfigError(f"{where}: {value} is too small", f"at least {option.minimum:g}")
+    if option.maximum is not None and value > option.maximum:
+        raise ConfigError(f"{where}: {value} is too large", f"at most {option.maximum:g}")
+    if option.choices and value not in option.choices:
+        hint = did_you_mean(value, option.choices) or "choose one of " + ", ".join(option.choices)
         raise ConfigError(f"{where}: unknown value `{one_line(value)}`", hint)
     return value
 
@@ -226,12 +227,12 @@ def described(value: Any) -> str:
     return names.get(type(value), "a date or time")
 
 
-def example(key: Key) -> str:
+def example(option: Option) -> str:
     """A right line for this key."""
-    if key.many:
-        return f'for example {key.name} = ["…"]'
-    shown = {bool: "true", int: "5", float: "0.5"}.get(key.kind, f'"{key.choices[0] if key.choices else "…"}"')
-    return f"for example {key.name} = {shown}"
+    if option.many:
+        return f'for example {option.name} = ["…"]'
+    shown = {bool: "true", int: "5", float: "0.5"}.get(option.kind, f'"{option.choices[0] if option.choices else "…"}"')
+    return f"for example {option.name} = {shown}"
 
 
 def check_endpoints(where: str, value: Any, catalogue: Catalogue) -> dict[str, dict[str, object]]:

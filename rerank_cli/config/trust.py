@@ -8,27 +8,27 @@ Input, ranking, output and long-document options, and a model by its hub name; n
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.config.files import one_line
 from rerank_cli.errors import ConfigError
+from rerank_cli.options import PROJECT_GROUPS
 
 if TYPE_CHECKING:
-    from rerank_cli.config.catalogue import Key
+    from rerank_cli.options import Option
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", re.ASCII)
 ELSEWHERE = "put it in your user file (`rerank config -v` says where), a file given with --config, RERANK_{}, or a flag"
 
 
-def refuse_untrusted(where: str, key: Key, value: Any) -> None:
+def refuse_untrusted(where: str, option: Option, value: Any) -> None:
     """Check one option of a project file. Raises ConfigError with the reason and where it may stand."""
-    if key.name == "model":
+    if option.name == "model":
         _model(where, value)
-    elif not key.harmless:
-        raise ConfigError(f"{where}: {reason(key)}, so a project file may not set it", elsewhere(key.name))
-    elif key.kind is Path:
-        raise ConfigError(f"{where}: a project file may not name files", elsewhere(key.name))
+    elif option.group not in PROJECT_GROUPS:
+        raise ConfigError(f"{where}: {reason(option)}, so a project file may not set it", elsewhere(option.name))
+    elif option.names_path:
+        raise ConfigError(f"{where}: a project file may not name files", elsewhere(option.name))
 
 
 def refuse_table(where: str, name: str) -> None:
@@ -45,13 +45,13 @@ def elsewhere(name: str) -> str:
     return ELSEWHERE.format(name.upper())
 
 
-def reason(key: Key) -> str:
+def reason(option: Option) -> str:
     """Why an option is refused, in the user's terms."""
-    if key.name in {"trust_remote_code", "allow_pickle"}:
+    if option.name in {"trust_remote_code", "allow_pickle"}:
         return "it lets a model run code"
-    if key.group == "Remote endpoints":
+    if option.group == "Remote endpoints":
         return "it decides where documents and keys go"
-    if key.group == "Score cache":
+    if option.group == "Score cache":
         return "it decides which files are written"
     return "it is no input, ranking or output option"
 

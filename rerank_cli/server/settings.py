@@ -3,27 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
+from rerank_cli.options import SERVER, nested, option
 from rerank_cli.settings import Limits
+
+_server = partial(option, group=SERVER)
 
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
     """How a server behaves. Sizes in bytes or characters, times in seconds."""
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    keys: tuple[str, ...] = field(default=(), repr=False)  # empty: everybody may ask
-    strict: bool = False
-    names: tuple[str, ...] = ()  # what clients may call the model, beside its own name; counts with `strict`
-    max_body: int = 16 << 20
-    max_documents: int = 10_000
-    max_query: int = 16_384
-    max_document: int = 2_000_000
-    max_queue: int = 256  # requests being read, waiting or scored
-    timeout_s: float = 300.0  # from the first byte to the answer
-    access_log: bool = True
-    limits: Limits = field(default_factory=Limits)  # where a request says nothing
+    host: str = _server(
+        "--host", "Listen here; 0.0.0.0 is everywhere.", metavar="ADDRESS", default="127.0.0.1", in_short_help=True
+    )
+    port: int = _server(
+        "--port",
+        "Listen on this port; 0 takes a free one.",
+        metavar="N",
+        default=8080,
+        minimum=0,
+        maximum=65535,
+        in_short_help=True,
+    )
+    keys_file: Path | None = _server(
+        "--keys-file", "Keys that clients may send, one per line.", metavar="FILE", kind=Path, in_short_help=True
+    )
+    keys_env: str | None = _server("--keys-env", "Variable with such keys, separated by blanks.", metavar="NAME")
+    keys: tuple[str, ...] = field(default=(), repr=False)  # of both; empty: everybody may ask
+    strict: bool = _server("--strict", "Refuse unknown fields (422) and models (404) as Cohere does.", default=False)
+    names: tuple[str, ...] = _server(
+        "--served-name", "What clients may call the model; repeatable.", metavar="NAME", many=True, name="served_name"
+    )
+    max_body: int = _server("--max-body", "Largest request body (413).", metavar="BYTES", default=16 << 20, minimum=1)
+    max_documents: int = _server(
+        "--max-documents", "Documents per request must stay below this (400).", metavar="N", default=10_000, minimum=2
+    )
+    max_query: int = _server("--max-query", "Longest query (422).", metavar="CHARS", default=16_384, minimum=1)
+    max_document: int = _server(
+        "--max-document", "Longest document (422).", metavar="CHARS", default=2_000_000, minimum=1
+    )
+    # Requests being read, waiting or scored.
+    max_queue: int = _server(
+        "--max-queue", "Requests accepted at a time; more get 429.", metavar="N", default=256, minimum=1
+    )
+    # From the first byte to the response.
+    timeout_s: float = _server(
+        "--request-timeout",
+        "Seconds until a request gets 504.",
+        metavar="S",
+        default=300.0,
+        minimum=0.001,
+        name="request_timeout",
+    )
+    access_log: bool = _server(
+        "--access-log/--no-access-log",
+        "One line per request on stderr, without texts; none with --no-access-log.",
+        default=True,
+    )
+    limits: Limits = nested(Limits)  # where a request says nothing
 
 
 HEADER_S = 10.0  # a connection that sends no whole header within this is closed

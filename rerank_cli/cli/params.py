@@ -1,0 +1,108 @@
+"""Options as Typer parameters, and what their text means: numbers within bounds, choices with did-you-mean.
+
+Typer would hand every value to pydantic, whose import doubles the time of a command that only prints help. So Typer
+parses the line into texts and `typed` makes values of them. It knows no command and no source but the text.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperArgument, TyperOption
+
+from rerank_cli.errors import ConfigError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from rerank_cli.options import Option
+
+TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+def parameter(option: Option) -> Any:
+    """The Typer parameter of an option; its value arrives as text, True, a count, or a list of texts."""
+    if option.is_argument:
+        return TyperArgument(
+            param_decls=[option.name],
+            type_descriptor=None,  # type: ignore[arg-type]  # only Typer's own conversion asks for it
+            nargs=-1 if option.many else 1,
+            metavar=option.metavar,
+        )
+    flags = "/".join(filter(None, [option.flags[0], option.negation]))
+    return TyperOption(
+        param_decls=[option.name, flags, *option.flags[1:]],
+        type_descriptor=None,  # type: ignore[arg-type]
+        is_flag=option.kind is bool,
+        multiple=option.many,
+        count=option.count,
+        metavar=option.metavar,
+    )
+
+
+def typed(value: Any, option: Option) -> Any:
+    """A value of the command line or a file in the option's type. Raises UsageError naming the flag."""
+    name = option.flags[0] if option.flags else option.metavar
+    if option.many:
+        return tuple(_one(item, option, name) for item in (value if isinstance(value, list | tuple) else [value]))
+    return _one(value, option, name)
+
+
+def from_variable(text: str, option: Option) -> Any:
+    """The value of an environment variable; the items of a list are separated by newlines. Raises ConfigError."""
+    try:
+        if option.many:
+            return tuple(_one(item, option, option.variable) for item in text.split("\n"))
+        return _one(text, option, option.variable)
+    except UsageError as error:
+        raise ConfigError(error.message, error.hint) from None
+
+
+def _one(value: Any, option: Option, name: str) -> Any:
+    if option.kind is bool:
+        return value if isinstance(value, bool) else _boolean(str(value), name)
+    if option.kind is int or option.kind is float:
+        return _number(value, option, name)
+    if option.kind is Path:
+        return Path(value)
+    if option.comma_separated:
+        return _names(str(value), name)
+    return _choice(str(value), option, name)
+
+
+def _boolean(text: str, name: str) -> bool:
+    if text.lower() in TRUE | FALSE:
+        return text.lower() in TRUE
+    raise UsageError(f"{name}: `{text}` is neither true nor false")
+
+
+def _number(value: Any, option: Option, name: str) -> int | float:
+    """A finite number within the bounds of the option, whole if it is a count of something."""
+    what = "a whole number" if option.kind is int else "a number"
+    try:
+        number: int | float = option.kind(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: `{value}` is not {what}") from None
+    if isinstance(number, float) and not math.isfinite(number):
+        raise UsageError(f"{name}: `{value}` is not {what}")
+    if option.minimum is not None and number < option.minimum:
+        raise UsageError(f"{name}: `{value}` is too small", f"give {what} of at least {option.minimum:g}")
+    if option.maximum is not None and number > option.maximum:
+        raise UsageError(f"{name}: `{value}` is too large", f"give {what} of at most {option.maximum:g}")
+    return number
+
+
+def _choice(text: str, option: Option, name: str) -> str:
+    """One of the choices of the option, or any text if it has none."""
+    if option.choices and text not in option.choices:
+        hint = did_you_mean(text, option.choices) or f"choose one of {', '.join(option.choices)}"
+        raise UsageError(f"{name}: unknown value `{text}`", hint)
+    return text
+
+
+def _names(text: str, name: str) -> tuple[str, ...]:
+    """A comma-separated list of names."""
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise UsageError(f"{name} names no field", f"for example `{name} title,body`")
+    return names

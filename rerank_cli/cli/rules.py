@@ -1,0 +1,160 @@
+"""Rules between options, and what a request may decide where no option does: options to the settings of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import UsageError
+from rerank_cli.options import options_of
+from rerank_cli.settings import (
+    EXTENSIONS,
+    CacheSettings,
+    FieldSettings,
+    InputSettings,
+    ModelSettings,
+    OutputSettings,
+    RankSettings,
+    RemoteSettings,
+)
+
+if TYPE_CHECKING:
+    from rerank_cli.cli.sources import Call
+    from rerank_cli.records import RequestOptions
+
+TAKEN = frozenset({"document", "truncated", "chunks", "best_chunk", "query_id"})  # what writers put beside a result
+# What says where an endpoint is, who asks or what it may do: typed for a local model, the wrong model would score.
+REMOTE_ONLY = (
+    "endpoint", "api_key_env", "api_key_file", "auth_header", "header", "extra", "max_units", "native_rank_fields",
+)  # fmt: skip
+# How a command declares that it takes local models only.
+LOCAL_ONLY: dict[str, Any] = {
+    "without": frozenset(one.name for one in options_of(RemoteSettings)),
+    "changed": {"model": {"help": "builtin, a Hugging Face name (owner/name[@revision]) or a folder (./path)."}},
+}
+DEFAULT_WEIGHTS = {"rrf": 1.0, "weighted": 0.5}
+# Members of a request that an option decides, by the option; where it is set, requests may differ in the member.
+MEMBERS = {
+    "query": "query",
+    "query_file": "query",
+    "top_n": "top_n",
+    "max_chunks_per_doc": "max_chunks_per_doc",
+    "rank_fields": "rank_fields",
+    "text_field": "rank_fields",
+}
+
+
+def fields_of(call: Call) -> FieldSettings:
+    """Which fields are scored. Raises UsageError for options that contradict each other."""
+    values = call.values
+    if values["rank_fields"] and values["text_field"]:
+        raise UsageError("--rank-fields and --text-field exclude each other", "give one of them")
+    for name in ("text_field", "id_field", "prior_field"):
+        if values[name] == "":
+            raise UsageError(f"--{name.replace('_', '-')} names no field", "leave it out, or name one")
+    return replace(
+        call.settings(FieldSettings),
+        prior_field=values["prior_field"],
+        explicit_text_field=values["text_field"] is not None,
+    )
+
+
+def inputs_of(call: Call) -> InputSettings:
+    """Which documents are read."""
+    settled = frozenset(member for name, member in MEMBERS.items() if call.values.get(name) is not None)
+    return replace(call.settings(InputSettings), fields=fields_of(call), settled=settled)
+
+
+def rank_settings_of(call: Call) -> RankSettings:
+    """How scores become an order. Raises UsageError where fusion lacks its other half."""
+    settings, weight = call.settings(RankSettings), call.values["weight"]
+    fusion = settings.fusion or ("rrf" if settings.prior_field else None)
+    if fusion and not settings.prior_field:
+        raise UsageError("--fusion needs the retriever's score", "name its field: `--prior-field score`")
+    if weight is not None and not fusion:
+        raise UsageError("--weight belongs to --fusion", "give `--prior-field NAME --fusion rrf|weighted`")
+    if fusion == "weighted" and settings.raw_scores:
+        raise UsageError("--fusion weighted mixes scores from 0 to 1 and cannot use --raw-scores")
+    if fusion == "weighted" and weight is not None and weight > 1:
+        raise UsageError(f"--weight: `{weight:g}` is too large", "--fusion weighted takes a weight from 0 to 1")
+    return replace(settings, fusion=fusion, weight=DEFAULT_WEIGHTS.get(fusion or "", 1.0) if weight is None else weight)
+
+
+def output_of(call: Call, request: RequestOptions) -> OutputSettings:
+    """How the ranking of `rank` is written. Raises UsageError for options that contradict each other."""
+    settings = call.settings(OutputSettings)
+    check_result_key(settings.result_key)
+    if settings.json and settings.format not in {"auto", "json"}:
+        raise UsageError(f"--json and -f {settings.format} exclude each other")
+    documents = settings.documents if call.is_set("return_documents") else request.return_documents is not False
+    named = settings.output is not None and settings.output.suffix.lower() in EXTENSIONS
+    if settings.json:
+        settings = replace(settings, format="json")
+    elif named and call.is_typed("output") and not call.is_typed("format"):
+        settings = replace(settings, format="auto")  # the name of a typed -o overrides a configured format
+    return replace(settings, documents=documents, null=call.values["null"])
+
+
+def check_result_key(key: str | None) -> None:
+    """Raise UsageError for a --result-key that names nothing, or what writers use themselves."""
+    if key is not None and (not key or key in TAKEN):
+        what = f"`{key}` is a key of the output already" if key else "it names no key"
+        raise UsageError(f"--result-key: {what}", "choose another name, as in `--result-key rerank`")
+
+
+def model_of(call: Call, request: RequestOptions | None = None) -> ModelSettings:
+    """Which scorer; remote settings ride along untouched. Raises UsageError if they were typed for a local model."""
+    from rerank_cli.scorers.registry import is_remote
+
+    settings = call.settings(ModelSettings)
+    # Rank fields ride along in case the provider chooses fields itself.
+    rank_fields = call.values.get("rank_fields") or (request.rank_fields if request else None) or ()
+    remote = replace(
+        settings.remote,
+        rank_fields=rank_fields if call.values["field_format"] == "yaml" else (),
+        endpoints=call.endpoints,
+        prices=call.prices,
+    )
+    settings = replace(settings, remote=remote)
+    typed = next((name for name in REMOTE_ONLY if call.is_typed(name)), None)
+    if typed and not is_remote(settings):
+        raise UsageError(
+            f"--{typed.replace('_', '-')} belongs to a remote endpoint, and `{settings.model}` is a local model",
+            "name the provider, as in `-m tei:` or `-m cohere:rerank-v3.5`",
+        )
+    return settings
+
+
+def local_model_of(call: Call, message: str, hint: str) -> ModelSettings:
+    """The model of a command that takes local ones only. Raises UsageError with this message for a remote one."""
+    from rerank_cli.scorers.registry import is_remote
+
+    settings = call.settings(ModelSettings)
+    settings = replace(settings, remote=replace(settings.remote, endpoints=call.endpoints))  # their names are no models
+    if is_remote(settings):
+        raise UsageError(message.format(model=settings.model), hint)
+    return settings
+
+
+def cache_of(call: Call) -> CacheSettings | None:
+    """The score cache, None without --cache. Raises UsageError for its options without it."""
+    settings = call.settings(CacheSettings)
+    if settings.enabled:
+        return settings
+    typed = next((name for name in ("cache_path", "cache_mode") if call.is_typed(name)), None)
+    if typed:
+        raise UsageError(f"--{typed.replace('_', '-')} needs --cache", "without it no score is kept or looked up")
+    return None
+
+
+def requested(settings: RankSettings, request: RequestOptions, given: frozenset[str]) -> RankSettings:
+    """The settings with what a request asks for, where no option is set (`given`: names of those that are)."""
+    asked: dict[str, Any] = {}
+    if settings.top_n is None:
+        asked["top_n"] = request.top_n
+    limits = settings.limits
+    if request.max_tokens_per_doc is not None and "max_tokens_per_doc" not in given:
+        limits = replace(limits, max_tokens_per_doc=request.max_tokens_per_doc)
+    if limits.max_chunks_per_doc is None:
+        limits = replace(limits, max_chunks_per_doc=request.max_chunks_per_doc)
+    return replace(settings, limits=limits, **asked)

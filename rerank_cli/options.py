@@ -1,0 +1,145 @@
+"""What makes a field of a settings record an option: its flags, help, bounds, and where it may be set.
+
+    top_n: int | None = option("--top-n -n", "Print the N best only.", metavar="N", kind=int, minimum=1, group=RANKING)
+
+Parsing, configuration files, help, completions, the man page and the reference all come from these records. Nothing is
+parsed here, and nothing is known of Typer.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+INPUT, MODEL, LONG, RANKING, EVALUATION, OUTPUT, REMOTE, CACHE, SERVER, GENERAL = (
+    "Input",
+    "Model",
+    "Long documents",
+    "Ranking",
+    "Evaluation",
+    "Output",
+    "Remote endpoints",
+    "Score cache",
+    "Server",
+    "General",
+)
+GROUPS = (INPUT, RANKING, EVALUATION, OUTPUT, SERVER, LONG, MODEL, REMOTE, CACHE, GENERAL)  # in the order of help
+# Groups that a project's rerank.toml may set; `model` besides, by hub name (rerank_cli.config.trust).
+PROJECT_GROUPS = frozenset({INPUT, RANKING, EVALUATION, OUTPUT, LONG})
+ENV_PREFIX = "RERANK_"
+_FILE = re.compile(r"\b(FILE|FOLDER|PATH|DIR|RUN)\b")  # in a metavar
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option, or a positional argument where it has no flags."""
+
+    name: str  # of its variable RERANK_<NAME>, and in configuration files
+    flags: tuple[str, ...]
+    help: str
+    group: str
+    kind: type = str  # bool, int, float, str or Path
+    default: Any = None
+    metavar: str = ""
+    negation: str = ""  # `--no-documents`
+    many: bool = False  # repeatable: a tuple of `kind`
+    count: bool = False  # a flag that is counted, as in -vv
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None  # inclusive
+    maximum: float | None = None
+    in_short_help: bool = False
+    configurable: bool = True  # False: command line only
+    comma_separated: bool = False  # one text that is a list: files may write a list
+    json_text: bool = False  # one text of JSON: files may write a table
+    overrides: tuple[str, ...] = ()  # options whose values from weaker sources no longer count
+    required: bool = False
+
+    @property
+    def is_argument(self) -> bool:
+        """Whether it is positional."""
+        return not self.flags
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it takes no value."""
+        return self.kind is bool or self.count
+
+    @property
+    def key(self) -> str:
+        """Its long flag as a key, which files may use in a command's section: `format` for `batch_format`."""
+        long = next((flag for flag in self.flags if flag.startswith("--")), self.name)
+        return long.lstrip("-").replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return ENV_PREFIX + self.name.upper()
+
+    @property
+    def names_path(self) -> bool:
+        """Whether its value names a file or folder."""
+        return self.kind is Path or (self.kind is str and bool(_FILE.search(self.metavar)))
+
+
+def option(flags: str, help: str, *, default: Any = None, unset: Any = None, name: str = "", **more: Any) -> Any:  # noqa: A002 argparse's and Typer's word
+    """A field that is an option.
+
+    Args:
+        flags: separated by blanks, `--on/--off` for a flag that can be switched off; empty for a positional argument.
+        help: one sentence for the command line.
+        default: the value without any source; shown in help.
+        unset: what the field holds where nothing is set and `default` is None.
+        name: the option's name where it is not the field's.
+        more: further members of `Option`.
+    """
+    names, _, negation = flags.partition("/")
+    if default is not None and not isinstance(default, tuple):
+        more.setdefault("kind", type(default))
+    if more.get("many"):
+        unset = ()
+    found = Option(name, tuple(names.split()), help, default=default, negation=negation, **more)
+    return field(default=unset if default is None else default, metadata={"option": found})
+
+
+def nested(record: type) -> Any:
+    """A field that holds settings of its own, whose options belong to the command too."""
+    return field(default_factory=record, metadata={"settings": record})
+
+
+def same(record: type, name: str) -> Any:
+    """The option `name` of another record."""
+    declared = next(each for each in fields(record) if each.name == name)
+    shared = replace(declared.metadata["option"], name=_name(declared))
+    return field(default=declared.default, metadata={"option": shared})
+
+
+def _name(declared: Any) -> str:
+    return declared.metadata["option"].name or declared.name
+
+
+@cache
+def options_of(record: type) -> tuple[Option, ...]:
+    """The options of a settings record and of those that are nested in it, in the order of its fields."""
+    found: list[Option] = []
+    for declared in fields(record):
+        if "settings" in declared.metadata:
+            found += options_of(declared.metadata["settings"])
+        elif "option" in declared.metadata:
+            found.append(replace(declared.metadata["option"], name=_name(declared)))
+    return tuple(found)
+
+
+def fill(record: type[T], values: dict[str, Any]) -> T:
+    """A settings record with the values of its options; what is None or missing keeps the field's default."""
+    members: dict[str, Any] = {}
+    for declared in fields(record):  # type: ignore[arg-type]  # settings are dataclasses
+        if "settings" in declared.metadata:
+            members[declared.name] = fill(declared.metadata["settings"], values)
+        elif "option" in declared.metadata and values.get(_name(declared)) is not None:
+            members[declared.name] = values[_name(declared)]
+    return record(**members)
