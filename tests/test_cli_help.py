@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 
 from rerank_cli.cli.app import COMMANDS, load, root
-from rerank_cli.cli.defaults import params_of
-from rerank_cli.cli.option_rules import CHOICES, COMMON, MINIMUM
 from rerank_cli.errors import ExitCode
 from tools.generate.facts import commands, leaves
 
@@ -70,7 +68,8 @@ def test_a_sub_command_takes_the_options_of_its_group_and_shows_its_own(run, gro
     """`rerank models --threads 4 list` worked when the sub-command was an argument, and still works."""
     every = {option.flags[-1]: option for child in group.children for option in child.options}
     for child in group.children:
-        taken = {flag for param in load(group.name).commands[child.name.split()[1]].params for flag in param.opts}
+        runnable = root().get_command(None, group.name).commands[child.name.split()[1]]
+        taken = {flag for option in runnable.options for flag in option.flags}
         assert taken >= set(every)
         text = run(*child.name.split(), "--help").text
         for flag in set(every) - {option.flags[-1] for option in child.options}:
@@ -144,17 +143,8 @@ def test_no_option_is_declared_twice() -> None:
     for name in COMMANDS:
         loaded = load(name)
         for part in list(getattr(loaded, "commands", {}).values()) or [loaded]:
-            flags = [flag for param in part.params for flag in (*param.opts, *param.secondary_opts)]
+            flags = [flag for option in part.options for flag in (*option.flags, option.negation) if flag]
             assert len(flags) == len(set(flags)), name
-
-
-def test_the_tables_name_real_options() -> None:
-    """A choice or minimum for an option that is gone would never be checked again."""
-    names = {param.name for name in COMMANDS for param in params_of(root(), name)}
-    names |= {param.name for name in COMMANDS for param in load(name).params}
-    assert set(CHOICES) <= names
-    assert set(MINIMUM) <= names
-    assert COMMON - {"files"} <= names
 
 
 def test_choices_are_listed_in_the_help() -> None:

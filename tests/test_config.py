@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rerank_cli.cli.app import root
-from rerank_cli.cli.defaults import Options
+from rerank_cli.cli.sources import Options
 from rerank_cli.config import ConfigFile, Role, check_file
 from rerank_cli.config.files import read_file, user_file
 from rerank_cli.errors import ConfigError

@@ -12,7 +12,7 @@ import pytest
 
 from rerank_cli.cli.app import root
 from rerank_cli.cli.completion_command import FILES
-from rerank_cli.cli.defaults import Options
+from rerank_cli.cli.sources import Options
 from rerank_cli.config import ConfigFile, Role, check_file
 from tools.generate.__main__ import ROOT, run
 from tools.generate.facts import ENVIRONMENT, commands, leaves, models

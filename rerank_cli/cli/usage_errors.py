@@ -1,4 +1,4 @@
-"""Slips of the command line and what was meant: unknown options, misplaced commands, a query without its flag."""
+"""Mistakes on the command line and what was meant: unknown options, misplaced commands, a query without its flag."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def usage_error(error: Any) -> UsageError:
 
 def option_hint(option: str, error: Any) -> str:
     """The option that was meant, from the command's own list."""
-    known = [flag for param in error.ctx.command.params for flag in (*param.opts, *param.secondary_opts)]
+    known = [flag for one in error.ctx.command.options for flag in (*one.flags, one.negation) if flag]
     return did_you_mean(option, [*known, "--help", "--version"]) or "see `rerank --help`"
 
 
@@ -40,7 +40,7 @@ def command_of(error: Any) -> str:
 
 
 def check_files(files: Sequence[str], query: str | None) -> None:
-    """Find the slips that look like missing files before anything is read.
+    """Find the mistakes that look like missing files before anything is read.
 
     A command's name that is misspelt or follows an option, and a query given without `--query`.
     """

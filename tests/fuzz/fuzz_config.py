@@ -24,7 +24,7 @@ sys.path.insert(0, str(HERE))
 from fuzz_readers import mutate  # noqa: E402
 
 from rerank_cli.cli.app import root  # noqa: E402
-from rerank_cli.cli.defaults import Options  # noqa: E402
+from rerank_cli.cli.sources import Options  # noqa: E402
 from rerank_cli.config import ConfigFile, Role, check_file  # noqa: E402
 from rerank_cli.config.files import parse  # noqa: E402
 from rerank_cli.errors import ConfigError  # noqa: E402

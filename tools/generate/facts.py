@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
-from rerank_cli.cli.defaults import flag_of, kind_of
+from rerank_cli.cli import command as declared
 from rerank_cli.cli.help import default_of
-from rerank_cli.cli.option_rules import CHOICES, ENV_PREFIX, GENERAL, GROUPS, NO_DEFAULT
+from rerank_cli.options import GROUPS
+from rerank_cli.options import Option as Declared
 
 # Variables beside RERANK_<OPTION>; a test finds each of them in the sources.
 ENVIRONMENT: tuple[tuple[str, str], ...] = (
@@ -76,7 +78,7 @@ class Option:
     @property
     def variable(self) -> str | None:
         """Its environment variable."""
-        return ENV_PREFIX + self.name.upper() if self.allowed else None
+        return f"RERANK_{self.name.upper()}" if self.allowed else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,62 +127,55 @@ def commands() -> tuple[Command, ...]:
     """All commands, in the order of the root's help."""
     from rerank_cli.cli.app import COMMANDS, load
 
-    return tuple(command_of(name, load(name), line) for name, (_, _, line) in COMMANDS.items())
+    return tuple(command_of(name, load(name)) for name in COMMANDS)
 
 
-def command_of(name: str, command: Any, line: str) -> Command:
-    """The facts of one built command."""
-    summary, _, rest = (command.help or line).partition("\n\n")
-    examples = [text.strip() for text in rest.splitlines() if text.strip() and not text.strip().endswith("examples:")]
-    children = tuple(
-        command_of(f"{name} {word}", child, child.help or "")
-        for word, child in getattr(command, "commands", {}).items()
-        if not child.hidden
-    )
-    shown = [param for param in command.params if not getattr(param, "hidden", False)]
-    flags = [param for param in shown if param.param_type_name == "option" and not children]
-    remote = any(param.name == "endpoint" for param in flags)
+def command_of(name: str, command: declared.Command | declared.Group) -> Command:
+    """The facts of one command."""
+    summary, _, rest = cleandoc(command.help).partition("\n\n")
+    examples = [text.strip() for text in rest.splitlines() if text.strip() and text.strip() != "examples:"]
+    children = command.commands if isinstance(command, declared.Group) else {}
+    own = () if children else command.options
+    remote = any(option.name == "endpoint" for option in own)
     return Command(
         name=name,
         summary=" ".join(summary.split()),
         examples=tuple(examples),
-        options=tuple(option_of(param, remote=remote) for param in flags),
-        arguments=tuple(argument_of(param) for param in shown if param.param_type_name == "argument"),
-        children=children,
+        options=tuple(option_of(option, remote=remote) for option in own if option.flags),
+        arguments=tuple(argument_of(option) for option in own if option.is_argument),
+        children=tuple(command_of(f"{name} {word}", child) for word, child in children.items()),
     )
 
 
-def option_of(param: Any, *, remote: bool = False) -> Option:
+def option_of(option: Declared, *, remote: bool) -> Option:
     """The facts of one option."""
-    value = not param.is_flag and not param.count
     return Option(
-        name=param.name,
-        key=flag_of(param),
-        flags=tuple(sorted(param.opts, key=lambda flag: flag.startswith("--"))),
-        negations=tuple(param.secondary_opts),
-        metavar=(param.metavar or param.name.upper()) if value else None,
-        help=param.help or "",
-        group=param.rich_help_panel or GENERAL,
-        choices=CHOICES.get(param.name, ()) if value else (),
-        default=default_of(param),
-        default_value=param.default,
-        many=bool(param.multiple or param.count),
-        kind=kind_of(param),
-        allowed=param.name not in NO_DEFAULT,
+        name=option.name,
+        key=option.key,
+        flags=tuple(sorted(option.flags, key=len)),
+        negations=(option.negation,) if option.negation else (),
+        metavar=None if option.is_flag else option.metavar,
+        help=option.help,
+        group=option.group,
+        choices=option.choices,
+        default=default_of(option),
+        default_value=option.default,
+        many=option.many or option.count,
+        kind=Path if option.names_path else option.kind,
+        allowed=option.configurable,
         remote=remote,
     )
 
 
-def argument_of(param: Any) -> Argument:
+def argument_of(option: Declared) -> Argument:
     """The facts of one positional argument."""
     from rerank_cli.cli.app import COMMANDS
 
-    metavar = param.metavar or param.name.upper()
     return Argument(
-        metavar=metavar,
-        help=param.help or "",
-        files=any(word in metavar for word in ("FILE", "RUN", "PATH", "FOLDER")),
-        words=tuple(COMMANDS) if param.name == "command" else CHOICES.get(param.name, ()),
+        metavar=option.metavar,
+        help=option.help,
+        files=any(word in option.metavar for word in ("FILE", "RUN", "PATH", "FOLDER")),
+        words=tuple(COMMANDS) if option.name == "command" else option.choices,
     )
 
 

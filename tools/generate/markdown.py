@@ -99,13 +99,13 @@ def exit_codes() -> str:
 
 def project_keys() -> list[str]:
     """What a project's rerank.toml may set, over all commands."""
-    from pathlib import Path
-
     from rerank_cli.cli.app import root
-    from rerank_cli.cli.defaults import Options
+    from rerank_cli.cli.sources import Options
+    from rerank_cli.options import PROJECT_GROUPS
 
-    keys = (key for found in Options(root()).everywhere().values() for key in found)
-    return sorted({key.name for key in keys if key.harmless and key.allowed and key.kind is not Path} | {"model"})
+    options = (option for options in Options(root()).everywhere().values() for option in options)
+    allowed = {one.name for one in options if one.group in PROJECT_GROUPS and one.configurable and not one.names_path}
+    return sorted(allowed | {"model"})
 
 
 def code(text: str) -> str:

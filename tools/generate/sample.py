@@ -100,7 +100,7 @@ def option_lines(option: Option, key: str) -> list[str]:
 
 def in_project(option: Option) -> bool:
     """Whether a project file may set it."""
-    from rerank_cli.cli.option_rules import PROJECT_GROUPS
+    from rerank_cli.options import PROJECT_GROUPS
 
     return option.name == "model" or (option.group in PROJECT_GROUPS and option.kind is not Path)
 
