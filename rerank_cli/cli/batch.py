@@ -13,6 +13,7 @@ from rerank_cli.cli.command import collect
 from rerank_cli.settings import DEFAULT_MAX_TOKENS, RemoteSettings
 
 if TYPE_CHECKING:
+    from rerank_cli.batch.plan import BatchPlan
     from rerank_cli.terminal import Terminal
 
 REMOTE = RemoteSettings()
@@ -110,9 +111,11 @@ def batch(
 
 
 def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) -> int:
-    """Open the scorer once, work through every input, and say how it went; returns the exit code."""
-    from rerank_cli.cli import batch_run, translate
-    from rerank_cli.cli.batch_inputs import check_inputs
+    """Open the scorer once, rank every input, and report the result; returns the exit code."""
+    from rerank_cli.batch.inputs import check_inputs
+    from rerank_cli.batch.local import run_local
+    from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
+    from rerank_cli.cli import translate
     from rerank_cli.cli.batch_plan import plan_of
     from rerank_cli.cli.main import configure
     from rerank_cli.cli.rank import describe, tell
@@ -121,27 +124,51 @@ def start(options: dict[str, Any], given: frozenset[str], terminal: Terminal) ->
     from rerank_cli.writers.output import ClosedPipe, check_output
 
     terminal = configure(terminal, verbose=options["verbose"], quiet=options["quiet"])
-    report, tally = Report(), batch_run.Tally()
+    report, tally, summary = Report(), Tally(), options["summary"]
     plan = plan_of(options, given)
-    check_output(options["summary"])
+    check_output(summary)
     if options["engine"] == "ray":
-        from rerank_cli.cli.batch_ray import start_ray
-
-        return start_ray(plan, given, terminal)
+        return start_ray(options, plan, terminal)
     check_inputs(plan, terminal)
     scorer = open_scorer(translate.model_of(options), terminal.env, report, translate.cache_of(options))
     complete = left = False
     try:
         terminal.detail(describe(scorer.info))
-        batch_run.work(plan, scorer, terminal, report, tally)
+        run_local(plan, scorer, terminal, report, tally)
         complete = True
     except ClosedPipe:
-        left = True  # whoever read has seen enough
+        left = True  # the reader has seen enough
         raise
     finally:
         scorer.close()
         tell(report, terminal)
         if complete or (tally.counts and not left):
-            batch_run.conclude(plan, tally, scorer.info, terminal, complete=complete)
-    batch_run.judge(tally)
+            conclude(tally, scorer.info, terminal, summary, complete=complete)
+    raise_if_rows_failed(tally)
+    return 0
+
+
+def start_ray(options: dict[str, Any], plan: BatchPlan, terminal: Terminal) -> int:
+    """The same over Ray; returns the exit code."""
+    from rerank_cli.batch.local import make_folder
+    from rerank_cli.batch.parts import delete_markers
+    from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
+    from rerank_cli.cli import batch_ray, translate
+    from rerank_cli.distributed import Cluster
+
+    parts = batch_ray.parts_of(plan, options["files"] or ())
+    make_folder(plan.out_dir)
+    model, cache = translate.model_of(options), translate.cache_of(options)
+    info = batch_ray.scorer_info(model, terminal)
+    task = batch_ray.make_task(plan, parts, model, cache, info)
+    cluster = Cluster(options["ray_address"], options["workers"], options["gpus_per_worker"] or 0.0)
+    tally, complete = Tally(), False
+    try:
+        batch_ray.run_parts(task, cluster, terminal, tally, resume=plan.resume)
+        complete = True
+    finally:
+        if complete or tally.counts:
+            conclude(tally, info, terminal, options["summary"], complete=complete)
+    delete_markers(task.config, parts)
+    raise_if_rows_failed(tally)
     return 0
