@@ -1,4 +1,4 @@
-"""The Ray Data engine of `batch`: parts of request files, ranked by a pool of actors that hold one scorer each.
+"""The Ray Data engine of `batch`: parts of request files, ranked by a pool of actors with one scorer each.
 
 Ray moves part numbers and counts only; rows are read and results written by the workers, so all machines must see
 input and output under the same paths. It knows neither options nor what is in a part.
@@ -42,7 +42,7 @@ class Task(NamedTuple):
     """What every worker needs: the parts, how to rank them, and with what."""
 
     parts: list[Part]
-    recipe: RankingJobConfig
+    config: RankingJobConfig
     model: ModelSettings
     cache: CacheSettings | None
 
@@ -56,14 +56,14 @@ class Worker:
         self._report = Report()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        """Rank the parts of these numbers; what went wrong with all of them comes back as a record, not as a trace."""
+        """Rank the parts with these numbers; an error that would meet every part comes back as a record."""
         return {"record": [json.dumps(self._rank(int(number))) for number in batch["number"]]}
 
     def _rank(self, number: int) -> dict[str, Any]:
         from rerank_cli.batch.parts import rank_part
 
         try:
-            done = rank_part(self._task.parts[number], self._open(), self._task.recipe)
+            done = rank_part(self._task.parts[number], self._open(), self._task.config)
         except RerankError as error:
             return {"code": int(error.code), "message": error.message, "hint": error.hint}
         return {**done._asdict(), "warnings": [*done.warnings, *self._report.warnings()]}
@@ -79,11 +79,11 @@ class Worker:
 
 
 def rank_parts(task: Task, cluster: Cluster) -> Iterator[dict[str, Any]]:
-    """What became of each part (`Done` as a record), as they are finished, in any order.
+    """The result of each part (`Done` as a record), as they are finished, in any order.
 
     Raises:
         ModelError: Ray is missing, or the cluster has no room for a worker.
-        RerankError: what a worker met that would meet every part.
+        RerankError: a worker met an error that would meet every part.
     """
     with _connected(cluster, task.model.threads or 1) as ray:
         workers = _workers(ray, cluster, task.model.threads or 1)
@@ -96,7 +96,7 @@ def rank_parts(task: Task, cluster: Cluster) -> Iterator[dict[str, Any]]:
 
 
 def _dataset(ray: Any, task: Task, cluster: Cluster, workers: int) -> Any:
-    """One block a part, so that a part is what Ray retries."""
+    """One block per part, so that Ray retries single parts."""
     numbers = [{"number": number} for number in range(len(task.parts))]
     return ray.data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
         Worker,
@@ -105,12 +105,12 @@ def _dataset(ray: Any, task: Task, cluster: Cluster, workers: int) -> Any:
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(numbers)), max_tasks_in_flight_per_actor=2),
         num_cpus=task.model.threads,
         num_gpus=cluster.gpus_per_worker or None,
-    )  # Ray Data restarts actors and retries their tasks without limit unless told otherwise
+    )  # Ray Data restarts actors and retries their tasks without limit by default
 
 
 @contextlib.contextmanager
 def _connected(cluster: Cluster, threads: int) -> Iterator[Any]:
-    """Ray, silent and without its telemetry, connected to the cluster or to one that is made and removed here."""
+    """Ray, silent and without its telemetry, connected to the cluster or to a local one that ends with the block."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read at import, by this process and those it starts
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # spares a warning of Ray's
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ parts write to our stderr
@@ -134,7 +134,7 @@ def _connected(cluster: Cluster, threads: int) -> Iterator[Any]:
 
 
 def _init(ray: Any, cluster: Cluster, threads: int, folder: str) -> None:
-    """Connect, silently; a cluster of our own gets a second chance where the machine was too busy for Ray's 30 s."""
+    """Connect, silently; a local cluster gets a second try: a busy machine may need over 30 s."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     logging.getLogger("ray").setLevel(logging.ERROR)
     if cluster.address:
@@ -145,25 +145,25 @@ def _init(ray: Any, cluster: Cluster, threads: int, folder: str) -> None:
         options |= _own_cluster(cluster, threads, folder)
     for last in (bool(cluster.address), True):
         try:
-            with _hushed():
+            with _stderr_closed():
                 ray.init(**options)
             break
         except Exception as error:
             ray.shutdown()
-            if last or "timed out during startup" not in str(error):  # a plain Exception, told by its words alone
+            if last or "timed out during startup" not in str(error):  # a plain Exception: only its text identifies it
                 raise _unreachable(cluster, error) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """No stderr, down to the file descriptor: Ray's C++ part announces there that it was told to be silent."""
+def _stderr_closed() -> Iterator[None]:
+    """No stderr, down to the file descriptor: Ray's C++ part announces there that it will be silent."""
     try:
         saved = os.dup(2)
-    except OSError:  # there is none
+    except OSError:  # there is no stderr
         yield
         return
-    with open(os.devnull, "w") as null:  # noqa: PTH123 a descriptor is wanted
+    with open(os.devnull, "w") as null:  # noqa: PTH123 for its descriptor
         os.dup2(null.fileno(), 2)
     try:
         yield
@@ -206,7 +206,7 @@ def _unreachable(cluster: Cluster, error: Exception) -> ModelError:
 
 
 def _workers(ray: Any, cluster: Cluster, threads: int) -> int:
-    """How many to start. A cluster may grow to what was asked for, this machine does not."""
+    """How many workers to start. A cluster may grow to the number asked for, this machine does not."""
     if cluster.workers and cluster.address:
         return cluster.workers
     room = _room(ray, cluster, threads)
@@ -215,13 +215,14 @@ def _workers(ray: Any, cluster: Cluster, threads: int) -> int:
 
 def _room(ray: Any, cluster: Cluster, threads: int) -> int:
     """How many workers fit into the cluster. Raises ModelError if none does."""
-    found = ray.cluster_resources()
-    fits = found.get("CPU", 0) // threads
+    resources = ray.cluster_resources()
+    cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
+    fits = cpus // threads
     if cluster.gpus_per_worker:
-        fits = min(fits, found.get("GPU", 0) / cluster.gpus_per_worker + 1e-9)  # 1 // 0.2 is 4
+        fits = min(fits, gpus / cluster.gpus_per_worker + 1e-9)  # 1 // 0.2 is 4
     if fits < 1:
         raise ModelError(
-            f"the cluster has {found.get('CPU', 0):g} CPUs and {found.get('GPU', 0):g} GPUs: no room for a worker",
+            f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs: no room for a worker",
             "lower --threads or --gpus-per-worker",
         )
     return int(fits)
@@ -229,7 +230,7 @@ def _room(ray: Any, cluster: Cluster, threads: int) -> int:
 
 def _error(record: dict[str, Any]) -> RerankError:
     """A worker's error as the driver's."""
-    kinds: dict[int, type[RerankError]] = {
-        int(kind.code): kind for kind in (UsageError, InputError, ModelError, RemoteError, RowsFailed)
+    classes: dict[int, type[RerankError]] = {
+        int(known.code): known for known in (UsageError, InputError, ModelError, RemoteError, RowsFailed)
     }
-    return kinds.get(record["code"], RerankError)(record["message"], record["hint"])
+    return classes.get(record["code"], RerankError)(record["message"], record["hint"])

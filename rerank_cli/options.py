@@ -119,7 +119,7 @@ def same(record: type, name: str) -> Any:
 
 
 def _name(declared: Any) -> str:
-    return declared.metadata["option"].name or declared.name
+    return str(declared.metadata["option"].name or declared.name)
 
 
 @cache

@@ -6,10 +6,11 @@ nothing, and knows neither formats nor terminals.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import chain, count, repeat
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli import ranking
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError
@@ -40,7 +41,7 @@ def rank(
     report: Report,
     advance: Advance | None = None,
 ) -> Ranking:
-    """Rank all documents of a stream for one query. Raises what readers and scorer raise; never returns a part."""
+    """Rank all documents of a stream for one query. Raises what readers and scorer raise; no partial result."""
     kept: list[Document] = []
     scores: list[Score] = []
     seen: set[bytes] = set()
@@ -52,35 +53,57 @@ def rank(
         documents = without_repeats(chunk, seen, report) if settings.dedupe else chunk
         if number == 0:
             check_language(query, documents, scorer.info, report)
-        found = score_documents(query, documents, scorer, settings, advance)
-        tally(found, report)
+        new = score_documents(query, documents, scorer, settings, advance)
+        tally(new, report)
         kept += documents
-        scores += found
+        scores += new
         kept, scores = trim(kept, scores, settings, scorer.info)
-    hits = select(kept, scores, settings, scorer.info)
-    return Ranking(query, hits, meta_of(scorer, settings, report), tuple(sources.values()))
+    ranking = assemble(query, kept, scores, scorer.info, settings, report)
+    return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
+
+
+def assemble(
+    query: str,
+    documents: Sequence[Document],
+    scores: Sequence[Score],
+    info: ScorerInfo,
+    settings: RankSettings,
+    report: Report,
+) -> Ranking:
+    """The ranking of documents by their scores, one per document and all finite: the last step of every command."""
+    return Ranking(query, select(documents, scores, settings, info), meta_of(info, settings, report))
+
+
+class UniquePairs(NamedTuple):
+    """The distinct pairs of some documents, and for each document the position of its pair (-1: blank, no pair).
+
+    None instead of positions: every document has a pair of its own, in order (the usual case, four times as fast).
+    """
+
+    pairs: list[Pair]
+    places: Sequence[int] | None
+
+    def spread(self, scores: list[Score]) -> list[Score]:
+        """The scores of the documents from those of the pairs."""
+        if self.places is None:
+            return scores
+        return [EMPTY if place < 0 else scores[place] for place in self.places]
 
 
 def score_documents(
     query: str, documents: Sequence[Document], scorer: Scorer, settings: RankSettings, advance: Advance | None = None
 ) -> list[Score]:
-    """One score a document, in order; identical texts are scored once, blank ones not at all."""
-    pairs, places = unique_pairs(query, documents)
-    scores = checked(pairs, documents, scorer, settings, advance)
-    if places is None:
-        return scores
-    return [EMPTY if place < 0 else scores[place] for place in places]
+    """One score per document, in order; identical texts are scored once, blank ones not at all."""
+    unique = unique_pairs(query, documents)
+    return unique.spread(score_pairs(unique.pairs, documents, scorer, settings, advance))
 
 
-def unique_pairs(query: str, documents: Sequence[Document]) -> tuple[list[Pair], Sequence[int] | None]:
-    """The distinct pairs to score, and for each document its pair's position (-1: blank, nothing to score).
-
-    None instead of positions: every document has a pair of its own, in order (the usual case, four times as fast).
-    """
+def unique_pairs(query: str, documents: Sequence[Document]) -> UniquePairs:
+    """The distinct pairs to score. Blank documents have none."""
     texts = [document.text for document in documents]
     if len(set(texts)) == len(texts) and not any(map(is_blank, texts)):
-        heads = [document.head for document in documents]
-        return list(map(make_pair, zip(repeat(query), texts, heads))), None
+        titles = [document.title_chars for document in documents]
+        return UniquePairs(list(map(make_pair, zip(repeat(query), texts, titles))), None)
     first: dict[tuple[str, int], int] = {}
     places = []
     for document in documents:
@@ -88,24 +111,27 @@ def unique_pairs(query: str, documents: Sequence[Document]) -> tuple[list[Pair],
         if is_blank(text):
             places.append(-1)
         else:
-            places.append(first.setdefault((text, document.head), len(first)))
-    return [Pair(query, text, head) for text, head in first], places
+            places.append(first.setdefault((text, document.title_chars), len(first)))
+    return UniquePairs([Pair(query, text, title_chars) for text, title_chars in first], places)
 
 
-def checked(
+def score_pairs(
     pairs: Sequence[Pair],
     documents: Sequence[Document],
     scorer: Scorer,
     settings: RankSettings,
     advance: Advance | None,
 ) -> list[Score]:
-    """Scores of the pairs, every one a finite number or None; faults are told with the document's name."""
+    """Scores of the pairs, every one a finite number or None.
+
+    Raises InputError, RemoteError or NonFiniteError with the document's name, and what else the scorer raises.
+    """
     try:
         scores = scorer.score(pairs, settings.limits, advance) if pairs else []
     except TooLongError as error:
         raise InputError(
-            f"document {name_of(document_of(error.pair, documents))} has {error.tokens} tokens; the model's window "
-            f"holds {error.window} beside this query",
+            f"document {describe(document_of(error.pair, documents))} has {error.tokens} tokens; the model's window "
+            f"holds {error.window} besides this query",
             "use `--long-documents chunk` or `truncate`",
         ) from None
     except RemoteError as error:
@@ -116,31 +142,31 @@ def checked(
 
 
 def require_finite(scores: Sequence[Score], pairs: Sequence[Pair], documents: Sequence[Document]) -> None:
-    """Raise NonFiniteError naming query and document if a score is no number: such scores cannot be ordered."""
+    """Raise NonFiniteError naming query and document if a score is NaN or infinite: such scores cannot be ordered."""
     if all(value is None or isfinite(value) for value, *_ in scores):
         return
     number = next(i for i, score in enumerate(scores) if score.value is not None and not isfinite(score.value))
     raise NonFiniteError(
         f"the model gave {scores[number].value} for query {pairs[number].query[:80]!r} and document "
-        f"{name_of(document_of(pairs[number], documents))}",
-        "such scores cannot be ordered; of a local model, try `--dtype fp32` and `rerank doctor -m MODEL`",
+        f"{describe(document_of(pairs[number], documents))}",
+        "such scores cannot be ordered; for a local model, try `--dtype fp32` and `rerank doctor -m MODEL`",
     )
 
 
 def name_pair(error: RemoteError, documents: Sequence[Document]) -> None:
     """Add query and document to the message of an error that is about one pair."""
     if error.pair is not None:
-        document = name_of(document_of(error.pair, documents))
+        document = describe(document_of(error.pair, documents))
         error.message += f"; at query {error.pair.query[:80]!r}, document {document}"
 
 
 def document_of(pair: Pair, documents: Sequence[Document]) -> Document:
     """The first document that a pair stands for."""
-    return next(document for document in documents if (document.text, document.head) == (pair.text, pair.head))
+    return next(document for document in documents if (document.text, document.title_chars) == pair[1:])
 
 
-def name_of(document: Document) -> str:
-    """How a message calls a document: its id, else its input position."""
+def describe(document: Document) -> str:
+    """How messages name a document: its id, else its input position."""
     return repr(document.id) if document.id is not None else f"{document.index} (0-based) of {document.source.name}"
 
 
@@ -165,7 +191,7 @@ def trim(
 def select(
     documents: Sequence[Document], scores: Sequence[Score], settings: RankSettings, info: ScorerInfo
 ) -> list[Hit]:
-    """The hits in their final order: fused or by score, cut to threshold and top_n; `keep_order` keeps input order."""
+    """The hits in their final order: fused or by score, cut by threshold and top_n; `keep_order` keeps input order."""
     values = [score.value for score in scores]
     shown = show_all(values, settings, info)
     fused: list[float | None] = [None] * len(values)
@@ -187,7 +213,7 @@ def select(
 
 
 def show_all(values: Sequence[float | None], settings: RankSettings, info: ScorerInfo) -> list[float | None]:
-    """The numbers shown as relevance_score: the sigmoid of log-odds, anything else as it is."""
+    """The relevance scores that are shown: the sigmoid of log-odds, other scales unchanged."""
     if settings.raw_scores or info.scale != LOG_ODDS:
         return list(values)
     sigmoid = ranking.sigmoid
@@ -216,7 +242,7 @@ def without_repeats(documents: Sequence[Document], seen: set[bytes], report: Rep
 
 
 def tally(scores: Sequence[Score], report: Report) -> None:
-    """Add what the run's summary tells of: documents, tokens, and those empty, cut or read in several windows."""
+    """Count documents and tokens for the run's summary, and documents that are empty, cut or read in windows."""
     if not scores:
         return
     values, tokens, windows, _best, truncated = zip(*scores, strict=True)
@@ -243,9 +269,8 @@ def scale_of(info: ScorerInfo, *, raw_scores: bool = False) -> str:
     return "logit" if raw_scores else "probability"
 
 
-def meta_of(scorer: Scorer, settings: RankSettings, report: Report) -> Meta:
-    """How the ranking came about."""
-    info = scorer.info
+def meta_of(info: ScorerInfo, settings: RankSettings, report: Report) -> Meta:
+    """How the ranking was made."""
     return Meta(
         model=info.model,
         revision=info.revision,
@@ -256,5 +281,4 @@ def meta_of(scorer: Scorer, settings: RankSettings, report: Report) -> Meta:
         documents=report.counts["documents"],
         truncated=report.counts["truncated"],
         warnings=report.warnings(),
-        usage=scorer.usage(),
     )

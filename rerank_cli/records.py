@@ -1,7 +1,7 @@
 """The frozen records that travel between the stages: what was read, what was scored, what was ranked.
 
 They hold data only: nothing here reads, scores, prints or imports anything beyond the standard library. Records made
-once a document are named tuples: a frozen dataclass costs three times as much to build, and a million of them show.
+once per document are named tuples: a frozen dataclass costs three times as much to build, and a million of them show.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Document(NamedTuple):
     text: str
     source: Source
     id: str | None = None
-    head: int = 0  # length in characters of the first rank field, repeated in each window; 0 = nothing to repeat
+    title_chars: int = 0  # length of the first rank field, which each window repeats; 0: nothing to repeat
     prior: float | None = None  # the retriever's own score, for fusion
 
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """What a Cohere-shaped request said beside its documents; None = not said."""
+    """What a Cohere-shaped request contains besides its documents; None = absent."""
 
     query: str | None = None
     rank_fields: tuple[str, ...] | None = None
@@ -61,7 +61,7 @@ class RequestOptions:
 
 @dataclass(frozen=True, slots=True)
 class DocumentStream:
-    """Documents as they arrive, in chunks small enough to hold; `body` is known before the first chunk."""
+    """Documents as they arrive, in chunks that fit into memory; `body` is known before the first chunk."""
 
     chunks: Iterator[list[Document]]
     body: RequestOptions = field(default_factory=RequestOptions)
@@ -77,15 +77,15 @@ class Request:
 
 
 class Pair(NamedTuple):
-    """What a scorer sees: a query, a text, and how many leading characters of the text to repeat in each window."""
+    """What a scorer sees: a query, a text, and how many of the text's first characters each window repeats."""
 
     query: str
     text: str
-    head: int = 0
+    title_chars: int = 0
 
 
 class Score(NamedTuple):
-    """What a scorer says of a pair.
+    """A scorer's result for a pair.
 
     `value` is the logit of a local model or the provider's score as received; None for a document without any token.
     """
@@ -110,7 +110,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """How a ranking came about: no time and no id, so equal runs compare equal."""
+    """How a ranking was made: no time and no id, so equal runs compare equal."""
 
     model: str
     revision: str | None
@@ -131,4 +131,6 @@ class Ranking:
     query: str
     hits: Sequence[Hit]
     meta: Meta
-    sources: tuple[Source, ...] = ()  # of all documents that were read; what is shown must not decide the output's form
+    sources: tuple[
+        Source, ...
+    ] = ()  # of all documents that were read: the output format must not depend on which are shown

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import CAPITAL, ROOT, SAMPLES
 
-from rerank_cli.batch.scoring import BLOCK_JOBS
+from rerank_cli.batch.scoring import BLOCK_ROWS
 
 DOCS = ["Washington, D.C. is the capital of the United States.", "Bread and butter.", "Carson City is in Nevada."]
 
@@ -183,27 +183,27 @@ def test_resume_after_changes_is_refused_and_a_torn_row_is_cut(run, tmp_path: Pa
         "counts": {"rows": 2}, "identity": {},
     }  # fmt: skip
     partial, state_path = Path(f"{target}.partial"), Path(f"{target}.state")
-    from rerank_cli.cli import batch_run
+    from rerank_cli.batch import local
 
     seen = {}
-    original = batch_run.identity_of
+    original = local.identity_of
 
     def remember(*args):
         seen.update(original(*args))
         return seen
 
-    batch_run.identity_of = remember
+    local.identity_of = remember
     try:
         run("batch", source, "-o", tmp_path / "other.jsonl")
     finally:
-        batch_run.identity_of = original
+        local.identity_of = original
     state["identity"] = seen
     partial.write_bytes(whole[: state["output_bytes"] + 13])
     state_path.write_text(json.dumps(state))
     target.unlink()
     found = run("batch", source, "-o", target, "--resume")
     assert found.code == 0, found.err
-    assert "going on after row 2" in found.err
+    assert "resuming after row 2" in found.err
     assert target.read_bytes() == whole
     assert not partial.exists()
     partial.write_bytes(whole)
@@ -248,7 +248,7 @@ def logged(log: Path) -> int:
 @pytest.mark.timeout(600)
 def test_kill_9_at_twenty_random_points_then_resume_scores_nothing_twice(tmp_path: Path) -> None:
     """Equal bytes; only pairs of a block that was open at a kill are scored again."""
-    rows = 60 * BLOCK_JOBS
+    rows = 60 * BLOCK_ROWS
     source, target, log = tmp_path / "r.jsonl", tmp_path / "out.jsonl", tmp_path / "log"
     source.write_text("".join(f'{{"query": "q", "documents": ["{row} words"]}}\n' for row in range(rows)))
     env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "HOME": str(tmp_path)}
@@ -259,7 +259,7 @@ def test_kill_9_at_twenty_random_points_then_resume_scores_nothing_twice(tmp_pat
     for kill in range(20):
         process = subprocess.Popen(argv, env=env)
         if kill % 5:
-            wanted = logged(log) + chance.randrange(2 * BLOCK_JOBS)
+            wanted = logged(log) + chance.randrange(2 * BLOCK_ROWS)
             while logged(log) < wanted:
                 assert process.poll() is None
                 time.sleep(0.001)
@@ -275,7 +275,7 @@ def test_kill_9_at_twenty_random_points_then_resume_scores_nothing_twice(tmp_pat
     assert target.read_bytes() == Path(f"{target}.whole").read_bytes()
     times = Counter(map(int, log.read_text().split()))
     assert sorted(times) == list(range(rows))
-    again = Counter(row for first in opened for row in range(first, first + BLOCK_JOBS))
+    again = Counter(row for first in opened for row in range(first, first + BLOCK_ROWS))
     assert all(count <= 1 + again[row] for row, count in times.items())
 
 

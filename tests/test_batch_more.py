@@ -16,7 +16,7 @@ from conftest import ROOT
 from free_scorer import FreeScorer
 
 from rerank_cli.batch.journal import Journal, State
-from rerank_cli.batch.scoring import BLOCK_JOBS
+from rerank_cli.batch.scoring import BLOCK_ROWS
 from rerank_cli.errors import OutputError, UsageError
 from rerank_cli.scorers import registry
 
@@ -61,39 +61,39 @@ class Stopping(FreeScorer):
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(run, tmp_path: Path, monkeypatch) -> None:
     source, whole, target = tmp_path / "in.jsonl", tmp_path / "whole", tmp_path / "out.jsonl"
-    source.write_text(rows(3 * BLOCK_JOBS, bad=frozenset({3, 700})))
+    source.write_text(rows(3 * BLOCK_ROWS, bad=frozenset({3, 700})))
     monkeypatch.setattr(registry, "open_scorer", lambda *_: FreeScorer())
     assert run("batch", source, "-o", whole, "--errors", tmp_path / "whole.errors").code == 6
     monkeypatch.setattr(registry, "open_scorer", lambda *_: Stopping(1))
     argv = ("batch", source, "-o", target, "--errors", tmp_path / "out.errors", "--summary", tmp_path / "s.json")
     stopped = run(*argv)
     assert stopped.code == 130
-    assert f"the first {BLOCK_JOBS} rows are in" in stopped.err
-    assert "--resume goes on" in stopped.err
+    assert f"the first {BLOCK_ROWS} rows are in" in stopped.err
+    assert "--resume continues" in stopped.err
     assert json.loads((tmp_path / "s.json").read_text())["complete"] is False
     assert not target.exists()
     second = FreeScorer()
     monkeypatch.setattr(registry, "open_scorer", lambda *_: second)
     found = run(*argv, "--resume")
     assert found.code == 6
-    assert f"going on after row {BLOCK_JOBS}" in found.err
-    assert second.seen == 3 * (2 * BLOCK_JOBS - 1), "no pair of a finished block is scored again"
+    assert f"resuming after row {BLOCK_ROWS}" in found.err
+    assert second.seen == 3 * (2 * BLOCK_ROWS - 1), "no pair of a finished block is scored again"
     assert target.read_bytes() == whole.read_bytes()
     assert (tmp_path / "out.errors").read_bytes() == (tmp_path / "whole.errors").read_bytes()
-    assert json.loads((tmp_path / "s.json").read_text())["rows"] == 3 * BLOCK_JOBS
+    assert json.loads((tmp_path / "s.json").read_text())["rows"] == 3 * BLOCK_ROWS
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "in.jsonl", "out.errors", "out.jsonl", "s.json", "whole", "whole.errors",
     ]  # fmt: skip
 
 
 def test_a_run_begun_anew_says_what_it_drops(run, tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "in.jsonl").write_text(rows(2 * BLOCK_JOBS))
+    (tmp_path / "in.jsonl").write_text(rows(2 * BLOCK_ROWS))
     argv = ("batch", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl")
     monkeypatch.setattr(registry, "open_scorer", lambda *_: Stopping(1))
     assert run(*argv).code == 130
     monkeypatch.setattr(registry, "open_scorer", lambda *_: FreeScorer())
     found = run(*argv)
-    assert (found.code, f"dropping {BLOCK_JOBS} rows" in found.err) == (0, True)
+    assert (found.code, f"dropping {BLOCK_ROWS} rows" in found.err) == (0, True)
 
 
 def test_before_and_after_speaks_of_a_resumed_run_only_if_there_was_one(run, free, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_resume_skips_outputs_that_stand(run, tmp_path: Path, monkeypatch) -> No
     rest = FreeScorer()
     monkeypatch.setattr(registry, "open_scorer", lambda *_: rest)
     found = run(*argv, "--resume")
-    assert (found.code, "already whole" in found.err, rest.seen) == (0, True, 30)
+    assert (found.code, "already complete" in found.err, rest.seen) == (0, True, 30)
     assert "15 rows" in found.err
     assert [p.name for p in sorted((tmp_path / "out").iterdir())] == [f"{name}.responses.jsonl" for name in "abc"]
 
@@ -146,7 +146,7 @@ def test_two_inputs_of_one_name_are_refused(run, free, tmp_path: Path) -> None:
         (tmp_path / folder / "x.jsonl").write_text(rows(1))
     found = run("batch", tmp_path / "a/x.jsonl", tmp_path / "b/x.jsonl", "--out-dir", tmp_path / "out")
     assert found.code == 2
-    assert "would both become" in found.err
+    assert "would both be written to" in found.err
 
 
 def test_faults_before_a_model_is_opened(run, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_results_may_go_to_devices_and_pipes(run, free, tmp_path: Path) -> None:
 def test_a_full_disk_is_told_and_can_be_gone_on_with(tmp_path: Path, env: dict[str, str]) -> None:
     """A limit on file size stands for the disk; the state never vouches for more than was written."""
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    source.write_text(rows(3 * BLOCK_JOBS, 1))
+    source.write_text(rows(3 * BLOCK_ROWS, 1))
     limit = 100_000
     argv = [*PROGRAM, str(source), "-o", str(target), "--quiet"]
     done = subprocess.run(
@@ -182,7 +182,7 @@ def test_a_full_disk_is_told_and_can_be_gone_on_with(tmp_path: Path, env: dict[s
     state = json.loads(Path(f"{target}.state").read_text())
     assert 0 < state["output_bytes"] <= limit
     assert subprocess.run([*argv, "--resume"], env=env, check=False).returncode == 0
-    assert target.read_bytes().count(b"\n") == 3 * BLOCK_JOBS
+    assert target.read_bytes().count(b"\n") == 3 * BLOCK_ROWS
 
 
 def test_a_reader_that_leaves_ends_the_run_quietly(tmp_path: Path, env: dict[str, str]) -> None:
@@ -272,7 +272,7 @@ def test_progress_has_a_rate_and_bad_rows_stand_above_it(run, free, monkeypatch)
         return original(pairs, limits, advance)
 
     monkeypatch.setattr(free, "score", slow)
-    found = run("batch", stdin=rows(BLOCK_JOBS + 2, bad=frozenset({1})), tty={"stderr"}, columns=100)
+    found = run("batch", stdin=rows(BLOCK_ROWS + 2, bad=frozenset({1})), tty={"stderr"}, columns=100)
     assert found.code == 6
     assert "pairs/s" in found.err
     assert "\n<stdin>:2: " in found.err.replace("\x1b[2K", "").replace("\r", "\n")
@@ -281,7 +281,7 @@ def test_progress_has_a_rate_and_bad_rows_stand_above_it(run, free, monkeypatch)
 def test_the_rows_of_an_input_are_counted_where_that_is_cheap(tmp_path: Path) -> None:
     import gzip
 
-    from rerank_cli.cli.batch_inputs import rows_in
+    from rerank_cli.batch.inputs import rows_in
 
     (tmp_path / "in.jsonl").write_text(rows(7))
     assert rows_in(str(tmp_path / "in.jsonl")) in {7, 8}
@@ -308,7 +308,7 @@ def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
 
 def test_sigterm_leaves_a_run_that_can_be_gone_on_with(tmp_path: Path, env: dict[str, str]) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    source.write_text(rows(3 * BLOCK_JOBS, 1))
+    source.write_text(rows(3 * BLOCK_ROWS, 1))
     argv = [*PROGRAM, str(source), "-o", str(target)]
     process = subprocess.Popen(argv, env=env, stderr=subprocess.PIPE)
     state = Path(f"{target}.state")
@@ -318,6 +318,6 @@ def test_sigterm_leaves_a_run_that_can_be_gone_on_with(tmp_path: Path, env: dict
     _, err = process.communicate()
     assert process.returncode in {143, 0}
     if process.returncode == 143:
-        assert b"--resume goes on" in err
+        assert b"--resume continues" in err
         assert subprocess.run([*argv, "--resume", "--quiet"], env=env, check=False).returncode == 0
-    assert target.read_bytes().count(b"\n") == 3 * BLOCK_JOBS
+    assert target.read_bytes().count(b"\n") == 3 * BLOCK_ROWS

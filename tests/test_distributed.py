@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 
 from rerank_cli import distributed
 from rerank_cli.batch import parts
-from rerank_cli.batch.parts import cut, done_before, files_of, jobs_of, rank_part
+from rerank_cli.batch.parts import cut, done_before, files_of, rank_part, rows_of
+from rerank_cli.batch.plan import BatchSettings
 from rerank_cli.errors import InputError, ModelError, RowsFailed, UsageError
 from rerank_cli.report import Report
 from rerank_cli.scorers import registry
-from rerank_cli.settings import FieldSettings, OutputSettings, RankSettings
+from rerank_cli.settings import FieldSettings, RankSettings
 
 WORDS = "capital city bread butter state river bank water loan money".split()
 
@@ -44,9 +45,10 @@ def default_settings(body) -> RankSettings:
 
 
 def recipe(folder: Path, **more) -> parts.RankingJobConfig:
-    given = {"form": "responses", "fields": FieldSettings(), "settings_of": default_settings, "output": OutputSettings(),
-             "errors": True, "strict": False, "identity": "x"} | more  # fmt: skip
-    return parts.RankingJobConfig(folder=str(folder), **given)
+    settings = BatchSettings(default_settings, strict=more.pop("strict", False))
+    return parts.RankingJobConfig(
+        **{"folder": str(folder), "settings": settings, "errors": True, "identity": "x"} | more
+    )
 
 
 @given(st.lists(st.sampled_from(["", "  ", "{x", *lines(3)]), max_size=30), st.integers(1, 400), st.booleans())
@@ -62,7 +64,7 @@ def test_the_parts_of_a_file_hold_each_line_once_under_its_number(rows: list[str
         finally:
             parts.SMALLEST = smallest
         found = [
-            (job.line, job.where, bool(job.error)) for part in made for job in jobs_of(part, FieldSettings(), Report())
+            (job.line, job.where, bool(job.error)) for part in made for job in rows_of(part, FieldSettings(), Report())
         ]
     wanted = [(n, f"{path}:{n}", row == "{x") for n, row in enumerate(rows, 1) if row.strip()]
     assert found == wanted
@@ -85,7 +87,7 @@ def test_row_groups_and_compressed_files_are_parts_too(tmp_path: Path, monkeypat
     monkeypatch.setattr(parts, "SMALLEST", 1)
     made = cut([(name, Path(name).stem, ".out") for name in files])
     assert len(made) == 5
-    found = [job.where.rpartition("/")[2] for part in made for job in jobs_of(part, FieldSettings(), Report())]
+    found = [job.where.rpartition("/")[2] for part in made for job in rows_of(part, FieldSettings(), Report())]
     assert found == [f"a.parquet:{n}" for n in range(1, 11)] + [f"b.jsonl.gz:{n}" for n in range(1, 5)]
 
 
@@ -100,7 +102,7 @@ def test_a_part_appears_whole_with_its_bad_rows_beside_it(tmp_path: Path) -> Non
     how = recipe(tmp_path)
     done = rank_part(part, FreeScorer(), how)
     assert (done.counts["rows"], done.counts["failed"]) == (3, 1)
-    assert done.told[0].startswith(f"{tmp_path}/in.jsonl:3: ")
+    assert done.failures[0].startswith(f"{tmp_path}/in.jsonl:3: ")
     assert (tmp_path / "in.out").read_bytes().count(b"\n") == 2
     assert json.loads((tmp_path / "in.out.errors").read_text())["where"].endswith("in.jsonl:3")
     assert done_before(part, how) == done
@@ -222,7 +224,7 @@ def test_an_input_that_shrinks_ends_the_reading(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("\n".join(lines(5, "s")) + "\n")
     part = parts.Part("in.jsonl", str(tmp_path / "in.jsonl"), "out", 0, 10**6)
     with pytest.raises(InputError, match="became shorter"):
-        list(jobs_of(part, FieldSettings(), Report()))
+        list(rows_of(part, FieldSettings(), Report()))
 
 
 def test_how_many_workers_there_are() -> None:

@@ -347,7 +347,7 @@ def test_ranking_labelled_documents_tells_before_and_after():
 
 def test_qrels_beat_inline_labels_and_no_labels_say_nothing():
     watched = LabelObserver({"0": 1})
-    watched.look(documents_of({"relevance": 0}, {"relevance": 3}))
+    watched.observe(documents_of({"relevance": 0}, {"relevance": 3}))
     assert watched.labels == {"0": 1}
     told = BeforeAfter()
     told.add("q", LabelObserver(), [])
@@ -358,7 +358,7 @@ def test_qrels_beat_inline_labels_and_no_labels_say_nothing():
 @pytest.mark.parametrize("value", ["high", 0.5, True, None, [1]])
 def test_a_relevance_that_is_no_grade_is_no_label(value):
     watched = LabelObserver()
-    watched.look(documents_of({"relevance": value}))
+    watched.observe(documents_of({"relevance": value}))
     assert watched.labels == {}
 
 
@@ -366,5 +366,5 @@ def test_only_the_first_ranks_are_kept():
     watched = LabelObserver()
     many = documents_of(*({"id": str(i)} for i in range(1000)))
     for start in range(0, 1000, 7):
-        watched.look(many[start : start + 7])
+        watched.observe(many[start : start + 7])
     assert watched.first == [str(i) for i in range(10)]

@@ -207,7 +207,7 @@ def test_a_request_says_its_query_fields_and_limits(how: str, indent: int | None
     reading = read(json.dumps({**REQUEST, "topn": 1, "xyzzy": None}, indent=indent).encode(), input_format=how)
     assert reading.body == RequestOptions("q", ("b", "a"), 2, 10, 3, False, "m", "7", "q7")
     assert reading.texts == ["b: y\na: x\n", "b: z\n"]
-    assert [document.head for document in reading.documents] == [5, 0]
+    assert [document.title_chars for document in reading.documents] == [5, 0]
     assert reading.report.notes == [
         "unknown request key `topn` is ignored; did you mean `top_n`?",
         "unknown request key `xyzzy` is ignored",

@@ -1,6 +1,6 @@
 """How many functions of the package `rerank -q …` passes before the pipeline starts, and which.
 
-    python -m tools.run_path            one line per function, in the order of the first call, and their number
+python -m tools.run_path            one line per function, in the order of the first call, and their number
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Many queries: rows in, one result a row out, in order, in bounded memory, able to go on after a crash.
+"""Many queries: rows in, one result per row out, in order, in bounded memory, resumable after a crash.
 
-`jobs` reads rows, `scoring` shares batches between them, `results` renders them, `journal` keeps what was done.
+`plan` holds the settings, `rows` reads, `scoring` shares batches between rows, `results` renders, `run` is the loop;
+`local` runs it here with a `journal` per output, `parts` anywhere.
 """

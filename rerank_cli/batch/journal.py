@@ -1,7 +1,7 @@
-"""An output file that grows and can be gone on with: `F.partial`, and beside it `F.state` saying what is in it.
+"""An output file that grows and can be resumed: `F.partial`, and beside it `F.state`, which records what is in it.
 
 A killed run leaves both. `--resume` checks that input, options and model are the same, cuts the partial file back to
-the last row that the state vouches for, and goes on from there. It knows nothing of queries or scores.
+the last row in the state, and continues from there. It knows nothing of queries or scores.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ class State:
     output_bytes: int = 0
     errors_bytes: int = 0
     counts: tuple[tuple[str, int], ...] = ()
-    complete: bool = False  # the output stands; the state is kept while other outputs of the run are not done
+    complete: bool = False  # the output has its name; the state is kept until all outputs of the run are done
 
 
 class Journal:
     """The growing output of one batch, and its errors file if there is one.
 
     Args:
-        target: the file that stands at the end; a link keeps pointing and what it points at is replaced.
+        target: the finished file; if it is a link, the file it points to is replaced.
         errors: where bad rows are written, or None.
-        identity: what must not change between runs, each under a name for messages.
-        resume: go on where a former run stopped, if there is one.
+        identity: what must not change between runs, by its name in messages.
+        resume: continue where a previous run stopped, if there is one.
 
     Raises:
-        UsageError: the former run was made of something else.
+        UsageError: the previous run had another input, options or model.
         OutputError: a file cannot be written, or another process is writing it.
     """
 
@@ -59,9 +59,9 @@ class Journal:
         self._output = open_locked(self.partial)
         self._errors: io.FileIO | None = None
         try:
-            former = self._former(strict=resume)
-            self.state = former if resume else State()
-            self.dropped = 0 if resume else former.next_row  # rows of a former run that this one begins anew
+            previous = self._previous(strict=resume)
+            self.state = previous if resume else State()
+            self.dropped = 0 if resume else previous.next_row  # rows of a previous run that this one ranks again
             if self.state.complete:
                 return
             if errors:
@@ -76,11 +76,11 @@ class Journal:
 
     @property
     def resumed(self) -> bool:
-        """Whether rows of a former run are kept."""
+        """Whether rows of a previous run are kept."""
         return self.state.next_row > 0
 
     def add(self, output: bytes, errors: bytes, next_row: int, counts: Mapping[str, int]) -> None:
-        """Finish some rows: their bytes first, then the state that vouches for them."""
+        """Finish some rows: their bytes first, then the state that counts them."""
         _write(self._output, output, self.partial)
         if self._errors is not None:
             _write(self._errors, errors, Path(str(self._errors.name)))
@@ -93,10 +93,10 @@ class Journal:
         self._save(state)
 
     def finish(self) -> None:
-        """Everything is written: give the file its name. The state stays until `forget`."""
+        """Everything is written: give the file its name. The state stays until `delete_state`."""
         try:
             if self.state.complete and self.target.exists() and not self.partial.stat().st_size:
-                return  # a former run got this far
+                return  # a previous run got this far
             os.fsync(self._output.fileno())
             with contextlib.suppress(FileNotFoundError):
                 self.partial.chmod(stat.S_IMODE(self.target.stat().st_mode))
@@ -105,22 +105,22 @@ class Journal:
         except OSError as error:
             raise _failure(error, self.target) from None
 
-    def forget(self) -> None:
-        """The whole run is over: drop the state."""
+    def delete_state(self) -> None:
+        """All outputs of the run are complete: the state is not needed any more."""
         with contextlib.suppress(OSError):
             self._state_path.unlink()
 
     def close(self) -> None:
-        """Close the files; what was begun stays for --resume, what was not leaves no trace."""
+        """Close the files; an output with rows stays for --resume, an empty one is removed."""
         self._output.close()
         if self._errors is not None:
             self._errors.close()
-        state = getattr(self, "state", None)  # None: the former run was refused, and stays as it is
+        state = getattr(self, "state", None)  # None: the previous run was refused, and stays as it is
         with contextlib.suppress(OSError):
             if self.partial.stat().st_size == 0 and (state is None or state.complete or not state.next_row):
                 self.partial.unlink()
         if state is not None and not state.complete and not state.next_row:
-            self.forget()
+            self.delete_state()
 
     def _save(self, state: State) -> None:
         record = {
@@ -136,13 +136,15 @@ class Journal:
         try:
             with replacing(self._state_path, partial(_failure, path=self._state_path), self._new_state) as write:
                 write(json.dumps(record).encode())
-                self.state = state  # before it counts on disk: a signal meanwhile must not make `close` forget it there
+                self.state = (
+                    state  # before it is on disk: if a signal arrives meanwhile, `close` must not delete it there
+                )
         except OutputError:
             self.state = before
             raise
 
-    def _former(self, *, strict: bool) -> State:
-        """What a former run left; the start if it left nothing. With `strict`, it must fit this run."""
+    def _previous(self, *, strict: bool) -> State:
+        """The state of a previous run; the start if there is none. With `strict`, it must match this run."""
         try:
             record = json.loads(self._state_path.read_bytes())
             state = _state(record)
@@ -159,21 +161,21 @@ class Journal:
         return state
 
     def _check(self, record: dict[str, Any], state: State) -> None:
-        """Raise UsageError unless the former run was of the same things, and its output is what its state says."""
+        """Raise UsageError unless the previous run had the same identity, and its output matches its state."""
         for name, value in self._identity.items():
             if record["identity"].get(name) != value:
                 raise UsageError(
-                    f"--resume: {name} changed since {self.partial} was begun",
+                    f"--resume: {name} changed since {self.partial} was started",
                     f"restore it, or start over without --resume (this drops {self.partial.name})",
                 )
         renamed = state.complete and not self.partial.stat().st_size
         whole = self.target if renamed else self.partial
         if record.get("version") != VERSION or not _holds(whole, state.output_bytes):
-            raise UsageError(f"--resume: {whole} is not what its state says", "start over without --resume")
+            raise UsageError(f"--resume: {whole} does not match its state file", "start over without --resume")
 
 
 def files_beside(target: Path) -> tuple[Path, Path, Path]:
-    """Where an output grows, where it is said what is in it, and where that is written anew."""
+    """The partial output, its state file, and the file that replaces the state file."""
     own = Path(os.path.realpath(target))
     partial, state, new = (own.with_name(own.name + end) for end in (".partial", ".state", ".state.new"))
     return partial, state, new
@@ -186,7 +188,7 @@ def _state(record: dict[str, Any]) -> State:
 
 
 def _holds(path: Path, size: int) -> bool:
-    """Whether a file has the bytes that a state vouches for, the last of which ends a row."""
+    """Whether a file has at least `size` bytes, the last of which ends a row."""
     try:
         with path.open("rb") as file:
             if size == 0:
@@ -206,7 +208,7 @@ def is_regular(path: Path) -> bool:
 
 
 def open_locked(path: Path) -> io.FileIO:
-    """A file to write that no other process of ours is writing, unbuffered so that no write can fail unseen.
+    """A file to write that no other rerank is writing, unbuffered so that every failed write is noticed.
 
     Raises OutputError.
     """
@@ -214,7 +216,7 @@ def open_locked(path: Path) -> io.FileIO:
         stream = open(path, "ab", buffering=0)  # noqa: SIM115, PTH123 lives as long as the journal
     except OSError as error:
         raise _failure(error, path) from None
-    with contextlib.suppress(ImportError, AttributeError):  # Windows has no fcntl: there nobody is kept out
+    with contextlib.suppress(ImportError, AttributeError):  # Windows has no fcntl: no lock there
         import fcntl
 
         try:
@@ -227,13 +229,13 @@ def open_locked(path: Path) -> io.FileIO:
 
 
 def _require_size(path: Path, size: int) -> None:
-    """Raise UsageError for a file that lost what a former run wrote: cutting it to size would fill it with NUL."""
+    """Raise UsageError for a file that lost what a previous run wrote: truncating would fill it with NUL."""
     if is_regular(path) and path.stat().st_size < size:
-        raise UsageError(f"--resume: {path} is not what its state says", "start over without --resume")
+        raise UsageError(f"--resume: {path} does not match its state file", "start over without --resume")
 
 
 def _cut(stream: io.FileIO, size: int, path: Path) -> None:
-    """Cut a file to `size`: what lies beyond is a torn row. A pipe or device is left as it is."""
+    """Cut a file to `size`: the rest is an incomplete row. A pipe or device is left as it is."""
     if not is_regular(path):
         return
     try:
@@ -243,7 +245,7 @@ def _cut(stream: io.FileIO, size: int, path: Path) -> None:
 
 
 def _write(stream: io.FileIO, data: bytes, path: Path) -> None:
-    """Everything, or OutputError."""
+    """Write all bytes. Raises OutputError."""
     rest = memoryview(data)
     try:
         while rest:
@@ -254,12 +256,12 @@ def _write(stream: io.FileIO, data: bytes, path: Path) -> None:
 
 def _failure(error: OSError, path: Path) -> OutputError:
     full = error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", None)}
-    hint = "free some space, then go on with --resume" if full else None
+    hint = "free some space, then continue with --resume" if full else None
     return cannot_write(error, path, hint)
 
 
 def digest_of(paths: Iterable[str]) -> str:
-    """SHA-256 over the bytes of files, each after its length: what the input was."""
+    """SHA-256 over the bytes of files, each after its length."""
     whole = hashlib.sha256()
     for path in paths:
         with Path(path).open("rb") as file:

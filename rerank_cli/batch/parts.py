@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rerank_cli.batch import results, scoring
-from rerank_cli.batch.jobs import job_of
+from rerank_cli.batch.rows import row_of
+from rerank_cli.batch.run import run_rows
 from rerank_cli.errors import InputError, RowsFailed, UsageError
 from rerank_cli.files import cannot_write, replacing
 from rerank_cli.readers.input_stream import COMPRESSED
@@ -26,16 +26,16 @@ from rerank_cli.report import Report
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rerank_cli.batch.jobs import Job
-    from rerank_cli.batch.scoring import SettingsOf
+    from rerank_cli.batch.plan import BatchSettings
+    from rerank_cli.batch.rows import BatchRow
     from rerank_cli.scorers.base import Scorer
-    from rerank_cli.settings import FieldSettings, OutputSettings
+    from rerank_cli.settings import FieldSettings
 
-SMALLEST, LARGEST = 256 << 10, 64 << 20  # bytes a part: work for some seconds at least, a retry of minutes at most
+SMALLEST, LARGEST = 256 << 10, 64 << 20  # bytes per part: work for some seconds at least, a retry of minutes at most
 PARTS = 256  # how many parts to aim at between these
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
 _NUMBERED = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
-MAX_REPORTED = 20  # bad rows of a part that are told on stderr; --errors has all
+MAX_REPORTED = 20  # bad rows of a part that are reported on stderr; --errors has all
 
 
 class Part(NamedTuple):
@@ -55,20 +55,16 @@ class RankingJobConfig:
     """How parts are ranked: everything but the scorer. It travels to other processes."""
 
     folder: str  # of the outputs, absolute
-    form: str
-    fields: FieldSettings
-    settings_of: SettingsOf
-    output: OutputSettings
+    settings: BatchSettings
     errors: bool  # write bad rows beside each output
-    strict: bool
-    identity: str  # options and model: a part that another recipe made does not count as done
+    identity: str  # options and model: a part that was ranked with others does not count as done
 
 
 class Done(NamedTuple):
-    """What became of a part: counts, the first bad rows in words, and what was warned of."""
+    """The result of a part: counts, the messages of its first bad rows, and warnings."""
 
     counts: dict[str, int]
-    told: list[str]
+    failures: list[str]
     warnings: list[str]
 
 
@@ -79,18 +75,18 @@ def files_of(names: Sequence[str]) -> list[str]:
     """
     from rerank_cli.readers.input_stream import check_file
 
-    found: list[str] = []
+    files: list[str] = []
     for name in names:
         folder = Path(name)
         if not folder.is_dir():
             check_file(name)
-            found.append(name)
+            files.append(name)
             continue
         inside = sorted(path for path in folder.iterdir() if path.is_file() and _is_request_file(path.name))
         if not inside:
             raise InputError("no request files (jsonl or parquet) in this folder", where=name)
-        found += map(str, inside)
-    return found
+        files += map(str, inside)
+    return files
 
 
 def _is_request_file(name: str) -> bool:
@@ -157,14 +153,11 @@ def _cut_groups(name: str, path: Path, size: int) -> list[Part]:
     return parts
 
 
-def jobs_of(part: Part, fields: FieldSettings, report: Report) -> Iterator[Job]:
+def rows_of(part: Part, fields: FieldSettings, report: Report) -> Iterator[BatchRow]:
     """The rows of a part under their own line numbers. Raises InputError for a file that cannot be read."""
-    if part.end is None and part.groups is None:
-        for number, (line, raw) in enumerate(raw_rows(part.path)):
-            yield job_of(number, part.name, line, raw, fields, report)
-        return
-    for number, (line, raw) in enumerate(_numbered(part)):
-        yield job_of(number, part.name, line, raw, fields, report)
+    lines = raw_rows(part.path) if part.end is None and part.groups is None else _numbered(part)
+    for number, (line, raw) in enumerate(lines):
+        yield row_of(number, part.name, line, raw, fields, report)
 
 
 def _numbered(part: Part) -> Iterator[tuple[int, bytes]]:
@@ -195,55 +188,44 @@ def _blocks(part: Part) -> Iterator[bytes]:
         raise InputError(f"cannot be read: {error.strerror}", where=part.name) from error
 
 
-def rank_part(part: Part, scorer: Scorer, recipe: RankingJobConfig) -> Done:
-    """Rank a part and put its results into place. Raises what would meet every part, and RowsFailed if strict."""
-    report, counts = Report(), Counter[str]()
-    repeats = results.Repeats(recipe.form, report)
-    told: list[str] = []
-    target = Path(recipe.folder, part.output)
-    with _appears(target) as write, _appears(_errors_of(target) if recipe.errors else None) as note:
-        for block in scoring.blocks_of(jobs_of(part, recipe.fields, report)):
-            for outcome in scoring.rank_block(block, scorer, recipe.settings_of, report):
-                error = outcome.error
-                try:
-                    write(results.render(outcome, recipe.form, recipe.output, report))
-                except InputError as fault:
-                    error = fault
-                counts.update(results.counts_of(outcome, failed=error is not None))
-                if error is None:
-                    repeats.look(outcome.job)
-                    continue
-                if recipe.strict:
-                    raise RowsFailed(
-                        f"stopped at the first bad row (--strict): {results.told(outcome.job, error)}",
-                        "finished parts are kept: --resume goes on without them",
-                    )
-                note(results.error_line(outcome.job, error))
-                if len(told) < MAX_REPORTED:
-                    told.append(results.told(outcome.job, error))
-    done = Done(dict(counts), told, list(report.warnings()))
-    with _appears(done_marker(target)) as mark:
-        mark(json.dumps({"identity": identity_of(part, recipe), **done._asdict()}).encode())
+def rank_part(part: Part, scorer: Scorer, config: RankingJobConfig) -> Done:
+    """Rank a part and rename its results into place. Raises what would meet every part, and RowsFailed if strict."""
+    report, counts, failures = Report(), Counter[str](), list[str]()
+    target = Path(config.folder, part.output)
+    rows = rows_of(part, config.settings.fields, report)
+    try:
+        with _appears(target) as write, _appears(_errors_of(target) if config.errors else None) as write_errors:
+            for block in run_rows(rows, scorer, config.settings, report):
+                write(block.output)
+                write_errors(block.errors)
+                counts.update(block.counts)
+                failures = (failures + block.failures)[:MAX_REPORTED]
+    except RowsFailed as error:
+        error.hint = "finished parts are kept: --resume continues without them"
+        raise
+    done = Done(dict(counts), failures, list(report.warnings()))
+    with _appears(done_marker(target)) as write:
+        write(json.dumps({"identity": identity_of(part, config), **done._asdict()}).encode())
     return done
 
 
-def done_before(part: Part, recipe: RankingJobConfig) -> Done | None:
-    """What a former run made of a part; None if it is to be ranked. Raises UsageError if that was of other things."""
-    target = Path(recipe.folder, part.output)
+def done_before(part: Part, config: RankingJobConfig) -> Done | None:
+    """The result of a part that a previous run finished, else None. Raises UsageError if it is not the same part."""
+    target = Path(config.folder, part.output)
     try:
         record = json.loads(done_marker(target).read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    if record.get("identity") != identity_of(part, recipe):
+    if record.get("identity") != identity_of(part, config):
         raise UsageError(
-            f"--resume: the input, an option or the model changed since {target} was made",
+            f"--resume: the input, an option or the model changed since {target} was written",
             "restore it, or start over without --resume",
         )
-    return Done(record["counts"], record["told"], record["warnings"]) if target.exists() else None
+    return Done(*(record[name] for name in Done._fields)) if target.exists() else None
 
 
 def drop_numbered(folder: Path, parts: Sequence[Part]) -> int:
-    """Remove what another cut of the same files left, as when a file has grown; how many results went."""
+    """Remove the results of another cut of the same files, as when a file has grown; returns how many."""
     outputs = {part.output for part in parts}
     wholes = {_NUMBERED.sub("", output) for output in outputs}
     left = [
@@ -257,15 +239,21 @@ def drop_numbered(folder: Path, parts: Sequence[Part]) -> int:
     return len(left)
 
 
-def identity_of(part: Part, recipe: RankingJobConfig) -> str:
-    """What a part's results depend on; of the input its size and time, because digests would cost a reading."""
+def identity_of(part: Part, config: RankingJobConfig) -> str:
+    """What a part's results depend on; for the input its size and time, because a digest would cost a reading."""
     known = Path(part.path).stat()
-    return json.dumps([recipe.identity, part[:2], part[3:], known.st_size, known.st_mtime_ns])
+    return json.dumps([config.identity, part[:2], part[3:], known.st_size, known.st_mtime_ns])
 
 
 def done_marker(target: Path) -> Path:
-    """Where it is noted that a part is done, until the whole run is."""
+    """The file that says that a part is done, until the whole run is."""
     return target.with_name(f".{target.name}.done")
+
+
+def delete_markers(config: RankingJobConfig, parts: Sequence[Part]) -> None:
+    """The whole run is over: its markers are not needed any more."""
+    for part in parts:
+        done_marker(Path(config.folder, part.output)).unlink(missing_ok=True)
 
 
 def _errors_of(target: Path) -> Path:

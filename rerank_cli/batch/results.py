@@ -1,4 +1,4 @@
-"""Outcomes as bytes: one response a line, `rank`'s records with their query_id, or a TREC run."""
+"""Outcomes as bytes: one response per line, `rank`'s records with their query_id, or a TREC run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from rerank_cli.writers.members import Names, encode_string
 from rerank_cli.writers.results import blocks_of, score_members, shape_of
 
 if TYPE_CHECKING:
-    from rerank_cli.batch.jobs import Job
+    from rerank_cli.batch.plan import BatchSettings
+    from rerank_cli.batch.rows import BatchRow
     from rerank_cli.batch.scoring import Outcome
     from rerank_cli.errors import RerankError
     from rerank_cli.records import Ranking
@@ -19,46 +20,45 @@ if TYPE_CHECKING:
     from rerank_cli.settings import OutputSettings
 
 
-def render(outcome: Outcome, form: str, settings: OutputSettings, report: Report) -> bytes:
-    """The bytes of one ranked row in one of the --batch-format. Raises InputError where a format cannot hold it."""
-    ranking, request = outcome.ranking, outcome.job.request
+def render(outcome: Outcome, settings: BatchSettings, report: Report) -> bytes:
+    """The bytes of one ranked row in the batch's format. Raises InputError where a format cannot hold it."""
+    row, ranking, _ = outcome
     if ranking is None:
         return b""
-    if settings.as_requested and request and request.body.return_documents is False:
-        settings = replace(settings, documents=False)
-    if form == "responses":
-        return response(outcome, ranking, settings)
-    if form == "rows":
-        return rows(outcome.job.name, ranking, settings, report)
-    own = replace(settings, query_id=outcome.job.name)
-    trec.require_column("query id", own.query_id)
-    return b"".join(trec.blocks(ranking, own, report))
+    output = settings.output
+    if output.as_requested and row.request and row.request.body.return_documents is False:
+        output = replace(output, documents=False)
+    if settings.format == "responses":
+        return response(row, ranking, output)
+    if settings.format == "rows":
+        return rows(row.name, ranking, output, report)
+    trec.require_column("query id", row.name)
+    return b"".join(trec.blocks(ranking, replace(output, query_id=row.name), report))
 
 
 class Repeats:
-    """Told of every row of an output, warns once if it is a TREC run where two requests become one query."""
+    """Sees every row of an output, and warns once if it is a TREC run where two requests become one query."""
 
-    def __init__(self, form: str, report: Report) -> None:
-        self._seen: set[str] | None = set() if form == "trec" else None  # None: nothing left to warn of
+    def __init__(self, batch_format: str, report: Report) -> None:
+        self._seen: set[str] | None = set() if batch_format == "trec" else None  # None: nothing left to warn about
         self._report = report
 
-    def look(self, job: Job) -> None:
+    def observe(self, row: BatchRow) -> None:
         """One row that is written."""
         if self._seen is None:
             return
-        if job.name not in self._seen:
-            self._seen.add(job.name)
+        if row.name not in self._seen:
+            self._seen.add(row.name)
             return
         self._seen = None
-        self._report.warn(f"{job.where}: the id `{job.name}` came before: the TREC run makes one query of the two")
+        self._report.warn(f"{row.where}: the id `{row.name}` came before: the TREC run makes one query of the two")
 
 
-def response(outcome: Outcome, ranking: Ranking, settings: OutputSettings) -> bytes:
+def response(row: BatchRow, ranking: Ranking, settings: OutputSettings) -> bytes:
     """`{"id": …, "results": […]}`: the request's own id as text, else its line as a number."""
-    job = outcome.job
-    name = b"%d" % job.line if job.id is None else encode_string(job.id)
-    found = b",".join(result for some in envelope.results(ranking, settings) for result in some)
-    return b'{"id":%b,"results":[%b]}\n' % (name, found)
+    name = b"%d" % row.line if row.id is None else encode_string(row.id)
+    results = b",".join(result for block in envelope.results(ranking, settings) for result in block)
+    return b'{"id":%b,"results":[%b]}\n' % (name, results)
 
 
 def rows(name: str, ranking: Ranking, settings: OutputSettings, report: Report) -> bytes:
@@ -73,14 +73,14 @@ def rows(name: str, ranking: Ranking, settings: OutputSettings, report: Report) 
     return b"".join(lines)
 
 
-def told(job: Job, error: RerankError) -> str:
-    """A bad row for the eye: `file:line: message`."""
-    return error.message if error.message.startswith(job.where) else f"{job.where}: {error.message}"
+def error_message(row: BatchRow, error: RerankError) -> str:
+    """A bad row for people: `file:line: message`."""
+    return error.message if error.message.startswith(row.where) else f"{row.where}: {error.message}"
 
 
-def error_line(job: Job, error: RerankError) -> bytes:
+def error_line(row: BatchRow, error: RerankError) -> bytes:
     """A bad row as one JSON line for --errors."""
-    record = {"where": job.where, "id": job.id, "error": error.message, "exit_code": int(error.code)}
+    record = {"where": row.where, "id": row.id, "error": error.message, "exit_code": int(error.code)}
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 

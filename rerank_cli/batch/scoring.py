@@ -1,4 +1,4 @@
-"""Jobs to outcomes, in order: the pairs of several requests share batches, and a bad row does not stop the others.
+"""Rows to outcomes, in order: pairs of several requests share batches, and a bad row does not stop the others.
 
 It knows neither formats nor files.
 """
@@ -10,156 +10,155 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli import pipeline
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError, RerankError
-from rerank_cli.records import Ranking
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import TooLongError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rerank_cli.batch.jobs import Job
-    from rerank_cli.records import Document, Pair, RequestOptions, Score
+    from rerank_cli.batch.rows import BatchRow
+    from rerank_cli.records import Document, Ranking, Request, RequestOptions, Score
     from rerank_cli.scorers.base import Advance, Scorer
     from rerank_cli.settings import Limits, RankSettings
 
     SettingsOf = Callable[[RequestOptions], RankSettings]
 
-BLOCK_PAIRS = 2048  # pairs scored together: enough to fill batches of like length
-BLOCK_JOBS = 512
-MOST_REFUSED = 5  # rows that a provider refuses before it answers one: then the fault is not the rows'
+BLOCK_PAIRS = 2048  # pairs scored together: enough to fill batches of similar length
+BLOCK_ROWS = 512
 BLOCK_TEXT = 8_000_000  # characters: long documents fill batches by themselves
+MAX_REFUSED = 5  # rows that a provider refuses before it answers one: then the rows are not the cause
 
 
 class Outcome(NamedTuple):
-    """A job and its ranking, or the error that it met."""
+    """A row and its ranking, or its error."""
 
-    job: Job
+    row: BatchRow
     ranking: Ranking | None
     error: RerankError | None
 
 
 class Prepared(NamedTuple):
-    """A job's documents and distinct pairs, ready to score."""
+    """A row's documents and distinct pairs, ready to score."""
 
-    job: Job
+    row: BatchRow
+    query: str
     settings: RankSettings
     documents: Sequence[Document]
-    pairs: list[Pair]
-    places: Sequence[int] | None
+    unique: pipeline.UniquePairs
 
 
-def blocks_of(jobs: Iterable[Job]) -> Iterator[list[Job]]:
-    """Jobs in blocks of about BLOCK_PAIRS documents; a large request ends its block."""
-    block: list[Job] = []
-    held = size = 0
-    for job in jobs:
-        block.append(job)
-        if job.request:
-            held += len(job.request.documents)
-            size += sum(len(document.text) for document in job.request.documents)
-        if held >= BLOCK_PAIRS or size >= BLOCK_TEXT or len(block) == BLOCK_JOBS:
+def blocks_of(rows: Iterable[BatchRow]) -> Iterator[list[BatchRow]]:
+    """Rows in blocks of about BLOCK_PAIRS documents; a large request ends its block."""
+    block: list[BatchRow] = []
+    documents = size = 0
+    for row in rows:
+        block.append(row)
+        if row.request:
+            documents += len(row.request.documents)
+            size += sum(len(document.text) for document in row.request.documents)
+        if documents >= BLOCK_PAIRS or size >= BLOCK_TEXT or len(block) == BLOCK_ROWS:
             yield block
-            block, held, size = [], 0, 0
+            block, documents, size = [], 0, 0
     if block:
         yield block
 
 
 def rank_block(
-    block: Sequence[Job], scorer: Scorer, settings_of: SettingsOf, report: Report, advance: Advance | None = None
+    block: Sequence[BatchRow], scorer: Scorer, settings_of: SettingsOf, report: Report, advance: Advance | None = None
 ) -> list[Outcome]:
-    """One outcome a job, in order.
+    """One outcome per row, in order.
 
     Raises only what would meet every row: a usage error, a remote failure, a provider that refuses row after row.
     """
-    prepared = [prepare(job, settings_of, report) for job in block if job.request]
-    scores = score_together(prepared, scorer, advance)
+    prepared = [prepare(row, row.request, settings_of, report) for row in block if row.request]
+    scored = iter(zip(prepared, score_together(prepared, scorer, advance), strict=True))
     outcomes = []
-    rest = iter(zip(prepared, scores, strict=True))
     refused = answered = 0
-    for job in block:
-        if job.error or not job.request:
-            outcomes.append(Outcome(job, None, job.error))
+    for row in block:
+        if row.error or not row.request:
+            outcomes.append(Outcome(row, None, row.error))
             continue
-        made, found = next(rest)
-        outcomes.append(finish(made, found, scorer, report, advance))
-        error = outcomes[-1].error
-        refused += isinstance(error, RemoteError)
-        answered += error is None
-        if error and refused == MOST_REFUSED and not answered:
-            raise error
+        outcome = rank_row(*next(scored), scorer, report, advance)
+        outcomes.append(outcome)
+        refused += isinstance(outcome.error, RemoteError)
+        answered += outcome.error is None
+        if outcome.error and refused == MAX_REFUSED and not answered:
+            raise outcome.error
     return outcomes
 
 
-def prepare(job: Job, settings_of: SettingsOf, report: Report) -> Prepared:
-    """What is to be scored of a job."""
-    request = job.request
-    assert request is not None  # the caller filters
+def prepare(row: BatchRow, request: Request, settings_of: SettingsOf, report: Report) -> Prepared:
+    """What is to be scored of a row."""
     settings = settings_of(request.body)
     documents = pipeline.without_repeats(request.documents, set(), report) if settings.dedupe else request.documents
-    return Prepared(job, settings, documents, *pipeline.unique_pairs(request.query, documents))
+    return Prepared(row, request.query, settings, documents, pipeline.unique_pairs(request.query, documents))
 
 
 def score_together(prepared: Sequence[Prepared], scorer: Scorer, advance: Advance | None) -> list[list[Score] | None]:
-    """The scores of each job's pairs; None where the shared call failed and the job is to be tried alone.
+    """The scores of each row's pairs; None for a row that is to be scored alone."""
+    result: list[list[Score] | None] = [None] * len(prepared)
+    for numbers in group(prepared, listwise=scorer.info.listwise):
+        members = [prepared[number] for number in numbers]
+        scores = score_group(members, scorer, advance) if len(members) > 1 else None
+        if scores is None:
+            continue
+        start = 0
+        for number, member in zip(numbers, members, strict=True):
+            end = start + len(member.unique.pairs)
+            own = [score for score in scores[start:end] if score is not None]
+            result[number] = own if len(own) == end - start else None
+            start = end
+    return result
 
-    Jobs with the same limits are scored in one call, so that their pairs share batches; for a listwise model only one
-    of those with the same query, since its documents are compared with each other.
+
+def group(prepared: Sequence[Prepared], *, listwise: bool) -> Iterable[list[int]]:
+    """Positions of rows that are scored in one call, because their limits are the same: their pairs share batches.
+
+    For a listwise model only one row per query is in a group, since documents of a query are compared with each other.
     """
-    found: list[list[Score] | None] = [None] * len(prepared)
     groups: dict[tuple[Limits, int], list[int]] = {}
     before: Counter[str] = Counter()
-    for number, made in enumerate(prepared):
-        query = made.pairs[0].query if scorer.info.listwise and made.pairs else ""
-        groups.setdefault((made.settings.limits, before[query] if query else 0), []).append(number)
-        before[query] += 1
-    for (limits, _), numbers in groups.items():
-        if len(numbers) == 1:
-            continue  # nothing to share
-        pairs = [pair for number in numbers for pair in prepared[number].pairs]
-        try:
-            scores = scorer.score(pairs, limits, advance) if pairs else []
-        except TooLongError:
-            continue  # one of them is at fault: alone, each gets its own error
-        except RemoteError as error:
-            if not error.refused:
-                name_job(error, [prepared[number] for number in numbers])
-                raise
-            scores = getattr(error, "scores", [])  # what was answered is paid for
-            if len(scores) != len(pairs):
-                continue  # likewise
-        start = 0
-        for number in numbers:
-            end = start + len(prepared[number].pairs)
-            found[number] = None if None in scores[start:end] else scores[start:end]
-            start = end
-    return found
+    for number, row in enumerate(prepared):
+        query = row.query if listwise and row.unique.pairs else ""
+        groups.setdefault((row.settings.limits, before[query]), []).append(number)
+        before[query] += bool(query)
+    return groups.values()
 
 
-def name_job(error: RemoteError, together: Sequence[Prepared]) -> None:
-    """Add query and document to an error of a shared call, which may be about a pair of any of its jobs."""
-    made = next((made for made in together if error.pair in made.pairs), None)
-    if made:
-        pipeline.name_pair(error, made.documents)
+def score_group(members: Sequence[Prepared], scorer: Scorer, advance: Advance | None) -> Sequence[Score | None] | None:
+    """The scores of all pairs of a group; None where they failed because of one row: alone, each gets its own error."""
+    pairs = [pair for member in members for pair in member.unique.pairs]
+    try:
+        return scorer.score(pairs, members[0].settings.limits, advance) if pairs else []
+    except TooLongError:
+        return None
+    except RemoteError as error:
+        if not error.refused:
+            member = next((member for member in members if error.pair in member.unique.pairs), None)
+            if member:
+                pipeline.name_pair(error, member.documents)
+            raise
+        scores: Sequence[Score | None] = getattr(error, "scores", ())  # what was answered is paid for
+        return scores if len(scores) == len(pairs) else None
 
 
-def finish(
-    made: Prepared, scores: list[Score] | None, scorer: Scorer, report: Report, advance: Advance | None
+def rank_row(
+    prepared: Prepared, scores: list[Score] | None, scorer: Scorer, report: Report, advance: Advance | None
 ) -> Outcome:
-    """A job's ranking from its scores, scoring it alone if the shared call failed or there was none."""
+    """A row's ranking from its scores; without scores it is scored alone."""
+    row, query, settings, documents, unique = prepared
     own = Report()
     try:
         if scores is None:
-            scores = pipeline.checked(made.pairs, made.documents, scorer, made.settings, advance)
+            scores = pipeline.score_pairs(unique.pairs, documents, scorer, settings, advance)
         else:
-            pipeline.require_finite(scores, made.pairs, made.documents)
+            pipeline.require_finite(scores, unique.pairs, documents)
     except (InputError, NonFiniteError, RemoteError) as error:  # anything else would meet every row
         if isinstance(error, RemoteError) and not error.refused:
             raise
-        return Outcome(made.job, None, error)
-    found = scores if made.places is None else [pipeline.EMPTY if place < 0 else scores[place] for place in made.places]
-    pipeline.tally(found, own)
-    query = made.job.request.query if made.job.request else ""
-    pipeline.check_language(query, made.documents, scorer.info, own)
+        return Outcome(row, None, error)
+    scores = unique.spread(scores)
+    pipeline.tally(scores, own)
+    pipeline.check_language(query, documents, scorer.info, own)
     report.add(own)
-    hits = pipeline.select(made.documents, found, made.settings, scorer.info)
-    return Outcome(made.job, Ranking(query, hits, pipeline.meta_of(scorer, made.settings, own)), None)
+    return Outcome(row, pipeline.assemble(query, documents, scores, scorer.info, settings, own), None)

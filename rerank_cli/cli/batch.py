@@ -2,91 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
+from rerank_cli.cli.batch_plan import BatchFiles, BatchOutputs, BatchRun, plan_of
 from rerank_cli.cli.command import Command
 from rerank_cli.cli.rank import Expectations
-from rerank_cli.options import INPUT, OUTPUT, option, same
-from rerank_cli.settings import CacheSettings, InputSettings, ModelSettings, OutputSettings, RankSettings
+from rerank_cli.settings import CacheSettings, InputSettings, ModelSettings, RankSettings
 
 if TYPE_CHECKING:
+    from rerank_cli.batch.plan import BatchPlan
     from rerank_cli.cli.sources import Call
-
-BATCH = "Batch"
-QueryFormat = Literal["auto", "tsv", "jsonl", "lines"]
-BatchFormat = Literal["responses", "rows", "trec"]
-Engine = Literal["local", "ray"]
-
-_input, _output, _batch = (partial(option, group=group) for group in (INPUT, OUTPUT, BATCH))
-_file = partial(_output, metavar="FILE", kind=Path)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchInputs:
-    """What is ranked, where it is not requests: queries with documents, or a run."""
-
-    queries: str | None = _input("--queries", "Queries: tsv (id, text), jsonl or lines.", metavar="FILE")
-    query_format: QueryFormat = _input(
-        "--query-format",
-        "auto, tsv, jsonl or lines.",
-        metavar="FORMAT",
-        default="auto",
-        choices=get_args(QueryFormat),
-    )
-    documents: tuple[str, ...] = _input(
-        "--documents", "Rank these for every query; repeatable.", metavar="FILE", many=True
-    )
-    run: str | None = _input("--run", "A TREC run to rerank; wants --queries, --corpus.", metavar="FILE")
-    corpus: str | None = _input("--corpus", "The run's documents, JSON lines with ids.", metavar="FILE")
-    depth: int | None = _input("--depth", "Rerank the run's first N only.", metavar="N", kind=int, minimum=1)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOutput:
-    """What is written, and where."""
-
-    batch_format: BatchFormat = _output(
-        "--format -f",
-        "responses (one a line), rows (rank's records with query_id) or trec.",
-        metavar="FORMAT",
-        default="responses",
-        choices=get_args(BatchFormat),
-        in_short_help=True,
-    )
-    output: Path | None = same(OutputSettings, "output")
-    out_dir: Path | None = _output("--out-dir", "One output per input file.", metavar="DIR", kind=Path)
-    errors: Path | None = _file("--errors", "Write bad rows here too, as JSON lines.")
-    summary: Path | None = _file("--summary", "Write the counts and seconds as JSON.")
-    return_documents: bool = _output("--return-documents/--no-return-documents", "Leave documents out.", default=True)
-    result_key: str | None = same(OutputSettings, "result_key")
-    explain: bool = same(OutputSettings, "explain")
-    run_tag: str = same(OutputSettings, "run_tag")
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRun:
-    """How the rows are worked through."""
-
-    strict: bool = _batch("--strict", "Stop at the first bad row.", default=False)
-    resume: bool = _batch("--resume", "Resume a killed run with -o where it stopped.", default=False)
-    shard: str | None = _batch("--shard", "Only every Nth row, from the Ith: for CI matrices.", metavar="I/N")
-    engine: Engine = _batch(
-        "--engine",
-        "local, or ray: many processes or machines; files to --out-dir.",
-        metavar="ENGINE",
-        default="local",
-        choices=get_args(Engine),
-    )
-    ray_address: str | None = _batch("--ray-address", "The Ray cluster (default: here).", metavar="ADDRESS")
-    workers: int | None = _batch(
-        "--workers", "Ray workers (default: as many as fit).", metavar="N", kind=int, minimum=1
-    )
-    gpus_per_worker: float | None = _batch(
-        "--gpus-per-worker", "GPUs per Ray worker, as 1 or 0.5.", metavar="X", kind=float, minimum=0
-    )
 
 
 def batch(call: Call) -> int:
@@ -99,12 +24,68 @@ def batch(call: Call) -> int:
       rerank batch --run bm25.trec --queries q.tsv --corpus c.jsonl -f trec -n 100
       rerank batch day1.jsonl.gz day2.jsonl.gz --out-dir ranked --cache
     """
-    raise NotImplementedError
+    from rerank_cli.batch.inputs import check_inputs
+    from rerank_cli.batch.local import run_local
+    from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
+    from rerank_cli.cli import rules
+    from rerank_cli.cli.rank import describe, print_report
+    from rerank_cli.report import Report
+    from rerank_cli.scorers.registry import open_scorer
+    from rerank_cli.writers.output import ClosedPipe, check_output
+
+    plan, terminal = plan_of(call), call.terminal
+    report, tally, summary = Report(), Tally(), call.settings(BatchOutputs).summary
+    check_output(summary)
+    if call.settings(BatchRun).engine == "ray":
+        return start_ray(call, plan)
+    check_inputs(plan, terminal)
+    scorer = open_scorer(rules.model_of(call), terminal.env, report, rules.cache_of(call))
+    complete = left = False
+    try:
+        terminal.detail(describe(scorer.info))
+        run_local(plan, scorer, terminal, report, tally)
+        complete = True
+    except ClosedPipe:
+        left = True  # the reader has seen enough
+        raise
+    finally:
+        scorer.close()
+        print_report(report, terminal)
+        if complete or (tally.counts and not left):
+            conclude(tally, scorer.info, terminal, summary, complete=complete)
+    raise_if_rows_failed(tally)
+    return 0
 
 
 COMMAND = Command(
     batch,
-    (BatchInputs, InputSettings, RankSettings, Expectations, BatchOutput, BatchRun, ModelSettings, CacheSettings),
+    (BatchFiles, InputSettings, RankSettings, Expectations, BatchOutputs, BatchRun, ModelSettings, CacheSettings),
     without=frozenset({"null", "keep_order", "fail_if_empty", "expect", "dry_run"}),
     changed={"files": {"help": "Requests, one JSON object per line; `-` is stdin, the default."}},
 )
+
+
+def start_ray(call: Call, plan: BatchPlan) -> int:
+    """The same over Ray; returns the exit code."""
+    from rerank_cli.batch.local import make_folder
+    from rerank_cli.batch.parts import delete_markers
+    from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
+    from rerank_cli.cli import batch_ray, rules
+    from rerank_cli.distributed import Cluster
+
+    parts = batch_ray.parts_of(plan, call.settings(InputSettings).files)
+    make_folder(plan.out_dir)
+    model, cache, run = rules.model_of(call), rules.cache_of(call), call.settings(BatchRun)
+    info = batch_ray.scorer_info(model, call.terminal)
+    task = batch_ray.make_task(plan, parts, model, cache, info)
+    cluster = Cluster(run.ray_address, run.workers, run.gpus_per_worker or 0.0)
+    tally, complete = Tally(), False
+    try:
+        batch_ray.run_parts(task, cluster, call.terminal, tally, resume=plan.resume)
+        complete = True
+    finally:
+        if complete or tally.counts:
+            conclude(tally, info, call.terminal, call.settings(BatchOutputs).summary, complete=complete)
+    delete_markers(task.config, parts)
+    raise_if_rows_failed(tally)
+    return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli.command import AsJson, Command, Group
@@ -12,8 +11,8 @@ from rerank_cli.options import same
 from rerank_cli.settings import CacheSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable
+    from pathlib import Path
 
     from rerank_cli.cli.sources import Call
 

@@ -101,9 +101,9 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     """The ranking of what the options name, written where they say; None for a dry run."""
     from rerank_cli import pipeline
     from rerank_cli.cli import rules
-    from rerank_cli.cli.before_after import RelevanceDelta
     from rerank_cli.cli.query import find_query, query_option
     from rerank_cli.cli.usage_errors import check_files
+    from rerank_cli.evaluation.before import RelevanceDelta
     from rerank_cli.readers import open_documents
     from rerank_cli.scorers.registry import open_scorer
     from rerank_cli.writers import write_ranking
@@ -129,13 +129,13 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     try:
         terminal.detail(describe(scorer.info))
         with terminal.progress("ranking") as advance:
-            watched = delta.watch(output.query_id)
+            watched = delta.observer(output.query_id)
             ranking = pipeline.rank(query, watched.chunks(stream.chunks), scorer, settings, report, advance)
     finally:
         scorer.close()
     write_ranking(ranking, output, terminal, report)
     delta.add(output.query_id, watched, ranking.hits)
-    delta.tell()
+    delta.print_report()
     return ranking
 
 

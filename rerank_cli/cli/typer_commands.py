@@ -66,7 +66,9 @@ class RunnableGroup(TyperGroup):
 
     def __init__(self, name: str, group: Group) -> None:
         self.group, self.options = group, group.options
-        commands = {word: RunnableCommand(word, each, self.options) for word, each in group.commands.items()}
+        commands: dict[str, Any] = {
+            word: RunnableCommand(word, each, self.options) for word, each in group.commands.items()
+        }
         super().__init__(name=name, commands=commands, add_help_option=False)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -1,7 +1,7 @@
-"""Before → after: what ranking did to the order that the documents came in, where they carry `relevance` labels.
+"""`nDCG@10 0.41 → 0.59`: how ranking changed the input order, where documents carry `relevance` labels or --qrels.
 
-`rank` and `batch` hand over documents as they pass and hits as they are found. Only the first ranks are kept: memory
-grows with the labels and not with the documents. It prints nothing.
+`rank` and `batch` pass documents as they are read and hits when they are ranked. Only the first ranks are kept: memory
+grows with the labels and not with the documents.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from rerank_cli.errors import InputError
+from rerank_cli.errors import InputError, ModelError
 from rerank_cli.evaluation.measures import parse_measures
 from rerank_cli.evaluation.summary import before_after
 
@@ -19,20 +19,22 @@ if TYPE_CHECKING:
 
     from rerank_cli.evaluation.engine import Judgements, Scores
     from rerank_cli.records import Document, Hit
+    from rerank_cli.settings import RankSettings
+    from rerank_cli.terminal import Terminal
 
 MEASURES = ("nDCG@10", "RR@10")
 DEPTH = 10  # the deepest cutoff above
-MARK = b'"relevance"'
+LABEL_KEY = b'"relevance"'
 
 
-def name_of(document: Document) -> str:
-    """How a document is called here: its id, else its input position."""
+def document_id(document: Document) -> str:
+    """A document's id, else its input position."""
     return str(document.index) if document.id is None else document.id
 
 
 def label_of(document: Document) -> int | None:
-    """The whole number in a JSON document's `relevance`; None for anything else (it may be no judgement)."""
-    if MARK not in document.raw:
+    """The whole number in a JSON document's `relevance`; None for anything else (it may not be a judgement)."""
+    if LABEL_KEY not in document.raw:
         return None
     from rerank_cli.readers.rows import json_value
 
@@ -45,7 +47,7 @@ def label_of(document: Document) -> int | None:
 
 
 class LabelObserver:
-    """The documents of one query as they pass: the first names, and the labels of all."""
+    """Sees the documents of one query as they pass: keeps the first ids, and all labels."""
 
     def __init__(self, judged: Mapping[str, int] | None = None) -> None:
         self._judged = judged  # of --qrels; None: the documents' own labels
@@ -53,42 +55,42 @@ class LabelObserver:
         self.labels: dict[str, int] = dict(judged or {})
 
     def chunks(self, chunks: Iterable[list[Document]]) -> Iterator[list[Document]]:
-        """The same chunks, looked at."""
+        """The same chunks, observed."""
         for chunk in chunks:
-            self.look(chunk)
+            self.observe(chunk)
             yield chunk
 
-    def look(self, documents: Sequence[Document]) -> None:
-        """Note names and labels."""
-        self.first += [name_of(document) for document in islice(documents, DEPTH - len(self.first))]
+    def observe(self, documents: Sequence[Document]) -> None:
+        """Keep ids and labels."""
+        self.first += [document_id(document) for document in islice(documents, DEPTH - len(self.first))]
         if self._judged is None:
-            found = ((document, label_of(document)) for document in documents)
-            self.labels |= {name_of(document): label for document, label in found if label is not None}
+            labels = ((document, label_of(document)) for document in documents)
+            self.labels |= {document_id(document): label for document, label in labels if label is not None}
 
 
 class BeforeAfter:
-    """Labelled queries before and after ranking; `lines` says what became of the measures."""
+    """Labelled queries before and after ranking, and the measures of both."""
 
     def __init__(self) -> None:
         self._judgements: Judgements = {}
         self._before: Scores = {}
         self._after: Scores = {}
 
-    def add(self, query: str, watched: LabelObserver, hits: Sequence[Hit]) -> None:
+    def add(self, query: str, observer: LabelObserver, hits: Sequence[Hit]) -> None:
         """One ranked query; without labels it does not count."""
-        if not watched.labels:
+        if not observer.labels:
             return
         best = nsmallest(DEPTH, hits, key=lambda hit: hit.rank)  # --keep-order lists them in another order
-        ranked = [name_of(hit.document) for hit in best if hit.relevance_score is not None]
-        self._judgements[query] = watched.labels
-        self._before[query] = _by_place(watched.first)
+        ranked = [document_id(hit.document) for hit in best if hit.relevance_score is not None]
+        self._judgements[query] = observer.labels
+        self._before[query] = _by_place(observer.first)
         self._after[query] = _by_place(ranked)
 
     def __len__(self) -> int:
         return len(self._judgements)
 
     def lines(self) -> list[str]:
-        """`nDCG@10 0.4120 → 0.5870 (+0.1750)`, one a measure; empty without labels.
+        """`nDCG@10 0.4120 → 0.5870 (+0.1750)`, one per measure; empty without labels.
 
         Raises ModelError if pytrec_eval is not installed.
         """
@@ -99,3 +101,56 @@ class BeforeAfter:
 
 def _by_place(names: Sequence[str]) -> dict[str, float]:
     return {name: -float(place) for place, name in enumerate(names)}
+
+
+class RelevanceDelta:
+    """The lines on stderr about labelled queries of a run.
+
+    A ranking cut above the measures' depth has no fair "after", so a small --top-n or --min-score suppresses them.
+    """
+
+    def __init__(self, qrels: str | None, settings: RankSettings, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._queries = BeforeAfter()
+        self._fair = (settings.top_n is None or settings.top_n >= DEPTH) and settings.min_score is None
+        self._judgements: dict[str, dict[str, int]] | None = None
+        if qrels is not None:
+            from rerank_cli.readers.qrels import read_qrels
+
+            self._judgements = read_qrels(qrels, terminal.stdin).judgements
+
+    def observer(self, query: str) -> LabelObserver:
+        """An observer for one query: of --qrels, or of the documents' own labels."""
+        judged = self._judgements
+        if judged is None:
+            return LabelObserver()
+        # `rank` has one query, mostly without an id: judgements of one query are meant for it.
+        return LabelObserver(judged.get(query) or (next(iter(judged.values())) if len(judged) == 1 else {}))
+
+    def add(self, query: str, observer: LabelObserver, hits: Sequence[Hit]) -> None:
+        """One ranked query."""
+        if self._fair:
+            self._queries.add(query, observer, hits)
+
+    def add_documents(self, query: str, documents: Sequence[Document], hits: Sequence[Hit]) -> None:
+        """One ranked query whose documents are all in memory."""
+        observer = self.observer(query)
+        observer.observe(documents)
+        self.add(query, observer, hits)
+
+    def print_report(self) -> None:
+        """Print the lines. Raises ModelError if --qrels was given and pytrec_eval is missing."""
+        asked = self._judgements is not None
+        if not len(self._queries):
+            if asked:
+                self._terminal.note("--qrels: no before → after: no query is judged, or --top-n or --min-score cut it")
+            return
+        try:
+            lines = self._queries.lines()
+        except ModelError:
+            if asked:
+                raise
+            self._terminal.detail("documents carry labels; before → after needs: pip install 'rerank-cli[eval]'")
+            return
+        for line in lines:
+            self._terminal.note(line)

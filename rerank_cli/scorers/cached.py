@@ -53,15 +53,15 @@ class Store(Protocol):
 
 
 def pair_keys(digest: str, limits: Limits, pairs: Sequence[Pair]) -> list[bytes]:
-    """The key of each pair: BLAKE2b-128 over model digest, limits, query, head and text; each part after its length."""
+    """The key of each pair: BLAKE2b-128 over model digest, limits, query, title length and text, with lengths."""
     keys: list[bytes] = []
     last: str | None = None
     prefix = _prefix(digest, limits, "")
-    for query, text, head in pairs:
+    for query, text, title_chars in pairs:
         if query != last:  # queries come in runs, and hashing a prefix once is most of the cost saved
             prefix, last = _prefix(digest, limits, query), query
         key = prefix.copy()
-        key.update(head.to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
+        key.update(title_chars.to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
         keys.append(key.digest())
     return keys
 

@@ -120,7 +120,7 @@ class LocalScorer:
         shapes: list[TokenCount] = []
         for number, pair in enumerate(pairs):
             _refuse_long(pair, len(encoded[number].ids), capacities[number], limits)
-            pair = Pair(pair.query, texts[number], pair.head)  # noqa: PLW2901 the text as it was tokenised
+            pair = Pair(pair.query, texts[number], pair.title_chars)  # noqa: PLW2901 the text as it was tokenised
             made, shape = self._windows(number, pair, encoded[number], capacities[number], limits)
             shorter = len(texts[number]) < len(pairs[number].text)
             inputs += made
@@ -146,7 +146,7 @@ class LocalScorer:
             truncated = truncated or end < count
             count = end
         else:
-            repeated = self._head_tokens(pair.head, tokens, capacity)
+            repeated = self._title_tokens(pair.title_chars, tokens, capacity)
             overlap = max(1, (capacity - repeated) // 4)
             spans = windows.split(count, capacity - repeated, overlap, tokens.word_starts or [])
             if limits.max_chunks_per_doc and len(spans) > limits.max_chunks_per_doc:
@@ -156,11 +156,11 @@ class LocalScorer:
         return [self._input(number, pair.query, body) for body in bodies], TokenCount(count, truncated)
 
     @staticmethod
-    def _head_tokens(head: int, tokens: Tokens, capacity: int) -> int:
+    def _title_tokens(title_chars: int, tokens: Tokens, capacity: int) -> int:
         """Tokens of the first rank field to repeat in each window: at most a quarter of it."""
-        if not head or tokens.offsets is None:
+        if not title_chars or tokens.offsets is None:
             return 0
-        count = next((t for t, (start, _) in enumerate(tokens.offsets) if start >= head), len(tokens.offsets))
+        count = next((t for t, (start, _) in enumerate(tokens.offsets) if start >= title_chars), len(tokens.offsets))
         return min(count, capacity // 4)
 
     def _input(self, number: int, query: str, body: DocumentSlice) -> _Input:

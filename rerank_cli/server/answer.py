@@ -39,7 +39,7 @@ def build_response(
         raise HttpError(422, f"the query has {job.query_tokens} tokens, more than half of the model's window")
     warnings = (*ask.warnings, *notes, *warnings_of(ask, job, scores, info))
     settings = RankSettings(top_n=ask.top_n, raw_scores=ask.raw_scores, limits=ask.limits)
-    hits = pipeline.select(ask.documents, scores, settings, info)
+    hits = pipeline.assemble(ask.query, ask.documents, scores, info, settings, Report()).hits
     if ask.tei:
         return dump([_tei_row(hit, ask) for hit in hits]), warnings
     tokens = tokens_read(job.query_tokens, scores)

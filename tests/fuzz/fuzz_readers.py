@@ -74,7 +74,7 @@ def check(document: Document) -> None:
     kind = document.source.kind
     if kind == "json" and (b"\n" in document.raw or document.raw != document.raw.strip()):
         raise AssertionError("a JSON document's raw bytes are one line without blanks around it")
-    if not 0 <= document.head <= len(document.text):
+    if not 0 <= document.title_chars <= len(document.text):
         raise AssertionError("head lies within the text")
     if kind != "file":
         load_value(document)

@@ -1,6 +1,6 @@
-"""What a batch works on: Cohere-shaped requests, queries × documents, or a TREC run with its queries and corpus.
+"""What a batch ranks: Cohere-shaped requests, queries × documents, or a TREC run with its queries and corpus.
 
-Each becomes a `Job`: one query with its documents, or what was wrong with the row. It scores and writes nothing.
+Each becomes a `BatchRow`: one query with its documents, or what was wrong with the row. It scores and writes nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rerank_cli.records import Document, Request, RequestOptions, Source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from rerank_cli.batch.plan import Shard
     from rerank_cli.fields import Full
     from rerank_cli.readers.corpus import Corpus
     from rerank_cli.readers.queries import Query
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from rerank_cli.settings import FieldSettings
 
 
-class Job(NamedTuple):
-    """One row: `request`, or `error` if it is bad. `id` is the request's own; None: its line stands for it."""
+class BatchRow(NamedTuple):
+    """One row: `request`, or `error` if it is bad. `id` is the request's own; without one its line is its name."""
 
     number: int  # 0-based among the rows of the input
     where: str
@@ -44,74 +45,64 @@ class Job(NamedTuple):
         return str(self.line) if self.id is None else self.id
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Which rows are ours: `number % of == part - 1`; part counts from 1."""
-
-    part: int = 1
-    of: int = 1
-
-    def has(self, number: int) -> bool:
-        """Whether a row belongs to this shard."""
-        return number % self.of == self.part - 1
-
-
 def requests_of(
     paths: Sequence[str], stdin: BinaryIO, fields: FieldSettings, report: Report, shard: Shard, start: int = 0
-) -> Iterator[Job]:
-    """The requests of JSON lines files (plain, gzip or zstd), numbered through, from row `start` on.
+) -> Iterator[BatchRow]:
+    """The requests of JSON lines files (plain, gzip or zstd), numbered across files, from row `start` on.
 
-    Raises InputError for a file that cannot be read; a bad row is a job with an error.
+    Raises InputError for a file that cannot be read; a bad row carries its error.
     """
     lines = ((name_of_file(path), line, raw) for path in paths for line, raw in raw_rows(path, stdin))
     for number, (name, line, raw) in enumerate(lines):
         if number >= start and shard.has(number):
-            yield job_of(number, name, line, raw, fields, report)
+            yield row_of(number, name, line, raw, fields, report)
 
 
-def job_of(number: int, name: str, line: int, raw: bytes, fields: FieldSettings, report: Report) -> Job:
-    """One line of a file as a job."""
+def row_of(number: int, name: str, line: int, raw: bytes, fields: FieldSettings, report: Report) -> BatchRow:
+    """One line of a file as a row."""
     where = f"{name}:{line}"
     try:
         request = parse_request(raw, where, fields, report)
     except InputError as error:
-        return Job(number, where, _id_of(raw), line, None, error)
-    return Job(number, where, request.body.id or request.body.query_id, line, request)
+        return BatchRow(number, where, _id_of(raw), line, None, error)
+    return BatchRow(number, where, request.body.id or request.body.query_id, line, request)
 
 
 def _id_of(raw: bytes) -> str | None:
-    """The id of a bad row, as far as it has one: for --errors."""
+    """The id of a bad row if it has one, for --errors."""
     try:
-        found = json.loads(raw)
+        value = json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    names = [found.get(key) for key in ("id", "query_id")] if isinstance(found, dict) else []
+    names = [value.get(key) for key in ("id", "query_id")] if isinstance(value, dict) else []
     return next((str(name) for name in names if isinstance(name, str | int) and not isinstance(name, bool)), None)
 
 
-def crossed(queries: Iterable[Query], documents: Sequence[Document], shard: Shard, start: int = 0) -> Iterator[Job]:
+def crossed(
+    queries: Iterable[Query], documents: Sequence[Document], shard: Shard, start: int = 0
+) -> Iterator[BatchRow]:
     """Every query with all documents, which are held once."""
     for number, query in enumerate(queries):
         if number >= start and shard.has(number):
-            yield Job(
+            yield BatchRow(
                 number, query.where, query.id, number + 1, Request(query.text, documents, RequestOptions(id=query.id))
             )
 
 
 @dataclass(frozen=True, slots=True)
 class TrecSources:
-    """What a TREC job needs beside the run: texts of its queries, the corpus, how many rows of each query count."""
+    """What the rows of a TREC run need besides the run: texts of its queries, the corpus, documents per query."""
 
     queries: Mapping[str, str]
     corpus: Corpus
-    depth: int | None
+    depth: int | None  # documents per query; None: all
     fields: FieldSettings
     beir: bool  # score title and text joined, as BEIR does, because no field was named
 
 
 def from_run(
     groups: Iterable[tuple[str, list[RunRow]]], sources: TrecSources, report: Report, shard: Shard, start: int = 0
-) -> Iterator[Job]:
+) -> Iterator[BatchRow]:
     """The queries of a run with their first `depth` documents, looked up in the corpus."""
     render = build_document(replace(sources.fields, prior_field=None), report)
     for number, (query, rows) in enumerate(groups):
@@ -121,13 +112,13 @@ def from_run(
         try:
             request = _request(query, rows, sources, render)
         except InputError as error:
-            yield Job(number, where, query, number + 1, None, error)
+            yield BatchRow(number, where, query, number + 1, None, error)
         else:
-            yield Job(number, where, query, number + 1, request)
+            yield BatchRow(number, where, query, number + 1, request)
 
 
 def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Full) -> Request:
-    """One query's request. Raises InputError for a query or a document that is nowhere."""
+    """One query's request. Raises InputError for a query or a document that is missing."""
     text = sources.queries.get(query)
     if text is None:
         raise InputError(f"{named(query)} of the run is not among the queries", where=rows[0].where)
@@ -151,18 +142,13 @@ def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:
 
 
 def _document(index: int, row: RunRow, raw: bytes, source: Source, sources: TrecSources, render: Full) -> Document:
-    """A corpus record as a document whose prior is the run's score."""
+    """A corpus record under the run's id, with the run's score as its prior."""
     from rerank_cli.readers.corpus import title_and_text
     from rerank_cli.readers.values import exact
 
-    value = exact(raw.decode("utf-8", "replace"), row.where)  # as `rank` reads: big integers stay what they are
+    value = exact(raw.decode("utf-8", "replace"), row.where)  # as `rank` reads: big integers keep their digits
     if sources.beir and isinstance(value.get("title"), str):
         document = Document(index, raw, title_and_text(value), source)
     else:
         document = render(value, row.where, index, raw, source)
-    return replace_named(document, row)
-
-
-def replace_named(document: Document, row: RunRow) -> Document:
-    """The document under the run's id and with the run's score."""
     return document._replace(id=row.document, prior=row.score if document.prior is None else document.prior)

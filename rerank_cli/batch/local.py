@@ -1,0 +1,191 @@
+"""The local engine of `batch`: each input to its output in this process, and a run that can be resumed.
+
+Rows, scoring, rendering and the journal are modules of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rerank_cli.batch.inputs import count_rows, identity_of, read_rows
+from rerank_cli.batch.run import run_rows
+from rerank_cli.errors import OutputError, UsageError
+from rerank_cli.files import cannot_write
+from rerank_cli.records import RequestOptions
+from rerank_cli.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from rerank_cli.batch.journal import Journal
+    from rerank_cli.batch.plan import BatchPlan, Output
+    from rerank_cli.batch.run import Block
+    from rerank_cli.batch.summary import Tally
+    from rerank_cli.evaluation.before import RelevanceDelta
+    from rerank_cli.report import Report
+    from rerank_cli.scorers.base import Scorer
+    from rerank_cli.terminal import Progress, Terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What all inputs of a run share."""
+
+    plan: BatchPlan
+    scorer: Scorer
+    terminal: Terminal
+    report: Report
+    tally: Tally
+    advance: Progress
+    delta: RelevanceDelta
+    rows: int | None  # about how many there are, if that is known
+
+
+def run_local(plan: BatchPlan, scorer: Scorer, terminal: Terminal, report: Report, tally: Tally) -> None:
+    """Rank every input in turn. What is done is kept whatever ends the run."""
+    from rerank_cli.evaluation.before import RelevanceDelta
+
+    make_folder(plan.out_dir)
+    delta = RelevanceDelta(plan.qrels, plan.settings.settings_of(RequestOptions()), terminal)
+    rows = count_rows(plan) if terminal.animated() else None
+    journals: list[Journal] = []
+    with terminal.progress("ranking", rate="pairs") as advance:
+        session = Session(plan, scorer, terminal, report, tally, advance, delta, rows)
+        for output in plan.outputs:
+            if output.target is None or is_stream(output.target):
+                to_stream(output, session)
+            else:
+                journals.append(to_file(output, output.target, session))
+    for journal in journals:
+        journal.delete_state()
+    if tally.skipped and plan.qrels:
+        terminal.note("before → after covers the rows of this run, not those of the run before it")
+    delta.print_report()
+
+
+def make_folder(path: Path | None) -> None:
+    """Create the folder of --out-dir."""
+    if path is None:
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be created: {error.strerror}", where=str(path)) from None
+
+
+def is_stream(target: Path) -> bool:
+    """Whether results go to stdout, a pipe or a device, which are written as they come."""
+    from rerank_cli.batch.journal import is_regular
+    from rerank_cli.writers.output import is_stdout
+
+    return is_stdout(target) or not is_regular(target)
+
+
+def to_stream(output: Output, session: Session) -> None:
+    """Rank one input to stdout or a pipe."""
+    from rerank_cli.writers.output import open_output
+
+    if session.plan.resume:
+        raise UsageError("--resume needs -o FILE or --out-dir", "output to a pipe cannot be resumed")
+    with (
+        open_output(output.target, session.terminal, "json") as write,
+        open_errors(session.plan.errors) as write_errors,
+    ):
+        for block in run_blocks(output, 0, session):
+            write(block.output)
+            write_errors(block.errors)
+            session.tally.counts.update(block.counts)
+
+
+def to_file(output: Output, target: Path, session: Session) -> Journal:
+    """Rank one input to a file, through a journal that can be resumed; returns the finished journal."""
+    from rerank_cli.batch.journal import Journal
+
+    plan, terminal = session.plan, session.terminal
+    identity = identity_of(plan, output.files, session.scorer.info.digest)
+    journal = Journal(target, errors_path(plan, target), identity, resume=plan.resume)
+    report_start(journal, terminal)
+    counts = Counter(dict(journal.state.counts))
+    session.tally.skipped += counts["rows"]
+    try:
+        if not journal.state.complete:
+            for block in run_blocks(output, journal.state.next_row, session):
+                counts.update(block.counts)
+                journal.add(block.output, block.errors, block.next_row, counts)
+        journal.finish()
+    except BaseException:
+        if journal.resumed:
+            terminal.note(
+                f"the first {journal.state.next_row:,} rows are in {journal.partial}: "
+                "the same command with --resume continues"
+            )
+        raise
+    finally:
+        session.tally.counts.update(counts)
+        journal.close()
+    return journal
+
+
+def report_start(journal: Journal, terminal: Terminal) -> None:
+    """What happens to the rows of a previous run."""
+    if journal.dropped:
+        terminal.note(f"{journal.partial}: dropping {journal.dropped:,} rows of a previous run (--resume keeps them)")
+    elif journal.state.complete:
+        terminal.note(f"{journal.target}: already complete")
+    elif journal.resumed:
+        terminal.note(f"{journal.target}: resuming after row {journal.state.next_row:,}")
+
+
+def errors_path(plan: BatchPlan, target: Path) -> Path | None:
+    """Where the bad rows of one output go: --errors, or a file beside each output of --out-dir."""
+    if plan.errors is None or plan.out_dir is None:
+        return plan.errors
+    return target.with_name(target.name + ".errors")
+
+
+@contextlib.contextmanager
+def open_errors(path: Path | None) -> Iterator[Callable[[bytes], None]]:
+    """A writer for --errors without a journal; each line is in the file as soon as it is reported."""
+    if path is None:
+        yield lambda _data: None
+        return
+    try:
+        stream = open(path, "wb", buffering=0)  # noqa: SIM115, PTH123 closed below
+    except OSError as error:
+        raise cannot_write(error, path) from None
+
+    def write(data: bytes) -> None:
+        try:
+            stream.write(data)
+        except OSError as error:
+            raise cannot_write(error, path) from None
+
+    with stream:
+        yield write
+
+
+def run_blocks(output: Output, start: int, session: Session) -> Iterator[Block]:
+    """The blocks of one input from row `start` on; bad rows are reported on stderr, ranked ones are evaluated."""
+    plan, terminal = session.plan, session.terminal
+    rows = read_rows(plan, output.files, start, terminal, session.report)
+    for block in run_rows(rows, session.scorer, plan.settings, session.report, session.advance):
+        for message in block.failures:
+            terminal.say(visible(message))
+        for row, ranking, _ in block.ranked:
+            if ranking and row.request:
+                session.delta.add_documents(row.name, row.request.documents, ranking.hits)
+        session.tally.fresh.update(block.counts)
+        expect_pairs(session)
+        yield block
+
+
+def expect_pairs(session: Session) -> None:
+    """Estimate the number of pairs from the rows so far and those to come."""
+    fresh = session.tally.fresh["rows"]
+    if session.rows and fresh:
+        left = max(0, session.rows - session.tally.skipped - fresh)
+        session.advance.expect(session.advance.done + session.advance.done * left // fresh)
