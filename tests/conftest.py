@@ -100,8 +100,8 @@ def process(home: Path):
     ) -> Result:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         base = {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-        if moved := os.environ.get("MOVED_LOGITS"):  # this process was started with tests/moved (CONTRIBUTING.md)
-            base |= {"MOVED_LOGITS": moved, "PYTHONPATH": f"{ROOT / 'tests' / 'moved'}{os.pathsep}{ROOT}"}
+        if seed := os.environ.get("SHIFTED_LOGITS"):  # as this process was started (CONTRIBUTING.md)
+            base |= {"SHIFTED_LOGITS": seed, "PYTHONPATH": f"{ROOT}/tests/shifted_logits{os.pathsep}{ROOT}"}
         done = subprocess.run(
             [sys.executable, "-m", "rerank_cli", *[str(arg) for arg in argv]],
             input=data,

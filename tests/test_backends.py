@@ -10,10 +10,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import models_made as made_of
 import numpy as np
 import pytest
-from models_made import DOCUMENTS, LONG, QUERY, made, ours, own_caches  # noqa: F401 fixtures
+import tiny_models as made_of
+from tiny_models import DOCUMENTS, LONG, QUERY, made, ours, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError

@@ -3,11 +3,11 @@
 # ruff: noqa: F811
 from __future__ import annotations
 
-import models_made as made_of
 import pytest
+import tiny_models as made_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models_made import CHAT, LONG, QUERY, made, own_caches  # noqa: F401 fixtures
+from tiny_models import CHAT, LONG, QUERY, made, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError

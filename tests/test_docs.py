@@ -3,7 +3,7 @@
     UPDATE_GOLDEN=1 python -m pytest tests/test_docs.py         write what the commands print into the pages
     UPDATE_GOLDEN=exact python -m pytest tests/test_docs.py     ... also digits that processors differ by: for a new model
 
-How a page is written stands in tests/pages.py; tests/test_near_ties.py runs the pages with moved logits.
+How a page is written stands in tests/doc_pages.py; tests/test_near_ties.py runs the pages with moved logits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pages import PAGES, ROOT, STAND_INS, blocks, run_page
+from doc_pages import FAKE_PROGRAMS, PAGES, ROOT, blocks, run_page
 
 # Pages with shell blocks that something else runs; docs/providers and docs/ci have tests of their own.
 ELSEWHERE = {"README.md": ".ci/run", "CONTRIBUTING.md": ".ci/run"}
@@ -43,7 +43,7 @@ def test_marks_say_what_is_so() -> None:
             for need in block.marks.get("needs", "").split():
                 assert re.search(rf"\b{need.removeprefix('python:')}\b", block.body), (name, need)
             if "stand-in" in block.marks:
-                assert os.access(STAND_INS / block.marks["stand-in"], os.X_OK)
+                assert os.access(FAKE_PROGRAMS / block.marks["stand-in"], os.X_OK)
                 assert block.marks["stand-in"] in block.body
 
 

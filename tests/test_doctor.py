@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models_made import made, own_caches  # noqa: F401 fixtures
+from tiny_models import made, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import doctor
 from rerank_cli.report import Report

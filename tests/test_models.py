@@ -8,9 +8,9 @@ import os
 import shutil
 from pathlib import Path
 
-import models_made as made_of
 import pytest
-from models_made import COMMIT, DOCUMENTS, QUERY, into_hub_cache, made, ours, own_caches  # noqa: F401 fixtures
+import tiny_models as made_of
+from tiny_models import COMMIT, DOCUMENTS, QUERY, into_hub_cache, made, ours, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CAPITAL
-from models_made import COMMIT, into_hub_cache, made, own_caches  # noqa: F401 fixtures
+from tiny_models import COMMIT, into_hub_cache, made, own_caches  # noqa: F401 fixtures
 
 BRANCH = "f" * 40
 

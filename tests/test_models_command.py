@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from models_made import COMMIT, DOCUMENTS, QUERY, into_hub_cache, made, ours, own_caches  # noqa: F401 fixtures
+from tiny_models import COMMIT, DOCUMENTS, QUERY, into_hub_cache, made, ours, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import models
 from rerank_cli.convert.model import agrees, compare

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from models_made import COMMIT, DOCUMENTS, QUERY, made, ours, own_caches  # noqa: F401 fixtures
+from tiny_models import COMMIT, DOCUMENTS, QUERY, made, ours, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import hub, models
 from rerank_cli.errors import ModelError

@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 from conftest import ROOT, SAMPLES
-from pages import MOVED, PAGES, run_page
-from shown import same
+from doc_pages import PAGES, SHIFTED_LOGITS, run_page
+from similar_output import same
 
 WAYS = ["worst", "1", *[pytest.param(seed, marks=pytest.mark.slow) for seed in ("2", "3")]]
 ROWS = [(2.0, "a"), (1.0, "b"), (0.9, "c"), (-1.0, "d"), (-1.1, "e"), (-1.1, "E")]
@@ -34,7 +34,7 @@ def test_page_with_moved_logits(name: str, moved: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def mover() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("moved", MOVED / "sitecustomize.py")
+    spec = importlib.util.spec_from_file_location("moved", SHIFTED_LOGITS / "sitecustomize.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -69,17 +69,17 @@ def test_the_worst_turns_round_near_ties_and_nothing_else(mover: ModuleType) -> 
 def test_moved_logits_reach_a_process_and_only_the_embedded_model(process) -> None:
     texts = "bread\nWashington is the capital\n"
     argv = ("-q", "capital", "--keep-order", "--raw-scores", "-f", "tsv")
-    path = f"{MOVED}:{ROOT}"
+    path = f"{SHIFTED_LOGITS}:{ROOT}"
     plain, moved, again = (
         [float(line.split("\t")[1]) for line in process(*argv, stdin=texts, env=env).lines]
-        for env in ({}, *[{"MOVED_LOGITS": "5", "PYTHONPATH": path}] * 2)
+        for env in ({}, *[{"SHIFTED_LOGITS": "5", "PYTHONPATH": path}] * 2)
     )
     assert moved == again
     assert [abs(a - b) for a, b in zip(plain, moved, strict=True)] == pytest.approx([0.06, 0.06])
 
 
 def test_near_ties_of_a_process_are_told(process, tmp_path: Path) -> None:
-    env = {"NEAR_TIES": str(tmp_path / "ties"), "PYTHONPATH": f"{MOVED}:{ROOT}"}
+    env = {"NEAR_TIES": str(tmp_path / "ties"), "PYTHONPATH": f"{SHIFTED_LOGITS}:{ROOT}"}
     texts = (SAMPLES / "commands.txt").read_bytes()  # twenty-two commands, most of them equally far from the query
     assert process("-q", "disk is full", stdin=texts, env=env).code == 0
     told = [json.loads(line) for line in (tmp_path / "ties").read_text().splitlines()]

@@ -2,7 +2,7 @@
 
     python tests/fuzz/fuzz_config.py --count 1000000
 
-The same seed gives the same inputs. A failing input is printed and kept under `tests/fuzz/found/`. What else must hold: an
+The same seed gives the same inputs. A failing input is printed and kept under `tests/fuzz/failing/`. What else must hold: an
 error is one line that names the file, no message repeats a planted secret, and a project file never yields an endpoint,
 a header, permission to run code or a path.
 """
@@ -84,8 +84,8 @@ def fuzz(count: int, seed: int) -> tuple[Counter[str], list[str]]:
             outcomes[f"{role.value}: {attempt(data, role, command, options)}"] += 1
         except Exception:  # noqa: BLE001 whatever it is, it is a find
             outcomes["FAILED"] += 1
-            (HERE / "found").mkdir(exist_ok=True)
-            (HERE / "found" / f"config-{number}.toml").write_bytes(data)
+            (HERE / "failing").mkdir(exist_ok=True)
+            (HERE / "failing" / f"config-{number}.toml").write_bytes(data)
             failures.append(f"{number}: {data!r}\n{role} {command}\n{traceback.format_exc()}")
     return outcomes, failures
 

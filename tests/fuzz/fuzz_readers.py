@@ -2,7 +2,7 @@
 
     python tests/fuzz/fuzz_readers.py --count 1000000
 
-The same seed gives the same inputs. A failing input is printed with its settings and kept under `tests/fuzz/found/`.
+The same seed gives the same inputs. A failing input is printed with its settings and kept under `tests/fuzz/failing/`.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ def fuzz(count: int, seed: int) -> tuple[Counter[str], list[str]]:
 
 
 def _keep(number: int, data: bytes, settings: Any) -> str:
-    (HERE / "found").mkdir(exist_ok=True)
-    (HERE / "found" / str(number)).write_bytes(data)
+    (HERE / "failing").mkdir(exist_ok=True)
+    (HERE / "failing" / str(number)).write_bytes(data)
     return f"{number}: {data!r}\n{settings}\n{traceback.format_exc()}"
 
 

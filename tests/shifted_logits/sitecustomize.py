@@ -3,8 +3,8 @@
 Instruction sets round differently, and 8-bit weights make hundredths of a logit of that. What a test or a page shows
 must not hang on it. Nothing of the package reads these variables:
 
-    MOVED_LOGITS=7        every window by +0.06 or -0.06, as a hash of 7 and its tokens says
-    MOVED_LOGITS=worst    neighbours of a ranking closer than 0.15 change places, the others move as above
+    SHIFTED_LOGITS=7      every window by +0.06 or -0.06, as a hash of 7 and its tokens says
+    SHIFTED_LOGITS=worst  neighbours of a ranking closer than 0.15 change places, the others move as above
     NEAR_TIES=FILE        such neighbours are added to FILE, one JSON object a line
 """
 
@@ -127,7 +127,7 @@ def logit(probability: float) -> float:
 
 def install() -> None:
     """Do what the variables say."""
-    seed, path = os.environ.get("MOVED_LOGITS"), os.environ.get("NEAR_TIES")
+    seed, path = os.environ.get("SHIFTED_LOGITS"), os.environ.get("NEAR_TIES")
     if seed and seed != "worst":
         move_windows(seed)
     if seed == "worst" or path:
