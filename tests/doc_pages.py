@@ -16,15 +16,15 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import similar_output
+from conftest import ROOT
+from remote.loopback import free_port
 
-ROOT = Path(__file__).resolve().parent.parent
 FAKE_PROGRAMS = Path(__file__).resolve().parent / "fake_programs"
 SHIFTED_LOGITS = Path(__file__).resolve().parent / "shifted_logits"
 BLOCK = re.compile(r"^```(console|sh|python)$", re.MULTILINE)
@@ -88,20 +88,13 @@ def commands(body: str) -> list[tuple[str, str]]:
     return found
 
 
-def free_port() -> str:
-    """A port of five digits that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 class Story:
     """The folder and environment of a page; `moved` is what tests/shifted_logits does to the embedded model ("": nothing)."""
 
     def __init__(self, folder: Path, moved: str = "") -> None:
         self.work, self.ties, bin_ = folder / "work", folder / "ties.jsonl", folder / "bin"
         self.logits = TOLERANCE.get(moved, SEED)
-        self.port = free_port()
+        self.port = str(free_port())
         for path in (self.work, bin_, folder / "home"):
             path.mkdir()
         shutil.copytree(ROOT / "sample_data", self.work / "sample_data")

@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from batch_support import BATCH, many, rows
 from conftest import CAPITAL, ROOT, SAMPLES
 
 from rerank_cli.batch.scoring import BLOCK_JOBS
@@ -23,18 +24,6 @@ DOCS = ["Washington, D.C. is the capital of the United States.", "Bread and butt
 
 def request(query: str = CAPITAL, **more) -> str:
     return json.dumps({"query": query, "documents": DOCS, **more})
-
-
-def many(n: int) -> str:
-    chance = random.Random(7)
-    words = "capital city bread butter state river bank water loan money".split()
-    rows = []
-    for number in range(n):
-        documents = [" ".join(chance.choices(words, k=chance.randint(2, 12))) for _ in range(chance.randint(1, 6))]
-        rows.append(
-            json.dumps({"id": f"r{number}", "query": " ".join(chance.choices(words, k=3)), "documents": documents})
-        )
-    return "\n".join(rows) + "\n"
 
 
 def test_requests_become_responses_in_order_with_their_ids_or_lines(run) -> None:
@@ -284,7 +273,7 @@ def test_kill_9_at_twenty_random_points_then_resume_scores_nothing_twice(tmp_pat
 def test_kill_9_with_the_model_gives_equal_bytes(tmp_path: Path) -> None:
     source, target = tmp_path / "r.jsonl", tmp_path / "out.jsonl"
     source.write_text(many(2000))
-    argv = [sys.executable, "-m", "rerank_cli", "batch", str(source), "-o", str(target), "--quiet"]
+    argv = [*BATCH, str(source), "-o", str(target), "--quiet"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     subprocess.run(argv, env=env, check=True)
     whole = target.read_bytes()
@@ -321,3 +310,45 @@ def test_the_score_cache_serves_a_second_run(run, tmp_path: Path) -> None:
     second = run(*argv, stdin=rows)
     assert first.out == second.out
     assert "0 scored" in second.err
+
+
+def test_an_error_line_has_the_id_of_its_row(run, free, tmp_path: Path) -> None:
+    rows = ['{"id": "a", "query": "q"}', '{"query_id": 7, "query": "", "documents": []}', '{"id": "b", "qu', "[1]"]
+    assert run("batch", "--errors", tmp_path / "e", stdin="\n".join(rows)).code == 6
+    assert [json.loads(line)["id"] for line in (tmp_path / "e").read_text().splitlines()] == ["a", "7", None, None]
+
+
+def test_another_script_is_warned_of_once(run) -> None:
+    rows = [json.dumps({"query": "首都", "documents": ["北京是中国的首都", "面包"]})] * 3
+    assert run("batch", stdin="\n".join(rows)).err.count("Latin") == 1
+
+
+def test_two_inputs_of_one_name_are_refused(run, free, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.jsonl").write_text(rows(1))
+    found = run("batch", tmp_path / "a/x.jsonl", tmp_path / "b/x.jsonl", "--out-dir", tmp_path / "out")
+    assert found.code == 2
+    assert "would both become" in found.err
+
+
+def test_faults_before_a_model_is_opened(run, tmp_path: Path) -> None:
+    (tmp_path / "requests.jsonl").write_text(rows(1))
+    missing = run("batch", tmp_path / "request.jsonl", "-o", tmp_path / "o")
+    assert (missing.code, "did you mean" in missing.err) == (3, True)
+    assert run("batch", tty={"stdin"}).code == 2
+    assert run("batch", "-", "-", stdin="").code == 2
+    assert run("batch", "--workers", "2", stdin="").code == 2
+
+
+def test_batch_over_a_corpus_scores_what_rank_scores(run, tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text('{"_id":"d1","sku":12345678901234567890123456789,"text":"boils"}\n')
+    (tmp_path / "q.tsv").write_text("qid\ttext\nq\tkettle\n")
+    (tmp_path / "run").write_text("q Q0 d1 1 1.0 x\n")
+    argv = ("--run", tmp_path / "run", "--queries", tmp_path / "q.tsv", "--corpus", tmp_path / "c.jsonl")
+    [row] = run("batch", *argv, "--rank-fields", "sku,text", "--explain").records
+    [hit] = run("-q", "kettle", "--rank-fields", "sku,text", "--json", "--explain", tmp_path / "c.jsonl").json[
+        "results"
+    ]
+    assert row["results"][0]["explain"]["text"] == hit["explain"]["text"]
+    assert row["results"][0]["relevance_score"] == hit["relevance_score"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -12,37 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from batch_support import BATCH, rows
 from free_scorer import FreeScorer
 
 from rerank_cli.batch.journal import Journal, State
 from rerank_cli.batch.scoring import BLOCK_JOBS
 from rerank_cli.errors import OutputError, UsageError
 from rerank_cli.scorers import registry
-
-PROGRAM = [sys.executable, "-m", "rerank_cli", "batch"]
-WORDS = "capital city bread butter state river bank water loan money".split()
-
-
-def rows(count: int, documents: int = 3, bad: frozenset[int] = frozenset()) -> str:
-    lines = []
-    for number in range(count):
-        texts = [f"{number * 31 + i} {WORDS[(number + i) % 10]}" for i in range(documents)]
-        lines.append("{broken" if number in bad else json.dumps({"query": WORDS[number % 10], "documents": texts}))
-    return "\n".join(lines) + "\n"
-
-
-@pytest.fixture
-def free(monkeypatch: pytest.MonkeyPatch) -> FreeScorer:
-    """A scorer that costs nothing, for what is not about scores."""
-    scorer = FreeScorer()
-    monkeypatch.setattr(registry, "open_scorer", lambda *_: scorer)
-    return scorer
-
-
-@pytest.fixture
-def env(home: Path) -> dict[str, str]:
-    return {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 
 
 class Stopping(FreeScorer):
@@ -104,17 +79,6 @@ def test_before_and_after_speaks_of_a_resumed_run_only_if_there_was_one(run, fre
     assert "run before it" not in found.err
 
 
-def test_an_error_line_has_the_id_of_its_row(run, free, tmp_path: Path) -> None:
-    rows = ['{"id": "a", "query": "q"}', '{"query_id": 7, "query": "", "documents": []}', '{"id": "b", "qu', "[1]"]
-    assert run("batch", "--errors", tmp_path / "e", stdin="\n".join(rows)).code == 6
-    assert [json.loads(line)["id"] for line in (tmp_path / "e").read_text().splitlines()] == ["a", "7", None, None]
-
-
-def test_another_script_is_warned_of_once(run) -> None:
-    rows = [json.dumps({"query": "首都", "documents": ["北京是中国的首都", "面包"]})] * 3
-    assert run("batch", stdin="\n".join(rows)).err.count("Latin") == 1
-
-
 def test_strict_keeps_the_rows_before_and_resumes_after_the_bad_one(run, free, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(rows(6, bad=frozenset({2})))
     argv = ("batch", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl")
@@ -140,24 +104,6 @@ def test_resume_skips_outputs_that_stand(run, tmp_path: Path, monkeypatch) -> No
     assert [p.name for p in sorted((tmp_path / "out").iterdir())] == [f"{name}.responses.jsonl" for name in "abc"]
 
 
-def test_two_inputs_of_one_name_are_refused(run, free, tmp_path: Path) -> None:
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "x.jsonl").write_text(rows(1))
-    found = run("batch", tmp_path / "a/x.jsonl", tmp_path / "b/x.jsonl", "--out-dir", tmp_path / "out")
-    assert found.code == 2
-    assert "would both become" in found.err
-
-
-def test_faults_before_a_model_is_opened(run, tmp_path: Path) -> None:
-    (tmp_path / "requests.jsonl").write_text(rows(1))
-    missing = run("batch", tmp_path / "request.jsonl", "-o", tmp_path / "o")
-    assert (missing.code, "did you mean" in missing.err) == (3, True)
-    assert run("batch", tty={"stdin"}).code == 2
-    assert run("batch", "-", "-", stdin="").code == 2
-    assert run("batch", "--workers", "2", stdin="").code == 2
-
-
 def test_results_may_go_to_devices_and_pipes(run, free, tmp_path: Path) -> None:
     assert len(run("batch", "-o", "-", stdin=rows(2)).records) == 2
     assert run("batch", "-o", "/dev/null", stdin=rows(2)).code == 0
@@ -171,7 +117,7 @@ def test_a_full_disk_is_told_and_can_be_gone_on_with(tmp_path: Path, env: dict[s
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text(rows(3 * BLOCK_JOBS, 1))
     limit = 100_000
-    argv = [*PROGRAM, str(source), "-o", str(target), "--quiet"]
+    argv = [*BATCH, str(source), "-o", str(target), "--quiet"]
     done = subprocess.run(
         argv, env=env, capture_output=True, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
@@ -221,95 +167,10 @@ def test_a_state_that_does_not_fit_its_output_is_refused(tmp_path: Path, damage:
     assert partial.exists()
 
 
-def test_a_thousand_small_requests_share_batches(run, free) -> None:
-    """Few calls of the scorer, whatever the size of the requests: what makes small requests as fast as large ones."""
-    assert run("batch", stdin=rows(1000, 2)).code == 0
-    assert free.calls == 2
-    assert free.seen == 2000
-
-
-def test_a_warm_cache_needs_no_engine(run, tmp_path: Path, env: dict[str, str]) -> None:
-    (tmp_path / "in.jsonl").write_text(rows(20))
-    argv = ["batch", str(tmp_path / "in.jsonl"), "--cache", "--cache-path", str(tmp_path / "c.db")]
-    first = run(*argv)
-    script = (
-        "import sys; from rerank_cli.cli.main import main; from rerank_cli.terminal import Terminal\n"
-        "assert main(sys.argv[1:], Terminal.of_process()) == 0\n"
-        "print(sorted({'onnxruntime', 'tokenizers', 'torch', 'numpy'} & set(sys.modules)), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", script, *argv, "--quiet"], env=env, capture_output=True, check=True)
-    assert done.stdout == first.out
-    assert done.stderr == b"[]\n"
-
-
-def test_four_processes_share_one_cache(run, tmp_path: Path, env: dict[str, str]) -> None:
-    """Overlapping inputs at once: every process gets the scores that it would get alone, and none is lost."""
-    lines = rows(60).splitlines(keepends=True)
-    cache = ["--cache", "--cache-path", str(tmp_path / "c.db")]
-    sources = []
-    for number in range(4):
-        sources.append(tmp_path / f"{number}.jsonl")
-        sources[-1].write_text("".join(lines[10 * number : 10 * number + 30]))
-    running = [
-        subprocess.Popen([*PROGRAM, str(path), *cache, "--quiet"], env=env, stdout=subprocess.PIPE) for path in sources
-    ]
-    outputs = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0] * 4
-    for path, output in zip(sources, outputs, strict=True):
-        assert output == run("batch", path).out
-    (tmp_path / "all.jsonl").write_text("".join(lines))
-    assert "180 pairs known, 0 scored" in run("batch", tmp_path / "all.jsonl", *cache, "-v").err
-
-
-def test_progress_has_a_rate_and_bad_rows_stand_above_it(run, free, monkeypatch) -> None:
-    """On a terminal; the rows of a file are counted, so that there is an end to see."""
-    original = free.score
-
-    def slow(pairs, limits, advance=None):
-        advance(len(pairs) // 2)
-        time.sleep(0.2)
-        advance(len(pairs) - len(pairs) // 2)
-        return original(pairs, limits, advance)
-
-    monkeypatch.setattr(free, "score", slow)
-    found = run("batch", stdin=rows(BLOCK_JOBS + 2, bad=frozenset({1})), tty={"stderr"}, columns=100)
-    assert found.code == 6
-    assert "pairs/s" in found.err
-    assert "\n<stdin>:2: " in found.err.replace("\x1b[2K", "").replace("\r", "\n")
-
-
-def test_the_rows_of_an_input_are_counted_where_that_is_cheap(tmp_path: Path) -> None:
-    import gzip
-
-    from rerank_cli.cli.batch_inputs import rows_in
-
-    (tmp_path / "in.jsonl").write_text(rows(7))
-    assert rows_in(str(tmp_path / "in.jsonl")) in {7, 8}
-    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(rows(7).encode()))
-    assert rows_in(str(tmp_path / "in.jsonl.gz")) is None
-    assert rows_in("-") is None
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        from batch import measure, write_requests
-    finally:
-        sys.path.pop(0)
-    peaks = []
-    for pairs in (10_000, 1_000_000):
-        path = tmp_path / f"{pairs}.jsonl"
-        write_requests(path, (f"{number * 7919 % 1000003} words" for number in range(pairs)), 10)
-        peaks.append(measure("free", path, "-o", tmp_path / "out")["peak_mb"])
-    assert peaks[1] < peaks[0] + 16
-
-
 def test_sigterm_leaves_a_run_that_can_be_gone_on_with(tmp_path: Path, env: dict[str, str]) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text(rows(3 * BLOCK_JOBS, 1))
-    argv = [*PROGRAM, str(source), "-o", str(target)]
+    argv = [*BATCH, str(source), "-o", str(target)]
     process = subprocess.Popen(argv, env=env, stderr=subprocess.PIPE)
     state = Path(f"{target}.state")
     while process.poll() is None and (not state.exists() or json.loads(state.read_text())["next_row"] == 0):

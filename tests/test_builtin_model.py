@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 BUILTIN = ROOT / "rerank_cli" / "builtin"
 GRAPHS = {"per-token": "model.onnx", "weight-only": "model_weight_only.onnx"}
 SIZE_LIMIT = 24_500_000  # bytes

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import sqlite3
+from pathlib import Path
 
 import pytest
 import pytrec_eval
@@ -290,3 +291,35 @@ def test_a_folder_is_no_cache(run, tmp_path, action):
     done = run("cache", action, "--cache-path", tmp_path)
     assert done.code == 3
     assert f"{tmp_path} is a folder, no score cache\nhint: name the file in it: --cache-path {tmp_path}/s" in done.err
+
+
+LABELLED = (
+    '{"id":"a","score":9.5,"text":"Bananas are rich in potassium.","relevance":0}\n'
+    '{"id":"b","score":8.1,"text":"Washington, D.C. is the capital of the United States.","relevance":1}\n'
+    '{"id":"c","score":1.4,"text":"Lunch is at noon.","relevance":0}\n'
+)
+CAPITAL = "capital of the United States"
+
+
+# --- what rank prints, eval reads ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [(), ("--result-key", "rr")])
+def test_eval_measures_the_ranking_and_not_the_retrievers_own_score(run, more) -> None:
+    ranked = run("-q", CAPITAL, "-f", "jsonl", *more, stdin=LABELLED).out
+    found = run("eval", "--measure", "RR", "-f", "json", "-", stdin=ranked)
+    assert b"1.0" in found.out, found.out
+
+
+def test_before_and_after_look_at_the_ranking_also_in_input_order(run) -> None:
+    found = run("-q", CAPITAL, "--keep-order", "-f", "ids", stdin=LABELLED)
+    assert "RR@10 0.5000 → 1.0000" in found.err
+
+
+def test_eval_reads_what_batch_took(run, tmp_path: Path) -> None:
+    odd = '{"id":"q","query":"tea \\ud800","documents":[{"id":12345678901234567890123,"text":"tea pot"},{"id":true,"text":"sofa"}],"relevance":[1,0]}'
+    (tmp_path / "l.jsonl").write_text(odd)
+    ranked = run("batch", tmp_path / "l.jsonl").out
+    found = run("eval", "--qrels", tmp_path / "l.jsonl", "--measure", "RR", "-f", "json", "-", stdin=ranked)
+    assert found.code == 0, found.err
+    assert b"1.0" in found.out

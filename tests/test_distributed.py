@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import random
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from batch_support import BATCH, lines
 from free_scorer import FreeScorer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,20 +22,7 @@ from rerank_cli.batch import parts
 from rerank_cli.batch.parts import cut, done_before, files_of, jobs_of, rank_part
 from rerank_cli.errors import InputError, ModelError, RowsFailed, UsageError
 from rerank_cli.report import Report
-from rerank_cli.scorers import registry
 from rerank_cli.settings import FieldSettings, OutputSettings, RankSettings
-
-WORDS = "capital city bread butter state river bank water loan money".split()
-
-
-def lines(count: int, name: str = "") -> list[str]:
-    chance = random.Random(name)
-    made = []
-    for number in range(count):
-        texts = [" ".join(chance.choices(WORDS, k=chance.randint(2, 12))) for _ in range(chance.randint(1, 6))]
-        row = {"query": " ".join(chance.choices(WORDS, k=3)), "documents": texts}
-        made.append(json.dumps(row | ({"id": f"{name}{number}"} if number % 3 else {})))
-    return made
 
 
 def default_settings(body) -> RankSettings:
@@ -144,12 +130,6 @@ def here(task: distributed.Task, _cluster: distributed.Cluster):
         yield record
 
 
-@pytest.fixture
-def free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scorer that costs nothing: these are not about scores."""
-    monkeypatch.setattr(registry, "open_scorer", lambda *_: FreeScorer())
-
-
 def test_workers_write_what_the_plain_engine_writes(run, free, inputs: Path, tmp_path: Path, monkeypatch) -> None:
     """All but Ray itself, which is behind `-m ray`."""
     import pyarrow as pa
@@ -245,14 +225,6 @@ def test_how_many_workers_there_are() -> None:
         workers(cluster(workers=1, gpus_per_worker=1), CPU=8.0)
 
 
-# --- with Ray itself
-
-
-@pytest.fixture
-def env(home: Path) -> dict[str, str]:
-    return {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-
-
 @pytest.fixture
 def inputs(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
@@ -263,7 +235,7 @@ def inputs(tmp_path: Path) -> Path:
 
 
 def command(*argv: str | Path) -> list[str]:
-    return [sys.executable, "-m", "rerank_cli", "batch", *map(str, argv)]
+    return [*BATCH, *map(str, argv)]
 
 
 def outputs(folder: Path) -> dict[str, bytes]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 KIT = ROOT / "docs" / "ci"
 ACTION = yaml.safe_load((KIT / "action.yml").read_text())
 WORKFLOW = yaml.safe_load((KIT / "github-workflow.yml").read_text())

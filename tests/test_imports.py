@@ -15,10 +15,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from rerank_cli.cli.app import COMMANDS
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rerank_cli"
 
 # From numpy upwards: nothing that help or a typo needs.

@@ -8,16 +8,12 @@ from pathlib import Path
 import pytest
 from free_scorer import FreeScorer
 
-from rerank_cli.scorers import registry
-
 
 @pytest.fixture(autouse=True)
-def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FreeScorer:
-    scorer = FreeScorer()
-    monkeypatch.setattr(registry, "open_scorer", lambda *_: scorer)
+def folder(free: FreeScorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The current directory, with one document; scoring costs nothing."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs.jsonl").write_text('{"id":"a","text":"1 a"}\n')
-    return scorer
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "markdown", "lines", "tsv", "ids"])

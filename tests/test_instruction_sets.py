@@ -6,11 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import SAMPLES
 
-SAMPLES = Path(__file__).parent.parent / "sample_data"
 SCORE = """
 import json, sys
 from rerank_cli import Reranker

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CAPITAL
-from tiny_models import COMMIT, into_hub_cache, made, own_caches  # noqa: F401 fixtures
+from tiny_models import COMMIT, edit, into_hub_cache, made, own_caches  # noqa: F401 fixtures
 
 BRANCH = "f" * 40
 
@@ -21,10 +21,6 @@ def places(made, tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("RERANK_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path
-
-
-def edit(path: Path, **values) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def rank(run, folder: Path, *more: str):

@@ -8,12 +8,6 @@ from pathlib import Path
 import pytest
 
 REQUEST = {"query": "kettle", "documents": ["a kettle", "tea"], "return_documents": False}
-LABELLED = (
-    '{"id":"a","score":9.5,"text":"Bananas are rich in potassium.","relevance":0}\n'
-    '{"id":"b","score":8.1,"text":"Washington, D.C. is the capital of the United States.","relevance":1}\n'
-    '{"id":"c","score":1.4,"text":"Lunch is at noon.","relevance":0}\n'
-)
-CAPITAL = "capital of the United States"
 
 
 def test_a_request_may_leave_its_documents_out_and_a_flag_brings_them_back(run) -> None:
@@ -78,59 +72,3 @@ def test_blank_lines_are_told_where_lines_should_stand_side_by_side(run) -> None
     found = run("-q", "tea", "--keep-order", "-f", "tsv", stdin="boiling water\n\nkettle for tea\n")
     assert "blank lines are left out (1)" in found.err
     assert "blank" not in run("-q", "tea", stdin="boiling water\n\nkettle for tea\n").err
-
-
-# --- the form of the output is the input's, whichever documents are left -----------------------------------------------
-
-
-def test_nothing_left_has_the_form_of_something_left(run, tmp_path: Path) -> None:
-    assert run("-q", "tea", "--min-score", "0.9999", "-f", "tsv", stdin="a\nb\n").out == b""
-    (tmp_path / "b.csv").write_text("id,text\n1,tea\n")
-    assert run("-q", "tea", tmp_path / "b.csv", "--min-score", "0.9999").text == "id,text,index,rank,relevance_score\n"
-    (tmp_path / "l.txt").write_text("kettle\n")
-    for top in ("1", "2"):
-        mixed = run("-q", "kettle", tmp_path / "b.csv", tmp_path / "l.txt", "-n", top)
-        assert all("relevance_score" in record for record in mixed.records)
-
-
-def test_a_tsv_row_of_empty_fields_keeps_its_place(run, tmp_path: Path) -> None:
-    (tmp_path / "e.tsv").write_text("id\ttext\n1\t\n\t\n3\ttea\n")
-    found = run("-q", "tea", tmp_path / "e.tsv", "--json").json["results"]
-    assert [hit["index"] for hit in found] == [2, 0, 1]
-
-
-# --- what rank prints, eval reads ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("more", [(), ("--result-key", "rr")])
-def test_eval_measures_the_ranking_and_not_the_retrievers_own_score(run, more) -> None:
-    ranked = run("-q", CAPITAL, "-f", "jsonl", *more, stdin=LABELLED).out
-    found = run("eval", "--measure", "RR", "-f", "json", "-", stdin=ranked)
-    assert b"1.0" in found.out, found.out
-
-
-def test_before_and_after_look_at_the_ranking_also_in_input_order(run) -> None:
-    found = run("-q", CAPITAL, "--keep-order", "-f", "ids", stdin=LABELLED)
-    assert "RR@10 0.5000 → 1.0000" in found.err
-
-
-def test_eval_reads_what_batch_took(run, tmp_path: Path) -> None:
-    odd = '{"id":"q","query":"tea \\ud800","documents":[{"id":12345678901234567890123,"text":"tea pot"},{"id":true,"text":"sofa"}],"relevance":[1,0]}'
-    (tmp_path / "l.jsonl").write_text(odd)
-    ranked = run("batch", tmp_path / "l.jsonl").out
-    found = run("eval", "--qrels", tmp_path / "l.jsonl", "--measure", "RR", "-f", "json", "-", stdin=ranked)
-    assert found.code == 0, found.err
-    assert b"1.0" in found.out
-
-
-def test_batch_over_a_corpus_scores_what_rank_scores(run, tmp_path: Path) -> None:
-    (tmp_path / "c.jsonl").write_text('{"_id":"d1","sku":12345678901234567890123456789,"text":"boils"}\n')
-    (tmp_path / "q.tsv").write_text("qid\ttext\nq\tkettle\n")
-    (tmp_path / "run").write_text("q Q0 d1 1 1.0 x\n")
-    argv = ("--run", tmp_path / "run", "--queries", tmp_path / "q.tsv", "--corpus", tmp_path / "c.jsonl")
-    [row] = run("batch", *argv, "--rank-fields", "sku,text", "--explain").records
-    [hit] = run("-q", "kettle", "--rank-fields", "sku,text", "--json", "--explain", tmp_path / "c.jsonl").json[
-        "results"
-    ]
-    assert row["results"][0]["explain"]["text"] == hit["explain"]["text"]
-    assert row["results"][0]["relevance_score"] == hit["relevance_score"]

@@ -17,16 +17,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import CAPITAL, ROOT, SAMPLES
+from conftest import CAPITAL, PROGRAM, ROOT, SAMPLES
 
-PROGRAM = [sys.executable, "-m", "rerank_cli"]
 TWO = b"Washington is the capital.\nBread and butter.\n"
 RANK = ["-q", CAPITAL, "-f", "lines"]
-
-
-@pytest.fixture
-def env(home: Path) -> dict[str, str]:
-    return {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 
 
 def start(*argv: str | Path, env: dict[str, str], **streams) -> subprocess.Popen[bytes]:

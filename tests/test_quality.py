@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import SAMPLES
 
 from rerank_cli import Reranker
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases/quality_cases.yaml").read_text())["cases"]
-SAMPLES = Path(__file__).parent.parent / "sample_data"
 TERSE = 24  # of twenty-four one-line answers
 PARAPHRASE_FIRST, PARAPHRASE_SECOND = 85, 95  # of 102
 BELOW_UNRELATED = 2  # of 102; the aim is none

@@ -10,6 +10,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from conftest import CAPITAL, SAMPLES
 from readers_support import load_value, read
 
 from rerank_cli.readers import read_query
@@ -20,9 +21,6 @@ try:
     from compression import zstd
 except ImportError:
     from backports import zstd
-
-SAMPLES = Path(__file__).resolve().parent.parent / "sample_data"
-CAPITAL = "What is the capital of the United States?"
 
 
 @pytest.mark.parametrize(

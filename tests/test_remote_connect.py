@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from remote.loopback import Loopback, Tunnel, as_json, hang, make_certificate, tei
 
 from rerank_cli.errors import ConfigError, RemoteError, UsageError
@@ -19,7 +19,6 @@ from rerank_cli.scorers.remote import open_remote
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 KEY = "k-123456789"
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from remote.loopback import Loopback, Tunnel, as_json, make_certificate
+from remote.loopback import DOCUMENTED, Loopback, Tunnel, as_json, make_certificate
 from remote.overview import PAGE, rewritten
 
 from rerank_cli.scorers.remote.providers import load_table
@@ -22,7 +21,6 @@ FOLDER = PAGE.parent
 PAGES = sorted(path.name for path in FOLDER.glob("*.md"))
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-DOCUMENTED = json.loads((Path(__file__).parent / "remote/documented.json").read_text())
 KEY = "sk-docs-0123456789"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from remote.loopback import Loopback, as_json
+from remote.loopback import DOCUMENTED, Loopback, as_json
 
 from rerank_cli.errors import ConfigError, ModelError, RemoteError, UsageError
 from rerank_cli.records import Pair
@@ -21,7 +21,6 @@ from rerank_cli.scorers.remote.target import build_url, choose, open_target
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 HERE = Path(__file__).parent
-DOCUMENTED = json.loads((HERE / "remote/documented.json").read_text())
 ROWS = load_table().rows
 # The example of each provider: its scores in document order.
 QUERY = "how do I reset the router?"

@@ -8,18 +8,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from serve.harness import HeldScorer, serving
+from serve.harness import HeldScorer, serving, wait_for
 
 from rerank_cli.server import connection
 
 HEAD = b"POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-def wait_for(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def connections(server):

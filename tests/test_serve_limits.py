@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from serve.harness import HeldScorer, Program, serving
+from serve.harness import HeldScorer, Program, serving, wait_for
 
 from rerank_cli.server import connection as server_connection
 from rerank_cli.server import settings as server_settings
@@ -184,13 +184,6 @@ def test_a_client_that_goes_away_frees_its_work():
         assert server.post("/v2/rerank", query="q", documents=["a"]).status == 200
         assert sum(map(len, scorer.batches)) < 50, "the rest was not scored"
         assert "status=499" in server.stderr.getvalue()
-
-
-def wait_for(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_slow_headers_are_cut_off(monkeypatch):

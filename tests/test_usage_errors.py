@@ -8,21 +8,17 @@ from pathlib import Path
 import pytest
 from free_scorer import FreeScorer
 
-from rerank_cli.scorers import registry
-
 ROWS = "".join(json.dumps({"id": name, "query": "q", "documents": ["1 a", "2 b"]}) + "\n" for name in ("x", "y"))
 RUN = "q1 Q0 a 1 2 t\nq1 Q0 b 2 1 t\n"
 
 
 @pytest.fixture(autouse=True)
-def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FreeScorer:
-    scorer = FreeScorer()
-    monkeypatch.setattr(registry, "open_scorer", lambda *_: scorer)
+def folder(free: FreeScorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The current directory, with requests, a query and a document; scoring costs nothing."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.jsonl").write_text(ROWS)
     (tmp_path / "q.tsv").write_text("1\tq\n")
     (tmp_path / "docs.jsonl").write_text('{"id":"a","text":"1 a"}\n')
-    return scorer
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 QUERY = ("--query", "capital of the United States")
 RECORDS = b"""{"id": "nv", "text": "Carson City is the capital of Nevada.", "n": 1.10}
 {"id": "dc", "text": "Washington, D.C. is the capital of the United States.", "big": 123456789012345678901234567890}
@@ -80,3 +80,22 @@ def test_a_pipe_closed_early_and_a_full_disk_end_well(home: Path) -> None:
         done = subprocess.run(command, input=RECORDS, stdout=full, stderr=subprocess.PIPE, env=env, check=False)
     assert done.returncode == 3
     assert done.stderr.startswith(b"rerank: error: cannot write to stdout: No space left on device\nhint: ")
+
+
+# --- the form of the output is the input's, whichever documents are left -----------------------------------------------
+
+
+def test_nothing_left_has_the_form_of_something_left(run, tmp_path: Path) -> None:
+    assert run("-q", "tea", "--min-score", "0.9999", "-f", "tsv", stdin="a\nb\n").out == b""
+    (tmp_path / "b.csv").write_text("id,text\n1,tea\n")
+    assert run("-q", "tea", tmp_path / "b.csv", "--min-score", "0.9999").text == "id,text,index,rank,relevance_score\n"
+    (tmp_path / "l.txt").write_text("kettle\n")
+    for top in ("1", "2"):
+        mixed = run("-q", "kettle", tmp_path / "b.csv", tmp_path / "l.txt", "-n", top)
+        assert all("relevance_score" in record for record in mixed.records)
+
+
+def test_a_tsv_row_of_empty_fields_keeps_its_place(run, tmp_path: Path) -> None:
+    (tmp_path / "e.tsv").write_text("id\ttext\n1\t\n\t\n3\ttea\n")
+    found = run("-q", "tea", tmp_path / "e.tsv", "--json").json["results"]
+    assert [hit["index"] for hit in found] == [2, 0, 1]

@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from writers_support import LINE, document, ranking, write
 
 from rerank_cli.errors import OutputError
 from rerank_cli.terminal import Terminal
 from rerank_cli.writers import ClosedPipe, open_output
 
-ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]

@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +139,14 @@ def serving(scorer: Any = FreeScorer, **settings: Any):
             server.worker._scorer.release()
         server.stop()
     assert "Traceback" not in server.stderr.getvalue(), server.stderr.getvalue()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds; fail after 30 seconds."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 class Program(Client):
