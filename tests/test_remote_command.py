@@ -9,7 +9,6 @@ import pytest
 from remote.loopback import Loopback, as_json, cohere, hang, reset
 from remote.scoring import HTML, KEY, results
 
-# --- through the command line: code, words, empty stdout, no key -----------------------------------------------------
 
 DOCS = b"the router is reset by a pin\ncats\nthe office opens at nine\n"
 COMMAND = {

@@ -9,15 +9,12 @@ from hypothesis import strategies as st
 from remote.loopback import Loopback, cohere
 from remote.scoring import ENV, open_at, score
 
-from rerank_cli.billing import search_units
 from rerank_cli.errors import UsageError
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
 from rerank_cli.scorers.remote import estimate, open_remote
 from rerank_cli.scorers.remote.rate_limiter import RateLimiter
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
-
-# --- pace and cost ---------------------------------------------------------------------------------------------------
 
 
 class Clock:
@@ -68,18 +65,6 @@ def test_no_minute_ever_holds_more_than_its_limits(steps, requests, tokens):
         inside = [used for when, used in left if at - 59.999 < when <= at]
         assert len(inside) <= requests
         assert sum(inside) <= tokens
-
-
-@pytest.mark.parametrize(
-    ("chunk", "documents", "query", "tokens", "units"),
-    [  # Cohere's table of search units
-        (500, 100, 20, 300, 1), (500, 101, 20, 300, 2), (500, 100, 20, 480, 1), (500, 100, 20, 481, 2),
-        (500, 100, 20, 1000, 3), (500, 1000, 50, 600, 20), (500, 100, 300, 700, 4), (4096, 100, 20, 1000, 1),
-        (4096, 100, 20, 5000, 2),
-    ],
-)  # fmt: skip
-def test_search_units_of_the_reference(chunk, documents, query, tokens, units):
-    assert search_units(query, [tokens] * documents, chunk) == units
 
 
 def test_an_estimate_needs_no_key_and_sends_nothing():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import re
@@ -12,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serve.harness import builtin, serving
 
-from rerank_cli.billing import search_units
 from rerank_cli.server.app import route_of
 
 QUERY = "how do I reset the router?"
@@ -297,16 +295,6 @@ def test_strict_refuses_as_cohere_does(strict):
     for name in ("free", "house-model"):
         assert strict.post("/v2/rerank", query="q", documents=["a"], model=name).json["meta"]["warnings"] == []
     assert strict.post("/rerank", query="q", texts=["a"], foo=1).json["error_type"] == "validation"
-
-
-# Cohere's table of search units.
-@pytest.mark.parametrize(
-    ("chunk", "documents", "query", "length", "expected"),
-    [(500, 100, 20, 300, 1), (500, 101, 20, 300, 2), (500, 100, 20, 480, 1), (500, 100, 20, 481, 2), (500, 100, 20, 1000, 3),
-     (500, 1000, 50, 600, 20), (500, 100, 300, 700, 4), (4096, 100, 20, 1000, 1), (4096, 100, 20, 5000, 2)],
-)  # fmt: skip
-def test_search_units_follow_coheres_table(chunk, documents, query, length, expected):
-    assert search_units(query, itertools.repeat(length, documents), chunk) == expected
 
 
 def test_search_units_count_what_the_model_read(real):

@@ -82,9 +82,6 @@ def test_a_pipe_closed_early_and_a_full_disk_end_well(home: Path) -> None:
     assert done.stderr.startswith(b"rerank: error: cannot write to stdout: No space left on device\nhint: ")
 
 
-# --- the form of the output is the input's, whichever documents are left -----------------------------------------------
-
-
 def test_nothing_left_has_the_form_of_something_left(run, tmp_path: Path) -> None:
     assert run("-q", "tea", "--min-score", "0.9999", "-f", "tsv", stdin="a\nb\n").out == b""
     (tmp_path / "b.csv").write_text("id,text\n1,tea\n")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -236,72 +234,12 @@ def test_compare_warns_of_two_id_spaces_and_checks_its_options(run, files):
     assert run("compare", "a.trec", "b.trec", "--depth", "0").code == 2
 
 
-# --- cache ----------------------------------------------------------------------------------------------------------
-
-
-def test_cache_info_verify_and_clear(run, tmp_path):
-    from rerank_cli.cache import ScoreCache
-    from rerank_cli.cache_file import CACHE_FILE
-    from rerank_cli.records import Score
-    from rerank_cli.report import Report
-
-    env = {"RERANK_CACHE_DIR": str(tmp_path)}
-    assert run("cache", "info", "--json", env=env).json["scores"] == 0
-    store = ScoreCache(tmp_path / CACHE_FILE, Report())
-    store.put({b"k" * 16: Score(1.0), b"l" * 16: Score(2.0)})
-    store.close()
-    found = run("cache", "info", "--json", env=env).json
-    assert found["scores"] == 2
-    assert found["path"] == str(tmp_path / CACHE_FILE)
-    assert run("cache", "verify", env=env).lines[1:] == ["scores: 2", "damaged: 0", "problems: none"]
-    assert run("cache", "clear", env=env).lines[1] == "forgotten: 2"
-    assert run("cache", "info", "--cache-path", tmp_path / CACHE_FILE).lines[1] == "scores: 0"
-
-
-def test_a_damaged_cache_is_told_with_the_way_out(run, tmp_path):
-    path = tmp_path / "scores-v1.sqlite"
-    path.write_bytes(b"rubbish" * 999)
-    done = run("cache", "verify", "--cache-path", path)
-    assert (done.code, done.out) == (3, b"")
-    assert "cannot read the score cache" in done.err
-    assert "`rerank cache clear` makes a new one" in done.err
-    assert run("cache", "clear", "--cache-path", path).code == 0
-    assert run("cache", "verify", "--cache-path", path).code == 0
-    assert "did you mean `verify`?" in run("cache", "verfy").err
-
-
-@pytest.mark.parametrize("action", ["info", "verify", "clear"])
-@pytest.mark.parametrize("kind", ["text", "database"])
-def test_a_file_that_is_no_cache_is_left_alone(run, tmp_path, action, kind):
-    path = tmp_path / "thesis"
-    path.write_text("words " * 1000 if kind == "text" else "")
-    if kind == "database":
-        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("CREATE TABLE bookmarks (url TEXT)")
-    before = path.read_bytes()
-    done = run("cache", action, "--cache-path", path)
-    assert (done.code, done.out) == (3, b"")
-    assert done.err.startswith(f"rerank: error: {path} is no score cache: ")
-    assert "hint: it was left as it is; name another with --cache-path" in done.err
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("action", ["info", "verify", "clear"])
-def test_a_folder_is_no_cache(run, tmp_path, action):
-    done = run("cache", action, "--cache-path", tmp_path)
-    assert done.code == 3
-    assert f"{tmp_path} is a folder, no score cache\nhint: name the file in it: --cache-path {tmp_path}/s" in done.err
-
-
 LABELLED = (
     '{"id":"a","score":9.5,"text":"Bananas are rich in potassium.","relevance":0}\n'
     '{"id":"b","score":8.1,"text":"Washington, D.C. is the capital of the United States.","relevance":1}\n'
     '{"id":"c","score":1.4,"text":"Lunch is at noon.","relevance":0}\n'
 )
 CAPITAL = "capital of the United States"
-
-
-# --- what rank prints, eval reads ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("more", [(), ("--result-key", "rr")])
