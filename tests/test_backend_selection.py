@@ -73,13 +73,13 @@ def test_the_backend_and_its_reason(model, machine, settings: dict, backend: str
         (facts(**WEIGHTS), Machine(torch=True), {"dtype": "fp16"}, "in fp16", "--dtype fp32"),
     ],
 )
-def test_what_cannot_be_is_told_with_the_way_out(model, machine, settings: dict, what: str, hint: str) -> None:
+def test_impossible_combinations_are_refused_with_a_hint(model, machine, settings: dict, what: str, hint: str) -> None:
     with pytest.raises((ModelError, UsageError), match=what) as caught:
         choose(model, ModelSettings(model="acme/x", **settings), machine)
     assert hint in (caught.value.hint or "")
 
 
-def test_a_gpu_is_found_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_detected_by_its_device_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not selection.has_cuda(tmp_path)
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import tiny_models as made_of
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tiny_models import CHAT, LONG, QUERY, made, own_caches  # noqa: F401 fixtures
 
@@ -35,10 +35,9 @@ def qwen(made):
 
 @settings(max_examples=150, deadline=None)
 @given(query=TEXTS, document=TEXTS)
-def test_chat_prompts_are_those_of_transformers_token_by_token(qwen, query: str, document: str) -> None:
+def test_chat_prompts_equal_those_of_transformers_token_by_token(qwen, query: str, document: str) -> None:
     prompt, tokenizer, _ = qwen
-    if any(token in query + document for token in tokenizer.all_special_tokens):
-        return
+    assume(not any(token in query + document for token in tokenizer.all_special_tokens))
     messages = [{"role": "query", "content": query}, {"role": "document", "content": document}]
     whole = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
     assert prompt.ids(query, document) == whole
@@ -78,7 +77,7 @@ def test_control_tokens_in_query_and_document_are_text(qwen) -> None:
         assert found.count(token) == plain.count(token)
 
 
-def test_a_query_beyond_half_the_window_is_cut_and_said(made) -> None:
+def test_a_query_beyond_half_the_window_is_cut_and_reported(made) -> None:
     report = Report()
     scorer = open_local(ModelSettings(model=str(made.folder("qwen3")), backend="torch"), report)
     (score,) = scorer.score([Pair("capital city " * 500, "Washington")], Limits())
@@ -127,7 +126,7 @@ def test_structured_contents_and_special_tokens_are_rendered() -> None:
     assert text == f"<s>{chats.QUERY}|{chats.DOCUMENT}"
 
 
-def test_a_converted_template_is_the_rendered_one() -> None:
+def test_a_converted_template_gives_the_rendered_text() -> None:
     plain = chats.plain(Chat("jinja", CHAT), models.BUILTIN_FOLDER)
     for instruction in (None, "Find {{ code }}"):
         assert chats.render(plain, instruction, models.BUILTIN_FOLDER) == render(CHAT, instruction)

@@ -56,14 +56,14 @@ def fill(path, count: int, first: int = 0) -> dict[bytes, Score]:
 
 
 @given(st.binary(min_size=16, max_size=16), scores)
-def test_a_row_gives_back_every_bit(name, score):
+def test_a_stored_row_returns_every_bit(name, score):
     found = unpack(name, pack(name, score))
     assert found == score
     assert score.value is None or str(found.value) == str(score.value)  # -0.0 too
 
 
 @given(st.binary(min_size=16, max_size=16), scores, st.integers(0, 28), st.integers(1, 255))
-def test_a_changed_row_is_no_score(name, score, place, change):
+def test_an_altered_row_gives_no_score(name, score, place, change):
     row = bytearray(pack(name, score))
     row[place] ^= change
     assert unpack(name, bytes(row)) is None
@@ -73,7 +73,7 @@ def test_a_changed_row_is_no_score(name, score, place, change):
 
 @given(st.lists(st.dictionaries(st.integers(0, 50), scores, max_size=20), max_size=6))
 @settings(deadline=None, max_examples=30)
-def test_the_first_score_of_a_key_is_kept_and_found_again(tmp_path_factory, rounds):
+def test_the_first_score_of_a_key_is_kept(tmp_path_factory, rounds):
     path = tmp_path_factory.mktemp("cache") / "c.sqlite"
     known: dict[bytes, Score] = {}
     for added in rounds:
@@ -87,7 +87,7 @@ def test_the_first_score_of_a_key_is_kept_and_found_again(tmp_path_factory, roun
     assert cache.verify(path) == cache.Verification(len(known), 0, ())
 
 
-def test_more_keys_than_a_statement_holds(path):
+def test_more_keys_than_one_sql_statement_takes_are_read(path):
     known = fill(path, 5000)
     store = opened(path)
     assert store.get([*known, *known, key(-1)]) == known
@@ -98,7 +98,7 @@ def test_more_keys_than_a_statement_holds(path):
 # --- what happens to files ------------------------------------------------------------------------------------------
 
 
-def test_ro_neither_writes_nor_makes_a_file(path):
+def test_read_only_mode_creates_and_writes_nothing(path):
     report = Report()
     store = opened(path, report, mode="ro")
     store.put({key(1): Score(1.0)})
@@ -115,7 +115,7 @@ def test_ro_neither_writes_nor_makes_a_file(path):
     assert path.read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_written_can_be_read(path):
+def test_a_cache_in_a_read_only_folder_can_be_read(path):
     known = fill(path, 3)
     code = subprocess.run(
         [sys.executable, "-c", READ_AS_NOBODY, str(path), key(0).hex()],
@@ -164,14 +164,15 @@ print(found[name].value, *report.warnings(), sep="|")
 )
 def test_a_damaged_file_never_raises_and_never_gives_a_wrong_score(path, damage):
     known = fill(path, 2000)
-    path.write_bytes(damage(path.read_bytes()))
+    damaged = damage(path.read_bytes())
+    path.write_bytes(damaged)
     report = Report()
     store = opened(path, report)
     found = store.get(list(known))
     assert all(found[name] == known[name] for name in found)
     store.put({name: score for name, score in known.items() if name not in found})
     store.close()
-    assert len(found) == len(known) or report.warnings() or path.stat().st_size > 0
+    assert len(found) == len(known) or report.warnings() or not damaged  # an empty file is a new cache
     with contextlib.suppress(InputError):
         cache.verify(path)
 
@@ -194,7 +195,7 @@ def test_a_damaged_row_is_scored_again_and_replaced(path):
     assert cache.verify(path) == cache.Verification(100, 0, ())
 
 
-def test_a_foreign_database_is_left_alone(path):
+def test_a_database_of_another_program_is_left_unchanged(path):
     path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE bookmarks (url TEXT)")
@@ -215,7 +216,7 @@ def test_a_foreign_database_is_left_alone(path):
     assert text.exists()
 
 
-def test_a_path_that_cannot_be_is_a_warning(tmp_path):
+def test_an_impossible_path_gives_a_warning(tmp_path):
     (tmp_path / "file").write_text("x")
     report = Report()
     store = opened(tmp_path / "file" / "c.sqlite", report)
@@ -227,7 +228,7 @@ def test_a_path_that_cannot_be_is_a_warning(tmp_path):
     assert store.get([key(1)]) == {}
 
 
-def test_a_lock_held_by_another_stops_writing_but_not_reading(path):
+def test_a_write_lock_of_another_process_stops_writing_but_not_reading(path):
     known = fill(path, 10)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -256,7 +257,7 @@ def clear_quickly(path):
         cache.BUSY_S = wait
 
 
-def test_an_exclusive_lock_is_one_warning_and_no_scores(path):
+def test_an_exclusive_lock_gives_one_warning_and_no_scores(path):
     known = fill(path, 10)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -288,7 +289,7 @@ def test_a_full_disk_stops_writing_only(path, monkeypatch):
 # --- size -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_full_cache_forgets_what_was_not_used_for_longest(path, monkeypatch):
+def test_a_full_cache_evicts_the_least_recently_used_rows(path, monkeypatch):
     limit = 1000 * cache_file.BYTES_PER_ROW
     days = iter(range(20_000, 20_100))
     for first in (0, 300, 600):
@@ -312,7 +313,7 @@ def test_a_full_cache_forgets_what_was_not_used_for_longest(path, monkeypatch):
     assert cache.verify(path).problems == ()
 
 
-def test_within_one_day_a_random_part_goes(path):
+def test_rows_used_on_the_same_day_are_evicted_at_random(path):
     store = opened(path, max_bytes=1000 * cache_file.BYTES_PER_ROW)
     store.put({key(i): Score(1.0) for i in range(4000)})
     store.close()
@@ -342,7 +343,7 @@ def test_info_verify_and_clear(path):
     assert cache.info(path).rows == 1
 
 
-def test_a_damaged_cache_of_ours_can_be_cleared(tmp_path):
+def test_a_damaged_cache_can_be_cleared(tmp_path):
     path = tmp_path / CACHE_FILE
     path.write_bytes(b"rubbish" * 1000)
     with pytest.raises(InputError, match="cannot read the score cache"):
@@ -358,7 +359,7 @@ def test_a_damaged_cache_of_ours_can_be_cleared(tmp_path):
     assert not named.exists() or cache.info(named).rows == 0
 
 
-def test_the_cache_lies_where_it_is_told(tmp_path):
+def test_the_cache_path_follows_option_and_environment(tmp_path):
     assert cache_path({}, tmp_path / "x") == tmp_path / "x"
     assert cache_path({"RERANK_CACHE_DIR": str(tmp_path)}) == tmp_path / CACHE_FILE
     assert cache_path({}).name == CACHE_FILE

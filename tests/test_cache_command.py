@@ -27,7 +27,7 @@ def test_cache_info_verify_and_clear(run, tmp_path):
     assert run("cache", "info", "--cache-path", tmp_path / CACHE_FILE).lines[1] == "scores: 0"
 
 
-def test_a_damaged_cache_is_told_with_the_way_out(run, tmp_path):
+def test_a_damaged_cache_is_reported_with_a_way_to_replace_it(run, tmp_path):
     path = tmp_path / "scores-v1.sqlite"
     path.write_bytes(b"rubbish" * 999)
     done = run("cache", "verify", "--cache-path", path)
@@ -41,7 +41,7 @@ def test_a_damaged_cache_is_told_with_the_way_out(run, tmp_path):
 
 @pytest.mark.parametrize("action", ["info", "verify", "clear"])
 @pytest.mark.parametrize("kind", ["text", "database"])
-def test_a_file_that_is_no_cache_is_left_alone(run, tmp_path, action, kind):
+def test_a_file_that_is_not_a_cache_is_left_unchanged(run, tmp_path, action, kind):
     path = tmp_path / "thesis"
     path.write_text("words " * 1000 if kind == "text" else "")
     if kind == "database":
@@ -56,7 +56,7 @@ def test_a_file_that_is_no_cache_is_left_alone(run, tmp_path, action, kind):
 
 
 @pytest.mark.parametrize("action", ["info", "verify", "clear"])
-def test_a_folder_is_no_cache(run, tmp_path, action):
+def test_a_folder_is_refused_as_a_cache(run, tmp_path, action):
     done = run("cache", action, "--cache-path", tmp_path)
     assert done.code == 3
     assert f"{tmp_path} is a folder, no score cache\nhint: name the file in it: --cache-path {tmp_path}/s" in done.err

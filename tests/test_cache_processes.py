@@ -62,7 +62,7 @@ def test_four_processes_on_one_cache_lose_nothing(path):
     assert 2900 <= checked.rows <= 3000
 
 
-def test_a_kill_in_the_middle_leaves_whole_rows(path):
+def test_a_killed_process_leaves_no_partial_rows(path):
     dice = random.Random(8)
     for seed in range(4):
         worker = start(path, seed, 10_000)

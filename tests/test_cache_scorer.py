@@ -80,7 +80,7 @@ def test_a_full_hit_never_opens_the_scorer_and_gives_equal_scores(path):
     assert report.counts == {"cache_hits": 6}
 
 
-def test_what_was_scored_before_a_failure_is_not_scored_again(path):
+def test_pairs_scored_before_a_failure_are_not_scored_again(path):
     log = []
     scorer = cached(path, log, fail_at=1)
     with pytest.raises(ModelError):
@@ -92,7 +92,7 @@ def test_what_was_scored_before_a_failure_is_not_scored_again(path):
     assert log == ["open", 2, "close"]
 
 
-def test_what_a_remote_endpoint_answered_before_it_failed_is_kept(path):
+def test_scores_returned_before_an_endpoint_fails_are_kept(path):
     class Failing(Counting):
         def score(self, pairs, limits, advance=None):
             self.log.append(len(pairs))
@@ -109,7 +109,7 @@ def test_what_a_remote_endpoint_answered_before_it_failed_is_kept(path):
     assert log == ["open", 2, "close"]
 
 
-def test_listwise_scores_are_known_only_for_the_same_list(path):
+def test_listwise_scores_are_reused_only_for_the_same_list(path):
     habits = CachePolicy(None, listwise=True)
     scorer = cached(path, log := [], habits=habits)
     pairs = [Pair("q", "a"), Pair("r", "a"), Pair("q", "b")]
@@ -121,12 +121,12 @@ def test_listwise_scores_are_known_only_for_the_same_list(path):
     scorer.close()
 
 
-def test_listwise_models_are_known_by_name():
+def test_listwise_models_are_recognised_by_name():
     assert remote_habits("jina:jina-reranker-v3") == CachePolicy(None, listwise=True)
     assert remote_habits("cohere-v2:rerank-v3.5") == CachePolicy(None, listwise=False)
 
 
-def test_a_score_that_is_no_number_is_not_remembered(path):
+def test_a_nan_score_is_not_stored(path):
     class Broken(Counting):
         def score(self, pairs, limits, advance=None):
             return [Score(float("nan")), Score(None), Score(1.0)][: len(pairs)]
@@ -138,7 +138,7 @@ def test_a_score_that_is_no_number_is_not_remembered(path):
     assert cache.info(path).rows == 2
 
 
-def test_a_model_that_changed_meanwhile_is_refused(path):
+def test_a_model_that_changed_since_its_digest_was_taken_is_refused(path):
     other = ScorerInfo("m", None, "test", "fp64", "log-odds", "another digest")
     with pytest.raises(ModelError, match="is not what its files said"):
         cached(path, [], facts=other).score(PAIRS, Limits())

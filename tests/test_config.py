@@ -12,7 +12,7 @@ from config_support import options
 from rerank_cli.config.files import user_file
 
 
-def test_each_layer_beats_the_next(run, project: Path, user: Path, tmp_path: Path) -> None:
+def test_each_layer_overrides_the_next(run, project: Path, user: Path, tmp_path: Path) -> None:
     """Flag, variable, --config, project, user, default: six options, each set in all layers below the one that wins."""
     keys = ["top_n", "min_score", "weight", "max_tokens_per_doc", "query_id"]
     values: dict[str, object] = {"top_n": 1, "min_score": 0.1, "weight": 0.1, "max_tokens_per_doc": 10, "query_id": "u"}
@@ -37,7 +37,7 @@ def test_each_layer_beats_the_next(run, project: Path, user: Path, tmp_path: Pat
     ]  # fmt: skip
 
 
-def test_a_flag_beats_everything(run, project: Path, capital: list[str]) -> None:
+def test_a_flag_overrides_everything(run, project: Path, capital: list[str]) -> None:
     (project / "rerank.toml").write_text("top_n = 1\n")
     assert len(run("-q", "capital", "-f", "lines", stdin="\n".join(capital)).lines) == 1
     assert len(run("-q", "capital", "-f", "lines", "-n", "2", stdin="\n".join(capital)).lines) == 2
@@ -49,14 +49,14 @@ def capital() -> list[str]:
     return ["Washington, D.C. is the capital of the United States.", "Paris is in France.", "Cats sleep a lot."]
 
 
-def test_a_section_speaks_to_its_command_and_beats_the_top(run, user: Path) -> None:
+def test_a_section_applies_to_its_command_and_overrides_top_level_keys(run, user: Path) -> None:
     user.write_text("verbose = 0\nquiet = true\n[config]\nquiet = false\n[rank]\nquiet = false\ntop_n = 3\n")
     assert options(run("config", "--json"))["quiet"] == (False, f"user file {user}")
     assert options(run("config", "config", "--json"))["quiet"] == (False, f"user file {user}")
     assert "top_n" not in options(run("config", "config", "--json"))
 
 
-def test_a_key_at_the_top_speaks_to_the_commands_that_understand_it(run, user: Path) -> None:
+def test_a_top_level_key_applies_to_the_commands_that_have_the_option(run, user: Path) -> None:
     """`format` is rank's alone, `return_documents` rank's and batch's, `documents` a file of batch: no quarrel."""
     user.write_text('return_documents = false\ndocuments = ["d.jsonl"]\nformat = "jsonl"\ntop_n = 3\n')
     rank = options(run("config", "rank", "--json"))
@@ -81,12 +81,12 @@ def test_a_key_at_the_top_speaks_to_the_commands_that_understand_it(run, user: P
         ("rank", "return_documents", "return_documents = false", False),
     ],
 )
-def test_in_its_section_an_option_may_go_by_its_flag(run, user: Path, command, name, line, value) -> None:
+def test_a_section_accepts_the_flag_name_of_an_option(run, user: Path, command, name, line, value) -> None:
     user.write_text(f"[{command}]\n{line}\n")
     assert options(run("config", command, "--json"))[name] == (value, f"user file {user}")
 
 
-def test_the_switch_of_rank_and_the_files_of_batch_have_variables_of_their_own(run, capital: list[str]) -> None:
+def test_return_documents_and_documents_have_separate_variables(run, capital: list[str]) -> None:
     env = {"RERANK_RETURN_DOCUMENTS": "0", "RERANK_DOCUMENTS": "docs.jsonl"}
     got = run("-q", "capital", "--json", env=env, stdin="\n".join(capital))
     assert got.code == 0, got.err
@@ -94,7 +94,7 @@ def test_the_switch_of_rank_and_the_files_of_batch_have_variables_of_their_own(r
     assert options(run("config", "batch", "--json", env=env))["documents"][0] == ["docs.jsonl"]
 
 
-def test_the_project_file_is_the_nearest_and_the_repository_is_the_end(run, project: Path) -> None:
+def test_the_nearest_project_file_within_the_repository_is_used(run, project: Path) -> None:
     outside = project.parent / "rerank.toml"
     outside.write_text("top_n = 7\n")
     try:
@@ -121,7 +121,7 @@ def test_no_config_reads_nothing(run, project: Path, user: Path, tmp_path: Path)
     assert "exclude each other" in both.err
 
 
-def test_rerank_config_names_a_file_and_an_empty_one_counts_as_unset(run, project: Path, tmp_path: Path) -> None:
+def test_rerank_config_names_a_file_and_an_empty_value_counts_as_unset(run, project: Path, tmp_path: Path) -> None:
     named = tmp_path / "named.toml"
     named.write_text('model = "./models/mine"\napi_key_file = "~/key"\nca_bundle = "ca.pem"\n')
     got = options(run("config", "--json", env={"RERANK_CONFIG": str(named)}))
@@ -134,7 +134,7 @@ def test_rerank_config_names_a_file_and_an_empty_one_counts_as_unset(run, projec
     assert "no such file" in missing.err
 
 
-def test_lists_take_the_option_form(run, user: Path) -> None:
+def test_lists_are_accepted_for_options_with_several_values(run, user: Path) -> None:
     user.write_text('rank_fields = ["title", "body.text"]\nexpect = ["a@1", "b@2"]\n')
     got = options(run("config", "--json"))
     assert got["rank_fields"][0] == "title,body.text"
@@ -144,7 +144,7 @@ def test_lists_take_the_option_form(run, user: Path) -> None:
     assert (ranked.code, ranked.lines[0]) == (0, "a")
 
 
-def test_a_flag_ends_a_configured_opposite(run, user: Path) -> None:
+def test_a_flag_overrides_a_conflicting_configured_option(run, user: Path) -> None:
     user.write_text('rank_fields = ["title"]\nformat = "csv"\n')
     records = '{"title": "Paris", "text": "Washington"}\n'
     flagged = run("-q", "Washington", "--text-field", "text", "--json", stdin=records)
@@ -152,7 +152,7 @@ def test_a_flag_ends_a_configured_opposite(run, user: Path) -> None:
     assert flagged.json["results"][0]["document"]["title"] == "Paris"
 
 
-def test_v_tells_which_files_count(run, project: Path, user: Path) -> None:
+def test_verbose_reports_which_files_are_used(run, project: Path, user: Path) -> None:
     (project / "rerank.toml").write_text("top_n = 1\n")
     told = run("-q", "x", "-v", stdin="a\nb\n")
     assert f"rerank: configuration: project file {project / 'rerank.toml'}\n" in told.err
@@ -161,7 +161,7 @@ def test_v_tells_which_files_count(run, project: Path, user: Path) -> None:
     assert f"user file {user} (not there)" in run("config", "-v").err
 
 
-def test_named_endpoints_reach_the_model(run, user: Path) -> None:
+def test_a_named_endpoint_works_as_a_model_and_a_misspelt_one_does_not(run, user: Path) -> None:
     """A named endpoint is understood by -m (nobody listens on it), a misspelt one is not."""
     user.write_text('[endpoints.mine]\nprovider = "tei"\nurl = "http://127.0.0.1:9"\n')
     called = run("-q", "x", "-m", "mine", "--retries", "0", stdin="a\nb\n")
@@ -181,13 +181,13 @@ def test_the_table_is_plain_text(run, user: Path) -> None:
     assert (unknown.code, "did you mean `rank`?" in unknown.err) == (2, True)
 
 
-def test_help_needs_no_configuration(run, user: Path) -> None:
+def test_help_works_with_a_broken_configuration(run, user: Path) -> None:
     user.write_text("broken")
     assert run("rank", "--help").code == 0
     assert run("--help").code == 0
 
 
-def test_the_user_file_lies_where_platformdirs_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_user_file_is_where_platformdirs_says(monkeypatch: pytest.MonkeyPatch) -> None:
     for value in ("", "/elsewhere/config"):
         monkeypatch.setenv("XDG_CONFIG_HOME", value)
         monkeypatch.setenv("HOME", "/home/somebody")

@@ -68,7 +68,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_named_with_file_and_key(run, user: Path, text: str, message: str) -> None:
+def test_errors_name_the_file_and_the_key(run, user: Path, text: str, message: str) -> None:
     user.write_text(text)
     refused = run("-q", "x", stdin="a\n")
     assert (refused.code, refused.out) == (2, b"")
@@ -76,7 +76,7 @@ def test_what_is_wrong_is_named_with_file_and_key(run, user: Path, text: str, me
     assert "Traceback" not in refused.err
 
 
-def test_bytes_that_are_no_text(run, user: Path) -> None:
+def test_a_file_that_is_not_utf8_is_refused_and_a_byte_order_mark_is_accepted(run, user: Path) -> None:
     user.write_bytes(b'model = "\xff"')
     assert f"{user}: not UTF-8 (byte 9)" in run("config").err
     user.write_bytes(b"\xef\xbb\xbftop_n = 4\n")
@@ -108,7 +108,7 @@ NAMES = st.sampled_from([*OPTIONS.of("rank"), "endpoints", "prices", "rank", "co
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.dictionaries(NAMES, VALUES, max_size=5), role=st.sampled_from(Role))
-def test_any_table_is_taken_or_refused_in_our_words(data: dict[str, object], role: Role) -> None:
+def test_any_table_is_accepted_or_refused_with_a_config_error(data: dict[str, object], role: Role) -> None:
     file = ConfigFile(Path("/nowhere/rerank.toml"), role, data)
     try:
         checked = check_file(file, "rank", OPTIONS)
@@ -126,7 +126,7 @@ def test_any_table_is_taken_or_refused_in_our_words(data: dict[str, object], rol
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(raw=st.binary(max_size=200) | st.text(alphabet="[]{}=\"'\n#a.1-:T+_\\u", max_size=80).map(str.encode))
-def test_any_bytes_are_toml_or_an_error_of_ours(tmp_path: Path, raw: bytes) -> None:
+def test_any_bytes_are_valid_toml_or_give_a_config_error(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "any.toml"
     path.write_bytes(raw)
     try:

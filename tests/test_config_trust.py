@@ -33,7 +33,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "why"), REFUSED.values(), ids=REFUSED)
-def test_a_project_file_may_not(run, project: Path, text: str, why: str) -> None:
+def test_a_project_file_may_not_set_trusted_options(run, project: Path, text: str, why: str) -> None:
     """What comes with a checkout must not choose where data goes, which code runs, which files are written."""
     path = project / "rerank.toml"
     path.write_text(text)
@@ -45,7 +45,7 @@ def test_a_project_file_may_not(run, project: Path, text: str, why: str) -> None
 
 
 @pytest.mark.parametrize(("text", "why"), REFUSED.values(), ids=REFUSED)
-def test_the_user_file_may(run, user: Path, text: str, why: str) -> None:
+def test_the_user_file_may_set_trusted_options(run, user: Path, text: str, why: str) -> None:
     user.write_text(text)
     assert run("config").code == 0
 
@@ -57,12 +57,12 @@ def test_the_user_file_may(run, user: Path, text: str, why: str) -> None:
         'model = "builtin"', 'model = "BAAI/bge-reranker-base"', 'model = "BAAI/bge-reranker-base@abc123"',
     ],
 )  # fmt: skip
-def test_a_project_file_may(run, project: Path, text: str) -> None:
+def test_a_project_file_may_set_harmless_options(run, project: Path, text: str) -> None:
     (project / "rerank.toml").write_text(text)
     assert run("config").code == 0
 
 
-def test_standing_trust_does_not_reach_a_model_that_a_project_chose(run, project: Path, user: Path) -> None:
+def test_inherited_trust_does_not_apply_to_a_model_chosen_by_a_project(run, project: Path, user: Path) -> None:
     user.write_text("trust_remote_code = true\n")
     assert options(run("config", "--json"))["trust_remote_code"][0] is True
     (project / "rerank.toml").write_text('model = "evil/model@abc"\n')
@@ -73,7 +73,7 @@ def test_standing_trust_does_not_reach_a_model_that_a_project_chose(run, project
     assert own["trust_remote_code"][0] is True
 
 
-def test_a_project_file_in_the_users_own_folder_is_the_users(run, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_user_file_is_not_read_again_as_a_project_file(run, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user.write_text("threads = 1\n")
     monkeypatch.chdir(user.parent)
     assert [file["role"] for file in run("config", "--json").json["files"]] == ["user"]
@@ -109,7 +109,7 @@ def test_secrets_are_refused_in_any_file_and_not_repeated(run, user: Path, text:
     assert "rerank.toml: " in refused.err
 
 
-def test_variables_for_secrets_are_fine(run, user: Path) -> None:
+def test_secrets_may_be_named_by_environment_variable(run, user: Path) -> None:
     user.write_text(
         'header = ["Authorization: @env:MY_TOKEN", "X-Team: search"]\napi_key_env = "CO_API_KEY"\n'
         'extra = { priority = 1 }\nauth_header = "api-key: {key}"\n'

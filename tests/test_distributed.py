@@ -80,7 +80,7 @@ def test_a_folder_without_requests_is_an_error(tmp_path: Path) -> None:
         files_of([str(tmp_path)])
 
 
-def test_a_part_appears_whole_with_its_bad_rows_beside_it(tmp_path: Path) -> None:
+def test_a_part_is_written_whole_with_its_bad_rows_in_a_file_beside_it(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("\n".join([*lines(2), "{broken"]))
     (part,) = cut([(str(tmp_path / "in.jsonl"), "in", ".out")])
     how = recipe(tmp_path)
@@ -105,7 +105,7 @@ def test_a_part_appears_whole_with_its_bad_rows_beside_it(tmp_path: Path) -> Non
         (["in.jsonl", "--out-dir", "out", "--shard", "1/2"], "--shard"),
     ],
 )
-def test_what_only_the_local_engine_does(run, tmp_path: Path, argv: list[str], words: str) -> None:
+def test_options_of_the_local_engine_are_refused(run, tmp_path: Path, argv: list[str], words: str) -> None:
     (tmp_path / "in.jsonl").write_text(lines(1)[0])
     placed = [str(tmp_path / arg) if arg in {"in.jsonl", "out"} else arg for arg in argv]
     found = run("batch", *placed, "--engine", "ray")
@@ -130,7 +130,7 @@ def here(task: distributed.Task, _cluster: distributed.Cluster):
         yield record
 
 
-def test_workers_write_what_the_plain_engine_writes(run, free, inputs: Path, tmp_path: Path, monkeypatch) -> None:
+def test_workers_write_the_same_as_the_local_engine(run, free, inputs: Path, tmp_path: Path, monkeypatch) -> None:
     """All but Ray itself, which is behind `-m ray`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -160,9 +160,7 @@ def test_workers_write_what_the_plain_engine_writes(run, free, inputs: Path, tmp
     assert (summary["rows"], summary["failed"], summary["complete"]) == (186, 1, True)
 
 
-def test_a_stopped_run_goes_on_with_the_parts_that_are_not_there(
-    run, free, inputs: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_a_stopped_run_resumes_with_the_missing_parts(run, free, inputs: Path, tmp_path: Path, monkeypatch) -> None:
     def stops(task, cluster):
         for number, record in enumerate(here(task, cluster)):
             if number == 4:
@@ -182,9 +180,7 @@ def test_a_stopped_run_goes_on_with_the_parts_that_are_not_there(
     assert "180 rows" in found.err
 
 
-def test_parts_of_another_cut_do_not_stay_beside_the_new_ones(
-    run, free, inputs: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_parts_of_an_earlier_split_are_removed(run, free, inputs: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(distributed, "rank_parts", here)
     argv = ("batch", inputs, "--engine", "ray", "--out-dir", tmp_path / "ray")
     assert run(*argv).code == 0
@@ -205,7 +201,7 @@ def test_an_input_that_shrinks_ends_the_reading(tmp_path: Path) -> None:
         list(jobs_of(part, FieldSettings(), Report()))
 
 
-def test_how_many_workers_there_are() -> None:
+def test_the_number_of_workers_follows_cluster_and_options() -> None:
     class Resources:
         def __init__(self, **found: float) -> None:
             self.cluster_resources = lambda: found
@@ -242,7 +238,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_cluster_that_is_not_there_is_told_at_once() -> None:
+def test_an_unreachable_cluster_is_reported_at_once() -> None:
     with pytest.raises(ModelError, match=r"cannot start or reach the Ray cluster 127\.0\.0\.1:1: .*refused"):
         distributed._require_listening(distributed.Cluster("127.0.0.1:1"))
     distributed._require_listening(distributed.Cluster("auto"))
@@ -250,7 +246,7 @@ def test_a_cluster_that_is_not_there_is_told_at_once() -> None:
 
 @pytest.mark.ray
 @pytest.mark.timeout(1800)
-def test_two_workers_write_what_the_plain_engine_writes(inputs: Path, tmp_path: Path, env: dict[str, str]) -> None:
+def test_two_workers_write_the_same_as_the_local_engine(inputs: Path, tmp_path: Path, env: dict[str, str]) -> None:
     files = sorted(inputs.iterdir())
     subprocess.run(command(*files, "--out-dir", tmp_path / "plain", "--quiet"), env=env, check=True)
     with (inputs / "f.jsonl").open("a") as file:

@@ -36,7 +36,7 @@ def test_the_pages_are_found() -> None:
         assert (ROOT / where).exists()
 
 
-def test_marks_say_what_is_so() -> None:
+def test_marks_of_blocks_are_true() -> None:
     """A block says `needs: X` only if it calls X, and a stand-in exists."""
     for name in PAGES:
         for block in blocks((ROOT / "docs" / name).read_text()):
@@ -55,7 +55,7 @@ def test_every_command_of_the_table_is_in_the_documentation() -> None:
         assert f"rerank {name}" in text, f"no page but the reference speaks of `rerank {name}`"
 
 
-def test_links_between_pages_lead_somewhere() -> None:
+def test_links_between_pages_exist() -> None:
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):
             if "://" not in target and not target.startswith("mailto:"):

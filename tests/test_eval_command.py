@@ -50,7 +50,7 @@ new.trec  q2     how   0.5000  -0.5000
 """
 
 
-def test_two_runs_as_a_table(run, three):
+def test_two_runs_are_shown_as_a_table(run, three):
     done = run(
         "eval", "--qrels", "qrels.txt", "old.trec", "new.trec", "--measure", "rr@3,P@1", "--worst", "5",
         "--queries", "queries.tsv",
@@ -60,7 +60,7 @@ def test_two_runs_as_a_table(run, three):
     assert done.code == 0
 
 
-def test_means_are_trec_evals_and_json_holds_all_digits(run, three):
+def test_means_equal_those_of_trec_eval_and_json_has_all_digits(run, three):
     done = run("eval", "--qrels", "qrels.txt", "old.trec", "--json", "--by-query", "--measure", "nDCG@10 AP")
     judged = {"q1": {"a": 1, "b": 0}, "q2": {"a": 1}, "q3": {"c": 2}}
     scores = {"q1": {"b": 2.0, "a": 1.0}, "q2": {"a": 1.0}, "q3": {"x": 2.0, "c": 1.0}}
@@ -174,19 +174,19 @@ def test_inline_labels_of_rank_output(run, files):
         (["--qrels", "qrels.txt", "qrels.txt"], 3, "qrels.txt:1: a run has 6 columns"),
     ],
 )  # fmt: skip
-def test_faults_end_with_their_code_and_no_output(run, three, argv, code, message):
+def test_errors_end_with_their_exit_code_and_no_output(run, three, argv, code, message):
     done = run("eval", *argv)
     assert (done.code, done.out) == (code, b"")
     assert message in done.err
 
 
-def test_without_runs_a_terminal_is_told_what_is_needed(run, three):
+def test_without_runs_on_a_terminal_the_missing_arguments_are_named(run, three):
     done = run("eval", "--qrels", "qrels.txt", tty={"stdin"})
     assert (done.code, done.out) == (2, b"")
     assert "there is no run to evaluate" in done.err
 
 
-def test_without_the_extra_the_install_command_is_told(run, three, monkeypatch):
+def test_without_the_extra_the_install_command_is_shown(run, three, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pytrec_eval", None)
     done = run("eval", "--qrels", "qrels.txt", "old.trec")
     assert (done.code, done.out) == (4, b"")
@@ -249,12 +249,12 @@ def test_eval_measures_the_ranking_and_not_the_retrievers_own_score(run, more) -
     assert b"1.0" in found.out, found.out
 
 
-def test_before_and_after_look_at_the_ranking_also_in_input_order(run) -> None:
+def test_before_and_after_use_the_ranking_even_in_input_order(run) -> None:
     found = run("-q", CAPITAL, "--keep-order", "-f", "ids", stdin=LABELLED)
     assert "RR@10 0.5000 → 1.0000" in found.err
 
 
-def test_eval_reads_what_batch_took(run, tmp_path: Path) -> None:
+def test_eval_takes_the_same_labelled_requests_as_batch(run, tmp_path: Path) -> None:
     odd = '{"id":"q","query":"tea \\ud800","documents":[{"id":12345678901234567890123,"text":"tea pot"},{"id":true,"text":"sofa"}],"relevance":[1,0]}'
     (tmp_path / "l.jsonl").write_text(odd)
     ranked = run("batch", tmp_path / "l.jsonl").out

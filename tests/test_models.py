@@ -40,7 +40,7 @@ def refused(reference: object, what: str, hint: str = "", **access) -> None:
 # References
 
 
-def test_a_cached_repository_scores_as_its_folder_and_tells_its_commit(made, hf_home: Path) -> None:
+def test_a_cached_repository_scores_like_its_folder_and_reports_its_commit(made, hf_home: Path) -> None:
     into_hub_cache(made.folder("bert"), hf_home, "acme/tiny-bert")
     assert ours("acme/tiny-bert", PAIRS, backend="torch") == ours(made.folder("bert"), PAIRS, backend="torch")
     facts = identify(ModelSettings(model="acme/tiny-bert"))
@@ -57,7 +57,7 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(made, hf_home: Path) -> None:
     refused("acme/tiny@v2", "`acme/tiny` at `v2` is not in the cache")
 
 
-def test_hf_home_and_hf_hub_cache_are_where_models_are_looked_for(
+def test_models_are_looked_up_in_hf_home_and_hf_hub_cache(
     made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     into_hub_cache(made.folder("bert"), tmp_path / "elsewhere", "acme/tiny")
@@ -93,11 +93,11 @@ def test_a_pinned_revision_can_be_required(made, hf_home: Path) -> None:
 
 
 @pytest.mark.parametrize("reference", ["tiny", "a/b/c", "acme/", "@x", "acme/tiny@", "acme/ti ny"])
-def test_other_words_are_no_models(reference: str) -> None:
+def test_invalid_references_are_unknown_models(reference: str) -> None:
     refused(reference, "unknown model", "use `builtin`")
 
 
-def test_a_folder_without_a_dot_is_told_from_a_hub_name(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_a_leading_dot_gets_a_hint(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made.copied("bert", tmp_path / "my" / "model")
     monkeypatch.chdir(tmp_path)
     refused("my/model", "not in the cache", "`-m ./my/model`")
@@ -106,7 +106,7 @@ def test_a_folder_without_a_dot_is_told_from_a_hub_name(made, tmp_path: Path, mo
     refused("./mine", "no model folder at mine", "config.json")
 
 
-def test_meta_tells_the_revision_and_the_backend(made, hf_home: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_meta_reports_the_revision_and_the_backend(made, hf_home: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
     into_hub_cache(made.folder("bert"), hf_home, "acme/tiny")
     monkeypatch.setenv("HF_HOME", str(hf_home))
     result = run("-q", QUERY, "-m", "acme/tiny", "--json", "-v", stdin="\n".join(DOCUMENTS[:3]))
@@ -133,7 +133,7 @@ def test_three_labels_are_refused(made, tmp_path: Path) -> None:
     )
 
 
-def test_a_head_that_would_be_made_up_is_refused(made, tmp_path: Path) -> None:
+def test_a_head_that_would_be_randomly_initialised_is_refused(made, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = made.copied("bert", tmp_path / "headless")
@@ -156,7 +156,7 @@ def test_unknown_modules_are_refused_by_name_and_never_imported(made, tmp_path: 
     refused(folder, f"a module of the type `{kind}`, which is not known", "known modules")
 
 
-def test_modules_that_leave_the_folder_or_pool_oddly_are_refused(made, tmp_path: Path) -> None:
+def test_modules_outside_the_folder_or_with_unknown_pooling_are_refused(made, tmp_path: Path) -> None:
     folder = made.copied("ettin", tmp_path / "odd")
     entries = json.loads((folder / "modules.json").read_text())
     edit(folder / entries[1]["path"] / "config.json", pooling_mode="attention")
@@ -166,7 +166,7 @@ def test_modules_that_leave_the_folder_or_pool_oddly_are_refused(made, tmp_path:
     refused(folder, "leaves the folder")
 
 
-def test_activations_map_through_a_table(made, tmp_path: Path) -> None:
+def test_only_known_activations_are_accepted(made, tmp_path: Path) -> None:
     assert activation("torch.nn.modules.activation.GELU", "Tanh", tmp_path) == "GELU"
     assert activation("torch.nn.Identity", "Tanh", tmp_path) == "Identity"
     assert activation(None, "Tanh", tmp_path) == "Tanh"
@@ -192,7 +192,7 @@ def test_pickled_weights_are_refused_unless_allowed(made, tmp_path: Path) -> Non
     assert close == pytest.approx(ours(made.folder("bert"), PAIRS, backend="torch"), abs=1e-5)
 
 
-def test_no_weights_at_all(made, tmp_path: Path) -> None:
+def test_a_model_without_weights_is_refused(made, tmp_path: Path) -> None:
     folder = made.copied("bert", tmp_path / "empty")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no usable weights for torch"):
@@ -255,7 +255,7 @@ def test_a_damaged_safetensors_file_is_refused(made, tmp_path: Path, damage, wha
     refused(folder, what)
 
 
-def test_a_sound_header_names_the_tensors(made) -> None:
+def test_a_valid_header_names_the_tensors(made) -> None:
     header = safetensors_header(made.folder("bert") / "model.safetensors")
     assert header["classifier.weight"]["shape"] == [1, 32]
 
@@ -270,7 +270,7 @@ def test_a_tokenizer_without_a_pair_template_is_refused(made, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "modules.json"])
-def test_broken_json_is_told_with_its_file(made, tmp_path: Path, name: str) -> None:
+def test_broken_json_is_reported_with_its_file(made, tmp_path: Path, name: str) -> None:
     folder = made.copied("ettin", tmp_path / "broken")
     (folder / name).write_text("{")
     with pytest.raises(ModelError, match=name):
@@ -296,7 +296,7 @@ def test_broken_json_is_told_with_its_file(made, tmp_path: Path, name: str) -> N
         ({"model_type": "odd"}, {}, 512),
     ],
 )
-def test_input_limits(config: dict, settings: dict, limit: int) -> None:
+def test_the_input_limit_comes_from_config_and_tokenizer(config: dict, settings: dict, limit: int) -> None:
     assert max_tokens(config, settings) == limit
 
 
@@ -311,5 +311,5 @@ def test_input_limits(config: dict, settings: dict, limit: int) -> None:
         ({}, (2, 1)),
     ],
 )
-def test_labels(labels: dict, expected: tuple[int, int], tmp_path: Path) -> None:
+def test_the_positive_label_is_recognised_by_name(labels: dict, expected: tuple[int, int], tmp_path: Path) -> None:
     assert head({"id2label": labels}, tmp_path) == expected

@@ -85,7 +85,7 @@ def converted(folder_and_cache, places: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_a_broken_copy_is_left_aside_with_a_note_and_listed(run, converted, fault) -> None:
+def test_a_broken_copy_is_ignored_with_a_note_and_listed(run, converted, fault) -> None:
     folder, copy = converted
     fault(copy)
     for more in ([], ["--backend", "torch"]):
@@ -148,7 +148,7 @@ def test_a_second_conversion_of_a_folder_adds_to_its_copy(run, converted) -> Non
         ({"sentence_transformers": "Sigmoid"}, "not an object"),
     ],
 )
-def test_a_malformed_config_is_told_by_file_and_member(run, made, places: Path, values: dict, what: str) -> None:
+def test_a_malformed_config_is_reported_with_file_and_member(run, made, places: Path, values: dict, what: str) -> None:
     folder = made.copied("bert", places / "v")
     edit(folder / "config.json", **values)
     for result in (rank(run, folder), run("models", "show", str(folder))):
@@ -157,7 +157,7 @@ def test_a_malformed_config_is_told_by_file_and_member(run, made, places: Path, 
         assert what in result.err
 
 
-def test_other_malformed_files_are_told_by_name(run, made, places: Path) -> None:
+def test_other_malformed_files_are_reported_by_name(run, made, places: Path) -> None:
     folder = made.copied("bert", places / "v")
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     index = folder / "model.safetensors.index.json"
@@ -176,7 +176,7 @@ def test_other_malformed_files_are_told_by_name(run, made, places: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["vocab_size", "hidden_size"])
-def test_weights_that_do_not_fit_the_config_are_told_with_their_shapes(run, made, places: Path, name: str) -> None:
+def test_weights_that_do_not_fit_the_config_are_reported_with_their_shapes(run, made, places: Path, name: str) -> None:
     folder = made.copied("bert", places / "v")
     before = json.loads((folder / "config.json").read_text())[name]
     edit(folder / "config.json", **{name: before + 4})
@@ -204,7 +204,7 @@ def test_list_marks_a_broken_repository_and_shows_the_others(run, made, places: 
     assert rank(run, Path("acme/bad"), "--offline").code == 4
 
 
-def test_a_revision_that_is_not_cached_is_answered_with_those_that_are(run, made, places: Path) -> None:
+def test_a_revision_that_is_not_cached_gets_the_cached_ones_as_a_hint(run, made, places: Path) -> None:
     into_hub_cache(made.folder("bert"), places / "hf", "own/good")
     into_hub_cache(made.folder("bert"), places / "hf", "own/nomain", BRANCH)
     (places / "hf" / "hub" / "models--own--nomain" / "refs" / "main").unlink()
@@ -220,7 +220,7 @@ def test_a_revision_that_is_not_cached_is_answered_with_those_that_are(run, made
     assert "did you mean `own/good`?" in rank(run, Path("own/god"), "--offline").err
 
 
-def test_verify_names_what_is_not_there(run, made, places: Path) -> None:
+def test_verify_names_missing_files(run, made, places: Path) -> None:
     snapshot = into_hub_cache(made.folder("bert"), places / "hf", "own/broken")
     (snapshot / "model.safetensors").unlink()
     result = run("models", "verify", "own/broken", "--json")

@@ -10,7 +10,7 @@ import pytest
 REQUEST = {"query": "kettle", "documents": ["a kettle", "tea"], "return_documents": False}
 
 
-def test_a_request_may_leave_its_documents_out_and_a_flag_brings_them_back(run) -> None:
+def test_a_request_may_omit_documents_from_the_response_and_a_flag_restores_them(run) -> None:
     line = json.dumps(REQUEST)
     for command, flag in (("--json", "--documents"), ("batch", "--return-documents")):
         assert b"a kettle" not in run(command, stdin=line).out
@@ -23,7 +23,7 @@ def test_a_request_may_leave_its_documents_out_and_a_flag_brings_them_back(run) 
 @pytest.mark.parametrize(
     "option", [("--endpoint", "https://tei.example"), ("--max-units", "0"), ("--header", "X-A: b")]
 )
-def test_what_belongs_to_an_endpoint_does_not_rank_with_a_local_model(run, option) -> None:
+def test_endpoint_options_are_refused_with_a_local_model(run, option) -> None:
     found = run("-q", "tea", *option, stdin="tea\n")
     assert (found.code, found.out) == (2, b"")
     assert f"{option[0]} belongs to a remote endpoint, and `builtin` is a local model" in found.err
@@ -32,7 +32,7 @@ def test_what_belongs_to_an_endpoint_does_not_rank_with_a_local_model(run, optio
 
 
 @pytest.mark.parametrize("option", [("--cache-mode", "ro"), ("--cache-path", "x.db")])
-def test_options_of_the_cache_need_it(run, option) -> None:
+def test_cache_options_need_cache(run, option) -> None:
     found = run("-q", "tea", *option, stdin="tea\n")
     assert (found.code, f"{option[0]} needs --cache" in found.err) == (2, True)
 
@@ -41,7 +41,7 @@ def test_depth_needs_a_run(run) -> None:
     assert run("batch", "--depth", "3", stdin=json.dumps(REQUEST)).code == 2
 
 
-def test_a_variable_is_named_and_not_a_flag_that_nobody_typed(run, tmp_path: Path) -> None:
+def test_an_invalid_environment_variable_is_named_rather_than_its_flag(run, tmp_path: Path) -> None:
     for name, value, words in [
         ("RERANK_TOP_N", "ten", "RERANK_TOP_N: `ten` is not a whole number"),
         ("RERANK_FORMAT", "jsn", "RERANK_FORMAT: unknown value `jsn`"),
@@ -54,7 +54,7 @@ def test_a_variable_is_named_and_not_a_flag_that_nobody_typed(run, tmp_path: Pat
     assert (found.code, "a.toml" in found.err, "threads: 5000 is too large" in found.err) == (2, True, True)
 
 
-def test_the_name_of_an_output_that_was_typed_beats_a_configured_format(run, tmp_path: Path) -> None:
+def test_the_extension_of_an_output_overrides_a_configured_format(run, tmp_path: Path) -> None:
     target = tmp_path / "out.json"
     assert run("-q", "tea", "-o", target, stdin="tea\n", env={"RERANK_FORMAT": "table"}).code == 0
     assert json.loads(target.read_text())["results"]
@@ -63,12 +63,12 @@ def test_the_name_of_an_output_that_was_typed_beats_a_configured_format(run, tmp
 
 
 @pytest.mark.parametrize("form", ["csv", "ids", "trec"])
-def test_explain_is_told_where_it_shows_nothing(run, form) -> None:
+def test_explain_gives_a_note_in_formats_that_cannot_show_it(run, form) -> None:
     found = run("-q", "tea", "--explain", "-f", form, stdin="tea\n")
     assert (found.code, f"--explain shows nothing in {form}" in found.err) == (0, True)
 
 
-def test_blank_lines_are_told_where_lines_should_stand_side_by_side(run) -> None:
+def test_skipped_blank_lines_are_reported_with_keep_order(run) -> None:
     found = run("-q", "tea", "--keep-order", "-f", "tsv", stdin="boiling water\n\nkettle for tea\n")
     assert "blank lines are left out (1)" in found.err
     assert "blank" not in run("-q", "tea", stdin="boiling water\n\nkettle for tea\n").err

@@ -40,7 +40,7 @@ def shell(script: str, env: dict[str, str], cwd: Path | None = None) -> subproce
 
 
 @pytest.mark.parametrize("count", [3, 20_000], ids=["short output", "long output"])
-def test_a_reader_that_leaves_is_no_failure(env: dict[str, str], count: int) -> None:
+def test_a_closed_pipe_is_not_a_failure(env: dict[str, str], count: int) -> None:
     """Short output is lost at the last flush, long output in the middle: both end quietly with 0."""
     script = (
         f"yes 'capital of a country' | head -{count} | rerank -q capital --input-format lines -f jsonl "
@@ -114,7 +114,7 @@ def test_closed_stdin_is_empty_input(env: dict[str, str]) -> None:
     assert b"no documents" in done.stderr
 
 
-def test_closed_stdin_is_no_matter_when_files_are_named(env: dict[str, str]) -> None:
+def test_closed_stdin_does_not_matter_when_files_are_named(env: dict[str, str]) -> None:
     done = shell(f"rerank -q '{CAPITAL}' -f ids -n 1 {SAMPLES}/capital.jsonl <&-", env)
     assert (done.stdout, done.returncode) == (b"washington-dc\n", 0)
 
@@ -181,13 +181,13 @@ def test_bytes_survive_any_locale(env: dict[str, str], locale: str) -> None:
     assert drawn.isascii()
 
 
-def test_a_query_that_is_no_utf8(env: dict[str, str]) -> None:
+def test_a_query_that_is_not_utf8(env: dict[str, str]) -> None:
     """Bytes that are no text are replaced; a query is never a reason to crash."""
     done = shell("printf 'gr\\374n is green\\nblue\\n' | rerank -q $'gr\\374n' -f lines --quiet", env)
     assert (done.returncode, done.stdout.splitlines()) == (0, [b"gr\xfcn is green", b"blue"]), done.stderr
 
 
-def test_an_error_that_the_locale_cannot_spell(env: dict[str, str]) -> None:
+def test_an_error_that_the_locale_cannot_encode(env: dict[str, str]) -> None:
     process = start("-q", "x", "größe.txt", env=env | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (3, b"")
@@ -252,7 +252,7 @@ def test_colour_in_a_pipe(env: dict[str, str], extra: dict[str, str], colour: bo
     assert ESC not in err, "no progress where no terminal is"
 
 
-def test_a_document_cannot_play_with_the_terminal(env: dict[str, str]) -> None:
+def test_a_document_cannot_control_the_terminal(env: dict[str, str]) -> None:
     evil = b"\x1b]0;owned\x07\x1b[2Jcapital \xe2\x80\xae[/b][red]x\n"
     shown, code = Screen("-q", "capital", "-f", "lines", "--quiet", env=env | {"TERM": "xterm"}, stdin=evil).finish()
     assert code == 0
@@ -261,7 +261,7 @@ def test_a_document_cannot_play_with_the_terminal(env: dict[str, str]) -> None:
     assert b"[/b][red]x" in shown
 
 
-def test_a_terminal_on_stdin_is_asked_for_nothing(env: dict[str, str]) -> None:
+def test_a_terminal_on_stdin_is_not_read(env: dict[str, str]) -> None:
     """No waiting: what is needed is said, exit 2; alone, the short help."""
     shown, code = Screen("-q", "x", env=env, stdin=None).finish()
     assert code == 2
@@ -305,7 +305,7 @@ def test_an_empty_home_stays_empty_and_no_socket_opens(
     assert list(work.rglob("*")) == []
 
 
-def test_the_guard_of_the_test_above_works(env: dict[str, str], tmp_path: Path) -> None:
+def test_the_socket_guard_works(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(FORBIDDEN)
     code = "import socket; socket.create_connection(('127.0.0.1', 9))"
     done = subprocess.run(

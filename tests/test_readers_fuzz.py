@@ -8,7 +8,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).resolve().parent / "fuzz" / "fuzz_readers.py"
 
 
-def test_two_thousand_mutated_inputs_give_no_error_but_our_own() -> None:
+def test_two_thousand_mutated_inputs_give_only_rerank_errors() -> None:
     outcomes, failures = runpy.run_path(str(SCRIPT))["fuzz"](2000, 7)
     assert not failures, failures[0]
     assert outcomes["read"] > 200

@@ -9,7 +9,6 @@ import pytest
 from remote.loopback import Loopback, as_json, cohere, hang, reset
 from remote.scoring import HTML, KEY, results
 
-
 DOCS = b"the router is reset by a pin\ncats\nthe office opens at nine\n"
 COMMAND = {
     "html": (lambda _s: HTML, 5, r"the reply is no JSON but text/html.*\nhint: this URL is a web page"),
@@ -22,7 +21,7 @@ COMMAND = {
 
 
 @pytest.mark.parametrize("name", COMMAND)
-def test_the_command_ends_with_5_and_clear_words(run, name):
+def test_the_command_exits_with_5_and_a_clear_message(run, name):
     answer, code, words = COMMAND[name]
     with Loopback(answer) as server:
         done = run(
@@ -67,7 +66,7 @@ NAMED = {
 @pytest.mark.parametrize("documents", NAMED)
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("batch_docs", ["1", "2"])
-def test_a_bad_score_is_told_with_its_query_and_document(run, wrong, documents, batch_docs):
+def test_a_bad_score_is_reported_with_its_query_and_document(run, wrong, documents, batch_docs):
     (value, code), (stdin, name) = WRONG[wrong], NAMED[documents]
     call = ("-q", "reset the router", "-m", "cohere:rerank-v3.5", "--batch-docs", batch_docs, "--concurrency", "1")
     for more in ((), ("--cache",)):
@@ -79,7 +78,7 @@ def test_a_bad_score_is_told_with_its_query_and_document(run, wrong, documents, 
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_bad_score_of_a_batch_is_told_with_its_row(run, wrong):
+def test_a_bad_score_of_a_batch_is_reported_with_its_row(run, wrong):
     value, code = WRONG[wrong]
     rows = [
         {"id": f"r{i}", "query": f"{q} {i}", "documents": ["cats", "at nine"]}
@@ -94,7 +93,7 @@ def test_a_bad_score_of_a_batch_is_told_with_its_row(run, wrong):
     assert len(done.records) == (2 if code == 4 else 0)
 
 
-def test_a_counter_that_is_no_plain_number_is_ignored(run):
+def test_an_invalid_token_count_is_ignored(run):
     def answer(seen):
         return as_json([{"index": 0, "score": 0.5}], x_compute_tokens="\xb2")
 
@@ -157,7 +156,7 @@ def test_a_key_in_the_wrong_place_is_not_repeated(run, option):
     assert KEY not in done.err
 
 
-def test_a_dry_run_writes_what_it_is_asked_for(run, tmp_path):
+def test_a_dry_run_writes_text_or_json(run, tmp_path):
     call = ("-q", "q", "-m", "cohere:rerank-v3.5", "--dry-run")
     plain = run(*call, stdin=DOCS)
     assert plain.lines[:4] == ["provider: cohere-v2", "model: rerank-v3.5", "requests: 1", "documents: 3"]

@@ -50,7 +50,7 @@ def test_a_private_authority_is_named_by_flag_or_environment(certificate):
         assert len(server.seen) == 2
 
 
-def test_insecure_says_so_each_time(certificate):
+def test_insecure_warns_on_every_run(certificate):
     both, _ = certificate
     with Loopback(tls=both) as server:
         for _ in range(2):
@@ -88,7 +88,7 @@ def test_a_proxy_that_refuses_is_named():
         score("https://api.example", {"HTTPS_PROXY": proxy.url})
 
 
-def test_an_unusable_proxy_is_told_without_its_password():
+def test_an_unusable_proxy_is_reported_without_its_password():
     with pytest.raises(UsageError, match="proxy of the environment") as caught:
         score("https://api.example", {"HTTPS_PROXY": "gopher://user:secret@proxy"})
     assert "secret" not in f"{caught.value.message}{caught.value.hint}"
@@ -132,7 +132,7 @@ P = {"HTTPS_PROXY": "http://p:1", "http_proxy": "q:2"}
         ("http://127.0.0.1:8080", P, None),
     ],
 )
-def test_which_proxy(url, env, proxy):
+def test_the_proxy_follows_the_environment(url, env, proxy):
     assert find_proxy(url, env) == proxy
 
 

@@ -24,7 +24,7 @@ class Clock:
         return self.now
 
 
-def test_requests_a_minute():
+def test_requests_per_minute():
     clock = Clock()
     pace = RateLimiter(3, None, clock)
     assert [pace.reserve(1) for _ in range(7)] == [0, 0, 0, 60, 60, 60, 120]
@@ -32,7 +32,7 @@ def test_requests_a_minute():
     assert pace.reserve(1) == 0  # three left at 1060, one at 1120
 
 
-def test_tokens_a_minute():
+def test_tokens_per_minute():
     clock = Clock()
     pace = RateLimiter(None, 100, clock)
     assert pace.reserve(60) == 0
@@ -42,7 +42,7 @@ def test_tokens_a_minute():
     assert RateLimiter(None, None, clock).reserve(10**9) == 0
 
 
-def test_a_pause_holds_everybody():
+def test_a_pause_delays_every_request():
     clock = Clock()
     pace = RateLimiter(None, None, clock)
     pace.hold(5)
@@ -54,7 +54,7 @@ def test_a_pause_holds_everybody():
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 20)), max_size=60), st.integers(1, 5), st.integers(50, 100))
-def test_no_minute_ever_holds_more_than_its_limits(steps, requests, tokens):
+def test_no_minute_exceeds_its_limits(steps, requests, tokens):
     clock = Clock()
     pace = RateLimiter(requests, tokens, clock)
     left = []
@@ -100,7 +100,7 @@ def test_max_units_refuses_before_anything_is_sent():
     assert scorer.usage() == {"search_units": 3}
 
 
-def test_units_that_a_reply_does_not_tell_are_estimated_for_max_units():
+def test_units_missing_from_a_reply_are_estimated_for_max_units():
     def silent(seen):
         status, headers, body = cohere(seen)
         return status, headers, orjson.dumps({"results": orjson.loads(body)["results"]})
@@ -123,7 +123,7 @@ def test_usage_sums_over_requests():
     assert scorer.usage() == {"search_units": 10}
 
 
-def test_the_digest_names_what_changes_a_score_and_no_key():
+def test_the_digest_covers_what_changes_a_score_and_no_key():
     def digest(reference="cohere:m", url="https://a.example", env=ENV, **remote):
         model = ModelSettings(remote=RemoteSettings(endpoint=url, **remote))
         scorer = open_remote(reference, model, env, Report())

@@ -105,7 +105,7 @@ def test_azure_pages_reach_the_documented_paths(run, world, monkeypatch):
     assert [seen.path for seen in secure.seen] == wanted
 
 
-def test_the_overview_is_made_from_the_rows():
+def test_the_overview_is_up_to_date():
     assert PAGE.read_text() == rewritten(PAGE.read_text()), "run `python tests/remote/overview.py`"
 
 
@@ -115,7 +115,7 @@ def test_each_promised_provider_has_a_page_with_examples():
     assert {page for page, _, _ in COMMANDS} == set(PAGES)
 
 
-def test_links_between_the_pages_lead_somewhere():
+def test_links_between_provider_pages_exist():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", (FOLDER / page).read_text()):
             assert (FOLDER / target).exists(), f"{page}: {target}"

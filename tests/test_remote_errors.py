@@ -64,7 +64,7 @@ def test_bad_replies_fail_at_once_with_the_providers_words(name):
     assert "0 of 3 documents were scored" in caught.value.message
 
 
-def test_what_is_odd_but_right_is_accepted():
+def test_unusual_but_valid_replies_are_accepted():
     strange = {"results": [{"index": 1, "relevance_score": 1, "document": None}, {"index": 0, "relevance_score": 0,
                "document": "text"}, {"index": 2, "relevance_score": 5e-1, "document": {"text": 3}, "x": []}],
                "meta": {"billed_units": None, "warnings": ["model is  old"]}, "warnings": ["b"], "usage": None}  # fmt: skip
@@ -75,7 +75,7 @@ def test_what_is_odd_but_right_is_accepted():
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed_and_the_key_stays(status):
+def test_a_redirect_is_not_followed_and_the_key_is_not_sent(status):
     with Loopback() as other:
         away = f"http://localhost:{other.port}/v2/rerank?token={KEY}"
         with Loopback(lambda _seen: (status, {"Location": away}, b"")) as server:
@@ -85,7 +85,7 @@ def test_a_redirect_is_not_followed_and_the_key_stays(status):
         assert not other.seen
 
 
-def test_the_scores_so_far_come_with_the_failure():
+def test_a_failure_carries_the_scores_so_far():
     def fails_late(seen):
         return cohere(seen) if seen.number < 3 else as_json({"message": "invalid api token"}, 401)
 
@@ -121,7 +121,7 @@ def test_no_key_in_messages_logs_or_repr(caplog):
 
 
 @pytest.mark.parametrize("header", ["Authorization: Token token={key}", "X-Auth: {key}:x"])
-def test_a_key_inside_a_template_is_a_secret_by_itself(header):
+def test_a_key_inside_a_header_template_is_redacted(header):
     key = "Zk9/qw+12=="
     said = json.dumps({"errors": [{"title": f"bad key {key}"}]}).replace("/", "\\/").encode()
     settings = ModelSettings(remote=RemoteSettings(retries=0, auth_header=header))

@@ -36,7 +36,7 @@ def body_of(reference, limits=None, instruction=None, report=None, **remote):
     return server.seen[0].body, server.seen[0].headers
 
 
-def test_limits_travel_where_there_is_a_field_and_are_told_where_not():
+def test_limits_are_sent_where_there_is_a_field_and_reported_where_there_is_none():
     report = Report()
     body, _ = body_of("cohere:m", Limits(max_tokens_per_doc=300, max_chunks_per_doc=3), report=report)
     assert body["max_tokens_per_doc"] == 300
@@ -51,7 +51,7 @@ def test_limits_travel_where_there_is_a_field_and_are_told_where_not():
     assert "--long-documents has no effect" in report.warnings()[0]
 
 
-def test_documents_that_will_be_cut_are_told_of():
+def test_documents_that_will_be_cut_are_reported():
     report = Report()
     with Loopback() as server:
         score(server.url, [Pair("q", "word " * 5000), Pair("q", "a")], report=report)
@@ -60,7 +60,7 @@ def test_documents_that_will_be_cut_are_told_of():
     ]
 
 
-def test_extra_instruction_and_client_name_travel():
+def test_extra_instruction_and_client_name_are_sent():
     body, headers = body_of("siliconflow:m", instruction="find parts", extra='{"overlap_tokens": 40}', client_name="me")
     assert body["instruction"] == "find parts"
     assert body["overlap_tokens"] == 40
@@ -95,7 +95,7 @@ def test_cohere_v1_gets_objects_and_rank_fields():
     }  # fmt: skip
 
 
-def test_objects_hold_strings_and_blank_ones_stay_here():
+def test_objects_hold_strings_and_blank_ones_are_not_sent():
     objects = [
         {"body": " "},
         {"title": 12, "body": {"c": [1, "x"]}, "z": "unused"},
@@ -116,7 +116,7 @@ def test_objects_hold_strings_and_blank_ones_stay_here():
     ("reference", "native", "objects"),
     [("cohere:m", True, False), ("pinecone:m", False, False), ("pinecone:m", True, True), ("cohere-v1:m", False, True)],
 )
-def test_objects_travel_only_where_a_row_takes_them(reference, native, objects):
+def test_objects_are_sent_only_to_providers_that_take_them(reference, native, objects):
     text = "title: a\nbody: b\n"
 
     def answer(seen):

@@ -33,7 +33,7 @@ JINA = "jina:jina-reranker-v3"  # a listwise model
     ],
     ids=["429", "503", "500", "502", "408", "409", "499", "x-should-retry", "reset"],
 )
-def test_failures_that_pass_are_tried_again(answer, attempts):
+def test_transient_failures_are_retried(answer, attempts):
     with Loopback(in_turn(answer)) as server:
         assert len(score(server.url, retries=2)) == 3
     assert len(server.seen) == attempts
@@ -46,21 +46,21 @@ def test_retries_end_and_are_counted():
         assert len(server.seen) == 3
 
 
-def test_a_cancelled_request_is_sent_once_more_only():
+def test_a_cancelled_request_is_retried_only_once():
     with Loopback(lambda _seen: as_json({}, 499)) as server:
         with pytest.raises(RemoteError, match="after 2 attempts"):
             score(server.url, retries=5)
         assert len(server.seen) == 2
 
 
-def test_x_should_retry_false_ends_it():
+def test_x_should_retry_false_stops_retries():
     with Loopback(lambda _seen: as_json({}, 500, x_should_retry="false")) as server:
         with pytest.raises(RemoteError, match="500"):
             score(server.url, retries=5)
         assert len(server.seen) == 1
 
 
-def test_a_server_that_asks_for_too_much_patience_is_told_so():
+def test_a_retry_after_beyond_max_wait_fails_at_once():
     with Loopback(lambda _seen: as_json({"message": "limit"}, 429, Retry_After="3600")) as server:
         with pytest.raises(RemoteError, match="limit; it asks to wait 3,600 s") as caught:
             score(server.url, retries=5, max_wait_s=60.0)
@@ -97,28 +97,28 @@ NOW = 1_800_000_000.0
         ({"ratelimit-reset": "3"}, 3.0),
     ],
 )
-def test_how_long_a_server_asks_to_wait(headers, seconds):
+def test_the_wait_is_read_from_the_headers(headers, seconds):
     assert asked_wait(429, headers, NOW) == seconds
 
 
-def test_reset_headers_of_another_failure_ask_for_nothing():
+def test_reset_headers_of_other_failures_are_ignored():
     headers = {"x-ratelimit-reset": "3600"}
     assert asked_wait(500, headers, NOW) is None
     assert asked_wait(503, {"retry-after": "7", **headers}, NOW) == 7.0
 
 
-def test_which_statuses_may_pass():
+def test_which_statuses_are_transient():
     again = {status for status in range(400, 600) if is_transient(status, {})}
     assert again == {408, 409, 429, 499} | set(range(500, 600)) - {501, 505}
 
 
-def test_a_port_where_nothing_listens():
+def test_a_refused_connection_is_retried():
     url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(RemoteError, match=r"cannot connect to http://127.*[Cc]onnection refused \(after 2 attempts\)"):
         score(url, retries=1)
 
 
-def test_a_host_that_is_unknown_is_final(monkeypatch):
+def test_an_unknown_host_is_not_retried(monkeypatch):
     with pytest.raises(RemoteError, match="the host is unknown") as caught:
         score("https://no-such-host.invalid", retries=5)
     assert "attempts" not in caught.value.message
@@ -127,7 +127,7 @@ def test_a_host_that_is_unknown_is_final(monkeypatch):
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("answer", [hang, drip("headers"), drip("body")], ids=["stall", "drip-headers", "drip-body"])
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_nothing_outlives_the_time_out(answer, concurrency):
+def test_nothing_lasts_longer_than_the_time_out(answer, concurrency):
     words = r"did not answer within 0\.4 s"
     with Loopback(lambda _seen: answer) as server, pytest.raises(RemoteError, match=words):
         score(server.url, timeout_s=0.4, concurrency=concurrency, batch_docs=1)
@@ -138,7 +138,7 @@ def test_after_a_time_out_the_next_attempt_may_succeed():
         assert len(score(server.url, timeout_s=0.4, retries=2)) == 3
 
 
-def test_a_413_halves_until_it_fits_and_is_remembered():
+def test_a_413_halves_the_request_until_it_fits_and_the_size_is_kept():
     def small(seen):
         return cohere(seen) if len(seen.body["documents"]) <= 5 else (413, {}, b"Payload Too Large")
 
@@ -161,7 +161,7 @@ def test_a_422_that_names_the_batch_limit_halves_too():
     assert max(len(s.body["texts"]) for s in server.seen[1:] if len(s.body["texts"]) <= 8) == 8
 
 
-def test_a_422_that_names_a_field_does_not():
+def test_a_422_that_names_a_field_is_not_halved():
     answer = as_json({"message": "unknown field: parameter 'x' is not a valid field"}, 422)
     with Loopback(lambda _seen: answer) as server, pytest.raises(RemoteError, match="unknown field"):
         score(server.url)
@@ -192,7 +192,7 @@ def test_a_listwise_model_is_not_split_silently():
 
 
 @pytest.mark.timeout(10)
-def test_a_failure_ends_the_waiting_neighbours():
+def test_a_failure_cancels_waiting_requests():
     def answer(seen):
         return as_json({}, 502, Retry_After="30") if seen.number == 1 else as_json({"message": "no"}, 401)
 
@@ -201,7 +201,7 @@ def test_a_failure_ends_the_waiting_neighbours():
         score(server.url, pairs, batch_docs=1, concurrency=2, retries=3, max_wait_s=60.0)
 
 
-def test_what_was_answered_before_a_halved_request_failed_is_kept():
+def test_scores_returned_before_a_halved_request_fails_are_kept():
     """One document is too large for the server: the others are paid for, and the error names it."""
 
     def answer(seen):
@@ -214,7 +214,7 @@ def test_what_was_answered_before_a_halved_request_failed_is_kept():
     assert sum(one is not None for one in caught.value.scores) == 7
 
 
-def test_words_that_name_no_batch_limit_are_told_as_they_are():
+def test_a_422_without_a_batch_limit_keeps_its_message():
     words = "Invalid payload: model jina-reranker-v3 needs a paid key"
     with Loopback(lambda _seen: as_json({"detail": words}, 422)) as server:
         with pytest.raises(RemoteError, match=words):

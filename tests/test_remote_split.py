@@ -92,7 +92,7 @@ def test_a_blank_query_is_refused_with_coheres_words():
         score("http://127.0.0.1:9", [Pair(" ", "text")])
 
 
-def test_equal_texts_are_paid_once():
+def test_equal_texts_are_sent_once():
     with Loopback() as server:
         found = score(server.url, [Pair("q", t) for t in ("a", "b", "a", "a")])
     assert server.seen[0].body["documents"] == ["a", "b"]

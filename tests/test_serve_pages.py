@@ -13,7 +13,7 @@ def free():
         yield server
 
 
-def test_pages(free):
+def test_health_models_openapi_and_docs_pages(free):
     assert free.get("/health").json == {"status": "ok"}
     assert free.get("/ready").json == {"status": "ready", "model": "free"}
     models = free.get("/v1/models").json
@@ -29,7 +29,7 @@ def test_pages(free):
     assert (head.status, head.body) == (200, b"")
 
 
-def test_metrics_count_what_happened():
+def test_metrics_count_requests_and_documents():
     with serving() as server:
         server.post("/v2/rerank", query="q", documents=["1", "2"])
         server.post("/rerank", query="q", texts=["1"])

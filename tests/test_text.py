@@ -20,7 +20,7 @@ def encodes(value: str) -> bool:
 
 
 @given(ANY)
-def test_lone_surrogates_are_found_and_replaced_one_for_one(value: str) -> None:
+def test_lone_surrogates_are_detected_and_replaced_one_for_one(value: str) -> None:
     assert text.has_surrogates(value) is not encodes(value)
     for replaced, mark in ((text.replace_surrogates(value), "\ufffd"), (text.encodable(value), "?")):
         assert len(replaced) == len(value)
