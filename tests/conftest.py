@@ -1,7 +1,7 @@
-"""One way to run the command in tests: `run(*argv, stdin=…)` gives stdout, stderr, exit code and parsed JSON.
+"""Fixtures of all tests: `run(*argv, stdin=…)` and `process(…)` run a command and return output, code and JSON.
 
-In-process by default (a real Terminal over byte streams, a clean environment, an empty HOME); `process=True` starts the
-real program.
+`run` stays in this process (a real Terminal over byte streams, a clean environment, an empty HOME); `process` starts
+the real program.
 """
 
 from __future__ import annotations

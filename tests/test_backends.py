@@ -1,4 +1,4 @@
-"""Scores of every family on every backend against sentence-transformers' CrossEncoder, and what must move a score."""
+"""Every model family scores like sentence-transformers' CrossEncoder on every backend, and wrong inputs would show."""
 
 # ruff: noqa: F811
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Inputs token by token: pair templates and chat templates against transformers' own tokenizers."""
+"""Inputs of pair and chat templates equal those of transformers' own tokenizers, token by token."""
 
 # ruff: noqa: F811
 from __future__ import annotations

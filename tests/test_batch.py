@@ -1,4 +1,4 @@
-"""`rerank batch`: every shape of input, bad rows, order, resuming after kill -9, equality with `rank`."""
+"""`rerank batch` reads every shape of input, reports bad rows, keeps the order and gives the scores of `rank`."""
 
 from __future__ import annotations
 

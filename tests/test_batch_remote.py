@@ -1,4 +1,4 @@
-"""`rerank batch` against an endpoint: rows that it refuses, listwise models, what a cached score belongs to."""
+"""`rerank batch` with an endpoint: refused rows, listwise models, and what a cached score depends on."""
 
 from __future__ import annotations
 

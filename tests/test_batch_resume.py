@@ -1,4 +1,4 @@
-"""What may go wrong around `rerank batch`: signals, disks, pipes, locks, many outputs, a warm cache, progress."""
+"""An interrupted or failed `rerank batch` (signals, full disks, locks, bad state) keeps its rows and can be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large inputs of `rerank batch`: small requests share batches, caches are shared, progress shows, memory is bounded."""
+"""`rerank batch` at scale: small requests share batches, processes share a cache, memory stays bounded."""
 
 from __future__ import annotations
 

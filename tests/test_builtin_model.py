@@ -1,4 +1,4 @@
-"""The embedded model: exported files, the graphs against the torch module, and scores that depend on nothing but the pair."""
+"""The embedded model: its files are intact, its graphs equal the torch module, and a score depends only on its pair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The score cache: what was put is what comes back, from many processes and whatever happens to the file."""
+"""The score cache returns what was stored, survives any damage to its file and stays within its size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rerank cache`: what info, verify and clear print, and that foreign files are left alone."""
+"""`rerank cache` prints info, verifies and clears, and leaves files of other programs unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Help: fits 80 columns, names every option, reads the same everywhere; and slips get told what was meant.
+"""Help fits 80 columns, names every option and is the same everywhere; mistyped words get a suggestion.
 
 Golden files: tests/golden/help, rewritten by `UPDATE_GOLDEN=1 pytest tests/test_cli_help.py` and reviewed as a diff.
 """

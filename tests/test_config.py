@@ -1,4 +1,4 @@
-"""Configuration: which files count, what they may say, who wins, and what is refused, all through the command line."""
+"""Configuration: which files are used, which value overrides which, and what `rerank config` reports."""
 
 from __future__ import annotations
 

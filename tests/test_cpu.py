@@ -1,4 +1,4 @@
-"""Threads respect CPU quotas of containers: fake cgroup trees of both versions."""
+"""The number of threads respects the CPU quotas of containers, in fake cgroup trees of both versions."""
 
 from __future__ import annotations
 

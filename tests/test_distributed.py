@@ -1,4 +1,4 @@
-"""`rerank batch --engine ray`: parts that are whole, the same results as the plain engine, workers that die."""
+"""`rerank batch --engine ray` writes the same results as the local engine, also when workers die."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Documentation is executed: every ```console, ```sh and ```python block of docs/ runs, and what it shows is compared.
+"""Every ```console, ```sh and ```python block of docs/ runs, and its output is compared with the page.
 
     UPDATE_GOLDEN=1 python -m pytest tests/test_docs.py         write what the commands print into the pages
-    UPDATE_GOLDEN=exact python -m pytest tests/test_docs.py     ... also digits that processors differ by: for a new model
+    UPDATE_GOLDEN=exact python -m pytest tests/test_docs.py     ... also digits that differ by processor (new model)
 
-How a page is written stands in tests/doc_pages.py; tests/test_near_ties.py runs the pages with moved logits.
+tests/doc_pages.py says how a page is written; tests/test_near_ties.py runs the pages with shifted logits.
 """
 
 from __future__ import annotations

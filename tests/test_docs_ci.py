@@ -1,4 +1,4 @@
-"""docs/ci: every shell part runs here, in bash, on labelled requests; only the installation is stood in for."""
+"""Every shell step of docs/ci runs as written, in bash, on labelled requests; only the installation is replaced."""
 
 from __future__ import annotations
 

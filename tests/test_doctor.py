@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""`rerank doctor`: what it finds, and that each check can fail."""
+"""`rerank doctor` passes for a healthy installation, and each of its checks can fail."""
 
 from __future__ import annotations
 

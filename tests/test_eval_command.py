@@ -1,4 +1,4 @@
-"""`rerank eval`, `compare` and `cache` through the front door: whole output, stderr and code."""
+"""`rerank eval` and `rerank compare` on the command line: complete output, messages and exit codes."""
 
 from __future__ import annotations
 

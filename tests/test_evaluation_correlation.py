@@ -1,4 +1,4 @@
-"""Kendall's tau-b and rank-biased overlap against their definitions, written out naively."""
+"""Kendall's tau-b and rank-biased overlap equal their definitions, written out naively."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rank_fields, text field, id and prior: what of a document is scored and how; YAML is compared with PyYAML itself."""
+"""What of a document is scored, and its id and prior score; YAML is compared with PyYAML itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated files: equal to what the option table says, complete, and working in the real shells."""
+"""Generated files are up to date and complete, and the completions work in the real shells."""
 
 from __future__ import annotations
 

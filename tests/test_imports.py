@@ -1,6 +1,6 @@
-"""Start-up is a reviewed property: what help, completion and faults load, and who may import what.
+"""What help, completion and errors load, and which module may import which.
 
-A static rule (the imports as written) and a run-time proof (the modules as loaded), because each misses what the other sees.
+Both the imports as written and the modules as loaded are checked, because each shows what the other misses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Slips in what is read: requests, records, tables and fields that are not what they seem, told for what they are."""
+"""Malformed requests, records, tables and field names get a message that names the problem and a hint."""
 
 from __future__ import annotations
 

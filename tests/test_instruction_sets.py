@@ -1,4 +1,4 @@
-"""The embedded model on an emulated processor: its logits are equal to the last bit (`-m qemu`; CONTRIBUTING.md)."""
+"""The embedded model's logits are equal to the last bit on emulated processors (`-m qemu`; CONTRIBUTING.md)."""
 
 from __future__ import annotations
 

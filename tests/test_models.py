@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""References to files and facts: hub cache, folders, and everything that is refused, each with its way out."""
+"""References to models are resolved (hub cache, folders), and everything unsafe or unusable is refused with a hint."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""Broken model files and broken copies through the front door: told by name, left aside, never in the way of others."""
+"""Broken model files and converted copies are reported by name, ignored, and never block other models."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""`rerank models`: list, show, verify and convert through the front door."""
+"""`rerank models` lists, shows, verifies and converts models."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""Downloading with the real hub client against a local server that answers as the hub does, and published models."""
+"""Downloads with the real hub client from a local server that answers like the hub; published models score right."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""No shown output hangs on a near tie or on one processor: the pages of docs/ run with the embedded model's logits moved.
+"""No page of docs/ depends on a near tie or on one processor: each is run with the embedded model's logits shifted.
 
-python -m pytest tests/test_near_ties.py -rP     also lists near ties that no output shows
+`python -m pytest tests/test_near_ties.py -rP` also lists near ties that no output shows.
 """
 
 from __future__ import annotations

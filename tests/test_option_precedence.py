@@ -1,4 +1,4 @@
-"""Options meet requests, variables, each other: what was said last and nearest counts, and what cannot count is told."""
+"""Options, requests and environment variables: which value applies, and which combinations are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parquet wherever JSON lines are read: documents, requests, queries, corpora; types, memory and faults."""
+"""Parquet files are read wherever JSON lines are, with the same results, bounded memory and clear errors."""
 
 from __future__ import annotations
 

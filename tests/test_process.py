@@ -1,4 +1,4 @@
-"""The program as a process among others: pipes, signals, disks, locales, terminals, and what it leaves behind.
+"""The program as a process: pipes, signals, disks, locales, terminals, and what it leaves behind.
 
 Every test starts the real program; nothing is patched inside it.
 """

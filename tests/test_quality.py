@@ -1,4 +1,4 @@
-"""The embedded model on hand-written cases, duplicates and the seeds, through the public Python API."""
+"""The embedded model ranks hand-written cases, duplicates and the sample data well enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rerank rank` through the front door: the sample data in every form, bytes that survive, bad input, exit codes."""
+"""`rerank rank` on the command line: sample data in every format, bytes preserved, errors and exit codes."""
 
 from __future__ import annotations
 

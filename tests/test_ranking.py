@@ -1,4 +1,4 @@
-"""Order, ties, thresholds, fusion, streaming: what happens to scores once they are there."""
+"""From scores to a ranking: order, ties, thresholds, fusion, windows and deduplication."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each input format reads: texts, ids, the records' own bytes; what `auto` takes an input for; streaming."""
+"""Each input format gives the right texts, ids and raw bytes; `auto` detects the format; reading is streamed."""
 
 from __future__ import annotations
 

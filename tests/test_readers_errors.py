@@ -1,4 +1,4 @@
-"""Bad input, read through the front door of the readers: which error, which words, which hint, at which line."""
+"""Bad input to the readers gives the right error, message, hint and line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Properties of the readers over generated inputs: no error but our own, bytes round-trip, formats agree."""
+"""Readers on generated input: only RerankError is raised, bytes round-trip, and the formats agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs, qrels, queries and corpora in every form they come in, and their faults with file and line."""
+"""Runs, qrels, queries and corpora are read in every format, and errors name file and line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Authorities, proxies, --insecure, imports: how the client reaches an endpoint and what it loads for that."""
+"""How the client reaches an endpoint: certificates, proxies, --insecure, offline, and what it imports for that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rate limits hold in any minute; estimates, search units and --max-units agree with what is sent."""
+"""Rate limits hold in every minute; estimates, usage and --max-units agree with what is sent."""
 
 from __future__ import annotations
 

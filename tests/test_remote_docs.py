@@ -1,4 +1,4 @@
-"""The pages of docs/providers are true: each command runs as written, over TLS to the host it names, and the table is fresh.
+"""Each command of docs/providers runs as written, over TLS to the host that it names; the overview is up to date.
 
 A CONNECT proxy on loopback leads every host name to one server, so not even the URLs are rewritten; only the ports of
 `localhost` are.

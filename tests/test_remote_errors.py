@@ -1,4 +1,4 @@
-"""What goes wrong on the wire ends in the right exit code and words, within the time-out, and never shows a key."""
+"""Bad replies, redirects and failures of an endpoint are errors with the provider's words, and no key is ever shown."""
 
 from __future__ import annotations
 

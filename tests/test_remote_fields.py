@@ -1,4 +1,4 @@
-"""Limits, instructions and objects reach the providers that have a field for them; others give a warning."""
+"""Limits, instructions and objects are sent to the providers that have a field for them, else reported."""
 
 from __future__ import annotations
 

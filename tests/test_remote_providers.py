@@ -1,4 +1,4 @@
-"""Every provider is a row: the table has a checked shape, and each documented request and response is met in JSON value."""
+"""Every provider has a valid entry, and its documented request and response are sent and understood."""
 
 from __future__ import annotations
 

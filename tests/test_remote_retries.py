@@ -1,4 +1,4 @@
-"""Failures that may pass are tried again within their limits; requests that are too large are halved."""
+"""Transient failures are retried within their limits, time-outs hold, and requests that are too large are halved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splitting, joining and their limits: whatever the split and the order of arrival, the scores are the same."""
+"""However documents are split into requests and in whatever order replies arrive, the scores are the same."""
 
 from __future__ import annotations
 

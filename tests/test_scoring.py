@@ -1,4 +1,4 @@
-"""The traps of local scoring, each with a test: what is in the batch, the file or the text must not change a score."""
+"""Local scoring: neither the batch, nor the tokenizer file, nor special tokens in a text may change a score."""
 
 from __future__ import annotations
 

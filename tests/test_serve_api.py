@@ -1,4 +1,4 @@
-"""What `rerank serve` answers: paths, the APIs of Cohere, Jina and TEI, its own pages, the words of its refusals."""
+"""`rerank serve` answers the APIs of Cohere, Jina and TEI, with their paths, fields and error messages."""
 
 from __future__ import annotations
 

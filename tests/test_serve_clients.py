@@ -1,4 +1,4 @@
-"""Real clients against the real server: the cohere SDK, our own command line, and scores that equal `rerank rank`'s to the bit."""
+"""The cohere SDK and our own command line get the scores of `rerank rank` from `rerank serve`, to the bit."""
 
 from __future__ import annotations
 

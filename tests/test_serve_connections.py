@@ -1,4 +1,4 @@
-"""Clients that owe the server something: the rest of a refused body, the reading of an answer, the length of a body."""
+"""Clients that do not send or read what they should are cut off, and cost the server little."""
 
 from __future__ import annotations
 

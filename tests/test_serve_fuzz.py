@@ -1,4 +1,4 @@
-"""Whatever comes in, JSON goes out: never a 500, never a traceback, never silence."""
+"""Whatever a client sends, the server answers with JSON, never with a 500 or a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server refuses and survives: keys, sizes, queues, slow and vanishing clients, its own end."""
+"""`rerank serve` enforces keys, sizes, queues and time limits, and shuts down in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server's own pages, metrics, request ids and log."""
+"""The server's own pages, metrics, request ids and log are right."""
 
 from __future__ import annotations
 

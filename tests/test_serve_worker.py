@@ -1,4 +1,4 @@
-"""The scoring thread: who waits for whom, what shares a batch, what a failure touches."""
+"""The scoring thread: large requests do not delay small ones, requests share batches, failures stay alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain text: surrogates, blank texts, and what a message shows of a text."""
+"""Helpers for text: surrogates, blank texts, and the short form of a text in a message."""
 
 from __future__ import annotations
 

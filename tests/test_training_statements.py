@@ -1,4 +1,4 @@
-"""training/statements.py: questions as terse statements, which some training lists show as answers."""
+"""training/statements.py turns questions into the terse statements that some training lists use as answers."""
 
 from __future__ import annotations
 

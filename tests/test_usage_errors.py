@@ -1,4 +1,4 @@
-"""Slips that would cost a user data, time or trust: files named twice, numbers that are none, assertions without sense."""
+"""Mistakes on the command line that would cost data, time or trust are refused, or reported, before scoring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the writers promise, seen from the command line with the real reader, pipeline and model."""
+"""The writers on the command line, with the real reader, pipeline and model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output that cannot be written ends well: closed pipes quietly, full disks with a reason, files whole or not at all."""
+"""Closed pipes end quietly, full disks are reported, and files are written whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records come out of jsonl, json, lines, csv, tsv and markdown as they went in, plus their place in the ranking."""
+"""Records keep their bytes and values in jsonl, json, lines, csv, tsv and markdown, and gain rank and score."""
 
 from __future__ import annotations
 

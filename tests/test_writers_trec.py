@@ -1,4 +1,4 @@
-"""TREC runs keep our order in trec_eval, whose floats are narrow and whose ties go by id."""
+"""TREC runs keep our order in trec_eval, which stores narrow floats and breaks ties by id."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Small real models for tests: random weights that matter, tokenizers trained here, laid out as the hub's cache does.
+"""Small real models with random weights, laid out as the hub's cache does, and oracles for their scores.
 
-Every weight is drawn wide enough that a wrong segment id, a swapped pair or another pooling moves a score by more than 0.1.
+Every weight is wide enough that a wrong segment id, a swapped pair or another pooling changes a score by more than 0.1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rankings made by hand for the tests of the writers, and one way to write them."""
+"""Rankings for the tests of the writers, and one way to write them."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Mutates configuration files and checks them for every role and command: only ConfigError may come out.
+"""Mutates configuration files and checks them for every role and command: only ConfigError may be raised.
 
     python tests/fuzz/fuzz_config.py --count 1000000
 
-The same seed gives the same inputs. A failing input is printed and kept under `tests/fuzz/failing/`. What else must hold: an
-error is one line that names the file, no message repeats a planted secret, and a project file never yields an endpoint,
-a header, permission to run code or a path.
+The same seed gives the same inputs. A failing input is printed and kept in `tests/fuzz/failing/`. Also checked: an
+error is one line that names the file, no message repeats a planted secret, and a project file never sets an endpoint, a
+header, permission to run code or a path.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Mutates the seed corpus and reads it every way: only our own errors may come out, and documents keep their promises.
+"""Mutates the seed corpus and reads it in every way: only RerankError may be raised, and documents must be valid.
 
     python tests/fuzz/fuzz_readers.py --count 1000000
 
-The same seed gives the same inputs. A failing input is printed with its settings and kept under `tests/fuzz/failing/`.
+The same seed gives the same inputs. A failing input is printed with its settings and kept in `tests/fuzz/failing/`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A rerank server on loopback with real sockets: answers as told, scores pointwise by default, records what it saw."""
+"""A rerank server on loopback with real sockets: answers and scores are chosen by the test, requests are kept."""
 
 from __future__ import annotations
 

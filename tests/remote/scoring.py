@@ -1,4 +1,4 @@
-"""Scoring a few pairs over one endpoint, without retries unless asked for."""
+"""Scores a few pairs over one endpoint, without retries unless asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers for tests: in this process on a real socket, or the real program; and clients that speak raw HTTP."""
+"""Servers for tests (in this process on a real socket, or the real program) and clients that send raw HTTP."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Moves the embedded model's logits as another processor might: Python loads it where this folder is on PYTHONPATH.
+"""Shifts the embedded model's logits as another processor might: Python loads it where this folder is on PYTHONPATH.
 
-Instruction sets round differently, and 8-bit weights make hundredths of a logit of that. What a test or a page shows
-must not hang on it. Nothing of the package reads these variables:
+Instruction sets round differently, which 8-bit weights turn into hundredths of a logit. What a test or a page shows
+must not depend on it. Nothing in the package reads these variables:
 
-    SHIFTED_LOGITS=7      every window by +0.06 or -0.06, as a hash of 7 and its tokens says
-    SHIFTED_LOGITS=worst  neighbours of a ranking closer than 0.15 change places, the others move as above
-    NEAR_TIES=FILE        such neighbours are added to FILE, one JSON object a line
+    SHIFTED_LOGITS=7      every window by +0.06 or -0.06, from a hash of 7 and its tokens
+    SHIFTED_LOGITS=worst  neighbours of a ranking closer than 0.15 change places, the others shift as above
+    NEAR_TIES=FILE        such neighbours are added to FILE, one JSON object per line
 """
 
 from __future__ import annotations
