@@ -51,7 +51,7 @@ def without_manifest(copy: Path) -> None:
     (copy / "rerank.json").unlink()
 
 
-FAULTS = {
+BROKEN_COPIES = {
     empty: "cannot read",
     of_another_format: "another version of rerank (format 2)",
     without_members: "has no `name`",
@@ -84,7 +84,7 @@ def converted(folder_and_cache, places: Path) -> tuple[Path, Path]:
     return folder, next((places / "cache" / "models" / "converted").iterdir())
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", BROKEN_COPIES, ids=lambda fault: fault.__name__)
 def test_a_broken_copy_is_ignored_with_a_note_and_listed(run, converted, fault) -> None:
     folder, copy = converted
     fault(copy)
@@ -93,19 +93,19 @@ def test_a_broken_copy_is_ignored_with_a_note_and_listed(run, converted, fault) 
         assert result.code == 0, result.err
         assert "note: the converted copy is left aside: " in result.err
         assert str(copy) in result.err
-        assert FAULTS[fault] in result.err
+        assert BROKEN_COPIES[fault] in result.err
         assert f"`rerank models convert {folder}` replaces it" in result.err
     shown = run("models", "show", str(folder), "--json")
     assert (shown.code, shown.json["converted"], shown.json["backend"]) == (0, None, "torch")
     assert "left aside" in shown.err
     listed = run("models", "list", "--json")
     assert (listed.code, [row["name"] for row in listed.json]) == (0, ["builtin", str(copy)])
-    assert FAULTS[fault] in listed.json[1]["problem"]
+    assert BROKEN_COPIES[fault] in listed.json[1]["problem"]
     assert "unreadable" in run("models", "list").text
-    assert FAULTS[fault] in listed.err
+    assert BROKEN_COPIES[fault] in listed.err
     direct = rank(run, copy)
     assert direct.code == 4
-    assert FAULTS[fault] in direct.err
+    assert BROKEN_COPIES[fault] in direct.err
 
 
 @pytest.mark.parametrize("fault", [of_another_format, without_manifest], ids=lambda fault: fault.__name__)

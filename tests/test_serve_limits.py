@@ -335,7 +335,7 @@ def test_draining_refuses_with_retry_after():
         server.app.gate.draining = False
 
 
-FAULTS = {
+START_UP_ERRORS = {
     "a key file that is none": (["--keys-file", "missing.txt"], 3, "cannot read the keys"),
     "a variable without keys": (["--keys-env", "NOTHING"], 2, "holds no key"),
     "a key instead of a variable": (["--keys-env", "sk-123"], 2, "not the name of an environment variable"),
@@ -347,10 +347,10 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", START_UP_ERRORS)
 def test_start_up_errors_have_codes_and_hints(run, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    argv, code, words = FAULTS[name]
+    argv, code, words = START_UP_ERRORS[name]
     done = run("serve", *argv)
     assert done.code == code, done.err
     assert words in done.err

@@ -9,10 +9,8 @@ header, permission to run code or a path.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import time
 import traceback
 from collections import Counter
 from pathlib import Path
@@ -21,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 sys.path.insert(0, str(HERE))
 
-from fuzz_readers import mutate  # noqa: E402
+from fuzz_readers import main, mutate  # noqa: E402
 
 from rerank_cli.cli.app import root  # noqa: E402
 from rerank_cli.cli.defaults import Options  # noqa: E402
@@ -90,20 +88,5 @@ def fuzz(count: int, seed: int) -> tuple[Counter[str], list[str]]:
     return outcomes, failures
 
 
-def main() -> int:
-    """Run and report; 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    told = parser.parse_args()
-    start = time.monotonic()
-    outcomes, failures = fuzz(told.count, told.seed)
-    for failure in failures[:5]:
-        print(failure)
-    took = time.monotonic() - start
-    print(f"{told.count:,} files, seed {told.seed}, {took:.0f} s: {dict(outcomes.most_common())}")
-    return 1 if failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(fuzz, __doc__))
