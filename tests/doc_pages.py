@@ -192,7 +192,7 @@ class Outcome:
 
 
 def run_page(name: str, folder: Path, moved: str = "", *, exact: bool = False) -> Outcome:
-    """Run every block of a page that can run here. `exact`: the page gets all digits anew."""
+    """Run every block of a page that can run here. `exact`: all digits of the page are rewritten."""
     page = (ROOT / "docs" / name).read_text()
     story = Story(folder, moved)
     story.logits = 0.0 if exact else story.logits
@@ -217,7 +217,7 @@ def run_page(name: str, folder: Path, moved: str = "", *, exact: bool = False) -
 
 
 def near_ties(path: Path) -> str:
-    """Lines on the near ties that tests/shifted_logits has told since the last call."""
+    """Lines on the near ties that tests/shifted_logits has reported since the last call."""
     if not path.exists():
         return ""
     ties = [json.loads(line) for line in dict.fromkeys(path.read_text().splitlines())]

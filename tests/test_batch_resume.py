@@ -113,7 +113,7 @@ def test_results_may_go_to_devices_and_pipes(run, free, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_reported_and_the_run_can_be_resumed(tmp_path: Path, env: dict[str, str]) -> None:
-    """A limit on file size stands for the disk; the state never vouches for more than was written."""
+    """A limit on file size takes the place of a full disk; the state never counts more than was written."""
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text(rows(3 * BLOCK_JOBS, 1))
     limit = 100_000

@@ -47,7 +47,7 @@ def test_check_names_stale_files_and_writing_updates_them(tmp_path: Path, capsys
     "name", [f"completions/{file}" for file in FILES.values()] + ["docs/rerank.1", "docs/reference.md"]
 )
 def test_every_option_of_every_command_is_in_the_generated_files(name: str) -> None:
-    """The fault of hand-kept completions: half of the options gone and nobody notices."""
+    """Completions kept by hand lose half of the options unnoticed."""
     text = targets(ROOT)[name].replace("\\-", "-")
     for command in LEAVES:
         assert command.name.split()[-1] in text

@@ -23,7 +23,7 @@ ROWS = [(2.0, "a"), (1.0, "b"), (0.9, "c"), (-1.0, "d"), (-1.1, "e"), (-1.1, "E"
 @pytest.mark.parametrize("moved", WAYS)
 @pytest.mark.parametrize("name", PAGES)
 def test_page_with_shifted_logits(name: str, moved: str, tmp_path: Path) -> None:
-    """`worst` turns round every pair of neighbours that is too close; the others are seeds."""
+    """`worst` swaps every pair of neighbours that is too close; the others are seeds."""
     found = run_page(name, tmp_path, moved)
     print("\n".join(found.ties))
     assert not found.failed + found.wrong, "\n".join(found.failed + found.wrong)

@@ -262,7 +262,7 @@ def test_a_document_cannot_control_the_terminal(env: dict[str, str]) -> None:
 
 
 def test_a_terminal_on_stdin_is_not_read(env: dict[str, str]) -> None:
-    """No waiting: what is needed is said, exit 2; alone, the short help."""
+    """It does not wait: the error names what is missing; without arguments, the short help is shown."""
     shown, code = Screen("-q", "x", env=env, stdin=None).finish()
     assert code == 2
     assert b"rerank: error: " in shown
@@ -328,7 +328,7 @@ def test_a_current_folder_that_is_gone(env: dict[str, str], tmp_path: Path) -> N
 
 
 def test_hostile_modules_in_the_current_folder_are_not_imported(env: dict[str, str], tmp_path: Path) -> None:
-    """The installed command does not look for modules where the user happens to stand."""
+    """The installed command does not look for modules in the current folder."""
     (tmp_path / "numpy.py").write_text("raise SystemExit('imported from the current folder')")
     code = "import sys; from rerank_cli.cli.main import run; sys.argv = ['rerank', *sys.argv[1:]]; run()"
     done = subprocess.run(

@@ -79,7 +79,7 @@ def test_the_professional_camera_comes_last(builtin):
 
 
 def duplicate_ranks(builtin, wanted):
-    """For each case the place of the wanted text, and whether it stands above every unrelated one."""
+    """For each case the place of the wanted text, and whether it is above every unrelated one."""
     cases = yaml.safe_load((Path(__file__).parent / "cases/duplicate_cases.yaml").read_text())["cases"]
     places = {}
     for number, case in enumerate(cases):

@@ -145,7 +145,7 @@ def test_loopback_keys_do_not_travel_to_a_proxy():
 @pytest.mark.parametrize("batch_docs", ["1", "1000"], ids=["threads", "one request"])
 @pytest.mark.parametrize("answer", [hang, as_json({}, 503, Retry_After="50")], ids=["in flight", "waiting to retry"])
 def test_ctrl_c_ends_at_once(home, answer, batch_docs):
-    """No thread of ours is waited for: neither one in a request nor one that sleeps before the next."""
+    """No worker thread is waited for, neither in a request nor asleep before the next."""
     with Loopback(lambda _seen: answer) as server:
         running = subprocess.Popen(
             [sys.executable, "-m", "rerank_cli", "-q", "x", "-m", "tei:", "--endpoint", server.url, "--max-wait", "60",

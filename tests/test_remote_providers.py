@@ -102,7 +102,7 @@ def test_the_documented_request_is_sent_and_the_documented_response_is_understoo
 
 
 def documented_scores(response):
-    """Found without the table: the one list of objects with an index, wherever it stands."""
+    """Found without the table: the one list of objects with an index, wherever it is."""
     if isinstance(response, dict):
         places = [response, response.get("output", {})]
         response = next(v for p in places for v in p.values() if isinstance(v, list) and "index" in v[0])

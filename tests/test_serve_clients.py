@@ -12,7 +12,7 @@ import pytest
 from conftest import CAPITAL, SAMPLES
 from serve.harness import HeldScorer, builtin, serving
 
-# The SDK's own requests warn of pydantic's deprecations, which are not ours to mend.
+# The SDK's own requests warn of pydantic's deprecations, which we cannot fix.
 pytestmark = pytest.mark.filterwarnings("ignore:::cohere", "ignore:::pydantic")
 
 RECORDS = [json.loads(line) for line in (SAMPLES / "capital.jsonl").read_text().splitlines()][:5]

@@ -214,7 +214,7 @@ def test_slow_bodies_are_cut_off(monkeypatch):
 
 
 def test_a_connection_is_used_again(monkeypatch):
-    """The time for headers runs anew for each request of a connection, and not while an answer is made."""
+    """The time for headers starts again for each request of a connection, and stops while a response is prepared."""
     monkeypatch.setattr(server_connection, "HEADER_S", 0.3)
     scorer = HeldScorer()
     with serving(lambda: scorer) as server:
@@ -285,7 +285,7 @@ def refused(program: Program) -> bool:
 
 
 def test_the_last_response_of_a_connection_says_so():
-    """A kept connection ends with the answer that was accepted before the signal, and its client is told."""
+    """A kept connection ends with the response to the last request accepted before the signal, and says so."""
     scorer = HeldScorer()
     with serving(lambda: scorer) as server, ThreadPoolExecutor(1) as pool:
         accepted = pool.submit(server.post, "/v2/rerank", query="q", documents=["1"])

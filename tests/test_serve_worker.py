@@ -138,7 +138,7 @@ def test_a_failure_fails_its_own_request_only():
 
 
 class Short(FreeScorer):
-    """Loses the last score when told to; its encoder cannot read some queries."""
+    """Loses the last score on request; its encoder cannot read some queries."""
 
     def score(self, pairs, limits, advance=None):
         scores = super().score(pairs, limits, advance)

@@ -116,7 +116,7 @@ def test_a_non_blocking_pipe_gets_everything() -> None:
 
 
 def test_a_file_that_grows_too_large_is_reported_and_removed(tmp_path: Path) -> None:
-    """As on a disk that fills up while writing: the reason is told, and no part of the file stays."""
+    """As on a disk that fills up while writing: the reason is reported, and no part of the file remains."""
     limited = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", sys.executable, "-B", "-c", SCRIPT, "20000", "jsonl"]
     done = subprocess.run([*limited, str(tmp_path / "out")], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (3, b"")

@@ -130,7 +130,7 @@ def builtin() -> Any:
 
 @contextmanager
 def serving(scorer: Any = FreeScorer, **settings: Any):
-    """A server in this process with a scorer that costs nothing, unless told otherwise."""
+    """A server in this process with a scorer that costs nothing, unless another is given."""
     server = Serving(ServeSettings(**settings), scorer)
     try:
         yield server

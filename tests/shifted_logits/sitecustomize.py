@@ -59,7 +59,7 @@ def near_ties(rows: list[tuple[float, str]], top_n: int | None, threshold: float
 
 
 def worst(values: list[float], ties: list[NearTie]) -> dict[float, float]:
-    """What each logit becomes: near ties turned round (of three in a row the first two), the others moved."""
+    """What each logit becomes: near ties swapped (of three in a row the first two), the others shifted."""
     moved = {value: value + move("worst", repr(value)) for value in values}
     done: set[float] = set()
     for tie in ties:
