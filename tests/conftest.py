@@ -1,7 +1,7 @@
-"""One way to run the command in tests: `run(*argv, stdin=…)` gives stdout, stderr, exit code and parsed JSON.
+"""Fixtures of all tests: `run(*argv, stdin=…)` and `process(…)` run a command and return output, code and JSON.
 
-In-process by default (a real Terminal over byte streams, a clean environment, an empty HOME); `process=True` starts the
-real program.
+`run` stays in this process (a real Terminal over byte streams, a clean environment, an empty HOME); `process` starts
+the real program.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_scorer import FreeScorer
 
 from rerank_cli.cli.main import main
+from rerank_cli.scorers import registry
 from rerank_cli.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "sample_data"
 CAPITAL = "What is the capital of the United States?"
+PROGRAM = [sys.executable, "-m", "rerank_cli"]
 
 
 @dataclass
@@ -55,6 +58,40 @@ class Stdin(io.BytesIO):
 @pytest.fixture
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def user(home: Path) -> Path:
+    """Where the user's configuration file belongs; the file does not exist yet."""
+    path = home / ".config" / "rerank" / "rerank.toml"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with a folder in it; the command runs in that folder."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "src" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "src" / "deep")
+    return tmp_path
+
+
+@pytest.fixture
+def env(home: Path) -> dict[str, str]:
+    """The environment of the real program: nothing of the developer's but PATH."""
+    base = {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    if seed := os.environ.get("SHIFTED_LOGITS"):  # as this process was started (CONTRIBUTING.md)
+        base |= {"SHIFTED_LOGITS": seed, "PYTHONPATH": f"{ROOT}/tests/shifted_logits{os.pathsep}{ROOT}"}
+    return base
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> FreeScorer:
+    """Every command scores with this scorer, which costs nothing: for tests that are not about scores."""
+    scorer = FreeScorer()
+    monkeypatch.setattr(registry, "open_scorer", lambda *_: scorer)
+    return scorer
 
 
 @pytest.fixture
@@ -92,18 +129,16 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture
-def process(home: Path):
+def process(env: dict[str, str]):
     """Run the real program in a process of its own."""
+    base = env
 
     def go(
         *argv: str | Path, stdin: str | bytes = b"", env: dict[str, str] | None = None, cwd: Path | None = None
     ) -> Result:
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        base = {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-        if moved := os.environ.get("MOVED_LOGITS"):  # this process was started with tests/moved (CONTRIBUTING.md)
-            base |= {"MOVED_LOGITS": moved, "PYTHONPATH": f"{ROOT / 'tests' / 'moved'}{os.pathsep}{ROOT}"}
         done = subprocess.run(
-            [sys.executable, "-m", "rerank_cli", *[str(arg) for arg in argv]],
+            [*PROGRAM, *map(str, argv)],
             input=data,
             capture_output=True,
             env=base | (env or {}),

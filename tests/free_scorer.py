@@ -1,4 +1,4 @@
-"""A scorer that costs nothing: for what is not about scores (order, memory, streaming, throughput). It scores words."""
+"""A scorer that costs nothing, for tests of order, memory, streaming and throughput rather than of scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading in tests: through `open_documents`, over a real Terminal of byte streams, everything read to the end."""
+"""Reads documents through `open_documents` over a real Terminal of byte streams, to the end."""
 
 from __future__ import annotations
 

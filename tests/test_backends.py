@@ -1,4 +1,4 @@
-"""Scores of every family on every backend against sentence-transformers' CrossEncoder, and what must move a score."""
+"""Every model family scores like sentence-transformers' CrossEncoder on every backend, and wrong inputs would show."""
 
 # ruff: noqa: F811
 from __future__ import annotations
@@ -10,10 +10,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import models_made as made_of
 import numpy as np
 import pytest
-from models_made import DOCUMENTS, LONG, QUERY, made, ours, own_caches  # noqa: F401 fixtures
+import tiny_models as made_of
+from tiny_models import DOCUMENTS, LONG, QUERY, made, ours, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError
@@ -37,13 +37,13 @@ def close(found: list[float], expected: list[float], tolerance: float = 1e-4) ->
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("alone", [False, True], ids=["together", "alone"])
-def test_torch_scores_as_sentence_transformers(made, family: str, alone: bool) -> None:
+def test_torch_scores_equal_those_of_sentence_transformers(made, family: str, alone: bool) -> None:
     close(ours(made.folder(family), PAIRS, alone=alone, backend="torch"), made.oracle(family, PAIRS))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])
-def test_converted_copies_score_as_sentence_transformers(made, family: str, backend: str) -> None:
+def test_converted_copies_score_like_sentence_transformers(made, family: str, backend: str) -> None:
     expected = made.oracle(family, PAIRS)
     close(ours(made.converted(family), PAIRS, backend=backend), expected)
     close(ours(made.converted(family), PAIRS, backend=backend, alone=True), expected)
@@ -83,7 +83,7 @@ def test_a_decoder_saved_by_sentence_transformers_and_one_without_a_false_token(
     assert identify(ModelSettings(model=str(saved))).scale == "log-odds"
 
 
-def test_a_tokenizer_without_a_class_of_its_own_hands_no_segment_ids(made) -> None:
+def test_a_generic_tokenizer_passes_no_segment_ids(made) -> None:
     plain = made.folder("bert-plain", lambda place: made_of.bert(place, typed=False))
     close(ours(plain, PAIRS, backend="torch"), made.oracle("bert-plain", PAIRS))
 
@@ -156,7 +156,7 @@ def segments_swapped(model, scorer):
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_a_mistake_in_the_input_moves_a_score(made, family: str, change) -> None:
+def test_a_wrong_input_changes_the_score(made, family: str, change) -> None:
     pairs = [(QUERY, LONG), (QUERY, DOCUMENTS[0])]
     right = mutant(made.folder(family), pairs, lambda model, scorer: None)
     close(right, made.oracle(family, pairs))
@@ -165,14 +165,14 @@ def test_a_mistake_in_the_input_moves_a_score(made, family: str, change) -> None
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_swapped_pair_moves_a_score(made, family: str) -> None:
+def test_swapping_query_and_document_changes_the_score(made, family: str) -> None:
     pairs = PAIRS[:6]
     right = ours(made.folder(family), pairs, backend="torch")
     swapped = ours(made.folder(family), [(document, query) for query, document in pairs], backend="torch")
     assert np.max(np.abs(np.array(right) - np.array(swapped))) > 0.1
 
 
-def test_memory_that_runs_out_halves_the_batch_and_goes_on(made) -> None:
+def test_out_of_memory_halves_the_batch_and_continues(made) -> None:
     scorer = open_local(ModelSettings(model=str(made.folder("bert")), backend="torch"), Report())
     engine = scorer.engine
     forward, sizes = engine.network.forward, []
@@ -193,14 +193,14 @@ def test_memory_that_runs_out_halves_the_batch_and_goes_on(made) -> None:
         scorer.score(pairs[:1], LIMITS)
 
 
-def test_openvino_is_told_precision_and_group_size_and_caches_what_it_compiled(made, tmp_path: Path) -> None:
+def test_openvino_gets_precision_and_group_size_and_caches_compiled_models(made, tmp_path: Path) -> None:
     scorer = open_local(ModelSettings(model=str(made.converted("bert")), backend="openvino"), Report())
     assert "float32" in scorer.engine.settings["INFERENCE_PRECISION_HINT"]
     assert scorer.engine.settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == "0"
     assert list((tmp_path / "rerank-cache" / "models" / "compiled").iterdir())
 
 
-def test_bf16_moves_logits_by_less_than_a_tenth(made) -> None:
+def test_bf16_changes_logits_by_less_than_a_tenth(made) -> None:
     exact = np.array(ours(made.folder("bert"), PAIRS, backend="torch"))
     half = np.array(ours(made.folder("bert"), PAIRS, backend="torch", dtype="bf16"))
     assert 0 < np.max(np.abs(exact - half)) <= 0.1

@@ -1,13 +1,13 @@
-"""Inputs token by token: pair templates and chat templates against transformers' own tokenizers."""
+"""Inputs of pair and chat templates equal those of transformers' own tokenizers, token by token."""
 
 # ruff: noqa: F811
 from __future__ import annotations
 
-import models_made as made_of
 import pytest
-from hypothesis import given, settings
+import tiny_models as made_of
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from models_made import CHAT, LONG, QUERY, made, own_caches  # noqa: F401 fixtures
+from tiny_models import CHAT, LONG, QUERY, made, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError
@@ -17,7 +17,7 @@ from rerank_cli.records import Pair
 from rerank_cli.report import Report
 from rerank_cli.scorers.encoding import Encoder
 from rerank_cli.scorers.open_local import open_local
-from rerank_cli.scorers.prompts import ChatPrompt, RequestOptions, make_prompt
+from rerank_cli.scorers.prompts import ChatPrompt, DocumentSlice, make_prompt
 from rerank_cli.settings import Limits, ModelSettings
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Co"]), max_size=60)
@@ -35,10 +35,9 @@ def qwen(made):
 
 @settings(max_examples=150, deadline=None)
 @given(query=TEXTS, document=TEXTS)
-def test_chat_prompts_are_those_of_transformers_token_by_token(qwen, query: str, document: str) -> None:
+def test_chat_prompts_equal_those_of_transformers_token_by_token(qwen, query: str, document: str) -> None:
     prompt, tokenizer, _ = qwen
-    if any(token in query + document for token in tokenizer.all_special_tokens):
-        return
+    assume(not any(token in query + document for token in tokenizer.all_special_tokens))
     messages = [{"role": "query", "content": query}, {"role": "document", "content": document}]
     whole = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
     assert prompt.ids(query, document) == whole
@@ -51,7 +50,7 @@ def test_the_prompts_of_sentence_transformers_short_and_too_long(made, qwen) -> 
     for row, mask, (query, document) in zip(features["input_ids"], features["attention_mask"], pairs, strict=True):
         room = prompt.room(query)
         (tokens,) = encoder.documents([document], long=room)
-        found, _ = prompt.build(query, RequestOptions(document, tokens, 0, min(room, len(tokens.ids))))
+        found, _ = prompt.build(query, DocumentSlice(document, tokens, 0, min(room, len(tokens.ids))))
         assert found == row[mask.bool()].tolist()
 
 
@@ -78,7 +77,7 @@ def test_control_tokens_in_query_and_document_are_text(qwen) -> None:
         assert found.count(token) == plain.count(token)
 
 
-def test_a_query_beyond_half_the_window_is_cut_and_said(made) -> None:
+def test_a_query_beyond_half_the_window_is_cut_and_reported(made) -> None:
     report = Report()
     scorer = open_local(ModelSettings(model=str(made.folder("qwen3")), backend="torch"), report)
     (score,) = scorer.score([Pair("capital city " * 500, "Washington")], Limits())
@@ -127,7 +126,7 @@ def test_structured_contents_and_special_tokens_are_rendered() -> None:
     assert text == f"<s>{chats.QUERY}|{chats.DOCUMENT}"
 
 
-def test_a_converted_template_is_the_rendered_one() -> None:
+def test_a_converted_template_gives_the_rendered_text() -> None:
     plain = chats.plain(Chat("jinja", CHAT), models.BUILTIN_FOLDER)
     for instruction in (None, "Find {{ code }}"):
         assert chats.render(plain, instruction, models.BUILTIN_FOLDER) == render(CHAT, instruction)

@@ -1,4 +1,4 @@
-"""`rerank batch`: every shape of input, bad rows, order, resuming after kill -9, equality with `rank`."""
+"""`rerank batch` reads every shape of input, reports bad rows, keeps the order and gives the scores of `rank`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from batch_support import BATCH, many, rows
 from conftest import CAPITAL, ROOT, SAMPLES
 
 from rerank_cli.batch.scoring import BLOCK_ROWS
@@ -23,18 +24,6 @@ DOCS = ["Washington, D.C. is the capital of the United States.", "Bread and butt
 
 def request(query: str = CAPITAL, **more) -> str:
     return json.dumps({"query": query, "documents": DOCS, **more})
-
-
-def many(n: int) -> str:
-    chance = random.Random(7)
-    words = "capital city bread butter state river bank water loan money".split()
-    rows = []
-    for number in range(n):
-        documents = [" ".join(chance.choices(words, k=chance.randint(2, 12))) for _ in range(chance.randint(1, 6))]
-        rows.append(
-            json.dumps({"id": f"r{number}", "query": " ".join(chance.choices(words, k=3)), "documents": documents})
-        )
-    return "\n".join(rows) + "\n"
 
 
 def test_requests_become_responses_in_order_with_their_ids_or_lines(run) -> None:
@@ -76,7 +65,7 @@ def test_batch_equals_rank_bitwise_on_the_dev_sets(run, tmp_path: Path, name: st
         assert row["results"] == run("--json", stdin=body).json["results"]
 
 
-def test_a_bad_row_is_told_with_its_place_and_the_rest_goes_on(run, tmp_path: Path) -> None:
+def test_a_bad_row_is_reported_with_its_line_and_the_rest_continues(run, tmp_path: Path) -> None:
     rows = [
         request(id="good"),
         '{"query": "x"}',
@@ -108,7 +97,7 @@ def test_one_document_too_long_fails_its_row_only(run) -> None:
     assert "3000 tokens" in found.err
 
 
-def test_queries_times_documents(run, tmp_path: Path) -> None:
+def test_each_query_ranks_all_documents(run, tmp_path: Path) -> None:
     (tmp_path / "q.tsv").write_text("q1\tcapital of the United States\nq2\tsalt lake city\n")
     found = run(
         "batch", "--queries", tmp_path / "q.tsv", "--documents", SAMPLES / "capital.jsonl", "-f", "rows", "-n", "2"
@@ -157,7 +146,7 @@ def test_several_files_go_to_one_output_or_to_a_folder(run, tmp_path: Path) -> N
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.responses.jsonl", "b.responses.jsonl"]
 
 
-def test_shards_together_are_the_whole(run, tmp_path: Path) -> None:
+def test_shards_together_give_the_whole_output(run, tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text(many(11))
     whole = run("batch", tmp_path / "r.jsonl").lines
     parts = [run("batch", tmp_path / "r.jsonl", "--shard", f"{i}/3").lines for i in (1, 2, 3)]
@@ -166,14 +155,14 @@ def test_shards_together_are_the_whole(run, tmp_path: Path) -> None:
     assert run("batch", tmp_path / "r.jsonl", "--shard", "4/3").code == 2
 
 
-def test_limits_of_a_request_count_and_flags_win(run) -> None:
+def test_limits_in_a_request_apply_and_flags_override_them(run) -> None:
     long = json.dumps({"query": "x", "documents": ["word " * 500], "max_tokens_per_doc": 50})
     found = run("batch", stdin=long + "\n" + request()).records
     assert found[0]["results"][0]["truncated"] is True
     assert "truncated" not in found[1]["results"][0]
 
 
-def test_resume_after_changes_is_refused_and_a_torn_row_is_cut(run, tmp_path: Path) -> None:
+def test_resume_after_changes_is_refused_and_a_partial_row_is_dropped(run, tmp_path: Path) -> None:
     source, target = tmp_path / "r.jsonl", tmp_path / "out.jsonl"
     source.write_text(many(5))
     assert run("batch", source, "-o", target, "--resume").code == 0
@@ -284,7 +273,7 @@ def test_kill_9_at_twenty_random_points_then_resume_scores_nothing_twice(tmp_pat
 def test_kill_9_with_the_model_gives_equal_bytes(tmp_path: Path) -> None:
     source, target = tmp_path / "r.jsonl", tmp_path / "out.jsonl"
     source.write_text(many(2000))
-    argv = [sys.executable, "-m", "rerank_cli", "batch", str(source), "-o", str(target), "--quiet"]
+    argv = [*BATCH, str(source), "-o", str(target), "--quiet"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
     subprocess.run(argv, env=env, check=True)
     whole = target.read_bytes()
@@ -304,7 +293,7 @@ def test_kill_9_with_the_model_gives_equal_bytes(tmp_path: Path) -> None:
     assert target.read_bytes() == whole
 
 
-def test_contradictions_are_usage_errors(run, tmp_path: Path) -> None:
+def test_contradictory_options_are_usage_errors(run, tmp_path: Path) -> None:
     assert run("batch", "--queries", "q", stdin="").code == 2
     assert run("batch", "--run", "r", "--queries", "q", stdin="").code == 2
     assert run("batch", "-o", "a", "--out-dir", "b", stdin="").code == 2
@@ -321,3 +310,45 @@ def test_the_score_cache_serves_a_second_run(run, tmp_path: Path) -> None:
     second = run(*argv, stdin=rows)
     assert first.out == second.out
     assert "0 scored" in second.err
+
+
+def test_an_error_line_has_the_id_of_its_row(run, free, tmp_path: Path) -> None:
+    rows = ['{"id": "a", "query": "q"}', '{"query_id": 7, "query": "", "documents": []}', '{"id": "b", "qu', "[1]"]
+    assert run("batch", "--errors", tmp_path / "e", stdin="\n".join(rows)).code == 6
+    assert [json.loads(line)["id"] for line in (tmp_path / "e").read_text().splitlines()] == ["a", "7", None, None]
+
+
+def test_a_non_latin_script_gives_one_warning(run) -> None:
+    rows = [json.dumps({"query": "首都", "documents": ["北京是中国的首都", "面包"]})] * 3
+    assert run("batch", stdin="\n".join(rows)).err.count("Latin") == 1
+
+
+def test_two_inputs_with_the_same_name_are_refused(run, free, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.jsonl").write_text(rows(1))
+    found = run("batch", tmp_path / "a/x.jsonl", tmp_path / "b/x.jsonl", "--out-dir", tmp_path / "out")
+    assert found.code == 2
+    assert "would both become" in found.err
+
+
+def test_missing_inputs_and_wrong_options_fail_before_a_model_is_opened(run, tmp_path: Path) -> None:
+    (tmp_path / "requests.jsonl").write_text(rows(1))
+    missing = run("batch", tmp_path / "request.jsonl", "-o", tmp_path / "o")
+    assert (missing.code, "did you mean" in missing.err) == (3, True)
+    assert run("batch", tty={"stdin"}).code == 2
+    assert run("batch", "-", "-", stdin="").code == 2
+    assert run("batch", "--workers", "2", stdin="").code == 2
+
+
+def test_batch_over_a_corpus_scores_what_rank_scores(run, tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text('{"_id":"d1","sku":12345678901234567890123456789,"text":"boils"}\n')
+    (tmp_path / "q.tsv").write_text("qid\ttext\nq\tkettle\n")
+    (tmp_path / "run").write_text("q Q0 d1 1 1.0 x\n")
+    argv = ("--run", tmp_path / "run", "--queries", tmp_path / "q.tsv", "--corpus", tmp_path / "c.jsonl")
+    [row] = run("batch", *argv, "--rank-fields", "sku,text", "--explain").records
+    [hit] = run("-q", "kettle", "--rank-fields", "sku,text", "--json", "--explain", tmp_path / "c.jsonl").json[
+        "results"
+    ]
+    assert row["results"][0]["explain"]["text"] == hit["explain"]["text"]
+    assert row["results"][0]["relevance_score"] == hit["relevance_score"]

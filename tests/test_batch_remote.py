@@ -1,4 +1,4 @@
-"""`rerank batch` against an endpoint: rows that it refuses, listwise models, what a cached score belongs to."""
+"""`rerank batch` with an endpoint: refused rows, listwise models, and what a cached score depends on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def picky(seen: Seen):
     return cohere(seen)
 
 
-def test_a_row_that_the_provider_refuses_is_a_bad_row_and_the_others_are_ranked(run, tmp_path: Path) -> None:
+def test_a_row_refused_by_the_provider_fails_and_the_others_are_ranked(run, tmp_path: Path) -> None:
     given = rows(("one", ["a", "b"]), ("two", ["poison", "c"]), ("three", ["d", "e"]))
     with Loopback(picky) as server:
         found = run("batch", "--errors", tmp_path / "e", *COHERE, server.url, stdin=given, env=KEY)
@@ -41,7 +41,7 @@ def test_a_row_that_the_provider_refuses_is_a_bad_row_and_the_others_are_ranked(
     assert (bad["id"], bad["exit_code"]) == ("r1", 5)
 
 
-def test_what_refuses_every_row_ends_the_run(run) -> None:
+def test_an_error_that_affects_every_row_ends_the_run(run) -> None:
     given = rows(*((f"query {n}", ["a", "b"]) for n in range(50)))
     with Loopback(lambda _seen: as_json({"message": "unknown model"}, 400)) as server:
         found = run("batch", "--concurrency", "1", *COHERE, server.url, stdin=given, env=KEY)
@@ -50,7 +50,7 @@ def test_what_refuses_every_row_ends_the_run(run) -> None:
     assert "unknown model" in found.err
 
 
-def test_rows_with_one_query_are_not_one_list_for_a_listwise_model(run) -> None:
+def test_rows_with_the_same_query_are_separate_lists_for_a_listwise_model(run) -> None:
     given = rows(("q", ["a", "b"]), ("q", ["c", "d", "e"]), ("other", ["a"]))
     with Loopback(by_place) as server:
         found = run("batch", *LISTWISE, server.url, stdin=given, env=KEY)
@@ -60,7 +60,7 @@ def test_rows_with_one_query_are_not_one_list_for_a_listwise_model(run) -> None:
     assert best == pytest.approx([1 / 2, 1 / 3, 1])
 
 
-def test_split_lists_are_not_remembered_as_whole_ones(run, tmp_path: Path) -> None:
+def test_scores_of_split_lists_are_not_cached_as_those_of_whole_lists(run, tmp_path: Path) -> None:
     cache = ("--cache", "--cache-path", str(tmp_path / "cache"))
     given = "a\nb\nc\nd\n"
     with Loopback(by_place) as server:
@@ -75,7 +75,7 @@ def test_split_lists_are_not_remembered_as_whole_ones(run, tmp_path: Path) -> No
     assert refused.code == 2
 
 
-def test_a_score_belongs_to_the_headers_that_a_gateway_may_choose_the_model_by(run, tmp_path: Path) -> None:
+def test_headers_that_can_select_the_model_are_part_of_the_cache_key(run, tmp_path: Path) -> None:
     with Loopback() as server:
         where = (*COHERE, server.url, "--cache", "--cache-path", str(tmp_path / "cache"), "-q", "q")
         for route in ("a", "b", "a"):

@@ -1,4 +1,4 @@
-"""The embedded model: exported files, the graphs against the torch module, and scores that depend on nothing but the pair."""
+"""The embedded model: its files are intact, its graphs equal the torch module, and a score depends only on its pair."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 BUILTIN = ROOT / "rerank_cli" / "builtin"
 GRAPHS = {"per-token": "model.onnx", "weight-only": "model_weight_only.onnx"}
 SIZE_LIMIT = 24_500_000  # bytes
@@ -138,7 +138,7 @@ def test_the_files_are_small_enough() -> None:
     assert sum((BUILTIN / name).stat().st_size for name in names) <= SIZE_LIMIT
 
 
-def test_the_digests_are_those_of_the_files() -> None:
+def test_the_digests_match_the_files() -> None:
     for name, digest in json.loads((BUILTIN / "digests.json").read_text())["files"].items():
         assert hashlib.sha256((BUILTIN / name).read_bytes()).hexdigest() == digest, name
 
@@ -153,7 +153,7 @@ def test_the_config_names_the_files_and_limits() -> None:
     assert tokenizer["padding"] is None
 
 
-def test_the_shipped_weight_only_graph_is_the_torch_module(export: ModuleType) -> None:
+def test_the_shipped_weight_only_graph_equals_the_torch_module(export: ModuleType) -> None:
     inputs = feed(rows([7, 40, 23, 64], 30_000))
     expected = torch_logits(export, BUILTIN, inputs)
     np.testing.assert_allclose(logits(session(BUILTIN / GRAPHS["weight-only"]), inputs), expected, atol=1e-4)
@@ -161,7 +161,7 @@ def test_the_shipped_weight_only_graph_is_the_torch_module(export: ModuleType) -
 
 @pytest.mark.parametrize("form", GRAPHS)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_shipped_score_depends_on_nothing_but_its_pair(form: str, threads: int) -> None:
+def test_a_shipped_score_depends_only_on_its_pair(form: str, threads: int) -> None:
     """Batch size, order, neighbours, padding and threads; a batch of one row is doubled, as the scorer does."""
     pairs = rows([5, 6, 17, 18, 33, 64, 65, 90], 30_000, seed=3)
     expected = logits(session(BUILTIN / GRAPHS[form]), feed(pairs))
@@ -177,7 +177,7 @@ def test_a_shipped_score_depends_on_nothing_but_its_pair(form: str, threads: int
 # --- the export -------------------------------------------------------------------------------------------------------
 
 
-def test_the_graph_is_the_torch_module_with_every_part_of_the_head(export: ModuleType, exported: Path) -> None:
+def test_the_graph_equals_the_torch_module_with_every_part_of_the_head(export: ModuleType, exported: Path) -> None:
     inputs = feed(rows([4, 30, 64, 11, 50], 120))
     expected = torch_logits(export, exported, inputs)
     assert np.std(expected) > 0.1, "a head that says the same of everything would prove nothing"
@@ -186,7 +186,7 @@ def test_the_graph_is_the_torch_module_with_every_part_of_the_head(export: Modul
     assert np.abs(logits(session(exported / GRAPHS["per-token"]), inputs) - expected).max() < 0.2
 
 
-def test_the_unquantized_graph_is_the_checkpoint(export: ModuleType, tiny: Path, tmp_path: Path) -> None:
+def test_the_unquantized_graph_equals_the_checkpoint(export: ModuleType, tiny: Path, tmp_path: Path) -> None:
     import torch
 
     export.export_fp32(tiny, tmp_path)
@@ -197,7 +197,7 @@ def test_the_unquantized_graph_is_the_checkpoint(export: ModuleType, tiny: Path,
 
 
 @pytest.mark.parametrize("change", ["segments", "mask", "order"])
-def test_every_input_counts(exported: Path, change: str) -> None:
+def test_every_input_of_the_graph_affects_the_score(exported: Path, change: str) -> None:
     inputs = feed(rows([30, 64, 50], 120))
     before = logits(session(exported / "model.onnx"), inputs)
     if change == "segments":
@@ -210,7 +210,7 @@ def test_every_input_counts(exported: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model_weight_only.onnx", "fp32/model.onnx"])
-def test_an_exported_score_depends_on_nothing_but_its_pair(exported: Path, name: str) -> None:
+def test_an_exported_score_depends_only_on_its_pair(exported: Path, name: str) -> None:
     random = np.random.default_rng(5)
     pairs = rows(random.integers(4, 62, 24).tolist(), 120)
     graphs = [session(exported / name, threads) for threads in (1, 2)]
@@ -229,7 +229,7 @@ def test_equal_checkpoints_give_equal_bytes(export: ModuleType, tiny: Path, expo
         assert (tmp_path / name).read_bytes() == (exported / name).read_bytes(), name
 
 
-def test_the_config_of_the_checkpoint_counts(exported: Path) -> None:
+def test_the_config_of_the_checkpoint_is_exported(exported: Path) -> None:
     config = json.loads((exported / "config.json").read_text())
     assert (config["version"], config["window"], config["max_tokens"]) == ("9.9", 48, 64)
     assert "é" in (exported / "tokenizer.json").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Threads respect CPU quotas of containers: fake cgroup trees of both versions."""
+"""The number of threads respects the CPU quotas of containers, in fake cgroup trees of both versions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_threads_follow_the_quota_of_the_root_group(tmp_path: Path, files: dict[
     assert cpu.available_threads(tree(tmp_path, files)) == threads
 
 
-def test_version_2_takes_the_tightest_group_from_the_own_one_up(tmp_path: Path) -> None:
+def test_version_2_uses_the_tightest_quota_of_the_group_and_its_parents(tmp_path: Path) -> None:
     root = tree(
         tmp_path,
         {
@@ -63,7 +63,7 @@ def test_version_2_takes_the_tightest_group_from_the_own_one_up(tmp_path: Path) 
     assert cpu.available_threads(root) == 4
 
 
-def test_version_1_takes_the_group_of_the_cpu_controller(tmp_path: Path) -> None:
+def test_version_1_uses_the_group_of_the_cpu_controller(tmp_path: Path) -> None:
     root = tree(
         tmp_path,
         {
@@ -77,7 +77,7 @@ def test_version_1_takes_the_group_of_the_cpu_controller(tmp_path: Path) -> None
     assert cpu.available_threads(root) == 6
 
 
-def test_both_versions_mounted_the_tighter_counts_and_affinity_too(
+def test_with_both_versions_the_tighter_quota_and_affinity_apply(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tree(

@@ -1,11 +1,10 @@
-"""`rerank batch --engine ray`: parts that are whole, the same results as the plain engine, workers that die."""
+"""`rerank batch --engine ray` writes the same results as the local engine, also when workers die."""
 
 from __future__ import annotations
 
 import json
 import os
 import pickle
-import random
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from batch_support import BATCH, lines
 from free_scorer import FreeScorer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,20 +23,12 @@ from rerank_cli.batch.parts import cut, done_before, files_of, rank_part, rows_o
 from rerank_cli.batch.plan import BatchSettings
 from rerank_cli.errors import InputError, ModelError, RowsFailed, UsageError
 from rerank_cli.report import Report
+<<<<<<<
+from rerank_cli.settings import FieldSettings, OutputSettings, RankSettings
+=======
 from rerank_cli.scorers import registry
 from rerank_cli.settings import FieldSettings, RankSettings
-
-WORDS = "capital city bread butter state river bank water loan money".split()
-
-
-def lines(count: int, name: str = "") -> list[str]:
-    chance = random.Random(name)
-    made = []
-    for number in range(count):
-        texts = [" ".join(chance.choices(WORDS, k=chance.randint(2, 12))) for _ in range(chance.randint(1, 6))]
-        row = {"query": " ".join(chance.choices(WORDS, k=3)), "documents": texts}
-        made.append(json.dumps(row | ({"id": f"{name}{number}"} if number % 3 else {})))
-    return made
+>>>>>>>
 
 
 def default_settings(body) -> RankSettings:
@@ -96,7 +87,7 @@ def test_a_folder_without_requests_is_an_error(tmp_path: Path) -> None:
         files_of([str(tmp_path)])
 
 
-def test_a_part_appears_whole_with_its_bad_rows_beside_it(tmp_path: Path) -> None:
+def test_a_part_is_written_whole_with_its_bad_rows_in_a_file_beside_it(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("\n".join([*lines(2), "{broken"]))
     (part,) = cut([(str(tmp_path / "in.jsonl"), "in", ".out")])
     how = recipe(tmp_path)
@@ -121,7 +112,7 @@ def test_a_part_appears_whole_with_its_bad_rows_beside_it(tmp_path: Path) -> Non
         (["in.jsonl", "--out-dir", "out", "--shard", "1/2"], "--shard"),
     ],
 )
-def test_what_only_the_local_engine_does(run, tmp_path: Path, argv: list[str], words: str) -> None:
+def test_options_of_the_local_engine_are_refused(run, tmp_path: Path, argv: list[str], words: str) -> None:
     (tmp_path / "in.jsonl").write_text(lines(1)[0])
     placed = [str(tmp_path / arg) if arg in {"in.jsonl", "out"} else arg for arg in argv]
     found = run("batch", *placed, "--engine", "ray")
@@ -146,13 +137,7 @@ def here(task: distributed.Task, _cluster: distributed.Cluster):
         yield record
 
 
-@pytest.fixture
-def free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scorer that costs nothing: these are not about scores."""
-    monkeypatch.setattr(registry, "open_scorer", lambda *_: FreeScorer())
-
-
-def test_workers_write_what_the_plain_engine_writes(run, free, inputs: Path, tmp_path: Path, monkeypatch) -> None:
+def test_workers_write_the_same_as_the_local_engine(run, free, inputs: Path, tmp_path: Path, monkeypatch) -> None:
     """All but Ray itself, which is behind `-m ray`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -182,9 +167,7 @@ def test_workers_write_what_the_plain_engine_writes(run, free, inputs: Path, tmp
     assert (summary["rows"], summary["failed"], summary["complete"]) == (186, 1, True)
 
 
-def test_a_stopped_run_goes_on_with_the_parts_that_are_not_there(
-    run, free, inputs: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_a_stopped_run_resumes_with_the_missing_parts(run, free, inputs: Path, tmp_path: Path, monkeypatch) -> None:
     def stops(task, cluster):
         for number, record in enumerate(here(task, cluster)):
             if number == 4:
@@ -204,9 +187,7 @@ def test_a_stopped_run_goes_on_with_the_parts_that_are_not_there(
     assert "180 rows" in found.err
 
 
-def test_parts_of_another_cut_do_not_stay_beside_the_new_ones(
-    run, free, inputs: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_parts_of_an_earlier_split_are_removed(run, free, inputs: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(distributed, "rank_parts", here)
     argv = ("batch", inputs, "--engine", "ray", "--out-dir", tmp_path / "ray")
     assert run(*argv).code == 0
@@ -227,7 +208,7 @@ def test_an_input_that_shrinks_ends_the_reading(tmp_path: Path) -> None:
         list(rows_of(part, FieldSettings(), Report()))
 
 
-def test_how_many_workers_there_are() -> None:
+def test_the_number_of_workers_follows_cluster_and_options() -> None:
     class Resources:
         def __init__(self, **found: float) -> None:
             self.cluster_resources = lambda: found
@@ -247,14 +228,6 @@ def test_how_many_workers_there_are() -> None:
         workers(cluster(workers=1, gpus_per_worker=1), CPU=8.0)
 
 
-# --- with Ray itself
-
-
-@pytest.fixture
-def env(home: Path) -> dict[str, str]:
-    return {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-
-
 @pytest.fixture
 def inputs(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
@@ -265,14 +238,14 @@ def inputs(tmp_path: Path) -> Path:
 
 
 def command(*argv: str | Path) -> list[str]:
-    return [sys.executable, "-m", "rerank_cli", "batch", *map(str, argv)]
+    return [*BATCH, *map(str, argv)]
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_cluster_that_is_not_there_is_told_at_once() -> None:
+def test_an_unreachable_cluster_is_reported_at_once() -> None:
     with pytest.raises(ModelError, match=r"cannot start or reach the Ray cluster 127\.0\.0\.1:1: .*refused"):
         distributed._require_listening(distributed.Cluster("127.0.0.1:1"))
     distributed._require_listening(distributed.Cluster("auto"))
@@ -280,7 +253,7 @@ def test_a_cluster_that_is_not_there_is_told_at_once() -> None:
 
 @pytest.mark.ray
 @pytest.mark.timeout(1800)
-def test_two_workers_write_what_the_plain_engine_writes(inputs: Path, tmp_path: Path, env: dict[str, str]) -> None:
+def test_two_workers_write_the_same_as_the_local_engine(inputs: Path, tmp_path: Path, env: dict[str, str]) -> None:
     files = sorted(inputs.iterdir())
     subprocess.run(command(*files, "--out-dir", tmp_path / "plain", "--quiet"), env=env, check=True)
     with (inputs / "f.jsonl").open("a") as file:

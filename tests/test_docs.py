@@ -1,9 +1,9 @@
-"""Documentation is executed: every ```console, ```sh and ```python block of docs/ runs, and what it shows is compared.
+"""Every ```console, ```sh and ```python block of docs/ runs, and its output is compared with the page.
 
     UPDATE_GOLDEN=1 python -m pytest tests/test_docs.py         write what the commands print into the pages
-    UPDATE_GOLDEN=exact python -m pytest tests/test_docs.py     ... also digits that processors differ by: for a new model
+    UPDATE_GOLDEN=exact python -m pytest tests/test_docs.py     ... also digits that differ by processor (new model)
 
-How a page is written stands in tests/pages.py; tests/test_near_ties.py runs the pages with moved logits.
+tests/doc_pages.py says how a page is written; tests/test_near_ties.py runs the pages with shifted logits.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pages import PAGES, ROOT, STAND_INS, blocks, run_page
+from doc_pages import FAKE_PROGRAMS, PAGES, ROOT, blocks, run_page
 
 # Pages with shell blocks that something else runs; docs/providers and docs/ci have tests of their own.
 ELSEWHERE = {"README.md": ".ci/run", "CONTRIBUTING.md": ".ci/run"}
@@ -36,14 +36,14 @@ def test_the_pages_are_found() -> None:
         assert (ROOT / where).exists()
 
 
-def test_marks_say_what_is_so() -> None:
+def test_marks_of_blocks_are_true() -> None:
     """A block says `needs: X` only if it calls X, and a stand-in exists."""
     for name in PAGES:
         for block in blocks((ROOT / "docs" / name).read_text()):
             for need in block.marks.get("needs", "").split():
                 assert re.search(rf"\b{need.removeprefix('python:')}\b", block.body), (name, need)
             if "stand-in" in block.marks:
-                assert os.access(STAND_INS / block.marks["stand-in"], os.X_OK)
+                assert os.access(FAKE_PROGRAMS / block.marks["stand-in"], os.X_OK)
                 assert block.marks["stand-in"] in block.body
 
 
@@ -55,7 +55,7 @@ def test_every_command_of_the_table_is_in_the_documentation() -> None:
         assert f"rerank {name}" in text, f"no page but the reference speaks of `rerank {name}`"
 
 
-def test_links_between_pages_lead_somewhere() -> None:
+def test_links_between_pages_exist() -> None:
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):
             if "://" not in target and not target.startswith("mailto:"):

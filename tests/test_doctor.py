@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""`rerank doctor`: what it finds, and that each check can fail."""
+"""`rerank doctor` passes for a healthy installation, and each of its checks can fail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models_made import made, own_caches  # noqa: F401 fixtures
+from tiny_models import made, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import doctor
 from rerank_cli.report import Report
@@ -45,14 +45,14 @@ def test_a_model_of_random_weights_fails_the_order_and_exits_4(run, made) -> Non
     assert checks == {"opens": True, "order": False, "invariance": True, "prompt": True, "finite": True, "engine": True}
 
 
-def test_a_model_that_cannot_be_opened_is_a_finding(run, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_opened_is_reported(run, tmp_path: Path) -> None:
     result = run("doctor", "-m", str(tmp_path / "none"))
     assert result.code == 4
     assert "FAILED opens: no model folder" in result.text
     assert run("doctor", "-m", "cohere:rerank-v3.5").code == 2
 
 
-def test_a_named_endpoint_is_no_local_model(run, tmp_path: Path) -> None:
+def test_a_named_endpoint_is_refused(run, tmp_path: Path) -> None:
     config = tmp_path / "rerank.toml"
     config.write_text('[endpoints.warm]\nprovider = "tei"\nurl = "http://127.0.0.1:1"\n')
     for name in ("warm", "cohere:rerank-v3.5"):
@@ -95,7 +95,7 @@ def test_each_check_can_fail(scorer, check, change) -> None:
     assert not check(scorer).passed
 
 
-def test_an_engine_that_does_not_do_as_told_is_found(scorer) -> None:
+def test_an_engine_that_ignores_its_settings_is_reported(scorer) -> None:
     scorer.engine.settings = {"INFERENCE_PRECISION_HINT": "<Type: 'bfloat16'>", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32"}
     scorer._facts = scorer.info.__class__("m", None, "openvino", "fp32", "log-odds", "d")
     assert not doctor.check_engine(scorer).passed

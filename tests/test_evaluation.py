@@ -1,4 +1,4 @@
-"""Measures equal trec_eval's: pytrec_eval asked by hand, and an independent few lines of arithmetic for the ties."""
+"""Measures equal those of trec_eval, ties included; significance tests, thresholds and alignment of ids are right."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_values_equal_pytrec_eval_and_missing_queries_count_zero(seed):
             assert values[query] == pytest.approx(expected, abs=1e-6), (name, query)
 
 
-def test_a_query_with_negative_grades_only_counts_zero_and_ends():
+def test_a_query_with_only_negative_grades_counts_zero():
     """pytrec_eval 0.5.11 loops for ever on it."""
     found = evaluate({"q": {"a": -1}, "r": {"a": 1}}, {"q": {"a": 1.0}, "r": {"a": 1.0}}, parse_measures(NAMES))
     assert all(values["q"] == 0.0 and values["r"] > 0 for measure, values in found.items() if measure.name != "P")
@@ -99,7 +99,7 @@ def test_the_order_of_ties_is_written_down():
     assert trec_order({}) == []
 
 
-def test_the_relevance_level_moves_the_border():
+def test_the_relevance_level_decides_which_grades_are_relevant():
     judged, scores = {"q": {"a": 1, "b": 2}}, {"q": {"a": 2.0, "b": 1.0}}
     found = {
         str(m): v["q"] for m, v in evaluate(judged, scores, parse_measures(["RR", "RR(rel=2)", "P(rel=2)@1"])).items()
@@ -109,7 +109,7 @@ def test_the_relevance_level_moves_the_border():
 
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(0, 3), min_size=1), st.randoms())
 @settings(deadline=None, max_examples=60)
-def test_the_ideal_order_has_ndcg_one_and_the_reverse_no_more(judged, dice):
+def test_the_ideal_order_has_ndcg_one_and_the_reverse_is_not_better(judged, dice):
     ideal = {d: float(r) for d, r in judged.items()}
     shuffled = {d: dice.random() for d in judged}
     measure = parse_measure("nDCG")
@@ -164,13 +164,13 @@ def test_measures_are_read_in_any_case_and_written_canonically(text, canonical):
         ("AP(rel=0)", "the relevance level of `AP(rel=0)` must be 1 or more", None),
     ],
 )
-def test_a_wrong_measure_says_what_was_meant(text, message, hint):
+def test_a_misspelt_measure_gets_a_suggestion(text, message, hint):
     with pytest.raises(UsageError) as caught:
         parse_measure(text)
     assert (caught.value.message, caught.value.hint) == (message, hint)
 
 
-def test_an_unknown_measure_lists_those_there_are():
+def test_an_unknown_measure_lists_the_available_ones():
     with pytest.raises(UsageError) as caught:
         parse_measure("xyzzy")
     assert all(kind.name in caught.value.hint for kind in KINDS)
@@ -195,7 +195,7 @@ def test_the_randomisation_test_is_exact_for_few_queries(deltas):
     assert randomisation_p(deltas) == pytest.approx(exact_p(deltas) if any(deltas) else 1.0)
 
 
-def test_the_randomisation_test_sees_differences_and_is_seeded():
+def test_the_randomisation_test_detects_differences_and_is_seeded():
     dice = random.Random(1)
     noise = [dice.gauss(0, 1) for _ in range(200)]
     shifted = [x + 0.5 for x in noise]
@@ -211,7 +211,7 @@ def test_a_sampled_p_value_agrees_with_the_exact_one(monkeypatch):
     assert randomisation_p(deltas, resamples=20_000) == pytest.approx(exact_p(deltas), abs=0.02)
 
 
-def test_the_bootstrap_interval_covers_as_often_as_it_says():
+def test_the_bootstrap_interval_has_its_nominal_coverage():
     dice = random.Random(2)
     hits = 0
     for trial in range(200):
@@ -251,16 +251,16 @@ def test_no_resamples_means_no_intervals_and_no_tests():
     assert found.runs[0].means[Measure("RR")].low is None
 
 
-def test_without_a_baseline_the_worst_are_the_lowest():
+def test_without_a_baseline_the_worst_queries_have_the_lowest_values():
     found = summarise(("q", JUDGED), [("after", AFTER)], parse_measures(["RR"]), QUICK)
     assert [(row.query, row.value, row.delta) for row in worst(found, 1)] == [("q3", 0.0, None)]
 
 
-def test_before_and_after_in_one_line_a_measure():
+def test_before_and_after_take_one_line_per_measure():
     assert before_after(JUDGED, BEFORE, AFTER, parse_measures(["RR"])) == ["RR 0.8333 → 0.6667 (-0.1667)"]
 
 
-def test_thresholds_hold_at_the_bound_and_name_all_that_fail():
+def test_thresholds_include_their_bound_and_all_failures_are_named():
     found = summarise(("q", JUDGED), [("base", BEFORE), ("new", AFTER)], parse_measures(["RR", "P@1"]), QUICK)
     mean_rr = found.runs[1].means[Measure("RR")].mean
     held = parse_thresholds([f"RR={mean_rr!r}", "P@1=0"], "--fail-under")
@@ -283,7 +283,7 @@ def test_a_threshold_without_a_number_is_a_usage_error(text):
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_ranking_without_query_id_takes_the_only_judged_query():
+def test_a_ranking_without_query_id_belongs_to_the_only_judged_query():
     report = Report()
     assert aligned(Run("r", {"": {"a": 1.0}}), Qrels("q", {"7": {"a": 1}}), report) == {"7": {"a": 1.0}}
     with pytest.raises(InputError, match="names no query, and q judges 2"):
@@ -331,7 +331,7 @@ def documents_of(*records):
     ]
 
 
-def test_ranking_labelled_documents_tells_before_and_after():
+def test_ranking_labelled_documents_reports_before_and_after():
     documents = documents_of(
         {"text": "x", "relevance": 0}, {"id": "b", "relevance": 2}, {"text": "relevance"}, "relevance"
     )
@@ -345,7 +345,7 @@ def test_ranking_labelled_documents_tells_before_and_after():
     assert told.lines() == ["nDCG@10 0.6309 → 1.0000 (+0.3691)", "RR@10 0.5000 → 1.0000 (+0.5000)"]
 
 
-def test_qrels_beat_inline_labels_and_no_labels_say_nothing():
+def test_qrels_override_inline_labels_and_without_labels_nothing_is_reported():
     watched = LabelObserver({"0": 1})
     watched.observe(documents_of({"relevance": 0}, {"relevance": 3}))
     assert watched.labels == {"0": 1}
@@ -356,7 +356,7 @@ def test_qrels_beat_inline_labels_and_no_labels_say_nothing():
 
 
 @pytest.mark.parametrize("value", ["high", 0.5, True, None, [1]])
-def test_a_relevance_that_is_no_grade_is_no_label(value):
+def test_an_invalid_relevance_is_not_a_label(value):
     watched = LabelObserver()
     watched.observe(documents_of({"relevance": value}))
     assert watched.labels == {}

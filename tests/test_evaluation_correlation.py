@@ -1,4 +1,4 @@
-"""Kendall's tau-b and rank-biased overlap against their definitions, written out naively."""
+"""Kendall's tau-b and rank-biased overlap equal their definitions, written out naively."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def naive_tau(pairs):
 
 @given(numbers)
 @settings(deadline=None)
-def test_tau_b_is_its_definition(pairs):
+def test_tau_b_equals_its_definition(pairs):
     found = kendall_tau([a for a, _ in pairs], [b for _, b in pairs])
     expected = naive_tau(pairs)
     assert found is expected is None or found == pytest.approx(expected)
@@ -51,7 +51,7 @@ def naive_rbo_ext(first, second, p):
 
 @given(order, order, st.sampled_from([0.5, 0.9, 0.98]))
 @settings(deadline=None)
-def test_rbo_is_webbers_extrapolation(first, second, p):
+def test_rbo_equals_webbers_extrapolation(first, second, p):
     found = rank_biased_overlap(first, second, p)
     if first and second:
         assert found == pytest.approx(naive_rbo_ext(first, second, p))
@@ -67,7 +67,7 @@ def test_rbo_has_known_values():
     assert rank_biased_overlap("ab", "ba", 0.9) == pytest.approx(0.1 / 0.9 * 0.81 + 0.81)
 
 
-def test_a_change_says_who_moved_came_and_left():
+def test_a_comparison_lists_moved_new_and_lost_documents():
     change = compare_query("q", {"a": 3.0, "b": 2.0, "c": 1.0}, {"b": 3.0, "a": 2.0, "d": 1.0})
     assert change.moves == (Move("b", 2, 1), Move("a", 1, 2), Move("d", None, 3), Move("c", 3, None))
     assert (change.common, change.tau, change.top_changed) == (2, -1.0, True)

@@ -1,4 +1,4 @@
-"""rank_fields, text field, id and prior: what of a document is scored and how; YAML is compared with PyYAML itself."""
+"""What of a document is scored, and its id and prior score; YAML is compared with PyYAML itself."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ FIELDS = st.builds(
     value=st.dictionaries(st.sampled_from(["text", "a", "b", "a.b", "id", "_id", "docid"]), VALUES, max_size=5),
 )
 @settings(max_examples=150, deadline=None)
-def test_the_quick_way_agrees_with_the_full_way(fields: FieldSettings, value: dict[str, Any]) -> None:
+def test_the_fast_path_agrees_with_the_slow_path(fields: FieldSettings, value: dict[str, Any]) -> None:
     source = Source("f", "json")
     quick = build_document_fast(fields)(value, 3, b"raw", source)
     if quick is not None:
@@ -135,7 +135,7 @@ def test_the_quick_way_agrees_with_the_full_way(fields: FieldSettings, value: di
         ({"text": [{"a": 1}, "x"]}, "- a: 1\n- x\n"),
     ],
 )
-def test_the_text_field_is_scored_bare(value: Any, text: str) -> None:
+def test_the_text_field_is_scored_without_its_name(value: Any, text: str) -> None:
     assert render(value) == (text, 0)
 
 
@@ -211,12 +211,12 @@ def test_a_prior_score_is_a_number_or_its_text(given_: Any, prior: float) -> Non
 
 
 @pytest.mark.parametrize("given_", [None, "", "x", True, [1], "nan", "inf"])
-def test_anything_else_is_no_prior_score(given_: Any) -> None:
+def test_other_values_are_not_prior_scores(given_: Any) -> None:
     with pytest.raises(InputError, match=r"<stdin>:1: prior field `s`"):
         read(json.dumps({"text": "t", "s": given_}).encode(), prior_field="s")
 
 
-def test_lone_surrogates_are_replaced_and_counted_once_a_document() -> None:
+def test_lone_surrogates_are_replaced_and_counted_once_per_document() -> None:
     data = b'{"a":"x\\ud800","b":"\\udfff"}\n{"a":"fine","b":"\xc3\xa9"}\n'
     reading = read(data, rank_fields=("a", "b"))
     assert reading.texts == ["a: x\ufffd\nb: \ufffd\n", "a: fine\nb: é\n"]
@@ -239,7 +239,7 @@ def test_lone_surrogates_are_replaced_and_counted_once_a_document() -> None:
         ("text", {}, None),
     ],
 )
-def test_the_likely_field_is_named(wanted: str, value: dict[str, Any], likely: str | None) -> None:
+def test_the_likely_field_is_suggested(wanted: str, value: dict[str, Any], likely: str | None) -> None:
     assert likely_field(wanted, value) == likely
 
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files are replaced whole or not at all."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path,
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_failures_of_the_file_are_raised_in_the_callers_words(tmp_path: Path) -> None:
+def test_file_errors_are_raised_with_the_callers_message(tmp_path: Path) -> None:
     words, told = partial(cannot_write, path="out"), r"^out: cannot write: No such file or directory$"
     with pytest.raises(OutputError, match=told), replacing(tmp_path / "none" / "out", words):
         pass

@@ -1,6 +1,6 @@
-"""Start-up is a reviewed property: what help, completion and faults load, and who may import what.
+"""What help, completion and errors load, and which module may import which.
 
-A static rule (the imports as written) and a run-time proof (the modules as loaded), because each misses what the other sees.
+Both the imports as written and the modules as loaded are checked, because each shows what the other misses.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from rerank_cli.cli.app import COMMANDS
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rerank_cli"
 
 # From numpy upwards: nothing that help or a typo needs.
@@ -112,18 +112,18 @@ LIGHT = {
 
 
 @pytest.mark.parametrize(("argv", "code"), LIGHT.values(), ids=LIGHT)
-def test_help_and_faults_load_nothing_heavy(argv: tuple[str, ...], code: int) -> None:
+def test_help_and_errors_load_nothing_heavy(argv: tuple[str, ...], code: int) -> None:
     got, modules = loaded(*argv)
     assert got == code
     assert not modules & HEAVY, f"loaded by {argv}"
 
 
-def test_version_asks_metadata_not_the_backends() -> None:
+def test_version_reads_metadata_and_loads_no_backend() -> None:
     _, modules = loaded("--version")
     assert not modules & (HEAVY - {"email"})
 
 
-def test_the_package_itself_is_nearly_free() -> None:
+def test_importing_the_package_loads_nothing_heavy() -> None:
     script = "import json, sys; import rerank_cli; print(json.dumps([0, [n.partition('.')[0] for n in sys.modules]]), file=sys.stderr)"
     _, modules = loaded(script=script)
     assert not modules & (HEAVY | {"typer"})
@@ -165,11 +165,11 @@ def within(module: str, homes: set[str]) -> bool:
 
 
 @pytest.mark.parametrize("name", ["errors.py", "records.py"])
-def test_the_foundations_stand_on_the_standard_library(name: str) -> None:
+def test_errors_and_records_import_only_the_standard_library(name: str) -> None:
     assert {module.partition(".")[0] for module, _ in MODULES[name]} <= sys.stdlib_module_names
 
 
-def test_only_the_front_knows_typer_and_rich() -> None:
+def test_only_the_command_line_and_the_writers_import_typer_and_rich() -> None:
     wrong = [
         (name, module)
         for name, found in MODULES.items()
@@ -179,7 +179,7 @@ def test_only_the_front_knows_typer_and_rich() -> None:
     assert wrong == []
 
 
-def test_the_core_does_not_know_the_command_line() -> None:
+def test_the_core_does_not_import_the_command_line() -> None:
     """Only `cli` and the entry points import `cli`; scorers, readers and writers never do."""
     wrong = [
         name
@@ -275,7 +275,7 @@ def test_every_part_of_the_package_has_one_layer() -> None:
         ({"rerank_cli.scorers.base": {"rerank_cli.settings"}}, False),
     ],
 )
-def test_a_circle_would_be_found(change: dict[str, set[str]], found: bool) -> None:
+def test_a_circle_would_be_detected(change: dict[str, set[str]], found: bool) -> None:
     changed = {name: others | change.get(name, set()) for name, others in GRAPH.items()}
     assert bool(circle(changed)) is found
 

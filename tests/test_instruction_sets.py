@@ -1,4 +1,4 @@
-"""The embedded model on an emulated processor: its logits are equal to the last bit (`-m qemu`; CONTRIBUTING.md)."""
+"""The embedded model's logits are equal to the last bit on emulated processors (`-m qemu`; CONTRIBUTING.md)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import SAMPLES
 
-SAMPLES = Path(__file__).parent.parent / "sample_data"
 SCORE = """
 import json, sys
 from rerank_cli import Reranker

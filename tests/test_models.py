@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""References to files and facts: hub cache, folders, and everything that is refused, each with its way out."""
+"""References to models are resolved (hub cache, folders), and everything unsafe or unusable is refused with a hint."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import os
 import shutil
 from pathlib import Path
 
-import models_made as made_of
 import pytest
-from models_made import COMMIT, DOCUMENTS, QUERY, into_hub_cache, made, ours, own_caches  # noqa: F401 fixtures
+import tiny_models as made_of
+from tiny_models import COMMIT, DOCUMENTS, QUERY, edit, into_hub_cache, made, ours, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.files import safetensors_header
 from rerank_cli.models.folder import max_tokens
 from rerank_cli.models.heads import activation, head
-from rerank_cli.models.reference import Access
+from rerank_cli.models.reference import LoadPolicy
 from rerank_cli.records import LOG_ODDS
-from rerank_cli.report import Report
-from rerank_cli.scorers import selection
-from rerank_cli.scorers.open_local import identify, open_local
-from rerank_cli.scorers.selection import Machine, choose
+from rerank_cli.scorers.open_local import identify
 from rerank_cli.settings import ModelSettings
 
 PAIRS = [(QUERY, document) for document in DOCUMENTS[:3]]
@@ -36,14 +33,14 @@ def hf_home(tmp_path: Path) -> Path:
 
 def refused(reference: object, what: str, hint: str = "", **access) -> None:
     with pytest.raises((ModelError, UsageError), match=what) as caught:
-        models.resolve(str(reference), Access(**access))
+        models.resolve(str(reference), LoadPolicy(**access))
     assert hint in (caught.value.hint or "")
 
 
 # References
 
 
-def test_a_cached_repository_scores_as_its_folder_and_tells_its_commit(made, hf_home: Path) -> None:
+def test_a_cached_repository_scores_like_its_folder_and_reports_its_commit(made, hf_home: Path) -> None:
     into_hub_cache(made.folder("bert"), hf_home, "acme/tiny-bert")
     assert ours("acme/tiny-bert", PAIRS, backend="torch") == ours(made.folder("bert"), PAIRS, backend="torch")
     facts = identify(ModelSettings(model="acme/tiny-bert"))
@@ -60,7 +57,7 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(made, hf_home: Path) -> None:
     refused("acme/tiny@v2", "`acme/tiny` at `v2` is not in the cache")
 
 
-def test_hf_home_and_hf_hub_cache_are_where_models_are_looked_for(
+def test_models_are_looked_up_in_hf_home_and_hf_hub_cache(
     made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     into_hub_cache(made.folder("bert"), tmp_path / "elsewhere", "acme/tiny")
@@ -92,15 +89,15 @@ def test_a_pinned_revision_can_be_required(made, hf_home: Path) -> None:
     into_hub_cache(made.folder("bert"), hf_home, "acme/tiny")
     refused("acme/tiny", "is not pinned", "acme/tiny@<40 hex digits>", require_revision=True)
     refused("acme/tiny@main", "is not pinned", require_revision=True)
-    assert models.resolve(f"acme/tiny@{COMMIT}", Access(require_revision=True)).revision == COMMIT
+    assert models.resolve(f"acme/tiny@{COMMIT}", LoadPolicy(require_revision=True)).revision == COMMIT
 
 
 @pytest.mark.parametrize("reference", ["tiny", "a/b/c", "acme/", "@x", "acme/tiny@", "acme/ti ny"])
-def test_other_words_are_no_models(reference: str) -> None:
+def test_invalid_references_are_unknown_models(reference: str) -> None:
     refused(reference, "unknown model", "use `builtin`")
 
 
-def test_a_folder_without_a_dot_is_told_from_a_hub_name(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_a_leading_dot_gets_a_hint(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made.copied("bert", tmp_path / "my" / "model")
     monkeypatch.chdir(tmp_path)
     refused("my/model", "not in the cache", "`-m ./my/model`")
@@ -109,7 +106,7 @@ def test_a_folder_without_a_dot_is_told_from_a_hub_name(made, tmp_path: Path, mo
     refused("./mine", "no model folder at mine", "config.json")
 
 
-def test_meta_tells_the_revision_and_the_backend(made, hf_home: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_meta_reports_the_revision_and_the_backend(made, hf_home: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
     into_hub_cache(made.folder("bert"), hf_home, "acme/tiny")
     monkeypatch.setenv("HF_HOME", str(hf_home))
     result = run("-q", QUERY, "-m", "acme/tiny", "--json", "-v", stdin="\n".join(DOCUMENTS[:3]))
@@ -117,13 +114,6 @@ def test_meta_tells_the_revision_and_the_backend(made, hf_home: Path, run, monke
     meta = result.json["meta"]
     assert (meta["model"], meta["revision"], meta["backend"], meta["dtype"]) == ("acme/tiny", COMMIT, "torch", "fp32")
     assert "no ONNX or OpenVINO graph" in result.err
-
-
-# What is refused
-
-
-def edit(path: Path, **values) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def test_an_embedding_model_and_a_base_model_are_refused(made, tmp_path: Path) -> None:
@@ -143,7 +133,7 @@ def test_three_labels_are_refused(made, tmp_path: Path) -> None:
     )
 
 
-def test_a_head_that_would_be_made_up_is_refused(made, tmp_path: Path) -> None:
+def test_a_head_that_would_be_randomly_initialised_is_refused(made, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = made.copied("bert", tmp_path / "headless")
@@ -166,7 +156,7 @@ def test_unknown_modules_are_refused_by_name_and_never_imported(made, tmp_path: 
     refused(folder, f"a module of the type `{kind}`, which is not known", "known modules")
 
 
-def test_modules_that_leave_the_folder_or_pool_oddly_are_refused(made, tmp_path: Path) -> None:
+def test_modules_outside_the_folder_or_with_unknown_pooling_are_refused(made, tmp_path: Path) -> None:
     folder = made.copied("ettin", tmp_path / "odd")
     entries = json.loads((folder / "modules.json").read_text())
     edit(folder / entries[1]["path"] / "config.json", pooling_mode="attention")
@@ -176,7 +166,7 @@ def test_modules_that_leave_the_folder_or_pool_oddly_are_refused(made, tmp_path:
     refused(folder, "leaves the folder")
 
 
-def test_activations_map_through_a_table(made, tmp_path: Path) -> None:
+def test_only_known_activations_are_accepted(made, tmp_path: Path) -> None:
     assert activation("torch.nn.modules.activation.GELU", "Tanh", tmp_path) == "GELU"
     assert activation("torch.nn.Identity", "Tanh", tmp_path) == "Identity"
     assert activation(None, "Tanh", tmp_path) == "Tanh"
@@ -197,12 +187,12 @@ def test_pickled_weights_are_refused_unless_allowed(made, tmp_path: Path) -> Non
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     refused(folder, "only pickled weights", "--allow-pickle")
-    assert models.resolve(str(folder), Access(allow_pickle=True)).weights[0].name == "pytorch_model.bin"
+    assert models.resolve(str(folder), LoadPolicy(allow_pickle=True)).weights[0].name == "pytorch_model.bin"
     close = ours(folder, PAIRS, backend="torch", allow_pickle=True)
     assert close == pytest.approx(ours(made.folder("bert"), PAIRS, backend="torch"), abs=1e-5)
 
 
-def test_no_weights_at_all(made, tmp_path: Path) -> None:
+def test_a_model_without_weights_is_refused(made, tmp_path: Path) -> None:
     folder = made.copied("bert", tmp_path / "empty")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no usable weights for torch"):
@@ -265,7 +255,7 @@ def test_a_damaged_safetensors_file_is_refused(made, tmp_path: Path, damage, wha
     refused(folder, what)
 
 
-def test_a_sound_header_names_the_tensors(made) -> None:
+def test_a_valid_header_names_the_tensors(made) -> None:
     header = safetensors_header(made.folder("bert") / "model.safetensors")
     assert header["classifier.weight"]["shape"] == [1, 32]
 
@@ -280,7 +270,7 @@ def test_a_tokenizer_without_a_pair_template_is_refused(made, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "modules.json"])
-def test_broken_json_is_told_with_its_file(made, tmp_path: Path, name: str) -> None:
+def test_broken_json_is_reported_with_its_file(made, tmp_path: Path, name: str) -> None:
     folder = made.copied("ettin", tmp_path / "broken")
     (folder / name).write_text("{")
     with pytest.raises(ModelError, match=name):
@@ -306,7 +296,7 @@ def test_broken_json_is_told_with_its_file(made, tmp_path: Path, name: str) -> N
         ({"model_type": "odd"}, {}, 512),
     ],
 )
-def test_input_limits(config: dict, settings: dict, limit: int) -> None:
+def test_the_input_limit_comes_from_config_and_tokenizer(config: dict, settings: dict, limit: int) -> None:
     assert max_tokens(config, settings) == limit
 
 
@@ -321,112 +311,5 @@ def test_input_limits(config: dict, settings: dict, limit: int) -> None:
         ({}, (2, 1)),
     ],
 )
-def test_labels(labels: dict, expected: tuple[int, int], tmp_path: Path) -> None:
+def test_the_positive_label_is_recognised_by_name(labels: dict, expected: tuple[int, int], tmp_path: Path) -> None:
     assert head({"id2label": labels}, tmp_path) == expected
-
-
-# Which backend, and why
-
-
-def facts(**more) -> models.LocalModel:
-    folder = Path("model")
-    return models.LocalModel("acme/x", folder, folder / "tokenizer.json", **{"graphs": {}, "max_tokens": 9} | more)
-
-
-WEIGHTS = {"weights": (Path("model.safetensors"),)}
-ONNX = {"graphs": {"fp32": Path("model.onnx")}}
-EVERYTHING = Machine(openvino=True, torch=True, cuda=True)
-
-
-@pytest.mark.parametrize(
-    ("model", "machine", "settings", "backend", "device", "why"),
-    [
-        (facts(**WEIGHTS, **ONNX), EVERYTHING, {}, "torch", "cuda", "a GPU"),
-        (facts(**WEIGHTS, **ONNX), EVERYTHING, {"device": "cpu"}, "openvino", "cpu", "OpenVINO is installed"),
-        (facts(**ONNX), EVERYTHING, {}, "openvino", "cpu", "OpenVINO is installed"),
-        (facts(**WEIGHTS, **ONNX), Machine(torch=True), {}, "onnx", "cpu", "OpenVINO is not installed"),
-        (facts(**WEIGHTS), Machine(openvino=True, torch=True), {}, "torch", "cpu", "no ONNX or OpenVINO graph"),
-        (facts(graphs={"ir": Path("m.xml")}), Machine(openvino=True), {}, "openvino", "cpu", "OpenVINO graph"),
-        (facts(**WEIGHTS, **ONNX), EVERYTHING, {"backend": "onnx"}, "onnx", "cpu", "--backend onnx"),
-        (
-            facts(**WEIGHTS, graphs={"int8": Path("q.onnx"), **ONNX["graphs"]}),
-            EVERYTHING,
-            {"dtype": "int8"},
-            "onnx",
-            "cpu",
-            "int8",
-        ),
-        (facts(**WEIGHTS), EVERYTHING, {"device": "cuda:1"}, "torch", "cuda:1", "--device cuda:1"),
-    ],
-)
-def test_the_backend_and_its_reason(model, machine, settings: dict, backend: str, device: str, why: str) -> None:
-    choice = choose(model, ModelSettings(model="acme/x", **settings), machine)
-    assert (choice.backend, choice.device) == (backend, device)
-    assert why in choice.reason
-    assert choice.dtype == ("int8" if settings.get("dtype") == "int8" else "bf16" if "cuda" in device else "fp32")
-
-
-@pytest.mark.parametrize(
-    ("model", "machine", "settings", "what", "hint"),
-    [
-        (facts(**WEIGHTS), Machine(), {}, "needs torch and transformers", "pip install 'rerank-cli[torch]'"),
-        (facts(**ONNX), Machine(), {"backend": "openvino"}, "needs openvino", "pip install 'rerank-cli[openvino]'"),
-        (facts(**WEIGHTS), EVERYTHING, {"backend": "onnx"}, "no graph for the onnx backend", "models convert acme/x"),
-        (facts(**ONNX), EVERYTHING, {"dtype": "int8"}, "no", "rerank models convert"),
-        (facts(**ONNX), EVERYTHING, {"backend": "torch"}, "no usable weights for torch", "--backend onnx"),
-        (facts(**ONNX), EVERYTHING, {"backend": "onnx", "dtype": "bf16"}, "not in bf16", "--backend openvino"),
-        (facts(**ONNX), EVERYTHING, {"backend": "onnx", "device": "cuda"}, "runs on the CPU", "--backend torch"),
-        (facts(**WEIGHTS), EVERYTHING, {"device": "gpu"}, "--device: unknown value `gpu`", "cuda"),
-        (facts(**WEIGHTS), Machine(torch=True), {"dtype": "fp16"}, "in fp16", "--dtype fp32"),
-    ],
-)
-def test_what_cannot_be_is_told_with_the_way_out(model, machine, settings: dict, what: str, hint: str) -> None:
-    with pytest.raises((ModelError, UsageError), match=what) as caught:
-        choose(model, ModelSettings(model="acme/x", **settings), machine)
-    assert hint in (caught.value.hint or "")
-
-
-def test_a_gpu_is_found_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not selection.has_cuda(tmp_path)
-    (tmp_path / "dev").mkdir()
-    (tmp_path / "dev" / "nvidia0").touch()
-    assert not selection.has_cuda(tmp_path)  # the torch of the tests is built for CPUs
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert not selection.has_cuda(tmp_path)
-
-
-def test_versions_are_read_without_importing() -> None:
-    from importlib.metadata import version
-
-    for package in ("numpy", "onnxruntime", "openvino", "torch", "transformers", "huggingface_hub"):
-        assert selection.installed(package) == version(package)
-    assert selection.installed("no_such_package") is None
-
-
-def test_the_builtin_is_opened_without_hub_torch_or_transformers() -> None:
-    import subprocess
-    import sys
-
-    code = (
-        "import sys\n"
-        "from rerank_cli.scorers.open_local import identify, open_local\n"
-        "from rerank_cli.settings import ModelSettings\n"
-        "from rerank_cli.report import Report\n"
-        "facts = identify(ModelSettings())\n"
-        "heavy = {'numpy', 'onnxruntime', 'openvino', 'torch', 'transformers', 'tokenizers', 'huggingface_hub', 'jinja2'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-        "scorer = open_local(ModelSettings(), Report())\n"
-        "assert scorer.info == facts\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "['numpy', 'onnxruntime', 'tokenizers']"
-
-
-def test_the_builtin_runs_on_openvino_too() -> None:
-    onnx = ours("builtin", PAIRS)
-    openvino = ours("builtin", PAIRS, backend="openvino")
-    assert max(abs(a - b) for a, b in zip(onnx, openvino, strict=True)) < 1
-    for settings, what in ({"backend": "torch"}, "no torch weights"), ({"device": "cuda"}, "on the CPU"):
-        with pytest.raises(ModelError, match=what):
-            open_local(ModelSettings(**settings), Report())

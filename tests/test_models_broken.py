@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""Broken model files and broken copies through the front door: told by name, left aside, never in the way of others."""
+"""Broken model files and converted copies are reported by name, ignored, and never block other models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CAPITAL
-from models_made import COMMIT, into_hub_cache, made, own_caches  # noqa: F401 fixtures
+from tiny_models import COMMIT, edit, into_hub_cache, made, own_caches  # noqa: F401 fixtures
 
 BRANCH = "f" * 40
 
@@ -21,10 +21,6 @@ def places(made, tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("RERANK_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path
-
-
-def edit(path: Path, **values) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def rank(run, folder: Path, *more: str):
@@ -55,7 +51,7 @@ def without_manifest(copy: Path) -> None:
     (copy / "rerank.json").unlink()
 
 
-FAULTS = {
+BROKEN_COPIES = {
     empty: "cannot read",
     of_another_format: "another version of rerank (format 2)",
     without_members: "has no `name`",
@@ -88,8 +84,8 @@ def converted(folder_and_cache, places: Path) -> tuple[Path, Path]:
     return folder, next((places / "cache" / "models" / "converted").iterdir())
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_a_broken_copy_is_left_aside_with_a_note_and_listed(run, converted, fault) -> None:
+@pytest.mark.parametrize("fault", BROKEN_COPIES, ids=lambda fault: fault.__name__)
+def test_a_broken_copy_is_ignored_with_a_note_and_listed(run, converted, fault) -> None:
     folder, copy = converted
     fault(copy)
     for more in ([], ["--backend", "torch"]):
@@ -97,19 +93,19 @@ def test_a_broken_copy_is_left_aside_with_a_note_and_listed(run, converted, faul
         assert result.code == 0, result.err
         assert "note: the converted copy is left aside: " in result.err
         assert str(copy) in result.err
-        assert FAULTS[fault] in result.err
+        assert BROKEN_COPIES[fault] in result.err
         assert f"`rerank models convert {folder}` replaces it" in result.err
     shown = run("models", "show", str(folder), "--json")
     assert (shown.code, shown.json["converted"], shown.json["backend"]) == (0, None, "torch")
     assert "left aside" in shown.err
     listed = run("models", "list", "--json")
     assert (listed.code, [row["name"] for row in listed.json]) == (0, ["builtin", str(copy)])
-    assert FAULTS[fault] in listed.json[1]["problem"]
+    assert BROKEN_COPIES[fault] in listed.json[1]["problem"]
     assert "unreadable" in run("models", "list").text
-    assert FAULTS[fault] in listed.err
+    assert BROKEN_COPIES[fault] in listed.err
     direct = rank(run, copy)
     assert direct.code == 4
-    assert FAULTS[fault] in direct.err
+    assert BROKEN_COPIES[fault] in direct.err
 
 
 @pytest.mark.parametrize("fault", [of_another_format, without_manifest], ids=lambda fault: fault.__name__)
@@ -152,7 +148,7 @@ def test_a_second_conversion_of_a_folder_adds_to_its_copy(run, converted) -> Non
         ({"sentence_transformers": "Sigmoid"}, "not an object"),
     ],
 )
-def test_a_malformed_config_is_told_by_file_and_member(run, made, places: Path, values: dict, what: str) -> None:
+def test_a_malformed_config_is_reported_with_file_and_member(run, made, places: Path, values: dict, what: str) -> None:
     folder = made.copied("bert", places / "v")
     edit(folder / "config.json", **values)
     for result in (rank(run, folder), run("models", "show", str(folder))):
@@ -161,7 +157,7 @@ def test_a_malformed_config_is_told_by_file_and_member(run, made, places: Path, 
         assert what in result.err
 
 
-def test_other_malformed_files_are_told_by_name(run, made, places: Path) -> None:
+def test_other_malformed_files_are_reported_by_name(run, made, places: Path) -> None:
     folder = made.copied("bert", places / "v")
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     index = folder / "model.safetensors.index.json"
@@ -180,7 +176,7 @@ def test_other_malformed_files_are_told_by_name(run, made, places: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["vocab_size", "hidden_size"])
-def test_weights_that_do_not_fit_the_config_are_told_with_their_shapes(run, made, places: Path, name: str) -> None:
+def test_weights_that_do_not_fit_the_config_are_reported_with_their_shapes(run, made, places: Path, name: str) -> None:
     folder = made.copied("bert", places / "v")
     before = json.loads((folder / "config.json").read_text())[name]
     edit(folder / "config.json", **{name: before + 4})
@@ -208,7 +204,7 @@ def test_list_marks_a_broken_repository_and_shows_the_others(run, made, places: 
     assert rank(run, Path("acme/bad"), "--offline").code == 4
 
 
-def test_a_revision_that_is_not_cached_is_answered_with_those_that_are(run, made, places: Path) -> None:
+def test_a_revision_that_is_not_cached_gets_the_cached_ones_as_a_hint(run, made, places: Path) -> None:
     into_hub_cache(made.folder("bert"), places / "hf", "own/good")
     into_hub_cache(made.folder("bert"), places / "hf", "own/nomain", BRANCH)
     (places / "hf" / "hub" / "models--own--nomain" / "refs" / "main").unlink()
@@ -224,7 +220,7 @@ def test_a_revision_that_is_not_cached_is_answered_with_those_that_are(run, made
     assert "did you mean `own/good`?" in rank(run, Path("own/god"), "--offline").err
 
 
-def test_verify_names_what_is_not_there(run, made, places: Path) -> None:
+def test_verify_names_missing_files(run, made, places: Path) -> None:
     snapshot = into_hub_cache(made.folder("bert"), places / "hf", "own/broken")
     (snapshot / "model.safetensors").unlink()
     result = run("models", "verify", "own/broken", "--json")

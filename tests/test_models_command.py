@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""`rerank models`: list, show, verify and convert through the front door."""
+"""`rerank models` lists, shows, verifies and converts models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from models_made import COMMIT, DOCUMENTS, QUERY, into_hub_cache, made, ours, own_caches  # noqa: F401 fixtures
+from tiny_models import COMMIT, DOCUMENTS, QUERY, into_hub_cache, made, ours, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import models
 from rerank_cli.convert.model import agrees, compare
@@ -46,7 +46,7 @@ def test_list_names_the_builtin_and_cached_rerankers_only(run, cached) -> None:
     assert "hub cache" in text
 
 
-def test_show_tells_the_facts_and_the_backend(run, cached, made) -> None:
+def test_show_prints_the_properties_and_the_backend(run, cached, made) -> None:
     shown = run("models", "show", "acme/multilingual", "--json").json
     assert (shown["architecture"], shown["logits"], shown["max_tokens"]) == (
         "XLMRobertaForSequenceClassification",
@@ -102,7 +102,7 @@ def test_convert_keeps_a_copy_that_auto_prefers_and_that_starts_without_torch(ru
     assert "converted" in run("models", "list").text
 
 
-def test_a_copy_of_a_folder_is_left_aside_when_the_folder_changes(made, tmp_path: Path, run, cached) -> None:
+def test_a_copy_of_a_folder_is_ignored_when_the_folder_changes(made, tmp_path: Path, run, cached) -> None:
     folder = made.copied("bert", tmp_path / "mine")
     assert run("models", "convert", str(folder)).code == 0
     assert models.resolve(str(folder)).converted
@@ -152,7 +152,7 @@ def test_a_damaged_or_foreign_copy_is_refused(made, tmp_path: Path) -> None:
         models.resolve(str(copy))
 
 
-def test_forms_that_do_not_agree_are_not_kept() -> None:
+def test_graphs_that_disagree_are_not_kept() -> None:
     expected = [float(n) for n in range(200)]
     near = [value + 5e-5 for value in expected]
     turned = expected[::-1]

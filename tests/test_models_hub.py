@@ -1,5 +1,5 @@
 # ruff: noqa: F811
-"""Downloading with the real hub client against a local server that answers as the hub does, and published models."""
+"""Downloads with the real hub client from a local server that answers like the hub; published models score right."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from models_made import COMMIT, DOCUMENTS, QUERY, made, ours, own_caches  # noqa: F401 fixtures
+from tiny_models import COMMIT, DOCUMENTS, QUERY, made, ours, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import hub, models
 from rerank_cli.errors import ModelError
-from rerank_cli.models.reference import Access
+from rerank_cli.models.reference import LoadPolicy
 
 TOKEN = "hf_secret_token"
 
@@ -140,11 +140,11 @@ def test_a_repository_is_fetched_once_and_then_used_without_the_network(made, se
     assert not fetched & {"pytorch_model.bin", "tf_model.h5"}
     server.asked.clear()
     assert models.resolve("acme/tiny").revision == COMMIT
-    assert models.resolve("acme/tiny", Access(offline=True)).revision == COMMIT
+    assert models.resolve("acme/tiny", LoadPolicy(offline=True)).revision == COMMIT
     assert server.asked == []
 
 
-def test_refusals_of_the_hub_are_told_with_the_way_out(made, server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_of_the_hub_are_reported_with_a_hint(made, server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     server.repositories["acme/gated"] = server.repositories["acme/tiny"] = made.folder("bert")
     server.gated.add("acme/gated")
     for reference, what, hint in (
@@ -163,7 +163,7 @@ def test_refusals_of_the_hub_are_told_with_the_way_out(made, server: Hub, monkey
     assert TOKEN not in str(caught.value)
 
 
-def test_pull_shows_where_it_went_and_resumes_what_broke_off(run, made, server: Hub, tmp_path: Path) -> None:
+def test_pull_prints_the_folder_and_resumes_an_interrupted_download(run, made, server: Hub, tmp_path: Path) -> None:
     server.repositories["acme/tiny"] = made.folder("bert")
     server.cut["model.safetensors"] = 50_000
     first = run("models", "pull", "acme/tiny@v1", "--json")
@@ -171,12 +171,14 @@ def test_pull_shows_where_it_went_and_resumes_what_broke_off(run, made, server: 
     assert second.code == 0, second.err
     assert second.json["revision"] == COMMIT
     assert (Path(second.json["folder"]) / "model.safetensors").is_file()
-    assert models.resolve("acme/tiny@v1", Access(offline=True)).revision == COMMIT
+    assert models.resolve("acme/tiny@v1", LoadPolicy(offline=True)).revision == COMMIT
     verified = run("models", "verify", "acme/tiny@v1", "--json")
     assert (verified.code, verified.json["problems"]) == (0, [])
 
 
-def test_pull_mends_what_verify_finds(run, made, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pull_repairs_what_verify_reports(
+    run, made, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = made.copied("bert", tmp_path / "source")
     server.repositories["acme/tiny"] = folder
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
@@ -194,7 +196,7 @@ def test_pull_mends_what_verify_finds(run, made, server: Hub, tmp_path: Path, mo
     assert (snapshot / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
 
 
-def test_pull_refuses_what_cannot_be(run, made) -> None:
+def test_pull_refuses_models_that_cannot_be_downloaded(run, made) -> None:
     assert run("models", "pull", "acme/tiny", "--offline").code == 2
     assert "is no Hugging Face name" in run("models", "pull", "./folder").err
     assert "`MODEL` is missing" in run("models", "pull").err
@@ -217,7 +219,7 @@ FILES = ["README.md", "config.json", "tokenizer.json", "vocab.txt", "model.safet
         (hub.FileFilter("torch", allow_pickle=True), {"model.safetensors"}),
     ],
 )
-def test_only_what_is_needed_is_chosen(want: hub.FileFilter, chosen: set[str]) -> None:
+def test_only_the_files_needed_are_chosen(want: hub.FileFilter, chosen: set[str]) -> None:
     assert set(hub.choose(FILES, want)) == {"README.md", "config.json", "tokenizer.json"} | chosen
 
 
@@ -231,7 +233,7 @@ def test_repositories_without_usable_weights() -> None:
     assert set(hub.choose(modules, hub.FileFilter(), classifier=False)) == set(modules) - {"onnx/model.onnx"}
 
 
-def test_a_graph_of_a_decoder_is_left_alone(made, server: Hub, tmp_path: Path) -> None:
+def test_the_graph_of_a_decoder_is_not_chosen(made, server: Hub, tmp_path: Path) -> None:
     folder = made.copied("qwen3", tmp_path / "source")
     (folder / "onnx").mkdir()
     (folder / "onnx" / "model.onnx").write_bytes(b"a graph with a cache of keys and values")
@@ -256,7 +258,7 @@ def test_a_published_model_scores_as_sentence_transformers(
     pairs = [(QUERY, document) for document in DOCUMENTS]
     reference = f"{model['name']}@{model['revision']}"
     found = ours(reference, pairs, backend="torch")
-    assert models.resolve(reference, Access(offline=True, backend="torch")).revision == model["revision"]
+    assert models.resolve(reference, LoadPolicy(offline=True, backend="torch")).revision == model["revision"]
     oracle = CrossEncoder(
         model["name"], revision=model.get("oracle_revision", model["revision"]), cache_folder=str(hub.cache_folder()),
         model_kwargs={"dtype": torch.float32},

@@ -1,6 +1,6 @@
-"""No shown output hangs on a near tie or on one processor: the pages of docs/ run with the embedded model's logits moved.
+"""No page of docs/ depends on a near tie or on one processor: each is run with the embedded model's logits shifted.
 
-python -m pytest tests/test_near_ties.py -rP     also lists near ties that no output shows
+`python -m pytest tests/test_near_ties.py -rP` also lists near ties that no output shows.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 from conftest import ROOT, SAMPLES
-from pages import MOVED, PAGES, run_page
-from shown import same
+from doc_pages import PAGES, SHIFTED_LOGITS, run_page
+from similar_output import same
 
 WAYS = ["worst", "1", *[pytest.param(seed, marks=pytest.mark.slow) for seed in ("2", "3")]]
 ROWS = [(2.0, "a"), (1.0, "b"), (0.9, "c"), (-1.0, "d"), (-1.1, "e"), (-1.1, "E")]
@@ -22,8 +22,8 @@ ROWS = [(2.0, "a"), (1.0, "b"), (0.9, "c"), (-1.0, "d"), (-1.1, "e"), (-1.1, "E"
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("moved", WAYS)
 @pytest.mark.parametrize("name", PAGES)
-def test_page_with_moved_logits(name: str, moved: str, tmp_path: Path) -> None:
-    """`worst` turns round every pair of neighbours that is too close; the others are seeds."""
+def test_page_with_shifted_logits(name: str, moved: str, tmp_path: Path) -> None:
+    """`worst` swaps every pair of neighbours that is too close; the others are seeds."""
     found = run_page(name, tmp_path, moved)
     print("\n".join(found.ties))
     assert not found.failed + found.wrong, "\n".join(found.failed + found.wrong)
@@ -34,7 +34,7 @@ def test_page_with_moved_logits(name: str, moved: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def mover() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("moved", MOVED / "sitecustomize.py")
+    spec = importlib.util.spec_from_file_location("moved", SHIFTED_LOGITS / "sitecustomize.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -53,33 +53,33 @@ def mover() -> ModuleType:
         (None, -0.9, [2, 4]),  # the fourth is below it, but may come above
     ],
 )
-def test_near_ties_are_those_that_can_be_seen(
+def test_only_visible_near_ties_are_reported(
     mover: ModuleType, top_n: int | None, threshold: float | None, ranks: list[int]
 ) -> None:
     assert sorted({tie.rank for tie in mover.near_ties(ROWS, top_n, threshold)}) == ranks
 
 
-def test_the_worst_turns_round_near_ties_and_nothing_else(mover: ModuleType) -> None:
+def test_worst_swaps_near_ties_and_nothing_else(mover: ModuleType) -> None:
     values = dict(ROWS)
     moved = mover.worst(list(values), mover.near_ties(ROWS, None, None))
     assert "".join(values[value] for value in sorted(moved, key=moved.__getitem__, reverse=True)) == "acbEd"
     assert max(abs(value - moved[value]) for value in values) <= 0.08
 
 
-def test_moved_logits_reach_a_process_and_only_the_embedded_model(process) -> None:
+def test_shifted_logits_reach_a_process_and_only_the_embedded_model(process) -> None:
     texts = "bread\nWashington is the capital\n"
     argv = ("-q", "capital", "--keep-order", "--raw-scores", "-f", "tsv")
-    path = f"{MOVED}:{ROOT}"
+    path = f"{SHIFTED_LOGITS}:{ROOT}"
     plain, moved, again = (
         [float(line.split("\t")[1]) for line in process(*argv, stdin=texts, env=env).lines]
-        for env in ({}, *[{"MOVED_LOGITS": "5", "PYTHONPATH": path}] * 2)
+        for env in ({}, *[{"SHIFTED_LOGITS": "5", "PYTHONPATH": path}] * 2)
     )
     assert moved == again
     assert [abs(a - b) for a, b in zip(plain, moved, strict=True)] == pytest.approx([0.06, 0.06])
 
 
-def test_near_ties_of_a_process_are_told(process, tmp_path: Path) -> None:
-    env = {"NEAR_TIES": str(tmp_path / "ties"), "PYTHONPATH": f"{MOVED}:{ROOT}"}
+def test_near_ties_of_a_process_are_reported(process, tmp_path: Path) -> None:
+    env = {"NEAR_TIES": str(tmp_path / "ties"), "PYTHONPATH": f"{SHIFTED_LOGITS}:{ROOT}"}
     texts = (SAMPLES / "commands.txt").read_bytes()  # twenty-two commands, most of them equally far from the query
     assert process("-q", "disk is full", stdin=texts, env=env).code == 0
     told = [json.loads(line) for line in (tmp_path / "ties").read_text().splitlines()]

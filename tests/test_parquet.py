@@ -1,4 +1,4 @@
-"""Parquet wherever JSON lines are read: documents, requests, queries, corpora; types, memory and faults."""
+"""Parquet files are read wherever JSON lines are, with the same results, bounded memory and clear errors."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_an_output_beside_a_parquet_input_has_its_stem(run, tmp_path: Path) -> N
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["day.responses.jsonl"]
 
 
-def test_a_bad_row_is_told_by_its_number(run, tmp_path: Path) -> None:
+def test_a_bad_row_is_reported_with_its_number(run, tmp_path: Path) -> None:
     rows = [{"query": "x", "documents": ["x"]}, {"query": None, "documents": ["x"]}]
     found = run("batch", written(tmp_path / "r.parquet", rows, row_group_size=1))
     assert found.code == 6
     assert "r.parquet:2: " in found.err
 
 
-def test_what_json_cannot_say_becomes_text(tmp_path: Path) -> None:
+def test_values_that_json_lacks_become_text(tmp_path: Path) -> None:
     utc = dt.UTC
     table = pa.table(
         {
@@ -156,14 +156,14 @@ def test_memory_is_bounded_whatever_the_row_group(tmp_path: Path) -> None:
         (b"PAR1\x15\x00 torn", "not a readable Parquet"),
     ],
 )
-def test_a_file_that_is_none(tmp_path: Path, data: bytes, words: str) -> None:
+def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / "x.parquet").write_bytes(data)
     with pytest.raises(InputError, match=words) as caught:
         read(tmp_path / "x.parquet")
     assert "x.parquet" in caught.value.message
 
 
-def test_a_torn_file_is_an_error_with_its_name(docs: Path) -> None:
+def test_a_truncated_file_is_an_error_with_its_name(docs: Path) -> None:
     data = docs.read_bytes()
     docs.write_bytes(data[: len(data) // 2] + b"\0" * 8 + data[len(data) // 2 + 8 :])
     with pytest.raises(InputError, match=r"docs\.parquet: "):
@@ -174,7 +174,7 @@ def test_a_plain_line_may_begin_with_the_magic(run) -> None:
     assert run("-q", "PAR1", "-f", "lines", stdin="PAR1 is how Parquet begins\nother\n").code == 0
 
 
-def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+def test_a_repeated_column_is_refused(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["text", "text"])
     pq.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(InputError, match="column `text` stands twice"):

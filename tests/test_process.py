@@ -1,4 +1,4 @@
-"""The program as a process among others: pipes, signals, disks, locales, terminals, and what it leaves behind.
+"""The program as a process: pipes, signals, disks, locales, terminals, and what it leaves behind.
 
 Every test starts the real program; nothing is patched inside it.
 """
@@ -17,16 +17,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import CAPITAL, ROOT, SAMPLES
+from conftest import CAPITAL, PROGRAM, ROOT, SAMPLES
 
-PROGRAM = [sys.executable, "-m", "rerank_cli"]
 TWO = b"Washington is the capital.\nBread and butter.\n"
 RANK = ["-q", CAPITAL, "-f", "lines"]
-
-
-@pytest.fixture
-def env(home: Path) -> dict[str, str]:
-    return {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 
 
 def start(*argv: str | Path, env: dict[str, str], **streams) -> subprocess.Popen[bytes]:
@@ -46,7 +40,7 @@ def shell(script: str, env: dict[str, str], cwd: Path | None = None) -> subproce
 
 
 @pytest.mark.parametrize("count", [3, 20_000], ids=["short output", "long output"])
-def test_a_reader_that_leaves_is_no_failure(env: dict[str, str], count: int) -> None:
+def test_a_closed_pipe_is_not_a_failure(env: dict[str, str], count: int) -> None:
     """Short output is lost at the last flush, long output in the middle: both end quietly with 0."""
     script = (
         f"yes 'capital of a country' | head -{count} | rerank -q capital --input-format lines -f jsonl "
@@ -120,7 +114,7 @@ def test_closed_stdin_is_empty_input(env: dict[str, str]) -> None:
     assert b"no documents" in done.stderr
 
 
-def test_closed_stdin_is_no_matter_when_files_are_named(env: dict[str, str]) -> None:
+def test_closed_stdin_does_not_matter_when_files_are_named(env: dict[str, str]) -> None:
     done = shell(f"rerank -q '{CAPITAL}' -f ids -n 1 {SAMPLES}/capital.jsonl <&-", env)
     assert (done.stdout, done.returncode) == (b"washington-dc\n", 0)
 
@@ -187,13 +181,13 @@ def test_bytes_survive_any_locale(env: dict[str, str], locale: str) -> None:
     assert drawn.isascii()
 
 
-def test_a_query_that_is_no_utf8(env: dict[str, str]) -> None:
+def test_a_query_that_is_not_utf8(env: dict[str, str]) -> None:
     """Bytes that are no text are replaced; a query is never a reason to crash."""
     done = shell("printf 'gr\\374n is green\\nblue\\n' | rerank -q $'gr\\374n' -f lines --quiet", env)
     assert (done.returncode, done.stdout.splitlines()) == (0, [b"gr\xfcn is green", b"blue"]), done.stderr
 
 
-def test_an_error_that_the_locale_cannot_spell(env: dict[str, str]) -> None:
+def test_an_error_that_the_locale_cannot_encode(env: dict[str, str]) -> None:
     process = start("-q", "x", "größe.txt", env=env | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (3, b"")
@@ -258,7 +252,7 @@ def test_colour_in_a_pipe(env: dict[str, str], extra: dict[str, str], colour: bo
     assert ESC not in err, "no progress where no terminal is"
 
 
-def test_a_document_cannot_play_with_the_terminal(env: dict[str, str]) -> None:
+def test_a_document_cannot_control_the_terminal(env: dict[str, str]) -> None:
     evil = b"\x1b]0;owned\x07\x1b[2Jcapital \xe2\x80\xae[/b][red]x\n"
     shown, code = Screen("-q", "capital", "-f", "lines", "--quiet", env=env | {"TERM": "xterm"}, stdin=evil).finish()
     assert code == 0
@@ -267,8 +261,8 @@ def test_a_document_cannot_play_with_the_terminal(env: dict[str, str]) -> None:
     assert b"[/b][red]x" in shown
 
 
-def test_a_terminal_on_stdin_is_asked_for_nothing(env: dict[str, str]) -> None:
-    """No waiting: what is needed is said, exit 2; alone, the short help."""
+def test_a_terminal_on_stdin_is_not_read(env: dict[str, str]) -> None:
+    """It does not wait: the error names what is missing; without arguments, the short help is shown."""
     shown, code = Screen("-q", "x", env=env, stdin=None).finish()
     assert code == 2
     assert b"rerank: error: " in shown
@@ -311,7 +305,7 @@ def test_an_empty_home_stays_empty_and_no_socket_opens(
     assert list(work.rglob("*")) == []
 
 
-def test_the_guard_of_the_test_above_works(env: dict[str, str], tmp_path: Path) -> None:
+def test_the_socket_guard_works(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(FORBIDDEN)
     code = "import socket; socket.create_connection(('127.0.0.1', 9))"
     done = subprocess.run(
@@ -334,7 +328,7 @@ def test_a_current_folder_that_is_gone(env: dict[str, str], tmp_path: Path) -> N
 
 
 def test_hostile_modules_in_the_current_folder_are_not_imported(env: dict[str, str], tmp_path: Path) -> None:
-    """The installed command does not look for modules where the user happens to stand."""
+    """The installed command does not look for modules in the current folder."""
     (tmp_path / "numpy.py").write_text("raise SystemExit('imported from the current folder')")
     code = "import sys; from rerank_cli.cli.main import run; sys.argv = ['rerank', *sys.argv[1:]]; run()"
     done = subprocess.run(

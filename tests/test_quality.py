@@ -1,4 +1,4 @@
-"""The embedded model on hand-written cases, duplicates and the seeds, through the public Python API."""
+"""The embedded model ranks hand-written cases, duplicates and the sample data well enough."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import SAMPLES
 
 from rerank_cli import Reranker
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases/quality_cases.yaml").read_text())["cases"]
-SAMPLES = Path(__file__).parent.parent / "sample_data"
 TERSE = 24  # of twenty-four one-line answers
 PARAPHRASE_FIRST, PARAPHRASE_SECOND = 85, 95  # of 102
 BELOW_UNRELATED = 2  # of 102; the aim is none
@@ -79,7 +79,7 @@ def test_the_professional_camera_comes_last(builtin):
 
 
 def duplicate_ranks(builtin, wanted):
-    """For each case the place of the wanted text, and whether it stands above every unrelated one."""
+    """For each case the place of the wanted text, and whether it is above every unrelated one."""
     cases = yaml.safe_load((Path(__file__).parent / "cases/duplicate_cases.yaml").read_text())["cases"]
     places = {}
     for number, case in enumerate(cases):

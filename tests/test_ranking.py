@@ -1,4 +1,4 @@
-"""Order, ties, thresholds, fusion, streaming: what happens to scores once they are there."""
+"""From scores to a ranking: order, ties, thresholds, fusion, windows and deduplication."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_order_is_total_empty_last_then_score_then_position(values) -> None:
     st.integers(1, 12),
     st.integers(1, 9),
 )
-def test_top_n_by_chunks_is_the_head_of_the_whole_ranking(texts, n, chunk) -> None:
+def test_top_n_by_chunks_equals_the_head_of_the_whole_ranking(texts, n, chunk) -> None:
     whole = rank(texts)
     cut = rank(texts, chunk=chunk, top_n=n)
     assert [(h.index, h.rank) for h in cut.hits] == [(h.index, h.rank) for h in whole.hits[:n]]
@@ -84,7 +84,7 @@ def test_identical_texts_are_scored_once_and_dedupe_drops_them() -> None:
     assert "repeats the text" in report.warnings()[1]
 
 
-def test_a_score_that_is_no_number_names_query_and_document() -> None:
+def test_a_nan_score_names_query_and_document() -> None:
     with pytest.raises(ModelError, match=r"nan for query 'q' and document 1 \(0-based\) of test"):
         rank(["1 a", f"{NO_NUMBER} b"])
 
@@ -147,11 +147,11 @@ def test_the_best_window_is_the_first_of_the_highest() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_window_whose_score_is_no_number_is_not_lost(bad: float) -> None:
+def test_a_window_with_a_nan_score_is_not_lost(bad: float) -> None:
     assert windows.best([1.0, bad, 3.0]) == 1
 
 
-def test_a_mostly_foreign_text_is_told_once_with_an_english_model() -> None:
+def test_mostly_non_latin_text_gives_one_warning_with_an_english_model() -> None:
     scorer = FreeScorer()
     scorer.info = replace(scorer.info, english_only=True)
     report = Report()

@@ -1,4 +1,4 @@
-"""What each input format reads: texts, ids, the records' own bytes; what `auto` takes an input for; streaming."""
+"""Each input format gives the right texts, ids and raw bytes; `auto` detects the format; reading is streamed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from conftest import CAPITAL, SAMPLES
 from readers_support import load_value, read
 
 from rerank_cli.readers import read_query
@@ -20,9 +21,6 @@ try:
     from compression import zstd
 except ImportError:
     from backports import zstd
-
-SAMPLES = Path(__file__).resolve().parent.parent / "sample_data"
-CAPITAL = "What is the capital of the United States?"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +55,7 @@ CAPITAL = "What is the capital of the United States?"
         pytest.param(b"5\ntrue\nnull\n", "line", ["5", "true", "null"], id="scalars are text"),
     ],
 )
-def test_auto_takes_stdin_for_what_it_is(data: bytes, kind: str, texts: list[str]) -> None:
+def test_auto_detects_the_format_of_stdin(data: bytes, kind: str, texts: list[str]) -> None:
     reading = read(data)
     assert reading.texts == texts
     assert {document.source.kind for document in reading.documents} <= {kind}
@@ -78,7 +76,7 @@ def test_auto_takes_stdin_for_what_it_is(data: bytes, kind: str, texts: list[str
         ("noname", b'{"text":"a"}\n', ["a"]),
     ],
 )
-def test_a_name_tells_the_format_and_an_unknown_one_lets_the_bytes_tell(
+def test_the_extension_gives_the_format_and_without_one_the_content_does(
     tmp_path: Path, name: str, data: bytes, texts: list[str]
 ) -> None:
     (tmp_path / name).write_bytes(data)
@@ -203,7 +201,7 @@ REQUEST = {
     ("how", "indent"),
     [("auto", None), ("auto", 2), ("json", None), ("json", 2), ("yaml", None), ("yaml", 2), ("jsonl", None)],
 )
-def test_a_request_says_its_query_fields_and_limits(how: str, indent: int | None) -> None:
+def test_a_request_gives_its_query_fields_and_limits(how: str, indent: int | None) -> None:
     reading = read(json.dumps({**REQUEST, "topn": 1, "xyzzy": None}, indent=indent).encode(), input_format=how)
     assert reading.body == RequestOptions("q", ("b", "a"), 2, 10, 3, False, "m", "7", "q7")
     assert reading.texts == ["b: y\na: x\n", "b: z\n"]
@@ -214,7 +212,7 @@ def test_a_request_says_its_query_fields_and_limits(how: str, indent: int | None
     ]
 
 
-def test_options_win_over_a_requests_rank_fields() -> None:
+def test_options_override_the_rank_fields_of_a_request() -> None:
     data = json.dumps(REQUEST).encode()
     assert read(data, rank_fields=("b",)).texts == ["b: y\n", "b: z\n"]
     assert read(data, text_field="b", explicit_text_field=True).texts == ["y", "z"]

@@ -1,4 +1,4 @@
-"""Properties of the readers over generated inputs: no error but our own, bytes round-trip, formats agree."""
+"""Readers on generated input: only RerankError is raised, bytes round-trip, and the formats agree."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def dumped(value: Any, escape: bool, indent: int | None = None) -> bytes:
     ),
 )
 @settings(max_examples=250, deadline=None)
-def test_any_bytes_are_read_or_refused_with_our_own_error(data: bytes, settings_: dict[str, Any]) -> None:
+def test_any_bytes_are_read_or_refused_with_a_rerank_error(data: bytes, settings_: dict[str, Any]) -> None:
     try:
         reading = read(data, **settings_)
     except RerankError:

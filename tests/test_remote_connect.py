@@ -1,4 +1,4 @@
-"""Authorities, proxies, --insecure, imports: how the client reaches an endpoint and what it loads for that."""
+"""How the client reaches an endpoint: certificates, proxies, --insecure, offline, and what it imports for that."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from remote.loopback import Loopback, Tunnel, as_json, hang, make_certificate, tei
 
 from rerank_cli.errors import ConfigError, RemoteError, UsageError
@@ -19,7 +19,6 @@ from rerank_cli.scorers.remote import open_remote
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 KEY = "k-123456789"
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,7 @@ def test_a_private_authority_is_named_by_flag_or_environment(certificate):
         assert len(server.seen) == 2
 
 
-def test_insecure_says_so_each_time(certificate):
+def test_insecure_warns_on_every_run(certificate):
     both, _ = certificate
     with Loopback(tls=both) as server:
         for _ in range(2):
@@ -89,7 +88,7 @@ def test_a_proxy_that_refuses_is_named():
         score("https://api.example", {"HTTPS_PROXY": proxy.url})
 
 
-def test_an_unusable_proxy_is_told_without_its_password():
+def test_an_unusable_proxy_is_reported_without_its_password():
     with pytest.raises(UsageError, match="proxy of the environment") as caught:
         score("https://api.example", {"HTTPS_PROXY": "gopher://user:secret@proxy"})
     assert "secret" not in f"{caught.value.message}{caught.value.hint}"
@@ -133,7 +132,7 @@ P = {"HTTPS_PROXY": "http://p:1", "http_proxy": "q:2"}
         ("http://127.0.0.1:8080", P, None),
     ],
 )
-def test_which_proxy(url, env, proxy):
+def test_the_proxy_follows_the_environment(url, env, proxy):
     assert find_proxy(url, env) == proxy
 
 
@@ -146,7 +145,7 @@ def test_loopback_keys_do_not_travel_to_a_proxy():
 @pytest.mark.parametrize("batch_docs", ["1", "1000"], ids=["threads", "one request"])
 @pytest.mark.parametrize("answer", [hang, as_json({}, 503, Retry_After="50")], ids=["in flight", "waiting to retry"])
 def test_ctrl_c_ends_at_once(home, answer, batch_docs):
-    """No thread of ours is waited for: neither one in a request nor one that sleeps before the next."""
+    """No worker thread is waited for, neither in a request nor asleep before the next."""
     with Loopback(lambda _seen: answer) as server:
         running = subprocess.Popen(
             [sys.executable, "-m", "rerank_cli", "-q", "x", "-m", "tei:", "--endpoint", server.url, "--max-wait", "60",

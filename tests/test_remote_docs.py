@@ -1,4 +1,4 @@
-"""The pages of docs/providers are true: each command runs as written, over TLS to the host it names, and the table is fresh.
+"""Each command of docs/providers runs as written, over TLS to the host that it names; the overview is up to date.
 
 A CONNECT proxy on loopback leads every host name to one server, so not even the URLs are rewritten; only the ports of
 `localhost` are.
@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from remote.loopback import Loopback, Tunnel, as_json, make_certificate
+from remote.loopback import DOCUMENTED, Loopback, Tunnel, as_json, make_certificate
 from remote.overview import PAGE, rewritten
 
 from rerank_cli.scorers.remote.providers import load_table
@@ -22,7 +21,6 @@ FOLDER = PAGE.parent
 PAGES = sorted(path.name for path in FOLDER.glob("*.md"))
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-DOCUMENTED = json.loads((Path(__file__).parent / "remote/documented.json").read_text())
 KEY = "sk-docs-0123456789"
 
 
@@ -107,7 +105,7 @@ def test_azure_pages_reach_the_documented_paths(run, world, monkeypatch):
     assert [seen.path for seen in secure.seen] == wanted
 
 
-def test_the_overview_is_made_from_the_rows():
+def test_the_overview_is_up_to_date():
     assert PAGE.read_text() == rewritten(PAGE.read_text()), "run `python tests/remote/overview.py`"
 
 
@@ -117,7 +115,7 @@ def test_each_promised_provider_has_a_page_with_examples():
     assert {page for page, _, _ in COMMANDS} == set(PAGES)
 
 
-def test_links_between_the_pages_lead_somewhere():
+def test_links_between_provider_pages_exist():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", (FOLDER / page).read_text()):
             assert (FOLDER / target).exists(), f"{page}: {target}"

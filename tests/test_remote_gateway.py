@@ -1,6 +1,6 @@
-"""A real gateway: a LiteLLM proxy, in its own environment, in front of a rerank server on loopback (`pytest -m gateway`).
+"""A real LiteLLM proxy, in its own environment, in front of a rerank server on loopback (`pytest -m gateway`).
 
-The environment is made from tests/requirements-gateway.txt on first use; RERANK_GATEWAY_VENV names one to keep.
+The environment is built from tests/requirements-gateway.txt on first use; RERANK_GATEWAY_VENV names one to keep.
 """
 
 from __future__ import annotations

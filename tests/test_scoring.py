@@ -1,4 +1,4 @@
-"""The traps of local scoring, each with a test: what is in the batch, the file or the text must not change a score."""
+"""Local scoring: neither the batch, nor the tokenizer file, nor special tokens in a text may change a score."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def some_texts(n: int, seed: int) -> list[str]:
     return [" ".join(chance.choices(WORDS, k=chance.randint(1, 120))) for _ in range(n)]
 
 
-def test_a_score_is_bitwise_the_same_alone_and_in_any_company(scorer) -> None:
+def test_a_score_is_bitwise_the_same_alone_and_in_any_batch(scorer) -> None:
     texts = some_texts(24, seed=1)
     together = [s.value for s in score(scorer, texts)]
     alone = [score(scorer, [text])[0].value for text in texts]
@@ -99,7 +99,7 @@ def test_accents_decomposed_or_not_score_the_same(scorer) -> None:
     assert composed.value == decomposed.value
 
 
-def test_a_query_of_600_tokens_is_cut_to_half_the_window_and_said(scorer, report) -> None:
+def test_a_query_of_600_tokens_is_cut_to_half_the_window_and_reported(scorer, report) -> None:
     query = "capital " * 600
     found = score(scorer, [ANSWER, FILLER], query=query)
     assert all(s.value is not None for s in found)
@@ -181,7 +181,7 @@ def test_a_tokenizer_without_a_pair_template_is_refused(tmp_path: Path) -> None:
         Encoder(tmp_path / "tokenizer.json").template()
 
 
-def test_an_engine_that_fails_is_the_models_fault_and_no_bug_of_ours(scorer, monkeypatch) -> None:
+def test_a_failing_engine_is_a_model_error(scorer, monkeypatch) -> None:
     """As when a tokenizer that does not fit makes ids beyond the table: exit 4, not 1."""
 
     def fails(_feeds):

@@ -1,4 +1,4 @@
-"""Real clients against the real server: the cohere SDK, our own command line, and scores that equal `rerank rank`'s to the bit."""
+"""The cohere SDK and our own command line get the scores of `rerank rank` from `rerank serve`, to the bit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from conftest import CAPITAL, SAMPLES
 from serve.harness import HeldScorer, builtin, serving
 
-# The SDK's own requests warn of pydantic's deprecations, which are not ours to mend.
+# The SDK's own requests warn of pydantic's deprecations, which we cannot fix.
 pytestmark = pytest.mark.filterwarnings("ignore:::cohere", "ignore:::pydantic")
 
 RECORDS = [json.loads(line) for line in (SAMPLES / "capital.jsonl").read_text().splitlines()][:5]
@@ -40,7 +40,7 @@ def post(server, **fields):
     return answer
 
 
-def test_scores_are_rank_s_to_the_bit_whatever_else_is_in_flight(run, server):
+def test_scores_equal_those_of_rank_to_the_bit_whatever_else_is_in_flight(run, server):
     requests = [
         (CAPITAL, TEXTS),
         ("reset the router", TEXTS[:3]),
@@ -153,7 +153,7 @@ def test_cohere_s_retries_reach_a_busy_server():
         first.join()
 
 
-def test_our_own_command_line(run, server, tmp_path):
+def test_the_command_line_as_a_client(run, server, tmp_path):
     """`cohere:`, `tei:` and a named endpoint, with the scores of the same model in this process."""
     expected = ranked(run, CAPITAL, TEXTS)
     env = {"CO_API_KEY": "key-1", "TEI_API_KEY": "key-1", "WARM_KEY": "key-1"}
@@ -172,7 +172,7 @@ def test_our_own_command_line(run, server, tmp_path):
         assert {r["index"]: r["relevance_score"] for r in done.json["results"]} == expected, argv
 
 
-def test_our_own_command_line_tells_the_server_s_words(run, server):
+def test_the_command_line_shows_the_message_of_the_server(run, server):
     done = run(
         "-q",
         "x",

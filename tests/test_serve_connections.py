@@ -1,4 +1,4 @@
-"""Clients that owe the server something: the rest of a refused body, the reading of an answer, the length of a body."""
+"""Clients that do not send or read what they should are cut off, and cost the server little."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from serve.harness import HeldScorer, serving
+from serve.harness import HeldScorer, serving, wait_for
 
 from rerank_cli.server import connection
 
 HEAD = b"POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-def wait_for(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def connections(server):
@@ -62,7 +55,7 @@ def test_a_client_that_reads_slowly_gets_all_of_it(monkeypatch):
 
 
 @pytest.mark.parametrize("path", [b"/v2/rerank", b"/nowhere"])
-def test_the_body_of_a_refused_request_has_its_time(monkeypatch, path):
+def test_the_body_of_a_refused_request_has_a_time_limit(monkeypatch, path):
     monkeypatch.setattr(connection, "BODY_S", 0.3)
     with serving(keys=("key",)) as server, server.raw() as raw:
         raw.sendall(HEAD.replace(b"/v2/rerank", path) + b"Content-Length: 1000000\r\n\r\n{")
@@ -76,7 +69,7 @@ def test_the_body_of_a_refused_request_has_its_time(monkeypatch, path):
         wait_for(lambda: connections(server) == 0)
 
 
-def test_a_connection_goes_on_after_a_refused_body(monkeypatch):
+def test_a_connection_stays_usable_after_a_refused_body(monkeypatch):
     with serving(keys=("key",)) as server, server.raw() as raw:
         body = b'{"query": "q", "documents": ["a"]}'
         raw.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body))

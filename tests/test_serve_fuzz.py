@@ -1,4 +1,4 @@
-"""Whatever comes in, JSON goes out: never a 500, never a traceback, never silence."""
+"""Whatever a client sends, the server answers with JSON, never with a 500 or a traceback."""
 
 from __future__ import annotations
 
@@ -68,19 +68,19 @@ def check(answer):
 
 @many
 @given(path=paths, body=bodies, infinity=infinite)
-def test_any_value(server, path, body, infinity):
+def test_any_json_value_gets_a_valid_response(server, path, body, infinity):
     check(server.post(path, json.dumps(body).replace("Infinity", infinity).encode()))
 
 
 @many
 @given(path=paths, body=st.binary(max_size=200))
-def test_any_bytes(server, path, body):
+def test_any_bytes_get_a_valid_response(server, path, body):
     check(server.post(path, body))
 
 
 @many
 @given(path=paths, body=bodies, data=st.data())
-def test_any_damage(server, path, body, data):
+def test_a_damaged_body_gets_a_valid_response(server, path, body, data):
     """A right body with one byte changed, cut or doubled."""
     text = bytearray(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     at = data.draw(st.integers(0, max(0, len(text) - 1)))
@@ -91,7 +91,7 @@ def test_any_damage(server, path, body, data):
 @settings(max_examples=50, deadline=None)
 @given(headers=st.dictionaries(st.sampled_from(["authorization", "content-type", "x-request-id", "api-key", "accept", "expect-x"]),
                                st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40)))  # fmt: skip
-def test_any_headers(server, headers):
+def test_any_headers_get_a_valid_response(server, headers):
     answer = server.send("POST", "/v1/rerank", b'{"query": "q", "documents": ["a"]}', headers)
     assert answer.status in {200, 400, 415}
     assert answer.headers["content-type"].startswith(("application/json", "text/plain"))
@@ -102,6 +102,6 @@ def test_any_headers(server, headers):
     path=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=60),
     method=st.sampled_from(["GET", "POST", "PUT", "OPTIONS", "HEAD"]),
 )
-def test_any_path(server, path, method):
+def test_any_path_gets_a_valid_response(server, path, method):
     answer = server.send(method, "/" + path)
     assert answer.status in {200, 400, 404, 405, 415}

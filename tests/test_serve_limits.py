@@ -1,4 +1,4 @@
-"""What a server refuses and survives: keys, sizes, queues, slow and vanishing clients, its own end."""
+"""`rerank serve` enforces keys, sizes, queues and time limits, and shuts down in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from serve.harness import HeldScorer, Program, serving
+from serve.harness import HeldScorer, Program, serving, wait_for
 
 from rerank_cli.server import connection as server_connection
 from rerank_cli.server import settings as server_settings
@@ -39,7 +39,7 @@ def small():
         ),
     ],
 )
-def test_sizes(small, fields, status, words):
+def test_oversized_requests_are_refused(small, fields, status, words):
     answer = small.post("/v2/rerank", fields)
     assert answer.status == status
     assert words in answer.json["message"]
@@ -59,13 +59,13 @@ def test_a_body_of_unknown_length_is_measured_while_it_comes(small):
     assert small.post("/v2/rerank", query="q", documents=["a"]).status == 200
 
 
-def test_a_client_that_sends_too_much_still_reads_why(small):
+def test_a_client_that_sends_too_much_still_gets_the_error(small):
     """The rest of the body is read for a moment, or the client would see a reset instead of the answer."""
     assert small.post("/v2/rerank", b" " * 5_000_000).status == 413
 
 
 @pytest.mark.parametrize("depth", [63, 64, 65, 5000])
-def test_depth(depth):
+def test_deep_nesting_is_refused(depth):
     with serving() as server:
         nested = "[" * (depth - 1) + "]" * (depth - 1)
         answer = server.post("/v1/rerank", b'{"query": "q", "documents": [{"text": "a", "x": %s}]}' % nested.encode())
@@ -117,7 +117,7 @@ KEYS = ("first-key", "zweiter-schlüssel")
         ({"authorization": "Bearer first-keyx"}, 401, "invalid api token"),
     ],
 )
-def test_keys(headers, status, message):
+def test_keys_are_checked(headers, status, message):
     with serving(keys=KEYS) as server:
         answer = server.post("/v2/rerank", query="q", documents=["a"], headers=headers)
         assert answer.status == status
@@ -153,7 +153,7 @@ def test_a_full_queue_answers_429_and_recovers():
         assert server.worker.waiting == 0
 
 
-def test_a_request_has_its_time():
+def test_a_request_has_a_time_limit():
     scorer = HeldScorer()
     with serving(lambda: scorer, timeout_s=0.3) as server:
         answer = server.post("/v2/rerank", query="q", documents=["a"])
@@ -186,13 +186,6 @@ def test_a_client_that_goes_away_frees_its_work():
         assert "status=499" in server.stderr.getvalue()
 
 
-def wait_for(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def test_slow_headers_are_cut_off(monkeypatch):
     """Slow loris: many connections that never finish their headers must not stay, nor stop others."""
     monkeypatch.setattr(server_connection, "HEADER_S", 0.3)
@@ -221,7 +214,7 @@ def test_slow_bodies_are_cut_off(monkeypatch):
 
 
 def test_a_connection_is_used_again(monkeypatch):
-    """The time for headers runs anew for each request of a connection, and not while an answer is made."""
+    """The time for headers starts again for each request of a connection, and stops while a response is prepared."""
     monkeypatch.setattr(server_connection, "HEADER_S", 0.3)
     scorer = HeldScorer()
     with serving(lambda: scorer) as server:
@@ -242,7 +235,7 @@ def test_a_connection_is_used_again(monkeypatch):
 
 @pytest.mark.parametrize("garbage", [b"\x00\xff\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /v2/rerank HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
                                      b"POST /rerank HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n"])  # fmt: skip
-def test_what_is_no_http_ends_the_connection_only(small, garbage):
+def test_invalid_http_closes_only_its_connection(small, garbage):
     with small.raw() as raw:
         try:
             raw.sendall(garbage)
@@ -291,8 +284,8 @@ def refused(program: Program) -> bool:
     return answer.status == 503
 
 
-def test_the_last_answer_of_a_connection_says_so():
-    """A kept connection ends with the answer that was accepted before the signal, and its client is told."""
+def test_the_last_response_of_a_connection_says_so():
+    """A kept connection ends with the response to the last request accepted before the signal, and says so."""
     scorer = HeldScorer()
     with serving(lambda: scorer) as server, ThreadPoolExecutor(1) as pool:
         accepted = pool.submit(server.post, "/v2/rerank", query="q", documents=["1"])
@@ -342,7 +335,7 @@ def test_draining_refuses_with_retry_after():
         server.app.gate.draining = False
 
 
-FAULTS = {
+START_UP_ERRORS = {
     "a key file that is none": (["--keys-file", "missing.txt"], 3, "cannot read the keys"),
     "a variable without keys": (["--keys-env", "NOTHING"], 2, "holds no key"),
     "a key instead of a variable": (["--keys-env", "sk-123"], 2, "not the name of an environment variable"),
@@ -354,17 +347,17 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_faults_at_the_start_have_codes_and_hints(run, name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", START_UP_ERRORS)
+def test_start_up_errors_have_codes_and_hints(run, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    argv, code, words = FAULTS[name]
+    argv, code, words = START_UP_ERRORS[name]
     done = run("serve", *argv)
     assert done.code == code, done.err
     assert words in done.err
     assert done.out == b""
 
 
-def test_a_taken_port_is_told_before_the_model_is_loaded(run):
+def test_a_taken_port_is_reported_before_the_model_is_loaded(run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run("serve", "--port", str(taken.getsockname()[1]), "-m", "./nowhere")
     assert done.code == 2

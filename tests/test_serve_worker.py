@@ -1,4 +1,4 @@
-"""The scoring thread: who waits for whom, what shares a batch, what a failure touches."""
+"""The scoring thread: large requests do not delay small ones, requests share batches, failures stay alone."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_failure_fails_its_own_request_only():
 
 
 class Short(FreeScorer):
-    """Loses the last score when told to; its encoder cannot read some queries."""
+    """Loses the last score on request; its encoder cannot read some queries."""
 
     def score(self, pairs, limits, advance=None):
         scores = super().score(pairs, limits, advance)
@@ -170,7 +170,7 @@ def test_a_scorer_that_loses_scores_fails_that_request_only(monkeypatch):
     worker.stop()
 
 
-def test_what_was_given_up_is_not_scored():
+def test_cancelled_requests_are_not_scored():
     scorer = HeldScorer()
     worker = started(scorer)
     submit(worker, ["0"])
@@ -186,7 +186,7 @@ def test_what_was_given_up_is_not_scored():
     worker.stop()
 
 
-def test_stopping_fails_what_waits():
+def test_stopping_fails_waiting_requests():
     scorer = HeldScorer()
     worker = started(scorer)
     first, first_done = submit(worker, ["0"])
@@ -204,7 +204,7 @@ def test_stopping_fails_what_waits():
         submit(worker, ["2"])
 
 
-def test_a_model_that_does_not_open_is_told():
+def test_a_model_that_does_not_open_is_reported():
     def broken():
         raise ModelError("no such file")
 

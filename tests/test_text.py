@@ -1,4 +1,4 @@
-"""Plain text: surrogates, blank texts, and what a message shows of a text."""
+"""Helpers for text: surrogates, blank texts, and the short form of a text in a message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def encodes(value: str) -> bool:
 
 
 @given(ANY)
-def test_lone_surrogates_are_found_and_replaced_one_for_one(value: str) -> None:
+def test_lone_surrogates_are_detected_and_replaced_one_for_one(value: str) -> None:
     assert text.has_surrogates(value) is not encodes(value)
     for replaced, mark in ((text.replace_surrogates(value), "\ufffd"), (text.encodable(value), "?")):
         assert len(replaced) == len(value)

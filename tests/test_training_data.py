@@ -1,4 +1,4 @@
-"""training/: what the lists show. A text that repeats the query is never a negative; held-out templates are not trained on."""
+"""Training lists: no negative repeats the query, and held-out templates are not trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""training/statements.py: questions as terse statements, which some training lists show as answers."""
+"""training/statements.py turns questions into the terse statements that some training lists use as answers."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def test_a_question_becomes_a_statement(statement, query: str, text: str, said: 
         ("when did the war end", "Long ago."),
     ],
 )
-def test_what_cannot_be_said_is_none(statement, query: str, text: str) -> None:
+def test_questions_that_cannot_become_statements_give_none(statement, query: str, text: str) -> None:
     assert statement(query, text, random.Random(0)) is None

@@ -1,4 +1,4 @@
-"""Every format as a file to look at: tests/golden/writers, rewritten by `UPDATE_GOLDEN=1 pytest tests/test_writers_golden.py`."""
+"""Every output format equals its golden file in tests/golden/writers (UPDATE_GOLDEN=1 rewrites them)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output that cannot be written ends well: closed pipes quietly, full disks with a reason, files whole or not at all."""
+"""Closed pipes end quietly, full disks are reported, and files are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from writers_support import LINE, document, ranking, write
 
 from rerank_cli.errors import OutputError
 from rerank_cli.terminal import Terminal
 from rerank_cli.writers import ClosedPipe, open_output
 
-ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
@@ -66,7 +66,7 @@ def test_a_closed_pipe_ends_quietly(form: str, count: int) -> None:
     assert process.returncode == 0
 
 
-def test_a_reader_that_leaves_midway_ends_quietly() -> None:
+def test_a_pipe_closed_midway_ends_quietly() -> None:
     process = start("50000", "jsonl", stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline().startswith(b'{"text":"a line')
@@ -80,7 +80,7 @@ def test_a_reader_that_leaves_midway_ends_quietly() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("count", [1, 20_000])
 @pytest.mark.parametrize("form", ["lines", "json"])
-def test_a_full_disk_is_told_with_its_reason(count: int, form: str) -> None:
+def test_a_full_disk_is_reported_with_its_reason(count: int, form: str) -> None:
     with Path("/dev/full").open("wb") as full:
         process = start(str(count), form, stdout=full)
         assert process.communicate()[1] == b"cannot write to stdout: No space left on device"
@@ -90,7 +90,7 @@ def test_a_full_disk_is_told_with_its_reason(count: int, form: str) -> None:
     assert process.returncode == 3
 
 
-def test_a_closed_stdout_is_an_error_and_no_crash() -> None:
+def test_a_closed_stdout_is_an_error_and_not_a_crash() -> None:
     process = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", SCRIPT, "5", "lines"],
         capture_output=True,
@@ -115,8 +115,8 @@ def test_a_non_blocking_pipe_gets_everything() -> None:
     assert process.returncode == 0
 
 
-def test_a_file_that_grows_too_large_is_told_and_removed(tmp_path: Path) -> None:
-    """As on a disk that fills up while writing: the reason is told, and no part of the file stays."""
+def test_a_file_that_grows_too_large_is_reported_and_removed(tmp_path: Path) -> None:
+    """As on a disk that fills up while writing: the reason is reported, and no part of the file remains."""
     limited = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", sys.executable, "-B", "-c", SCRIPT, "20000", "jsonl"]
     done = subprocess.run([*limited, str(tmp_path / "out")], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (3, b"")
@@ -206,7 +206,7 @@ def test_a_fifo_is_written_directly(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
-def test_long_names_are_no_trouble(tmp_path: Path) -> None:
+def test_long_file_names_work(tmp_path: Path) -> None:
     target = tmp_path / ("n" * 250)
     with open_output(target, memory()) as put:
         put(b"x")
@@ -216,7 +216,7 @@ def test_long_names_are_no_trouble(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"), [("missing/out", "No such file"), (".", "Is a directory"), ("file/out", "Not a directory")]
 )
-def test_impossible_places_are_told(tmp_path: Path, name: str, reason: str) -> None:
+def test_unwritable_paths_are_reported(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match=reason), open_output(tmp_path / name, memory()):
         pass

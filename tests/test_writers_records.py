@@ -1,4 +1,4 @@
-"""Records come out of jsonl, json, lines, csv, tsv and markdown as they went in, plus their place in the ranking."""
+"""Records keep their bytes and values in jsonl, json, lines, csv, tsv and markdown, and gain rank and score."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_records_keep_their_bytes(raw: str, expected: str) -> None:
     assert one(raw).decode() == expected + "\n"
 
 
-def test_replaced_keys_are_counted_once_a_record() -> None:
+def test_replaced_keys_are_counted_once_per_record() -> None:
     report = Report()
     write(
         ranking([document('{"rank":1,"index":2}'), document('{"a":{"rank":1}}'), document('{"rank":2}')]), report=report
@@ -227,7 +227,7 @@ def test_texts_of_objects_come_back_out_of_csv_and_tsv(form: str, delimiter: str
         assert dict(zip(header[:-3], row, strict=False)) == dict.fromkeys(header[:-3], "") | record
 
 
-def test_numbers_and_nested_values_stand_in_csv_as_written() -> None:
+def test_numbers_and_nested_values_are_in_csv_as_written() -> None:
     raw = '{"n":123456789012345678901234567890,"f":1.10,"t":true,"z":null,"l":[1, {"a":"b,c"}]}'
     rows = table(one(raw, form="csv"), ",")
     assert rows[1][:5] == ["123456789012345678901234567890", "1.10", "true", "", '[1, {"a":"b,c"}]']

@@ -1,4 +1,4 @@
-"""The table: fits the terminal, shows documents harmlessly, marks the query's words."""
+"""The table fits the terminal, shows documents harmlessly and highlights the query's words."""
 
 from __future__ import annotations
 

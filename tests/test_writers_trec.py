@@ -1,4 +1,4 @@
-"""TREC runs keep our order in trec_eval, whose floats are narrow and whose ties go by id."""
+"""TREC runs keep our order in trec_eval, which stores narrow floats and breaks ties by id."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def test_white_space_in_an_id_is_an_error_before_anything_is_written(name: str) 
 
 
 @pytest.mark.parametrize("settings", [{"query_id": "a b"}, {"run_tag": ""}])
-def test_white_space_in_query_id_and_run_tag_is_a_wrong_argument(settings: dict[str, str]) -> None:
+def test_white_space_in_query_id_and_run_tag_is_a_usage_error(settings: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="TREC"):
         write(ranking([document("{}", id="a")]), "trec", **settings)
 
 
-def test_missing_and_repeated_ids_are_told() -> None:
+def test_missing_and_repeated_ids_are_reported() -> None:
     report = Report()
     out = write(ranking([document("{}"), document("{}", id="a"), document("{}", id="a")]), "trec", report=report)
     assert out.startswith(b"1 Q0 3 1 ")

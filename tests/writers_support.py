@@ -1,4 +1,4 @@
-"""Rankings made by hand for the tests of the writers, and one way to write them."""
+"""Rankings for the tests of the writers, and one way to write them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def text_of(data: bytes, source: Source) -> str:
 
 
 def ranking(documents: Sequence[Document], scores: Sequence[float | None] | None = None, meta: Meta = META) -> Ranking:
-    """Hits in the order given; scores fall from 0.9 unless said; indexes count from 3 so that they differ from ranks."""
+    """Hits in the order given; scores fall from 0.9 unless given; indexes count from 3 so that they differ from ranks."""
     if scores is None:
         scores = [0.9 / (i + 1) for i in range(len(documents))]
     hits = [

@@ -1,18 +1,16 @@
-"""Mutates configuration files and checks them for every role and command: only ConfigError may come out.
+"""Mutates configuration files and checks them for every role and command: only ConfigError may be raised.
 
     python tests/fuzz/fuzz_config.py --count 1000000
 
-The same seed gives the same inputs. A failing input is printed and kept under `tests/fuzz/found/`. What else must hold: an
-error is one line that names the file, no message repeats a planted secret, and a project file never yields an endpoint,
-a header, permission to run code or a path.
+The same seed gives the same inputs. A failing input is printed and kept in `tests/fuzz/failing/`. Also checked: an
+error is one line that names the file, no message repeats a planted secret, and a project file never sets an endpoint, a
+header, permission to run code or a path.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import time
 import traceback
 from collections import Counter
 from pathlib import Path
@@ -21,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 sys.path.insert(0, str(HERE))
 
-from fuzz_readers import mutate  # noqa: E402
+from fuzz_readers import main, mutate  # noqa: E402
 
 from rerank_cli.cli.app import root  # noqa: E402
 from rerank_cli.cli.sources import Options  # noqa: E402
@@ -84,26 +82,11 @@ def fuzz(count: int, seed: int) -> tuple[Counter[str], list[str]]:
             outcomes[f"{role.value}: {attempt(data, role, command, options)}"] += 1
         except Exception:  # noqa: BLE001 whatever it is, it is a find
             outcomes["FAILED"] += 1
-            (HERE / "found").mkdir(exist_ok=True)
-            (HERE / "found" / f"config-{number}.toml").write_bytes(data)
+            (HERE / "failing").mkdir(exist_ok=True)
+            (HERE / "failing" / f"config-{number}.toml").write_bytes(data)
             failures.append(f"{number}: {data!r}\n{role} {command}\n{traceback.format_exc()}")
     return outcomes, failures
 
 
-def main() -> int:
-    """Run and report; 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    told = parser.parse_args()
-    start = time.monotonic()
-    outcomes, failures = fuzz(told.count, told.seed)
-    for failure in failures[:5]:
-        print(failure)
-    took = time.monotonic() - start
-    print(f"{told.count:,} files, seed {told.seed}, {took:.0f} s: {dict(outcomes.most_common())}")
-    return 1 if failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(fuzz, __doc__))

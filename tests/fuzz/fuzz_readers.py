@@ -1,8 +1,8 @@
-"""Mutates the seed corpus and reads it every way: only our own errors may come out, and documents keep their promises.
+"""Mutates the seed corpus and reads it in every way: only RerankError may be raised, and documents must be valid.
 
     python tests/fuzz/fuzz_readers.py --count 1000000
 
-The same seed gives the same inputs. A failing input is printed with its settings and kept under `tests/fuzz/found/`.
+The same seed gives the same inputs. A failing input is printed with its settings and kept in `tests/fuzz/failing/`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+Fuzz = Callable[[int, int], tuple[Counter[str], list[str]]]  # (count, seed) -> outcomes and failures
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
 
@@ -122,25 +124,25 @@ def fuzz(count: int, seed: int) -> tuple[Counter[str], list[str]]:
 
 
 def _keep(number: int, data: bytes, settings: Any) -> str:
-    (HERE / "found").mkdir(exist_ok=True)
-    (HERE / "found" / str(number)).write_bytes(data)
+    (HERE / "failing").mkdir(exist_ok=True)
+    (HERE / "failing" / str(number)).write_bytes(data)
     return f"{number}: {data!r}\n{settings}\n{traceback.format_exc()}"
 
 
-def main() -> int:
-    """Run and report; 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(fuzz: Fuzz, description: str | None) -> int:
+    """Run with --count and --seed and report; 1 if anything failed."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     start = time.monotonic()
-    outcomes, failures = fuzz(told.count, told.seed)
+    outcomes, failures = fuzz(arguments.count, arguments.seed)
     for failure in failures[:5]:
         print(failure)
     took = time.monotonic() - start
-    print(f"{told.count:,} inputs, seed {told.seed}, {took:.0f} s: {dict(outcomes.most_common())}")
+    print(f"{arguments.count:,} inputs, seed {arguments.seed}, {took:.0f} s: {dict(outcomes.most_common())}")
     return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(fuzz, __doc__))

@@ -1,4 +1,4 @@
-"""A rerank server on loopback with real sockets: answers as told, scores pointwise by default, records what it saw."""
+"""A rerank server on loopback with real sockets: answers and scores are chosen by the test, requests are kept."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @dataclass
@@ -32,6 +32,8 @@ class Seen:
     gone: threading.Event = field(default_factory=threading.Event)  # set when the server shuts down
 
 
+# provider -> its documented request and response
+DOCUMENTED = json.loads((Path(__file__).parent / "documented.json").read_text())
 Answer = "tuple[int, dict[str, str], bytes] | Callable[[BaseHTTPRequestHandler], None]"
 
 

@@ -1,4 +1,4 @@
-"""The overview table of docs/providers/README.md, made from the rows: `python tests/remote/overview.py` rewrites it."""
+"""Writes the overview table of docs/providers/README.md from the providers: `python tests/remote/overview.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run by the clients' own interpreters (see test_serve_heavy): `clients.py NAME URL [ARGUMENT]` prints index -> score as JSON.
+"""Run by the clients' own interpreters: `clients.py NAME URL [ARGUMENT]` prints index -> score as JSON.
 
 Each function uses its client as its documentation says, with the server's base URL.
 """

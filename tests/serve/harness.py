@@ -1,4 +1,4 @@
-"""Servers for tests: in this process on a real socket, or the real program; and clients that speak raw HTTP."""
+"""Servers for tests (in this process on a real socket, or the real program) and clients that send raw HTTP."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +130,7 @@ def builtin() -> Any:
 
 @contextmanager
 def serving(scorer: Any = FreeScorer, **settings: Any):
-    """A server in this process with a scorer that costs nothing, unless told otherwise."""
+    """A server in this process with a scorer that costs nothing, unless another is given."""
     server = Serving(ServeSettings(**settings), scorer)
     try:
         yield server
@@ -137,6 +139,14 @@ def serving(scorer: Any = FreeScorer, **settings: Any):
             server.worker._scorer.release()
         server.stop()
     assert "Traceback" not in server.stderr.getvalue(), server.stderr.getvalue()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds; fail after 30 seconds."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 class Program(Client):

@@ -1,7 +1,7 @@
-"""Clients that need much: cohere 5.21 and 7.3, LangChain, LlamaIndex, LiteLLM, schemathesis (`-m clients`).
+"""Client packages get right answers from `rerank serve`: cohere 5 and 7, LangChain, LlamaIndex, LiteLLM (`-m clients`).
 
-They live in two environments of their own, made on first use in a temporary folder, or in the one that
-RERANK_CLIENTS_VENV names, which keeps them.
+They are installed in two environments, on first use in a temporary folder, or in the one that RERANK_CLIENTS_VENV
+names, which is kept.
 """
 
 from __future__ import annotations

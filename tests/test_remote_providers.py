@@ -1,4 +1,4 @@
-"""Every provider is a row: the table has a checked shape, and each documented request and response is met in JSON value."""
+"""Every provider has a valid entry, and its documented request and response are sent and understood."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from remote.loopback import Loopback, as_json
+from remote.loopback import DOCUMENTED, Loopback, as_json
 
 from rerank_cli.errors import ConfigError, ModelError, RemoteError, UsageError
 from rerank_cli.records import Pair
@@ -21,7 +21,6 @@ from rerank_cli.scorers.remote.target import build_url, choose, open_target
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 HERE = Path(__file__).parent
-DOCUMENTED = json.loads((HERE / "remote/documented.json").read_text())
 ROWS = load_table().rows
 # The example of each provider: its scores in document order.
 QUERY = "how do I reset the router?"
@@ -53,7 +52,7 @@ def settings(**remote: object) -> ModelSettings:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_each_row_has_the_columns_of_the_schema_and_no_others(name):
+def test_each_provider_has_the_columns_of_the_schema_and_no_others(name):
     row = json.loads(TABLE.read_text())["rows"][name]
     assert set(row) == set(SCHEMA)
     for column, rule in SCHEMA.items():
@@ -72,7 +71,7 @@ def test_each_row_has_the_columns_of_the_schema_and_no_others(name):
     assert not any(value is None for value in row["fixed"].values())
 
 
-def test_there_are_27_rows_and_no_alias_hides_one():
+def test_there_are_27_providers_and_no_alias_hides_one():
     assert len(ROWS) == 27
     assert set(DOCUMENTED) == set(ROWS)
     assert not {alias for row in ROWS.values() for alias in row.aliases} & set(ROWS)
@@ -103,7 +102,7 @@ def test_the_documented_request_is_sent_and_the_documented_response_is_understoo
 
 
 def documented_scores(response):
-    """Found without the table: the one list of objects with an index, wherever it stands."""
+    """Found without the table: the one list of objects with an index, wherever it is."""
     if isinstance(response, dict):
         places = [response, response.get("output", {})]
         response = next(v for p in places for v in p.values() if isinstance(v, list) and "index" in v[0])
@@ -213,7 +212,7 @@ def test_azure_picks_its_row_by_the_host():
         ("min", {"endpoints": {"mine": {"provider": "tei"}}}, "no named endpoint", "did you mean `mine`?"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused_before_any_connection(reference, remote, words, hint):
+def test_invalid_targets_are_refused_before_any_connection(reference, remote, words, hint):
     with pytest.raises(UsageError) as caught:
         open_target(reference, settings(**remote), {"CO_API_KEY": "k-1234", "JINA_API_KEY": "k", "DASHSCOPE_API_KEY": "k",
                                                    "AZURE_AI_API_KEY": "k", "NEW_API_KEY": "k"})  # fmt: skip
@@ -240,7 +239,7 @@ def test_a_key_never_travels_over_plain_http(url):
 
 
 @pytest.mark.parametrize("url", ["http://localhost:1", "http://127.0.0.9:1", "http://[::1]:1", "http://a.localhost:1"])
-def test_loopback_may_be_plain(url):
+def test_loopback_may_use_plain_http(url):
     assert open_target("tei:", settings(endpoint=url), {"TEI_API_KEY": "k-1234"}).secrets
 
 
@@ -303,7 +302,7 @@ def test_named_endpoints_name_provider_url_model_and_key():
     assert target.headers[0][1].reveal() == "Bearer k-1234"
 
 
-def test_a_secret_shows_nowhere():
+def test_a_secret_is_never_shown():
     target = open_target(
         "cohere:m", settings(headers=("X-Key: @env:OTHER",)), {"CO_API_KEY": "k-1234", "OTHER": "o-5678"}
     )

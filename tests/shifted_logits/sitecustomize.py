@@ -1,11 +1,11 @@
-"""Moves the embedded model's logits as another processor might: Python loads it where this folder is on PYTHONPATH.
+"""Shifts the embedded model's logits as another processor might: Python loads it where this folder is on PYTHONPATH.
 
-Instruction sets round differently, and 8-bit weights make hundredths of a logit of that. What a test or a page shows
-must not hang on it. Nothing of the package reads these variables:
+Instruction sets round differently, which 8-bit weights turn into hundredths of a logit. What a test or a page shows
+must not depend on it. Nothing in the package reads these variables:
 
-    MOVED_LOGITS=7        every window by +0.06 or -0.06, as a hash of 7 and its tokens says
-    MOVED_LOGITS=worst    neighbours of a ranking closer than 0.15 change places, the others move as above
-    NEAR_TIES=FILE        such neighbours are added to FILE, one JSON object a line
+    SHIFTED_LOGITS=7      every window by +0.06 or -0.06, from a hash of 7 and its tokens
+    SHIFTED_LOGITS=worst  neighbours of a ranking closer than 0.15 change places, the others shift as above
+    NEAR_TIES=FILE        such neighbours are added to FILE, one JSON object per line
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def near_ties(rows: list[tuple[float, str]], top_n: int | None, threshold: float
 
 
 def worst(values: list[float], ties: list[NearTie]) -> dict[float, float]:
-    """What each logit becomes: near ties turned round (of three in a row the first two), the others moved."""
+    """What each logit becomes: near ties swapped (of three in a row the first two), the others shifted."""
     moved = {value: value + move("worst", repr(value)) for value in values}
     done: set[float] = set()
     for tie in ties:
@@ -127,7 +127,7 @@ def logit(probability: float) -> float:
 
 def install() -> None:
     """Do what the variables say."""
-    seed, path = os.environ.get("MOVED_LOGITS"), os.environ.get("NEAR_TIES")
+    seed, path = os.environ.get("SHIFTED_LOGITS"), os.environ.get("NEAR_TIES")
     if seed and seed != "worst":
         move_windows(seed)
     if seed == "worst" or path:

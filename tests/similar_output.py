@@ -1,4 +1,4 @@
-"""Whether two outputs show the same: scores and their bars may differ by so many logits, all else not by one letter."""
+"""Compares two outputs: scores and their bars may differ by so many logits, everything else must be equal."""
 
 from __future__ import annotations
 

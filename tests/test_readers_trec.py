@@ -1,4 +1,4 @@
-"""Runs, qrels, queries and corpora in every form they come in, and their faults with file and line."""
+"""Runs, qrels, queries and corpora are read in every format, and errors name file and line."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_one_json_document_may_span_lines(file):
         ("[1]", "1: a list of JSON objects is expected"),
     ],
 )
-def test_faults_of_a_run_have_a_place(file, text, message):
+def test_errors_in_a_run_name_file_and_line(file, text, message):
     path = file(text)
     with pytest.raises(InputError) as caught:
         read_run(path)
@@ -121,7 +121,7 @@ def test_a_missing_or_cut_file_is_an_input_error(file, tmp_path):
         read_run(file(gzip.compress(TREC.encode())[:-12], "cut.gz"))
 
 
-def test_a_run_is_handed_out_query_by_query(file):
+def test_a_run_is_yielded_query_by_query(file):
     groups = [(query, [row.document for row in rows]) for query, rows in by_query(run_rows(file(TREC)))]
     assert groups == [("q1", ["b", "a"]), ("q2", ["a"])]
     torn = file(TREC + "q1 Q0 z 3 0.1 tag\n", "torn")
@@ -162,7 +162,7 @@ EXPECTED = {"q1": {"a": 2, "b": 0}, "q2": {"a": 1}}
     ],
     ids=["trec", "beir", "jsonl", "requests", "repeated"],
 )  # fmt: skip
-def test_qrels_in_every_form(file, text):
+def test_qrels_are_read_in_every_format(file, text):
     assert read_qrels(file(text)).judgements == EXPECTED
 
 
@@ -184,7 +184,7 @@ def test_inline_labels_of_several_runs_are_joined_and_must_agree(file):
         labels_of([read_run(file(TREC))])
 
 
-def test_a_relevance_that_is_no_label_harms_only_who_asks_for_labels(file):
+def test_an_invalid_relevance_matters_only_when_labels_are_read(file):
     run = read_run(file(lines({"id": "a", "relevance": "high", "rank": 1, "relevance_score": 0.5})))
     with pytest.raises(InputError, match="relevance `high` is no whole number"):
         labels_of([run])
@@ -202,7 +202,7 @@ def test_a_relevance_that_is_no_label_harms_only_who_asks_for_labels(file):
         ('{"query_id": "q", "id": "a", "relevance": true}\n', "1: relevance `True` is no whole number"),
     ],
 )
-def test_faults_of_qrels_have_a_place(file, text, message):
+def test_errors_in_qrels_name_file_and_line(file, text, message):
     path = file(text)
     with pytest.raises(InputError) as caught:
         read_qrels(path)
@@ -229,7 +229,7 @@ def test_empty_qrels_are_an_error(file):
         (lines({"query": "why"}), [("1", "why")]),
     ],
 )
-def test_queries_in_every_form(file, text, expected):
+def test_queries_are_read_in_every_format(file, text, expected):
     assert [(query.id, query.text) for query in read_queries(file(text))] == expected
 
 
@@ -242,7 +242,7 @@ def test_queries_in_every_form(file, text, expected):
         ("x", "jsonl", "1: not valid JSON"),
     ],
 )
-def test_faults_of_queries_have_a_place(file, text, form, message):
+def test_errors_in_queries_name_file_and_line(file, text, form, message):
     path = file(text)
     with pytest.raises(InputError) as caught:
         list(read_queries(path, form))
@@ -284,7 +284,7 @@ def test_a_large_corpus_is_indexed_in_blocks_and_repeated_ids_are_found(file):
         ("[]\n", "1: a JSON object"),
     ],
 )
-def test_faults_of_a_corpus_have_a_place(file, text, message):
+def test_errors_in_a_corpus_name_file_and_line(file, text, message):
     path = file(text)
     with pytest.raises(InputError) as caught:
         list(corpus_rows(path))

@@ -2,10 +2,10 @@
 
 A page is one story: its blocks run in order in one folder that holds `sample_data/`, with an empty HOME. In a `console`
 block lines that begin with `$ ` are commands, `> ` continues one, the rest is what they print (stdout and stderr); a line
-`...` stands for any lines. Scores may differ by what processors differ by (tests/shown.py).
+`...` stands for any lines. Scores may differ by what processors differ by (tests/similar_output.py).
 
 Marks before a block, as HTML comments: `needs: PROGRAM` (run where it exists; `python:NAME` is a module), `stand-in: NAME`
-(always run, against tests/stand_ins/NAME), `exit: N` (of an `sh` block), `not run: REASON`. A comment that begins with
+(always run, against tests/fake_programs/NAME), `exit: N` (of an `sh` block), `not run: REASON`. A comment that begins with
 `setup` is run and not shown.
 """
 
@@ -16,17 +16,17 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import shown
+import similar_output
+from conftest import ROOT
+from remote.loopback import free_port
 
-ROOT = Path(__file__).resolve().parent.parent
-STAND_INS = Path(__file__).resolve().parent / "stand_ins"
-MOVED = Path(__file__).resolve().parent / "moved"
+FAKE_PROGRAMS = Path(__file__).resolve().parent / "fake_programs"
+SHIFTED_LOGITS = Path(__file__).resolve().parent / "shifted_logits"
 BLOCK = re.compile(r"^```(console|sh|python)$", re.MULTILINE)
 PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md") if BLOCK.search(path.read_text()))
 PART = re.compile(
@@ -38,8 +38,8 @@ PART = re.compile(
 PORT = "8480"  # of servers in pages; each story has a free one in its place, since stories run beside each other
 END = "\x1e"
 # By how many logits a score may differ from the page's, which another processor may have written.
-TOLERANCE = {"": shown.PROCESSORS, "worst": shown.PROCESSORS + 0.08}
-SEED = shown.PROCESSORS + 0.06
+TOLERANCE = {"": similar_output.PROCESSORS, "worst": similar_output.PROCESSORS + 0.08}
+SEED = similar_output.PROCESSORS + 0.06
 
 
 @dataclass(frozen=True)
@@ -88,24 +88,17 @@ def commands(body: str) -> list[tuple[str, str]]:
     return found
 
 
-def free_port() -> str:
-    """A port of five digits that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 class Story:
-    """The folder and environment of a page; `moved` is what tests/moved does to the embedded model ("": nothing)."""
+    """The folder and environment of a page; `moved` is what tests/shifted_logits does to the embedded model ("": nothing)."""
 
     def __init__(self, folder: Path, moved: str = "") -> None:
         self.work, self.ties, bin_ = folder / "work", folder / "ties.jsonl", folder / "bin"
         self.logits = TOLERANCE.get(moved, SEED)
-        self.port = free_port()
+        self.port = str(free_port())
         for path in (self.work, bin_, folder / "home"):
             path.mkdir()
         shutil.copytree(ROOT / "sample_data", self.work / "sample_data")
-        paths = f"{MOVED}:{ROOT}" if moved else f"{ROOT}"
+        paths = f"{SHIFTED_LOGITS}:{ROOT}" if moved else f"{ROOT}"
         for name, line in {"rerank": '-m rerank_cli "$@"', "python3": '"$@"'}.items():
             (bin_ / name).write_text(f'#!/bin/sh\nPYTHONPATH="{paths}" exec "{sys.executable}" {line}\n')
             (bin_ / name).chmod(0o755)
@@ -116,14 +109,14 @@ class Story:
             "COLUMNS": "80",
             "TZ": "UTC",
             "GIT_CONFIG_NOSYSTEM": "1",
-            "MOVED_LOGITS": moved,
+            "SHIFTED_LOGITS": moved,
             "NEAR_TIES": str(self.ties),
         }
 
     def bash(self, script: str, block: Block) -> subprocess.CompletedProcess[bytes]:
         env = dict(self.env)
         if "stand-in" in block.marks:
-            env["PATH"] = f"{STAND_INS}:{env['PATH']}"
+            env["PATH"] = f"{FAKE_PROGRAMS}:{env['PATH']}"
         return subprocess.run(
             ["bash", "--norc", "-c", script.replace(PORT, self.port)],
             cwd=self.work,
@@ -151,8 +144,8 @@ class Story:
 
 
 def same(wanted: str, got: str, command: str, logits: float) -> bool:
-    """As `shown.same`; `...` stands for any lines."""
-    if shown.same(wanted, got, command, logits):
+    """As `similar_output.same`; `...` stands for any lines."""
+    if similar_output.same(wanted, got, command, logits):
         return True
     if "...\n" not in wanted:
         return False
@@ -199,7 +192,7 @@ class Outcome:
 
 
 def run_page(name: str, folder: Path, moved: str = "", *, exact: bool = False) -> Outcome:
-    """Run every block of a page that can run here. `exact`: the page gets all digits anew."""
+    """Run every block of a page that can run here. `exact`: all digits of the page are rewritten."""
     page = (ROOT / "docs" / name).read_text()
     story = Story(folder, moved)
     story.logits = 0.0 if exact else story.logits
@@ -224,7 +217,7 @@ def run_page(name: str, folder: Path, moved: str = "", *, exact: bool = False) -
 
 
 def near_ties(path: Path) -> str:
-    """Lines on the near ties that tests/moved has told since the last call."""
+    """Lines on the near ties that tests/shifted_logits has reported since the last call."""
     if not path.exists():
         return ""
     ties = [json.loads(line) for line in dict.fromkeys(path.read_text().splitlines())]

@@ -1,4 +1,4 @@
-"""Numbers in eight bits: what rounding may cost and never overflow, and the rewrite of foreign graphs."""
+"""8-bit weights never overflow and lose little, and quantized graphs of other models give nearly the same output."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_rows_are_rounded_to_their_own_scale() -> None:
     assert (np.abs(values * scales - table) <= scales / 2 * 1.0001).all()
 
 
-def test_integers_are_exact_at_the_worst_case() -> None:
+def test_integer_products_are_exact_at_the_limits() -> None:
     """Activations at both ends against weights at the limit: the place where vpmaddubsw would saturate."""
     import onnx
 
@@ -102,7 +102,7 @@ def foreign(opset: int) -> Any:
 
 @pytest.mark.parametrize("opset", [13, 17, 18, 20])
 @pytest.mark.parametrize("form", ["per-token", "weight-only"])
-def test_a_foreign_graph_keeps_its_meaning(opset: int, form: str) -> None:
+def test_a_quantized_graph_gives_nearly_the_same_output(opset: int, form: str) -> None:
     from rerank_cli.convert.rewrite import Form, quantize_graph
 
     model = foreign(opset)

@@ -1,4 +1,4 @@
-"""docs/ci: every shell part runs here, in bash, on labelled requests; only the installation is stood in for."""
+"""Every shell step of docs/ci runs as written, in bash, on labelled requests; only the installation is replaced."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 KIT = ROOT / "docs" / "ci"
 ACTION = yaml.safe_load((KIT / "action.yml").read_text())
 WORKFLOW = yaml.safe_load((KIT / "github-workflow.yml").read_text())
@@ -113,7 +113,7 @@ def test_the_action_fails_with_7_and_still_writes_the_summary(job):
     assert "--fail-under RR@10=0.9" in done.stderr
 
 
-def test_the_action_tells_when_quality_could_not_be_measured(job):
+def test_the_action_reports_when_quality_could_not_be_measured(job):
     done = job.step("Measure", requests="search/labelled.jsonl")
     assert done.returncode == 3
     assert not job.summary.exists()
@@ -134,7 +134,7 @@ def test_an_input_cannot_run_commands(job):
     assert not (job.work / "owned").exists()
 
 
-def test_the_gitlab_job(job):
+def test_the_gitlab_job_runs_as_written(job):
     variables = {name: value.replace("$CI_PROJECT_DIR", str(job.work)) for name, value in GITLAB["variables"].items()}
     done = job.bash("\n".join(GITLAB["script"]), variables)
     assert done.returncode == 0, done.stderr
@@ -146,7 +146,7 @@ def test_the_gitlab_job(job):
     assert job.bash("\n".join(GITLAB["script"]), variables).returncode == 7
 
 
-def test_the_files_fit_together():
+def test_the_files_agree_with_each_other():
     step = next(step for step in WORKFLOW["jobs"]["measure"]["steps"] if "rerank-eval" in step.get("uses", ""))
     assert set(step["with"]) <= set(ACTION["inputs"])
     assert {name for name, spec in ACTION["inputs"].items() if spec.get("required")} <= set(step["with"])

@@ -1,4 +1,4 @@
-"""Slips in what is read: requests, records, tables and fields that are not what they seem, told for what they are."""
+"""Malformed requests, records, tables and field names get a message that names the problem and a hint."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from pathlib import Path
 import pytest
 from free_scorer import FreeScorer
 
-from rerank_cli.scorers import registry
-
 
 @pytest.fixture(autouse=True)
-def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FreeScorer:
-    scorer = FreeScorer()
-    monkeypatch.setattr(registry, "open_scorer", lambda *_: scorer)
+def folder(free: FreeScorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The current directory, with one document; scoring costs nothing."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs.jsonl").write_text('{"id":"a","text":"1 a"}\n')
-    return scorer
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv", "markdown", "lines", "tsv", "ids"])
-def test_what_becomes_of_invalid_utf8_is_told_as_it_is(run, form: str) -> None:
+def test_invalid_utf8_is_reported_with_what_was_written(run, form: str) -> None:
     result = run("-q", "q", "-f", form, stdin=b"1 caf\xe9\n")
     assert "1 line holds invalid UTF-8: scored with replacement characters\n" in result.err
     altered = "\ufffd".encode() in result.out
@@ -41,7 +37,7 @@ def test_what_becomes_of_invalid_utf8_is_told_as_it_is(run, form: str) -> None:
         ("[1]", "must be a number, not a list", ""),
     ],
 )
-def test_a_prior_that_is_no_finite_number_is_told_as_such(run, value: str, what: str, hint: str) -> None:
+def test_a_prior_score_that_is_not_finite_is_refused(run, value: str, what: str, hint: str) -> None:
     rows = f'{{"text":"1 a","s":0.5}}\n{{"text":"2 b","s":{value}}}\n'
     result = run("-q", "q", "--prior-field", "s", stdin=rows)
     assert result.code == 3
@@ -62,7 +58,7 @@ def test_a_prior_that_is_no_finite_number_is_told_as_such(run, value: str, what:
         ('{"query":"cat","docs":["1 cat"]}', "neither `documents` nor `text`", "rename `docs`"),
     ],
 )
-def test_a_request_without_a_list_of_documents_is_told(run, query, request_: str, what: str, hint: str) -> None:
+def test_a_request_without_a_list_of_documents_is_refused(run, query, request_: str, what: str, hint: str) -> None:
     result = run(*query, stdin=request_)
     assert (result.code, result.out) == (3, b"")
     assert what in result.err
@@ -90,7 +86,7 @@ def test_a_record_that_has_a_query_is_a_record(run) -> None:
         ("- 1 a\n- 2 b\n", None),
     ],
 )
-def test_lines_that_look_like_records_are_noted(run, text: str, like: str | None) -> None:
+def test_lines_that_look_like_records_get_a_note(run, text: str, like: str | None) -> None:
     result = run("-q", "q", stdin=text)
     assert result.code == 0
     assert sorted(result.lines) == sorted(text.splitlines())
@@ -101,7 +97,7 @@ def test_lines_that_look_like_records_are_noted(run, text: str, like: str | None
     assert "looks like" not in run("-q", "q", "--input-format", "lines", stdin=text).err
 
 
-def test_utf16_is_told_whatever_the_name(run, tmp_path: Path) -> None:
+def test_utf16_is_recognised_whatever_the_file_name(run, tmp_path: Path) -> None:
     (tmp_path / "w.txt").write_bytes("1 a\n".encode("utf-16"))
     result = run("-q", "q", "w.txt")
     assert (result.code, "w.txt: this looks like UTF-16" in result.err) == (3, True)
@@ -119,7 +115,7 @@ def test_utf16_is_told_whatever_the_name(run, tmp_path: Path) -> None:
         (" text ,id\n1 a,x\n", "csv", "the document has ` text `, `id`", "`--text-field ' text '`"),
     ],
 )
-def test_tables_of_other_makes_are_told(run, text: str, form: str, what: str, hint: str) -> None:
+def test_tables_with_another_delimiter_or_line_end_get_a_hint(run, text: str, form: str, what: str, hint: str) -> None:
     result = run("-q", "q", "--input-format", form, stdin=text)
     assert (result.code, result.out) == (3, b"")
     assert what in result.err
@@ -134,17 +130,17 @@ def test_one_column_may_have_any_name(run) -> None:
     )
 
 
-def test_a_bad_document_of_a_list_on_one_line_is_told_by_its_number(run) -> None:
+def test_a_bad_document_of_a_list_is_reported_by_index_or_line(run) -> None:
     assert "<stdin>:1: documents[2]: a document is" in run("-q", "q", stdin='["1 a", "2 b", 3]').err
     assert "<stdin>:3: a document is" in run("-q", "q", stdin='["1 a",\n"2 b",\n3]').err
 
 
-def test_a_whole_number_is_asked_for_in_so_many_words(run) -> None:
+def test_a_fractional_top_n_is_refused(run) -> None:
     assert "of at least 1, not 2.5" in run(stdin='{"query":"q","documents":["1 a"],"top_n":2.5}').err
 
 
 @pytest.mark.parametrize("name", ["--text-field", "--id-field", "--prior-field"])
-def test_a_field_without_a_name_is_told(run, name: str) -> None:
+def test_an_empty_field_name_is_refused(run, name: str) -> None:
     result = run("-q", "q", "docs.jsonl", name, "")
     assert (result.code, f"{name} names no field" in result.err) == (2, True)
 
@@ -154,13 +150,13 @@ def test_a_field_without_a_name_is_told(run, name: str) -> None:
     [("--fusion", "rrf", "--weight", "-1"), ("--fusion", "weighted", "--weight", "1.5")],
     ids=["rrf", "weighted"],
 )
-def test_a_weight_that_turns_a_score_round_is_refused(run, weight) -> None:
+def test_a_weight_that_reverses_scores_is_refused(run, weight) -> None:
     result = run("-q", "q", "--prior-field", "s", *weight, stdin='{"text":"1 a","s":1}')
     assert (result.code, "--weight: " in result.err) == (2, True)
 
 
 @pytest.mark.parametrize("form", ["ids", "lines"])
-def test_paths_come_out_as_the_bytes_they_are(run, tmp_path: Path, form: str) -> None:
+def test_paths_are_written_byte_for_byte(run, tmp_path: Path, form: str) -> None:
     names = [os.fsdecode(b"\xff.txt"), "two\nlines.txt"]
     for name in names:
         (tmp_path / name).write_text("1 a")
@@ -169,7 +165,7 @@ def test_paths_come_out_as_the_bytes_they_are(run, tmp_path: Path, form: str) ->
     assert run("-q", "q", "--input-format", "files", "-f", form, "-z", *names).out == b"\xff.txt\0two\nlines.txt\0"
 
 
-def test_one_json_text_under_the_name_of_lines_is_told(run, tmp_path: Path) -> None:
+def test_a_json_document_named_jsonl_gets_a_hint(run, tmp_path: Path) -> None:
     for text in ('[{"text":"1 a"}]', '{\n"text":"1 a"\n}\n', "[\n]\n"):
         (tmp_path / "d.jsonl").write_text(text)
         result = run("-q", "q", "d.jsonl")
@@ -177,7 +173,7 @@ def test_one_json_text_under_the_name_of_lines_is_told(run, tmp_path: Path) -> N
         assert run("-q", "q", "--input-format", "json", "d.jsonl").code == 0
 
 
-def test_a_constant_that_json_lacks_has_its_line(run, tmp_path: Path) -> None:
+def test_nan_and_infinity_are_reported_with_their_line(run, tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text('[{"text":"1 a NaN"},\n{"text":"2 b","s":NaN}]')
     told = "rerank: error: d.json:2: not valid JSON: a number may not be NaN (column 19)\n"
     assert run("-q", "q", "d.json").err == told
@@ -186,12 +182,12 @@ def test_a_constant_that_json_lacks_has_its_line(run, tmp_path: Path) -> None:
     assert run("r.json").err == told
 
 
-def test_all_misspelt_fields_are_guessed_at_once(run) -> None:
+def test_all_misspelt_fields_are_corrected_in_one_hint(run) -> None:
     result = run("-q", "q", "--rank-fields", "title,body", stdin='{"Title":"x","Body":"y","n":1}')
     assert "did you mean `--rank-fields Title,Body`?" in result.err
 
 
-def test_requests_may_differ_in_what_an_option_says(run, tmp_path: Path) -> None:
+def test_requests_may_differ_in_what_an_option_overrides(run, tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text('{"query":"a","top_n":1,"id":"x","documents":["1 a","2 b"]}')
     (tmp_path / "2.json").write_text('{"query":"b","top_n":2,"id":"y","documents":["3 c"]}')
     assert [each["text"] for each in run("-q", "q", "-n", "9", "1.json", "2.json").records] == ["3 c", "2 b", "1 a"]
@@ -199,6 +195,6 @@ def test_requests_may_differ_in_what_an_option_says(run, tmp_path: Path) -> None
     assert "`top_n` differs" in run("-q", "q", "1.json", "2.json").err
 
 
-def test_a_file_without_a_name_is_told(run) -> None:
+def test_an_empty_file_name_is_refused(run) -> None:
     result = run("-q", "q", "")
     assert (result.code, "the name of a file is empty" in result.err) == (3, True)

@@ -1,12 +1,11 @@
-"""`rerank eval`, `compare` and `cache` through the front door: whole output, stderr and code."""
+"""`rerank eval` and `rerank compare` on the command line: complete output, messages and exit codes."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import sqlite3
+from pathlib import Path
 
 import pytest
 import pytrec_eval
@@ -51,7 +50,7 @@ new.trec  q2     how   0.5000  -0.5000
 """
 
 
-def test_two_runs_as_a_table(run, three):
+def test_two_runs_are_shown_as_a_table(run, three):
     done = run(
         "eval", "--qrels", "qrels.txt", "old.trec", "new.trec", "--measure", "rr@3,P@1", "--worst", "5",
         "--queries", "queries.tsv",
@@ -61,7 +60,7 @@ def test_two_runs_as_a_table(run, three):
     assert done.code == 0
 
 
-def test_means_are_trec_evals_and_json_holds_all_digits(run, three):
+def test_means_equal_those_of_trec_eval_and_json_has_all_digits(run, three):
     done = run("eval", "--qrels", "qrels.txt", "old.trec", "--json", "--by-query", "--measure", "nDCG@10 AP")
     judged = {"q1": {"a": 1, "b": 0}, "q2": {"a": 1}, "q3": {"c": 2}}
     scores = {"q1": {"b": 2.0, "a": 1.0}, "q2": {"a": 1.0}, "q3": {"x": 2.0, "c": 1.0}}
@@ -175,19 +174,19 @@ def test_inline_labels_of_rank_output(run, files):
         (["--qrels", "qrels.txt", "qrels.txt"], 3, "qrels.txt:1: a run has 6 columns"),
     ],
 )  # fmt: skip
-def test_faults_end_with_their_code_and_no_output(run, three, argv, code, message):
+def test_errors_end_with_their_exit_code_and_no_output(run, three, argv, code, message):
     done = run("eval", *argv)
     assert (done.code, done.out) == (code, b"")
     assert message in done.err
 
 
-def test_without_runs_a_terminal_is_told_what_is_needed(run, three):
+def test_without_runs_on_a_terminal_the_missing_arguments_are_named(run, three):
     done = run("eval", "--qrels", "qrels.txt", tty={"stdin"})
     assert (done.code, done.out) == (2, b"")
     assert "there is no run to evaluate" in done.err
 
 
-def test_without_the_extra_the_install_command_is_told(run, three, monkeypatch):
+def test_without_the_extra_the_install_command_is_shown(run, three, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pytrec_eval", None)
     done = run("eval", "--qrels", "qrels.txt", "old.trec")
     assert (done.code, done.out) == (4, b"")
@@ -235,58 +234,30 @@ def test_compare_warns_of_two_id_spaces_and_checks_its_options(run, files):
     assert run("compare", "a.trec", "b.trec", "--depth", "0").code == 2
 
 
-# --- cache ----------------------------------------------------------------------------------------------------------
+LABELLED = (
+    '{"id":"a","score":9.5,"text":"Bananas are rich in potassium.","relevance":0}\n'
+    '{"id":"b","score":8.1,"text":"Washington, D.C. is the capital of the United States.","relevance":1}\n'
+    '{"id":"c","score":1.4,"text":"Lunch is at noon.","relevance":0}\n'
+)
+CAPITAL = "capital of the United States"
 
 
-def test_cache_info_verify_and_clear(run, tmp_path):
-    from rerank_cli.cache import ScoreCache
-    from rerank_cli.cache_file import CACHE_FILE
-    from rerank_cli.records import Score
-    from rerank_cli.report import Report
-
-    env = {"RERANK_CACHE_DIR": str(tmp_path)}
-    assert run("cache", "info", "--json", env=env).json["scores"] == 0
-    store = ScoreCache(tmp_path / CACHE_FILE, Report())
-    store.put({b"k" * 16: Score(1.0), b"l" * 16: Score(2.0)})
-    store.close()
-    found = run("cache", "info", "--json", env=env).json
-    assert found["scores"] == 2
-    assert found["path"] == str(tmp_path / CACHE_FILE)
-    assert run("cache", "verify", env=env).lines[1:] == ["scores: 2", "damaged: 0", "problems: none"]
-    assert run("cache", "clear", env=env).lines[1] == "forgotten: 2"
-    assert run("cache", "info", "--cache-path", tmp_path / CACHE_FILE).lines[1] == "scores: 0"
+@pytest.mark.parametrize("more", [(), ("--result-key", "rr")])
+def test_eval_measures_the_ranking_and_not_the_retrievers_own_score(run, more) -> None:
+    ranked = run("-q", CAPITAL, "-f", "jsonl", *more, stdin=LABELLED).out
+    found = run("eval", "--measure", "RR", "-f", "json", "-", stdin=ranked)
+    assert b"1.0" in found.out, found.out
 
 
-def test_a_damaged_cache_is_told_with_the_way_out(run, tmp_path):
-    path = tmp_path / "scores-v1.sqlite"
-    path.write_bytes(b"rubbish" * 999)
-    done = run("cache", "verify", "--cache-path", path)
-    assert (done.code, done.out) == (3, b"")
-    assert "cannot read the score cache" in done.err
-    assert "`rerank cache clear` makes a new one" in done.err
-    assert run("cache", "clear", "--cache-path", path).code == 0
-    assert run("cache", "verify", "--cache-path", path).code == 0
-    assert "did you mean `verify`?" in run("cache", "verfy").err
+def test_before_and_after_use_the_ranking_even_in_input_order(run) -> None:
+    found = run("-q", CAPITAL, "--keep-order", "-f", "ids", stdin=LABELLED)
+    assert "RR@10 0.5000 → 1.0000" in found.err
 
 
-@pytest.mark.parametrize("action", ["info", "verify", "clear"])
-@pytest.mark.parametrize("kind", ["text", "database"])
-def test_a_file_that_is_no_cache_is_left_alone(run, tmp_path, action, kind):
-    path = tmp_path / "thesis"
-    path.write_text("words " * 1000 if kind == "text" else "")
-    if kind == "database":
-        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("CREATE TABLE bookmarks (url TEXT)")
-    before = path.read_bytes()
-    done = run("cache", action, "--cache-path", path)
-    assert (done.code, done.out) == (3, b"")
-    assert done.err.startswith(f"rerank: error: {path} is no score cache: ")
-    assert "hint: it was left as it is; name another with --cache-path" in done.err
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("action", ["info", "verify", "clear"])
-def test_a_folder_is_no_cache(run, tmp_path, action):
-    done = run("cache", action, "--cache-path", tmp_path)
-    assert done.code == 3
-    assert f"{tmp_path} is a folder, no score cache\nhint: name the file in it: --cache-path {tmp_path}/s" in done.err
+def test_eval_takes_the_same_labelled_requests_as_batch(run, tmp_path: Path) -> None:
+    odd = '{"id":"q","query":"tea \\ud800","documents":[{"id":12345678901234567890123,"text":"tea pot"},{"id":true,"text":"sofa"}],"relevance":[1,0]}'
+    (tmp_path / "l.jsonl").write_text(odd)
+    ranked = run("batch", tmp_path / "l.jsonl").out
+    found = run("eval", "--qrels", tmp_path / "l.jsonl", "--measure", "RR", "-f", "json", "-", stdin=ranked)
+    assert found.code == 0, found.err
+    assert b"1.0" in found.out

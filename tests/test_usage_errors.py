@@ -1,4 +1,4 @@
-"""Slips that would cost a user data, time or trust: files named twice, numbers that are none, assertions without sense."""
+"""Mistakes on the command line that would cost data, time or trust are refused, or reported, before scoring."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from pathlib import Path
 import pytest
 from free_scorer import FreeScorer
 
-from rerank_cli.scorers import registry
-
 ROWS = "".join(json.dumps({"id": name, "query": "q", "documents": ["1 a", "2 b"]}) + "\n" for name in ("x", "y"))
 RUN = "q1 Q0 a 1 2 t\nq1 Q0 b 2 1 t\n"
 
 
 @pytest.fixture(autouse=True)
-def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FreeScorer:
-    scorer = FreeScorer()
-    monkeypatch.setattr(registry, "open_scorer", lambda *_: scorer)
+def folder(free: FreeScorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The current directory, with requests, a query and a document; scoring costs nothing."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.jsonl").write_text(ROWS)
     (tmp_path / "q.tsv").write_text("1\tq\n")
     (tmp_path / "docs.jsonl").write_text('{"id":"a","text":"1 a"}\n')
-    return scorer
 
 
 @pytest.mark.parametrize(
@@ -67,7 +63,7 @@ def test_bad_rows_do_not_go_to_stdout(run, free, tmp_path: Path, rest) -> None:
     assert not (tmp_path / "-").exists()
 
 
-def test_counts_do_not_mix_with_results(run, free, tmp_path: Path) -> None:
+def test_the_summary_does_not_mix_with_results(run, free, tmp_path: Path) -> None:
     result = run("batch", "in.jsonl", "--summary", "-")
     assert (result.code, result.out, free.calls) == (2, b"", 0)
     assert "hint: name a file, or send the results to -o" in result.err
@@ -87,7 +83,7 @@ def test_counts_do_not_mix_with_results(run, free, tmp_path: Path) -> None:
     ("place", "why"),
     [("no/such", "No such file"), ("q.tsv/such", "Not a directory"), (".", "Is a directory")],
 )
-def test_a_place_where_nothing_can_be_written_is_told_before_anything_is_scored(
+def test_an_unwritable_output_is_reported_before_anything_is_scored(
     run, free, tmp_path: Path, arguments, place: str, why: str
 ) -> None:
     result = run(*arguments, place)
@@ -96,7 +92,7 @@ def test_a_place_where_nothing_can_be_written_is_told_before_anything_is_scored(
     assert not (tmp_path / "out").exists()
 
 
-def test_two_requests_of_one_id_are_told_once_in_trec(run, tmp_path: Path) -> None:
+def test_a_repeated_request_id_is_reported_once_in_trec(run, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(ROWS + ROWS)
     result = run("batch", "in.jsonl", "-f", "trec")
     assert (result.code, len(result.lines)) == (0, 8)
@@ -107,7 +103,7 @@ def test_two_requests_of_one_id_are_told_once_in_trec(run, tmp_path: Path) -> No
     assert "came before" not in run("batch", "in.jsonl", "-f", "trec", "--quiet").err
 
 
-def test_an_id_may_come_again_in_another_output(run, tmp_path: Path) -> None:
+def test_an_id_may_repeat_in_another_output(run, tmp_path: Path) -> None:
     (tmp_path / "other.jsonl").write_text(ROWS)
     assert "came before" not in run("batch", "in.jsonl", "other.jsonl", "-f", "trec", "--out-dir", "outs").err
     assert "other.jsonl:1: the id `x`" in run("batch", "in.jsonl", "other.jsonl", "-f", "trec").err
@@ -127,19 +123,19 @@ def test_shards_are_plain_numbers(run, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a@²", "a@" + "9" * 5000, "a@0", "@1", "a"])
-def test_a_wrong_expectation_is_told_before_anything_is_scored(run, free, tmp_path: Path, text: str) -> None:
+def test_an_invalid_expectation_is_refused_before_anything_is_scored(run, free, tmp_path: Path, text: str) -> None:
     result = run("-q", "q", "docs.jsonl", "--expect", text, "-o", "out.jsonl")
     assert (result.code, free.calls) == (2, 0)
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_an_expectation_goes_by_the_best_of_equal_ids(run, tmp_path: Path) -> None:
+def test_an_expectation_uses_the_best_rank_of_equal_ids(run, tmp_path: Path) -> None:
     (tmp_path / "docs.jsonl").write_text('{"id":"a","text":"1 a"}\n{"id":"b","text":"2 b"}\n{"id":"a","text":"3 a"}\n')
     assert run("-q", "q", "docs.jsonl", "--expect", "a@1", "--keep-order").code == 0
 
 
 @pytest.mark.parametrize("name", ["docs.jsonl", "docs.csv", "docs.yaml", "docs.json"])
-def test_null_does_not_overrule_a_name(run, tmp_path: Path, name: str) -> None:
+def test_null_separators_do_not_override_a_file_extension(run, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text('{"id":"a","text":"1 a"}\n')
     result = run("-q", "q", name, "-z", "-f", "ids")
     assert result.code == 2
@@ -147,14 +143,14 @@ def test_null_does_not_overrule_a_name(run, tmp_path: Path, name: str) -> None:
     assert run("-q", "q", name, "-z", "--input-format", "lines", "-f", "ids").out == b"0\0"
 
 
-def test_null_ends_the_paths_of_files(run, tmp_path: Path) -> None:
+def test_null_separators_end_the_paths_of_files(run, tmp_path: Path) -> None:
     (tmp_path / "x y.txt").write_text("1 a")
     (tmp_path / "z.txt").write_text("2 b")
     found = run("-q", "q", "--input-format", "files", "x y.txt", "z.txt", "-z", "-f", "ids")
     assert (found.code, found.out) == (0, b"z.txt\0x y.txt\0")
 
 
-def test_threads_have_an_end(run) -> None:
+def test_too_many_threads_are_refused(run) -> None:
     result = run("-q", "q", "docs.jsonl", "--threads", "100000")
     assert result.code == 2
     assert "is too large" in result.err
@@ -171,7 +167,7 @@ def test_resume_refuses_a_lost_errors_file(run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("grade", ["2147483648", "99999999999999999999"])
-def test_grades_have_an_end(run, tmp_path: Path, grade: str) -> None:
+def test_a_grade_beyond_32_bits_is_refused(run, tmp_path: Path, grade: str) -> None:
     (tmp_path / "qrels").write_text(f"q1 0 b -1\nq1 0 a {grade}\n")
     (tmp_path / "run.trec").write_text(RUN)
     result = run("eval", "--qrels", "qrels", "run.trec")
@@ -181,7 +177,7 @@ def test_grades_have_an_end(run, tmp_path: Path, grade: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ",", " "])
-def test_no_measure_is_told(run, tmp_path: Path, text: str) -> None:
+def test_an_empty_list_of_measures_is_refused(run, tmp_path: Path, text: str) -> None:
     (tmp_path / "qrels").write_text("q1 0 a 1\n")
     (tmp_path / "run.trec").write_text(RUN)
     result = run("eval", "--qrels", "qrels", "run.trec", "--measure", text)
@@ -195,14 +191,14 @@ def test_standard_input_is_read_once(run) -> None:
     assert "read once" in result.err
 
 
-def test_an_empty_run_is_told(run, tmp_path: Path) -> None:
+def test_an_empty_run_is_reported(run, tmp_path: Path) -> None:
     (tmp_path / "qrels").write_text("q1 0 a 1\n")
     (tmp_path / "run.trec").write_text("")
     result = run("eval", "--qrels", "qrels", "run.trec")
     assert (result.code, "ranks nothing" in result.err) == (0, True)
 
 
-def test_a_query_without_an_id_is_called_so(run, tmp_path: Path) -> None:
+def test_errors_name_a_query_without_an_id(run, tmp_path: Path) -> None:
     ranking = '{"index":0,"rank":1,"relevance_score":0.5}\n'
     (tmp_path / "one.jsonl").write_text(ranking)
     (tmp_path / "two.jsonl").write_text(ranking * 2)
@@ -223,7 +219,7 @@ def test_the_first_of_several_runs_is_the_baseline_of_a_drop(run, tmp_path: Path
     assert run("eval", "--qrels", "qrels", "run.trec", *drop).code == 2
 
 
-def test_a_record_whose_key_gives_way_is_told_by_name(run) -> None:
+def test_replaced_keys_of_a_record_are_named(run) -> None:
     result = run("-q", "q", "docs.jsonl", "--result-key", "text")
     assert "1 record already had a result key (`text`): replaced (--result-key chooses another name)" in result.err
     result = run("-q", "q", "-f", "csv", stdin='{"text":"1 a","rank":"private","index":"i"}\n')
@@ -232,7 +228,7 @@ def test_a_record_whose_key_gives_way_is_told_by_name(run) -> None:
 
 @pytest.mark.parametrize("key", ["document", "best_chunk", "query_id", ""])
 @pytest.mark.parametrize("command", [("-q", "q", "docs.jsonl"), ("batch", "in.jsonl")], ids=["rank", "batch"])
-def test_a_result_key_that_would_stand_twice_is_refused(run, free, command, key: str) -> None:
+def test_a_result_key_that_would_be_repeated_is_refused(run, free, command, key: str) -> None:
     result = run(*command, "--result-key", key)
     assert (result.code, result.out, free.calls) == (2, b"", 0)
     assert "--result-key" in result.err
