@@ -329,7 +329,7 @@ def test_two_inputs_with_the_same_name_are_refused(run, free, tmp_path: Path) ->
         (tmp_path / folder / "x.jsonl").write_text(rows(1))
     found = run("batch", tmp_path / "a/x.jsonl", tmp_path / "b/x.jsonl", "--out-dir", tmp_path / "out")
     assert found.code == 2
-    assert "would both become" in found.err
+    assert "would both be written to" in found.err
 
 
 def test_missing_inputs_and_wrong_options_fail_before_a_model_is_opened(run, tmp_path: Path) -> None:

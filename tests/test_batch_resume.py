@@ -44,14 +44,14 @@ def test_ctrl_c_keeps_finished_rows_and_says_how_to_resume(run, tmp_path: Path, 
     stopped = run(*argv)
     assert stopped.code == 130
     assert f"the first {BLOCK_ROWS} rows are in" in stopped.err
-    assert "--resume goes on" in stopped.err
+    assert "--resume continues" in stopped.err
     assert json.loads((tmp_path / "s.json").read_text())["complete"] is False
     assert not target.exists()
     second = FreeScorer()
     monkeypatch.setattr(registry, "open_scorer", lambda *_: second)
     found = run(*argv, "--resume")
     assert found.code == 6
-    assert f"going on after row {BLOCK_ROWS}" in found.err
+    assert f"resuming after row {BLOCK_ROWS}" in found.err
     assert second.seen == 3 * (2 * BLOCK_ROWS - 1), "no pair of a finished block is scored again"
     assert target.read_bytes() == whole.read_bytes()
     assert (tmp_path / "out.errors").read_bytes() == (tmp_path / "whole.errors").read_bytes()
@@ -99,7 +99,7 @@ def test_resume_skips_complete_outputs(run, tmp_path: Path, monkeypatch) -> None
     rest = FreeScorer()
     monkeypatch.setattr(registry, "open_scorer", lambda *_: rest)
     found = run(*argv, "--resume")
-    assert (found.code, "already whole" in found.err, rest.seen) == (0, True, 30)
+    assert (found.code, "already complete" in found.err, rest.seen) == (0, True, 30)
     assert "15 rows" in found.err
     assert [p.name for p in sorted((tmp_path / "out").iterdir())] == [f"{name}.responses.jsonl" for name in "abc"]
 
@@ -178,6 +178,6 @@ def test_a_run_ended_by_sigterm_can_be_resumed(tmp_path: Path, env: dict[str, st
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate()
     assert process.returncode == 143
-    assert b"--resume goes on" in err
+    assert b"--resume continues" in err
     assert subprocess.run([*argv, "--resume", "--quiet"], env=env, check=False).returncode == 0
     assert target.read_bytes().count(b"\n") == 6 * BLOCK_ROWS

@@ -74,7 +74,7 @@ def test_progress_shows_a_rate_and_bad_rows_appear_above_it(run, free, monkeypat
 def test_the_rows_of_an_input_are_counted_where_that_is_cheap(tmp_path: Path) -> None:
     import gzip
 
-    from rerank_cli.cli.batch_inputs import rows_in
+    from rerank_cli.batch.inputs import rows_in
 
     (tmp_path / "in.jsonl").write_text(rows(7))
     assert rows_in(str(tmp_path / "in.jsonl")) == 8, "the blank after the last line end counts"

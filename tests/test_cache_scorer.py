@@ -44,7 +44,7 @@ class Counting:
         self.log.append(len(pairs))
         if advance:
             advance(len(pairs))
-        return [Score(float(len(pair.text)) + pair.head, len(pair.query)) for pair in pairs]
+        return [Score(float(len(pair.text)) + pair.title_chars, len(pair.query)) for pair in pairs]
 
     def usage(self):
         return {"search_units": 1.0}

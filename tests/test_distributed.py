@@ -23,12 +23,7 @@ from rerank_cli.batch.parts import cut, done_before, files_of, rank_part, rows_o
 from rerank_cli.batch.plan import BatchSettings
 from rerank_cli.errors import InputError, ModelError, RowsFailed, UsageError
 from rerank_cli.report import Report
-<<<<<<<
-from rerank_cli.settings import FieldSettings, OutputSettings, RankSettings
-=======
-from rerank_cli.scorers import registry
 from rerank_cli.settings import FieldSettings, RankSettings
->>>>>>>
 
 
 def default_settings(body) -> RankSettings:
