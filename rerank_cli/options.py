@@ -102,6 +102,8 @@ def option(flags: str, help: str, *, default: Any = None, unset: Any = None, nam
         more.setdefault("kind", type(default))
     if more.get("many"):
         unset = ()
+    if not names:  # a positional argument
+        more["configurable"] = False
     found = Option(name, tuple(names.split()), help, default=default, negation=negation, **more)
     return field(default=unset if default is None else default, metadata={"option": found})
 

@@ -115,7 +115,6 @@ class InputSettings:
         "Documents to rank; `-` is stdin. Without files, stdin is read.",
         metavar="[FILE]...",
         many=True,
-        configurable=False,
     )
     input_format: InputFormat = _input(
         "--input-format",

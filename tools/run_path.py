@@ -8,8 +8,10 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 PACKAGE = Path(__file__).resolve().parents[1] / "rerank_cli"
 ARGUMENTS = ("-q", "capital", "-n", "1", "--json")
@@ -32,7 +34,7 @@ def functions() -> list[str]:
             return
         name = f"{path.relative_to(PACKAGE)}:{code.co_qualname}"
         started = name == "pipeline.py:rank"
-        if not started and not code.co_name.startswith("<") and not _is_class_body(code):
+        if not started and not code.co_name.startswith("<") and not _in_module_body(frame):
             seen.setdefault(name)
 
     sys.setprofile(note)
@@ -43,8 +45,15 @@ def functions() -> list[str]:
     return list(seen)
 
 
-def _is_class_body(code: Any) -> bool:
-    return "__module__" in code.co_names and "__qualname__" in code.co_names
+def _in_module_body(frame: FrameType | None) -> bool:
+    """Whether a module or class of the package is being made: that happens once, at import."""
+    while frame is not None:
+        code = frame.f_code
+        made = code.co_name == "<module>" or {"__module__", "__qualname__"} <= set(code.co_names)
+        if made and Path(code.co_filename).is_relative_to(PACKAGE):
+            return True
+        frame = frame.f_back
+    return False
 
 
 if __name__ == "__main__":

@@ -62,8 +62,11 @@ class Root(TyperGroup):
         """The command, imported and built on first use."""
         if cmd_name not in self.commands and cmd_name in COMMANDS:
             declared = load(cmd_name)
-            runnable = RunnableCommand if isinstance(declared, Command) else RunnableGroup
-            self.commands[cmd_name] = runnable(cmd_name, declared)  # type: ignore[arg-type]  # each takes its own kind
+            self.commands[cmd_name] = (
+                RunnableCommand(cmd_name, declared, cmd_name)
+                if isinstance(declared, Command)
+                else RunnableGroup(cmd_name, declared)
+            )
         return self.commands.get(cmd_name)
 
 

@@ -23,12 +23,8 @@ _measure = partial(option, group=EVALUATION)
 class Comparison:
     """Two runs, and how far they are compared."""
 
-    first: str = option(
-        "", "The first run; `-` is stdin.", metavar="RUN_A", required=True, configurable=False, group=INPUT
-    )
-    second: str = option(
-        "", "The second run; `-` is stdin.", metavar="RUN_B", required=True, configurable=False, group=INPUT
-    )
+    first: str = option("", "The first run; `-` is stdin.", metavar="RUN_A", required=True, group=INPUT)
+    second: str = option("", "The second run; `-` is stdin.", metavar="RUN_B", required=True, group=INPUT)
     depth: int | None = _measure("--depth", "Look at the first K documents only.", metavar="K", kind=int, minimum=1)
     rbo_p: float = _measure("--rbo-p", "Persistence of RBO, between 0 and 1.", metavar="P", default=0.9)
     limit: int = _measure(

@@ -28,7 +28,6 @@ class Shell:
         metavar="SHELL",
         choices=tuple(FILES),
         required=True,
-        configurable=False,
         group=GENERAL,
     )
 

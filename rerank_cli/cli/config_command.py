@@ -27,7 +27,6 @@ class Shown:
         "The command whose options are shown (default: rank).",
         unset=DEFAULT,
         metavar="[COMMAND]",
-        configurable=False,
         group=GENERAL,
     )
 
@@ -41,13 +40,13 @@ def config(call: Call) -> int:
       rerank config -v              which files count, and where the user file lies
     """
     from rerank_cli.cli.app import options_of, root
-    from rerank_cli.cli.sources import Options, read
+    from rerank_cli.cli.sources import read
     from rerank_cli.writers.output import open_output
 
     terminal, command = call.terminal, checked(call.settings(Shown).command)
     options = [one for one in options_of(command) if not one.is_argument]
     texts = {name: call.values[name] for name in ("config", "no_config") if call.is_typed(name)}
-    shown = read(command, options, texts, terminal, Options(root()))
+    shown = read(command, options, texts, terminal, root())
     rows = {one.name: value_of(one, shown) for one in options if one.configurable}
     if terminal.verbosity > 0:
         note_user_file(shown, terminal)

@@ -29,7 +29,6 @@ class Named:
         "builtin, a Hugging Face name or a folder (./path).",
         metavar="MODEL",
         required=True,
-        configurable=False,
         group=MODEL,
     )
 

@@ -1,7 +1,7 @@
 """Options as Typer parameters, and what their text means: numbers within bounds, choices with did-you-mean.
 
 Typer would hand every value to pydantic, whose import doubles the time of a command that only prints help. So Typer
-parses the line into texts and `typed` makes values of them. It knows no command and no source but the text.
+parses the line into texts and `typed_values` makes values of them. It knows no command and no source but the text.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typer.core import TyperArgument, TyperOption
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rerank_cli.options import Option
 
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
@@ -40,12 +42,18 @@ def parameter(option: Option) -> Any:
     )
 
 
-def typed(value: Any, option: Option) -> Any:
-    """A value of the command line or a file in the option's type. Raises UsageError naming the flag."""
-    name = option.flags[0] if option.flags else option.metavar
-    if option.many:
-        return tuple(_one(item, option, name) for item in (value if isinstance(value, list | tuple) else [value]))
-    return _one(value, option, name)
+def typed_values(values: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
+    """Values of the command line or a file in their options' types. Raises UsageError naming the flag."""
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        option = options[name]
+        shown = option.flags[0] if option.flags else option.metavar
+        if option.many:
+            items = value if isinstance(value, list | tuple) else [value]
+            made[name] = tuple(_one(item, option, shown) for item in items)
+        else:
+            made[name] = _one(value, option, shown)
+    return made
 
 
 def from_variable(text: str, option: Option) -> Any:

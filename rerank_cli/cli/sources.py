@@ -8,18 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rerank_cli.cli.params import from_variable, typed
+from rerank_cli.cli.params import from_variable, typed_values
 from rerank_cli.config.files import Role, find_files
-from rerank_cli.options import fill
+from rerank_cli.options import ENV_PREFIX, fill
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from rerank_cli.config import Catalogue, ConfigFile
+    from rerank_cli.config import Catalogue, Checked, ConfigFile
     from rerank_cli.options import Option
     from rerank_cli.terminal import Terminal
 
 T = TypeVar("T")
+Layer = tuple[str, dict[str, Any]]  # who sets the values ("": each its own variable), and the values
 
 COMMAND_LINE, DEFAULT = "command line", "default"
 # Options that let a model run code: set for the user's own models, they do not reach one that a project file chose.
@@ -89,9 +90,7 @@ class Options:
         check_named(where, entry)
 
 
-def read(
-    command: str, options: Iterable[Option], texts: Mapping[str, Any], terminal: Terminal, catalogue: Catalogue
-) -> Call:
+def read(command: str, options: Iterable[Option], texts: Mapping[str, Any], terminal: Terminal, root: Any) -> Call:
     """The values of a command's options.
 
     Args:
@@ -99,33 +98,37 @@ def read(
         options: its options.
         texts: what the command line has, as Typer parsed it, by option name.
         terminal: whose environment counts.
-        catalogue: the options of all commands, which files may set.
+        root: the root command, for the options of other commands, which files may set too.
 
     Raises:
         UsageError: a value of the command line that is not right.
         ConfigError: a file or variable that is not right.
     """
     by_name = {option.name: option for option in options}
-    layers = [{name: typed(text, by_name[name]) for name, text in texts.items()}]
-    names = [COMMAND_LINE]
-    layers.append(_variables(by_name.values(), terminal.env))
-    names.append("")
-    config = texts.get("config")
-    files = find_files(terminal.env, config, none=bool(texts.get("no_config")))
+    files = find_files(terminal.env, texts.get("config"), none=bool(texts.get("no_config")))
+    catalogue = Options(root)
+    checked = [_checked(file, command, catalogue) for file in files]
+    layers = [  # strongest first
+        (COMMAND_LINE, typed_values(texts, by_name)),
+        ("", _variables(by_name.values(), terminal.env)),
+        *((file.shown, typed_values(one.values, by_name)) for file, one in zip(files, checked, strict=True)),
+    ]
+    values = {name: option.default for name, option in by_name.items()}
+    sources: dict[str, str] = {}
+    for name, (source, layer) in _strongest(layers, by_name).items():
+        values[name] = layer[name]
+        sources[name] = source or by_name[name].variable
     endpoints: dict[str, dict[str, object]] = {}
     prices: dict[str, float] = {}
-    for file in files:
-        from rerank_cli.config import check_file
+    for one in reversed(checked):
+        endpoints, prices = endpoints | one.endpoints, prices | one.prices
+    return Call(terminal, values, sources, tuple(files), endpoints, prices)
 
-        checked = check_file(file, command, catalogue)
-        layers.append({name: typed(value, by_name[name]) for name, value in checked.values.items()})
-        names.append(file.shown)
-        endpoints, prices = checked.endpoints | endpoints, checked.prices | prices
-    sources = _strongest(layers, names, by_name)
-    values = {name: option.default for name, option in by_name.items()}
-    values |= {name: layers[at][name] for name, at in sources.items()}
-    shown = {name: names[at] or by_name[name].variable for name, at in sources.items()}
-    return Call(terminal, values, shown, tuple(files), endpoints, prices)
+
+def _checked(file: ConfigFile, command: str, catalogue: Catalogue) -> Checked:
+    from rerank_cli.config import check_file
+
+    return check_file(file, command, catalogue)
 
 
 def _variables(options: Iterable[Option], env: Mapping[str, str]) -> dict[str, Any]:
@@ -133,22 +136,21 @@ def _variables(options: Iterable[Option], env: Mapping[str, str]) -> dict[str, A
     return {
         option.name: from_variable(text, option)
         for option in options
-        if option.configurable and not option.is_argument and (text := env.get(option.variable))
+        if option.configurable and (text := env.get(ENV_PREFIX + option.name.upper()))
     }
 
 
-def _strongest(layers: list[dict[str, Any]], names: list[str], options: Mapping[str, Option]) -> dict[str, int]:
+def _strongest(layers: list[Layer], options: Mapping[str, Option]) -> dict[str, Layer]:
     """Option name to the layer that sets it: the strongest, unless a stronger one sets an option that overrides it."""
-    chosen: dict[str, int] = {}
-    for at, layer in enumerate(layers):
+    chosen: dict[str, Layer] = {}
+    for layer in layers:
         overridden = {other for name in chosen for other in options[name].overrides}
-        chosen |= {name: at for name in layer if name not in chosen and name not in overridden}
-    return _drop_inherited_trust(chosen, names)
+        chosen |= {name: layer for name in layer[1] if name not in chosen and name not in overridden}
+    return _drop_inherited_trust(chosen)
 
 
-def _drop_inherited_trust(chosen: dict[str, int], names: list[str]) -> dict[str, int]:
+def _drop_inherited_trust(chosen: dict[str, Layer]) -> dict[str, Layer]:
     """Without trust that the environment or a user file gives, if a project file chose the model."""
-    model = chosen.get("model")
-    if model is None or not names[model].startswith(Role.PROJECT.value):
+    if "model" not in chosen or not chosen["model"][0].startswith(Role.PROJECT.value):
         return chosen
-    return {name: at for name, at in chosen.items() if name not in RUNS_CODE or names[at] == COMMAND_LINE}
+    return {name: layer for name, layer in chosen.items() if name not in RUNS_CODE or layer[0] == COMMAND_LINE}

@@ -20,17 +20,24 @@ HELP = ("-h", "--help")
 
 
 class RunnableCommand(TyperCommand):
-    """A command in Typer's hands. `extra`: options that are accepted without being used."""
+    """A command in Typer's hands.
 
-    def __init__(self, name: str, command: Command, extra: tuple[Option, ...] = ()) -> None:
-        self.command = command
+    Args:
+        name: what it is called.
+        command: its declaration.
+        section: the top-level command it belongs to, whose section of configuration files counts.
+        extra: options that are accepted without being used.
+    """
+
+    def __init__(self, name: str, command: Command, section: str, extra: tuple[Option, ...] = ()) -> None:
+        self.command, self.section = command, section
         own = {one.name for one in command.options}
         self.options = (*command.options, *(one for one in extra if one.name not in own))
         super().__init__(name, params=[parameter(one) for one in self.options], add_help_option=False)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Serve help before anything is checked, so that it cannot fail; else read the options."""
-        from rerank_cli.cli.sources import Options, read
+        from rerank_cli.cli.sources import read
 
         before = args[: args.index("--")] if "--" in args else args
         if any(flag in before for flag in HELP):
@@ -43,8 +50,7 @@ class RunnableCommand(TyperCommand):
         for one in self.options:
             if one.required and one.name not in texts:
                 raise UsageError(f"`{one.metavar}` is missing", f"see `{ctx.command_path} --help`")
-        section = _section_of(ctx)
-        ctx.meta["call"] = read(section, self.options, texts, ctx.obj, Options(ctx.find_root().command))
+        ctx.meta["call"] = read(self.section, self.options, texts, ctx.obj, ctx.find_root().command)
         return []
 
     def invoke(self, ctx: Any) -> Any:
@@ -67,7 +73,7 @@ class RunnableGroup(TyperGroup):
     def __init__(self, name: str, group: Group) -> None:
         self.group, self.options = group, group.options
         commands: dict[str, Any] = {
-            word: RunnableCommand(word, each, self.options) for word, each in group.commands.items()
+            word: RunnableCommand(word, each, name, self.options) for word, each in group.commands.items()
         }
         super().__init__(name=name, commands=commands, add_help_option=False)
 
@@ -96,10 +102,3 @@ class RunnableGroup(TyperGroup):
         if words[0] not in self.commands:
             hint = did_you_mean(words[0], self.commands) or "choose one of " + ", ".join(self.commands)
             raise UsageError(f"unknown command `{ctx.info_name} {words[0]}`", hint)
-
-
-def _section_of(ctx: Any) -> str:
-    """The top-level command that a context belongs to: `models` for `rerank models pull`."""
-    while ctx.parent is not None and ctx.parent.parent is not None:
-        ctx = ctx.parent
-    return str(ctx.info_name)
