@@ -29,9 +29,8 @@ class Reranker:
         options: keyword options as on the command line (`backend`, `threads`, `offline`, `endpoint`, `api_key_env`,
             `max_tokens_per_doc`, `long_documents`, `max_chunks_per_doc` …).
 
-    Raises:
-        UsageError: an option is unknown.
-        ModelError: the model or its backend is unavailable; the message says what to do.
+    Raises UsageError: an option is unknown; ModelError: the model or its backend is unavailable; the message says what
+    to do.
     """
 
     def __init__(self, model: str = "builtin", **options: Any) -> None:

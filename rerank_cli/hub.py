@@ -224,8 +224,7 @@ def download(
         want: which files.
         progress: called with (files done, files in all).
 
-    Raises:
-        ModelError: not found, gated, no usable weights, or the hub did not answer.
+    Raises ModelError: not found, gated, no usable weights, or the hub did not answer.
     """
     for what in ("TELEMETRY", "PROGRESS_BARS", "UPDATE_CHECK"):
         os.environ.setdefault(f"HF_HUB_DISABLE_{what}", "1")

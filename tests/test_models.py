@@ -17,7 +17,7 @@ from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.files import safetensors_header
 from rerank_cli.models.folder import max_tokens
 from rerank_cli.models.heads import activation, head
-from rerank_cli.models.reference import Access
+from rerank_cli.models.reference import LoadPolicy
 from rerank_cli.records import LOG_ODDS
 from rerank_cli.report import Report
 from rerank_cli.scorers import selection
@@ -36,7 +36,7 @@ def hf_home(tmp_path: Path) -> Path:
 
 def refused(reference: object, what: str, hint: str = "", **access) -> None:
     with pytest.raises((ModelError, UsageError), match=what) as caught:
-        models.resolve(str(reference), Access(**access))
+        models.resolve(str(reference), LoadPolicy(**access))
     assert hint in (caught.value.hint or "")
 
 
@@ -92,7 +92,7 @@ def test_a_pinned_revision_can_be_required(made, hf_home: Path) -> None:
     into_hub_cache(made.folder("bert"), hf_home, "acme/tiny")
     refused("acme/tiny", "is not pinned", "acme/tiny@<40 hex digits>", require_revision=True)
     refused("acme/tiny@main", "is not pinned", require_revision=True)
-    assert models.resolve(f"acme/tiny@{COMMIT}", Access(require_revision=True)).revision == COMMIT
+    assert models.resolve(f"acme/tiny@{COMMIT}", LoadPolicy(require_revision=True)).revision == COMMIT
 
 
 @pytest.mark.parametrize("reference", ["tiny", "a/b/c", "acme/", "@x", "acme/tiny@", "acme/ti ny"])
@@ -197,7 +197,7 @@ def test_pickled_weights_are_refused_unless_allowed(made, tmp_path: Path) -> Non
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     refused(folder, "only pickled weights", "--allow-pickle")
-    assert models.resolve(str(folder), Access(allow_pickle=True)).weights[0].name == "pytorch_model.bin"
+    assert models.resolve(str(folder), LoadPolicy(allow_pickle=True)).weights[0].name == "pytorch_model.bin"
     close = ours(folder, PAIRS, backend="torch", allow_pickle=True)
     assert close == pytest.approx(ours(made.folder("bert"), PAIRS, backend="torch"), abs=1e-5)
 

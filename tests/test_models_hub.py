@@ -15,7 +15,7 @@ from models_made import COMMIT, DOCUMENTS, QUERY, made, ours, own_caches  # noqa
 
 from rerank_cli import hub, models
 from rerank_cli.errors import ModelError
-from rerank_cli.models.reference import Access
+from rerank_cli.models.reference import LoadPolicy
 
 TOKEN = "hf_secret_token"
 
@@ -140,7 +140,7 @@ def test_a_repository_is_fetched_once_and_then_used_without_the_network(made, se
     assert not fetched & {"pytorch_model.bin", "tf_model.h5"}
     server.asked.clear()
     assert models.resolve("acme/tiny").revision == COMMIT
-    assert models.resolve("acme/tiny", Access(offline=True)).revision == COMMIT
+    assert models.resolve("acme/tiny", LoadPolicy(offline=True)).revision == COMMIT
     assert server.asked == []
 
 
@@ -171,7 +171,7 @@ def test_pull_shows_where_it_went_and_resumes_what_broke_off(run, made, server: 
     assert second.code == 0, second.err
     assert second.json["revision"] == COMMIT
     assert (Path(second.json["folder"]) / "model.safetensors").is_file()
-    assert models.resolve("acme/tiny@v1", Access(offline=True)).revision == COMMIT
+    assert models.resolve("acme/tiny@v1", LoadPolicy(offline=True)).revision == COMMIT
     verified = run("models", "verify", "acme/tiny@v1", "--json")
     assert (verified.code, verified.json["problems"]) == (0, [])
 
@@ -256,7 +256,7 @@ def test_a_published_model_scores_as_sentence_transformers(
     pairs = [(QUERY, document) for document in DOCUMENTS]
     reference = f"{model['name']}@{model['revision']}"
     found = ours(reference, pairs, backend="torch")
-    assert models.resolve(reference, Access(offline=True, backend="torch")).revision == model["revision"]
+    assert models.resolve(reference, LoadPolicy(offline=True, backend="torch")).revision == model["revision"]
     oracle = CrossEncoder(
         model["name"], revision=model.get("oracle_revision", model["revision"]), cache_folder=str(hub.cache_folder()),
         model_kwargs={"dtype": torch.float32},

@@ -17,7 +17,7 @@ from rerank_cli.errors import ExitCode, RemoteError, UsageError
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
 from rerank_cli.scorers.remote import open_remote
-from rerank_cli.scorers.remote.retries import asked_wait, is_transient
+from rerank_cli.scorers.remote.retries import is_transient, requested_wait
 from rerank_cli.scorers.remote.scorer import PartialError
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
@@ -46,12 +46,12 @@ def score(url, pairs=PAIRS, report=None, reference="cohere:rerank-v3.5", **remot
 
 BOMB = gzip.compress(bytes(64 * 2**20), 9)
 BAD_REPLIES = {
-    "html-200": (HTML, r"the reply is no JSON but text/html: `<!DOCTYPE html>"),
-    "html-unnamed": ((200, {}, b"<html>"), r"the reply is no JSON but a page"),
+    "html-200": (HTML, r"the reply is text/html instead of JSON: `<!DOCTYPE html>"),
+    "html-unnamed": ((200, {}, b"<html>"), r"the reply is a page instead of JSON"),
     "empty-200": ((200, {}, b""), r"the reply is empty"),
-    "truncated-json": ((200, {}, b'{"results": [{"index": 0, "relev'), r"the reply is no whole JSON"),
-    "no-results": (as_json({"id": "x"}), r"the reply holds no `results`"),
-    "error-with-200": (as_json({"error": {"message": "quota gone"}}), r"holds no `results`: quota gone"),
+    "truncated-json": ((200, {}, b'{"results": [{"index": 0, "relev'), r"the reply is not complete JSON"),
+    "no-results": (as_json({"id": "x"}), r"the reply has no `results`"),
+    "error-with-200": (as_json({"error": {"message": "quota gone"}}), r"has no `results`: quota gone"),
     "result-no-object": (as_json({"results": [0.3, 0.2, 0.1]}), r"a result is a number instead of an object"),
     "index-too-big": (results((0, 0.1), (1, 0.2), (3, 0.3)), r"index 3, but only 3 documents were sent"),
     "index-negative": (results((0, 0.1), (1, 0.2), (-1, 0.3)), r"index -1, but only"),
@@ -59,7 +59,7 @@ BAD_REPLIES = {
     "index-float": (results((0, 0.1), (1, 0.2), (2.0, 0.3)), r"a number as its `index`"),
     "index-bool": (results((0, 0.1), (True, 0.2), (2, 0.3)), r"a boolean as its `index`"),
     "index-missing": (as_json({"results": [{"relevance_score": 0.5}] * 3}), r"null or missing as its `index`"),
-    "index-twice": (results((0, 0.1), (1, 0.2), (1, 0.3)), r"holds a document twice"),
+    "index-twice": (results((0, 0.1), (1, 0.2), (1, 0.3)), r"contains a document twice"),
     "score-string": (results((0, "0.9"), (1, 0.2), (2, 0.3)), r"relevance_score of a document is a string"),
     "score-null": (results((0, None), (1, 0.2), (2, 0.3)), r"of a document is null or missing"),
     "score-bool": (results((0, True), (1, 0.2), (2, 0.3)), r"of a document is a boolean"),
@@ -67,7 +67,7 @@ BAD_REPLIES = {
     "no-results-at-all": (results(), r"asked for 3 scores and got 0"),
     "accepted-later": (as_json({}, 202), r"answered 202 Accepted"),
     "gzip-bomb": ((200, {"Content-Encoding": "gzip"}, BOMB), r"exceeds 8 MiB"),
-    "not-gzip": ((200, {"Content-Encoding": "gzip"}, b"plain"), r"not compressed as it says"),
+    "not-gzip": ((200, {"Content-Encoding": "gzip"}, b"plain"), r"not compressed as its header says"),
     "bad-request": (as_json({"message": "model 'x' not found"}, 400), r"answered 400 Bad Request: model 'x' not found"),
     "unauthorized": (as_json({"message": "invalid api token"}, 401), r"answered 401 Unauthorized: invalid api token"),
     "empty-401": ((401, {}, b""), r"answered 401 Unauthorized; 0 of 3"),
@@ -181,13 +181,13 @@ NOW = 1_800_000_000.0
     ],
 )
 def test_how_long_a_server_asks_to_wait(headers, seconds):
-    assert asked_wait(429, headers, NOW) == seconds
+    assert requested_wait(429, headers, NOW) == seconds
 
 
 def test_reset_headers_of_another_failure_ask_for_nothing():
     headers = {"x-ratelimit-reset": "3600"}
-    assert asked_wait(500, headers, NOW) is None
-    assert asked_wait(503, {"retry-after": "7", **headers}, NOW) == 7.0
+    assert requested_wait(500, headers, NOW) is None
+    assert requested_wait(503, {"retry-after": "7", **headers}, NOW) == 7.0
 
 
 def test_which_statuses_may_pass():
@@ -409,7 +409,7 @@ def test_the_scorer_and_its_parts_show_no_key():
 
 DOCS = b"the router is reset by a pin\ncats\nthe office opens at nine\n"
 COMMAND = {
-    "html": (lambda _s: HTML, 5, r"the reply is no JSON but text/html.*\nhint: this URL is a web page"),
+    "html": (lambda _s: HTML, 5, r"the reply is text/html instead of JSON.*\nhint: this URL is a web page"),
     "401": (lambda _s: as_json({"message": f"bad {KEY}"}, 401), 5, r"401 Unauthorized: bad \*\*\*.*\nhint: check the key"),
     "429": (lambda _s: as_json({}, 429), 5, r"429 Too Many Requests.*\nhint: lower --concurrency"),
     "stall": (lambda _s: hang, 5, r"did not answer within 0\.3 s.*\nhint: .*--timeout"),

@@ -18,11 +18,12 @@ from rerank_cli.fields import make_renderer
 from rerank_cli.pipeline import rank
 from rerank_cli.records import Document, Pair, Source
 from rerank_cli.report import Report
-from rerank_cli.scorers.remote import estimate, open_remote
+from rerank_cli.scorers.remote import open_remote
+from rerank_cli.scorers.remote.cost import estimate
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.providers import load_table
 from rerank_cli.scorers.remote.rate_limiter import RateLimiter
-from rerank_cli.scorers.remote.split import cut, find_bounds, group
+from rerank_cli.scorers.remote.split import cut, find_bounds, group_pairs
 from rerank_cli.settings import FieldSettings, Limits, ModelSettings, RankSettings, RemoteSettings
 from rerank_cli.text import is_invisible
 
@@ -156,7 +157,7 @@ def test_one_request_needs_no_thread():
 
 def batches_of(row, texts, remote=None, max_chunks=None):
     bounds = find_bounds(load_table().rows[row], remote or RemoteSettings(), max_chunks)
-    jobs, _ = group([Pair("a query", text) for text in texts], share=True)
+    jobs, _ = group_pairs([Pair("a query", text) for text in texts], share=True)
     return list(cut(jobs, bounds, lambda: bounds.documents))
 
 
@@ -240,7 +241,7 @@ def test_extra_instruction_and_client_name_travel():
     assert headers["user-agent"].startswith("rerank-cli/")
     body, _ = body_of("dashscope:m", instruction="find parts", extra='{"parameters": {"x": 1}}')
     assert body["parameters"] == {"return_documents": False, "instruct": "find parts", "x": 1, "top_n": 1}
-    with pytest.raises(UsageError, match="cohere-v2 takes no --instruction"):
+    with pytest.raises(UsageError, match="cohere-v2 does not take --instruction"):
         body_of("cohere:m", instruction="find parts")
 
 
@@ -411,7 +412,7 @@ def test_max_units_refuses_before_anything_is_sent():
         assert not server.seen
         scorer = open_at(server.url, max_units=5)
         scorer.score(pairs, Limits())
-        with pytest.raises(UsageError, match="3 search units beside 3 used already"):
+        with pytest.raises(UsageError, match="3 search units besides 3 already used"):
             scorer.score(pairs, Limits())
         scorer.close()
     assert scorer.usage() == {"search_units": 3}
@@ -426,7 +427,7 @@ def test_units_that_a_reply_does_not_tell_are_estimated_for_max_units():
         scorer = open_at(server.url, max_units=5)
         pairs = [Pair("q", f"t{i}") for i in range(250)]
         scorer.score(pairs, Limits())
-        with pytest.raises(UsageError, match="3 search units beside 3 used already"):
+        with pytest.raises(UsageError, match="3 search units besides 3 already used"):
             scorer.score(pairs, Limits())
         assert scorer.usage() == {}
         scorer.close()

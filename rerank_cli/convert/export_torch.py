@@ -31,8 +31,7 @@ def export_network(network: Any, path: Path, *, vocabulary: int, left_padded: bo
         left_padded: where the example's padding goes.
         typed: whether segment ids are other than 0.
 
-    Raises:
-        ModelError: the network cannot be exported.
+    Raises ModelError: the network cannot be exported.
     """
     import torch
 

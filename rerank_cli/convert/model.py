@@ -71,8 +71,7 @@ def convert(
         threads: of the comparison.
         tell: told each step.
 
-    Raises:
-        ModelError: no torch weights, a missing package, an export that fails, or a form that does not agree.
+    Raises ModelError: no torch weights, a missing package, an export that fails, or a form that does not agree.
     """
     if not model.weights:
         raise ModelError(f"{model.name} has no torch weights to convert", "only torch checkpoints are converted")

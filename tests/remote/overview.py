@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rerank_cli.scorers.remote.providers import Row, load_table
+from rerank_cli.scorers.remote.providers import Provider, load_table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/providers/README.md"
 START, END = "<!-- generated: providers -->", "<!-- end generated -->"
@@ -22,7 +22,7 @@ def table() -> str:
     return "\n".join(head + [line(row) for row in load_table().rows.values()])
 
 
-def line(row: Row) -> str:
+def line(row: Provider) -> str:
     names = "<br>".join(f"`{name}:`" for name in (row.id, *row.aliases))
     title = f"[{row.title}]({PROMISED[row.id]}.md)" if row.id in PROMISED else row.title
     key = f"`{row.keys[0]}`" + ("" if row.key_required else " (optional)")
