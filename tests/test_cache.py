@@ -22,7 +22,7 @@ from rerank_cli.errors import InputError, ModelError, OutputError, RemoteError
 from rerank_cli.records import Pair, Score
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import ScorerInfo
-from rerank_cli.scorers.cached import CachedScorer, CachePolicy, pair_keys, remote_habits
+from rerank_cli.scorers.cached import CachedScorer, CachePolicy, pair_keys, remote_policy
 from rerank_cli.scorers.remote.scorer import PartialError
 from rerank_cli.settings import Limits
 
@@ -111,7 +111,7 @@ def test_ro_neither_writes_nor_makes_a_file(path):
     assert store.get([key(1)]) == {}
     store.close()
     assert not path.parent.exists()
-    assert "there is no score cache" in report.notes[0]
+    assert "there is not a score cache" in report.notes[0]
     known = fill(path, 3)
     before = path.read_bytes()
     store = opened(path, mode="ro")
@@ -216,7 +216,7 @@ def test_a_foreign_database_is_left_alone(path):
     assert path.read_bytes() == before
     text = path.with_name("thesis.txt")
     text.write_text("words " * 1000)
-    with pytest.raises(InputError, match="is no score cache"):
+    with pytest.raises(InputError, match="is not a score cache"):
         cache.clear(text)
     assert text.exists()
 
@@ -526,8 +526,8 @@ def test_listwise_scores_are_known_only_for_the_same_list(path):
 
 
 def test_listwise_models_are_known_by_name():
-    assert remote_habits("jina:jina-reranker-v3") == CachePolicy(None, listwise=True)
-    assert remote_habits("cohere-v2:rerank-v3.5") == CachePolicy(None, listwise=False)
+    assert remote_policy("jina:jina-reranker-v3") == CachePolicy(None, listwise=True)
+    assert remote_policy("cohere-v2:rerank-v3.5") == CachePolicy(None, listwise=False)
 
 
 def test_a_score_that_is_no_number_is_not_remembered(path):

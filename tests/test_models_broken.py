@@ -95,7 +95,7 @@ def test_a_broken_copy_is_left_aside_with_a_note_and_listed(run, converted, faul
     for more in ([], ["--backend", "torch"]):
         result = rank(run, folder, *more)
         assert result.code == 0, result.err
-        assert "note: the converted copy is left aside: " in result.err
+        assert "note: the converted copy is not used: " in result.err
         assert str(copy) in result.err
         assert FAULTS[fault] in result.err
         assert f"`rerank models convert {folder}` replaces it" in result.err

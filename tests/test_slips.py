@@ -186,7 +186,7 @@ def test_no_measure_is_told(run, tmp_path: Path, text: str) -> None:
     (tmp_path / "run.trec").write_text(RUN)
     result = run("eval", "--qrels", "qrels", "run.trec", "--measure", text)
     assert result.code == 2
-    assert "names no measure" in result.err
+    assert "does not name a measure" in result.err
 
 
 def test_standard_input_is_read_once(run) -> None:

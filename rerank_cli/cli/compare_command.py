@@ -11,7 +11,7 @@ from rerank_cli.cli import options as o
 from rerank_cli.cli.command import collect
 
 if TYPE_CHECKING:
-    from rerank_cli.evaluation.engine import Scores
+    from rerank_cli.evaluation.trec_eval import Scores
     from rerank_cli.readers.trec import Run
     from rerank_cli.terminal import Terminal
 

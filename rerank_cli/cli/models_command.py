@@ -77,8 +77,7 @@ def show(
       rerank models show builtin
       rerank models show cross-encoder/ms-marco-MiniLM-L6-v2 --json
     """
-    from rerank_cli.models import inventory
-    from rerank_cli.models.reference import LoadPolicy, resolve
+    from rerank_cli.models import LoadPolicy, inventory, resolve
     from rerank_cli.scorers import selection
 
     terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
@@ -187,8 +186,8 @@ def convert(
     """
     from rerank_cli import cpu
     from rerank_cli.convert.model import convert as convert_model
+    from rerank_cli.models import LoadPolicy, resolve
     from rerank_cli.models.converted import folder_of, with_converted
-    from rerank_cli.models.reference import LoadPolicy, resolve
 
     terminal = configure(ctx.obj, verbose=verbose, quiet=quiet)
     forms = [FORMS[each] for each in form or ["fp32"]]
