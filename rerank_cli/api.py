@@ -29,9 +29,8 @@ class Reranker:
         options: keyword options as on the command line (`backend`, `threads`, `offline`, `endpoint`, `api_key_env`,
             `max_tokens_per_doc`, `long_documents`, `max_chunks_per_doc` …).
 
-    Raises:
-        UsageError: an option is unknown.
-        ModelError: the model or its backend is unavailable; the message says what to do.
+    Raises UsageError: an option is unknown; ModelError: the model or its backend is unavailable; the message says what
+    to do.
     """
 
     def __init__(self, model: str = "builtin", **options: Any) -> None:
@@ -41,15 +40,17 @@ class Reranker:
         settings = replace(_take(options, ModelSettings), model=model, remote=remote)
         if options:
             name = next(iter(options))
-            known = [f.name for kind in (Limits, ModelSettings, RemoteSettings) for f in fields(kind)]
+            known = [
+                f.name for settings_class in (Limits, ModelSettings, RemoteSettings) for f in fields(settings_class)
+            ]
             raise UsageError(f"Reranker has no option `{name}`", did_you_mean(name, known))
         self._scorer = open_scorer(settings, os.environ, self.report)
 
     def score(self, query: str, documents: Sequence[str | Mapping[str, Any]]) -> list[float]:
-        """Logits of a local model or the provider's scores, one a document in input order; NaN for an empty one."""
-        made = _documents(documents, FieldSettings(), self.report)
-        found = pipeline.score_documents(query, made, self._scorer, RankSettings(limits=self._limits))
-        return [float("nan") if score.value is None else score.value for score in found]
+        """Logits of a local model or the provider's scores, one per document in input order; NaN for an empty one."""
+        records = _documents(documents, FieldSettings(), self.report)
+        scores = pipeline.score_documents(query, records, self._scorer, RankSettings(limits=self._limits))
+        return [float("nan") if score.value is None else score.value for score in scores]
 
     def rank(
         self,
@@ -64,9 +65,9 @@ class Reranker:
         if top_n is not None and top_n < 1:
             raise UsageError(f"top_n is {top_n}", "give at least 1, or None for all")
         report = Report()
-        made = _documents(documents, FieldSettings(rank_fields=tuple(rank_fields or ())), report)
+        records = _documents(documents, FieldSettings(rank_fields=tuple(rank_fields or ())), report)
         settings = RankSettings(top_n=top_n, limits=self._limits)
-        ranking = pipeline.rank(query, [made], self._scorer, settings, report)
+        ranking = pipeline.rank(query, [records], self._scorer, settings, report)
         hits = [hit._replace(document=documents[hit.index]) for hit in ranking.hits]
         return replace(ranking, hits=hits)
 
@@ -83,9 +84,9 @@ class Reranker:
         self.close()
 
 
-def _take(options: dict[str, Any], kind: Any) -> Any:
+def _take(options: dict[str, Any], settings_class: Any) -> Any:
     """An instance of a settings class from the options that are its fields, which are removed."""
-    return kind(**{f.name: options.pop(f.name) for f in fields(kind) if f.name in options})
+    return settings_class(**{f.name: options.pop(f.name) for f in fields(settings_class) if f.name in options})
 
 
 def _documents(documents: Sequence[str | Mapping[str, Any]], settings: FieldSettings, report: Report) -> list[Document]:
@@ -93,8 +94,8 @@ def _documents(documents: Sequence[str | Mapping[str, Any]], settings: FieldSett
     from rerank_cli.fields import make_renderer
 
     render = make_renderer(settings, report)
-    made = []
+    records = []
     for index, document in enumerate(documents):
-        text, head = render(document, f"document {index}")
-        made.append(Document(index, b"", text, SOURCE, None, head))
-    return made
+        text, title_chars = render(document, f"document {index}")
+        records.append(Document(index, b"", text, SOURCE, None, title_chars))
+    return records

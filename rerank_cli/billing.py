@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DOCUMENTS_PER_UNIT = 100
-DEFAULT_CHUNK = 500  # tokens of a billing chunk where the model's name says nothing: the rule of v3.5
+DEFAULT_CHUNK = 500  # tokens of a billing chunk for unknown model names: the rule of v3.5
 # Billing chunk in tokens by model name, first match wins; None = billed by token. v4's is undocumented: v3.5's is the
 # upper estimate.
 CHUNKS: tuple[tuple[str, int | None], ...] = (
@@ -36,6 +36,6 @@ def chunks_of(query_tokens: int, document_tokens: int, chunk: int) -> int:
 
 
 def search_units(query_tokens: int, document_tokens: Iterable[int], chunk: int) -> int:
-    """Search units of one request: one for each 100 chunks begun."""
+    """Search units of one request: one per 100 chunks, rounded up."""
     chunks = sum(chunks_of(query_tokens, tokens, chunk) for tokens in document_tokens)
     return max(1, -(-chunks // DOCUMENTS_PER_UNIT))

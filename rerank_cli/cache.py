@@ -1,7 +1,7 @@
-"""The score cache: 16-byte keys to scores, shared by many processes; a cache saves time and must never cost a result.
+"""The score cache: 16-byte keys to scores, shared by many processes; its failures never cost a result.
 
-`scorers/cached.py` makes the keys. Whatever happens to the file (damaged, locked, read-only, full disk), a run goes on
-without it after one warning. The functions at the end (`rerank cache …`) raise: there the cache itself is the subject.
+`scorers/cached.py` makes the keys. If the file fails (damaged, locked, read-only, full disk), a run continues
+without it after one warning. The functions at the end (`rerank cache …`) raise errors instead.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from rerank_cli.cache_file import (
     BYTES_PER_ROW,
     CacheMode,
-    NotOurs,
+    ForeignFileError,
     count_rows,
     evict,
-    is_marked_as_ours,
+    is_cache_file,
     may_write,
     open_file,
     pack,
@@ -42,7 +42,7 @@ TRANSACTION = 20_000  # rows written at once: short enough that other processes 
 
 
 class ScoreCache:
-    """An open cache. `get`, `put` and `close` never raise for the file's sake.
+    """An open cache. `get`, `put` and `close` never raise errors of the file.
 
     Threads may share one; forked processes may not. Opening is part of the construction and imports sqlite3.
     """
@@ -60,7 +60,7 @@ class ScoreCache:
         self._writable = mode == "rw"
         self._max_rows = max(1, max_bytes // BYTES_PER_ROW)
         self._lock = threading.Lock()
-        self._stale: list[bytes] = []  # read for the first time today: noted at the end, so that they are kept
+        self._stale: list[bytes] = []  # read for the first time today: marked as used at the end
         self._damaged: list[bytes] = []  # failed their checksum, to be replaced
         self._connection: sqlite3.Connection | None = None
         with self._guarded():
@@ -73,14 +73,14 @@ class ScoreCache:
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Score]:
         """The scores of those keys that are known; duplicates in `keys` cost nothing extra."""
-        found: dict[bytes, Score] = {}
+        scores: dict[bytes, Score] = {}
         with self._lock, self._guarded():
             ordered = sorted(set(keys))  # neighbours in the file are read together
             for start in range(0, len(ordered), LOOKUP):
-                self._read(ordered[start : start + LOOKUP], found)
-        return found
+                self._read(ordered[start : start + LOOKUP], scores)
+        return scores
 
-    def _read(self, keys: Sequence[bytes], found: dict[bytes, Score]) -> None:
+    def _read(self, keys: Sequence[bytes], scores: dict[bytes, Score]) -> None:
         if self._connection is None:
             return
         day = today()
@@ -91,12 +91,12 @@ class ScoreCache:
             if score is None:
                 self._damaged.append(key)
                 continue
-            found[key] = score
+            scores[key] = score
             if used < day:
                 self._stale.append(key)
 
     def put(self, scores: Mapping[bytes, Score]) -> None:
-        """Remember scores; they survive a kill right after the return."""
+        """Store scores; they survive a kill right after the return."""
         with self._lock, self._guarded():
             if self._connection is None or not self._writable or not scores:
                 return
@@ -117,7 +117,7 @@ class ScoreCache:
         self._damaged.clear()
 
     def close(self) -> None:
-        """Note what was used today, so that eviction takes the rest first, and close the file."""
+        """Mark what was used today, so that eviction removes other rows first, and close the file."""
         with self._lock, self._guarded():
             connection, self._connection = self._connection, None
             if connection is None:
@@ -141,13 +141,13 @@ class ScoreCache:
                 self._report.warn(f"the score cache {self._path} cannot be written ({error}): new scores are not kept")
             else:
                 self._give_up(error)
-        except (sqlite3.Error, NotOurs, OSError) as error:
+        except (sqlite3.Error, ForeignFileError, OSError) as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         import sqlite3
 
-        self._report.warn(f"the score cache {self._path} is unusable ({error}): going on without it")
+        self._report.warn(f"the score cache {self._path} is unusable ({error}): continuing without it")
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -155,12 +155,12 @@ class ScoreCache:
 
 
 def _only_writing_fails(error: Exception) -> bool:
-    """Locked by another writer, disk full, read-only: what is there can still be read."""
+    """Locked by another writer, disk full, read-only: existing rows can still be read."""
     return any(word in str(error) for word in ("locked", "full", "readonly"))
 
 
 def _insert(connection: sqlite3.Connection, rows: list[tuple[bytes, bytes, int]]) -> None:
-    """Add rows; those that another process added meanwhile are equal and stay."""
+    """Add rows; those that another process added meanwhile are equal."""
     with transaction(connection):
         before = connection.total_changes
         connection.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?, ?)", rows)
@@ -190,7 +190,7 @@ class CacheInfo:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a check found: rows looked at, rows whose checksum fails, and SQLite's own complaints."""
+    """The result of a check: rows read, rows whose checksum fails, and SQLite's own messages."""
 
     rows: int
     damaged: int
@@ -223,10 +223,10 @@ def verify(path: Path) -> Verification:
 
 
 def clear(path: Path) -> int:
-    """Forget all scores; returns how many there were (0 if the file was damaged and has been deleted).
+    """Delete all scores; returns how many there were (0 if the file was damaged and has been deleted).
 
-    A healthy file is emptied in place, because other processes may have it open. Raises InputError for a file that is
-    not ours, OutputError if another process holds it.
+    A healthy file is emptied in place, because other processes may have it open. Raises InputError for another
+    file, OutputError if another process holds it.
     """
     import sqlite3
 
@@ -238,7 +238,7 @@ def clear(path: Path) -> int:
         raise OutputError(
             f"cannot clear the score cache {path}: {error}", "is another rerank writing to it?"
         ) from error
-    except (sqlite3.DatabaseError, NotOurs) as error:
+    except (sqlite3.DatabaseError, ForeignFileError) as error:
         _refuse_foreign(path, error)
         for file in _files(path):
             file.unlink(missing_ok=True)
@@ -246,10 +246,10 @@ def clear(path: Path) -> int:
 
 
 def _refuse_foreign(path: Path, error: Exception) -> None:
-    """Raise InputError if SQLite's error means that a file was never ours: `clear` would not replace it."""
-    if isinstance(error, NotOurs) or not is_marked_as_ours(path):
+    """Raise InputError if SQLite's error means that a file is not a score cache: `clear` would not replace it."""
+    if isinstance(error, ForeignFileError) or not is_cache_file(path):
         raise InputError(
-            f"{path} is no score cache: {error}", "it was left as it is; name another with --cache-path"
+            f"{path} is not a score cache: {error}", "it was not changed; choose another with --cache-path"
         ) from error
 
 
@@ -273,7 +273,7 @@ def _files(path: Path) -> tuple[Path, ...]:
 
 @contextlib.contextmanager
 def _opened(path: Path, mode: CacheMode) -> Iterator[sqlite3.Connection | None]:
-    """A connection for the admin functions; failures become InputError with the way out."""
+    """A connection for the admin functions; failures become InputError with a hint."""
     import sqlite3
 
     try:
@@ -285,9 +285,10 @@ def _opened(path: Path, mode: CacheMode) -> Iterator[sqlite3.Connection | None]:
                 connection.close()
     except (sqlite3.OperationalError, OSError) as error:
         raise InputError(
-            f"cannot read the score cache {path}: {error}", "may you read it, and is another rerank writing to it?"
+            f"cannot read the score cache {path}: {error}",
+            "check its permissions, and whether another rerank is writing to it",
         ) from error
-    except (sqlite3.Error, NotOurs) as error:
+    except (sqlite3.Error, ForeignFileError) as error:
         _refuse_foreign(path, error)
         raise InputError(
             f"cannot read the score cache {path}: {error}", "`rerank cache clear` makes a new one"

@@ -1,7 +1,7 @@
-"""The file of the score cache: where it lies, how it is opened, what a row holds, what is thrown out when it is full.
+"""The file of the score cache: its path, how it is opened, its rows, and eviction when it is full.
 
 SQLite in WAL mode: readers never wait, a killed process leaves whole transactions. Everything here may raise
-`sqlite3.Error`, `OSError` or `NotOurs`: `cache` decides what to do when something fails.
+`sqlite3.Error`, `OSError` or `ForeignFileError`: `cache` decides what to do when something fails.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 CacheMode = Literal["rw", "ro"]
-CACHE_FILE = "scores-v1.sqlite"  # the version of the row is in the name: an older rerank never meets newer rows
+CACHE_FILE = "scores-v1.sqlite"  # the version of the row is in the name: an older rerank never reads newer rows
 BYTES_PER_ROW = 64  # of the file, after 10^6 random insertions (measured 61): turns the limit in bytes into rows
-APPLICATION_ID = 0x72726B31  # "rrk1" in the file's header: no foreign database is ever written to
+APPLICATION_ID = 0x72726B31  # "rrk1" in the file's header: no other database is ever written to
 DAY_S = 86_400
 _MAGIC = b"SQLite format 3\x00"
 
@@ -39,12 +39,12 @@ _SCHEMA = (
 )
 
 
-class NotOurs(Exception):
-    """A database that is no score cache of this version."""
+class ForeignFileError(Exception):
+    """A database that is not a score cache of this version."""
 
 
 def cache_path(env: Mapping[str, str], chosen: Path | None = None) -> Path:
-    """Where the cache lies: --cache-path, else RERANK_CACHE_DIR, else the user's cache folder."""
+    """The path of the cache: --cache-path, else RERANK_CACHE_DIR, else the user's cache folder."""
     if chosen is not None:
         return chosen.expanduser()
     if folder := env.get("RERANK_CACHE_DIR"):
@@ -73,12 +73,12 @@ def unpack(key: bytes, row: bytes) -> Score | None:
 
 
 def today() -> int:
-    """Days since 1970: the unit of the `used` column, coarse so that reading hardly ever writes."""
+    """Days since 1970: the unit of the `used` column, coarse so that reading rarely writes."""
     return int(time.time()) // DAY_S
 
 
 def open_file(path: Path, mode: CacheMode, busy_s: float) -> sqlite3.Connection | None:
-    """A connection to a cache of ours, made if need be; None if mode is `ro` and there is no file."""
+    """A connection to a score cache, created if necessary; None if mode is `ro` and there is no file."""
     if mode == "ro":
         return _open_to_read(path, busy_s) if path.exists() else None
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def open_file(path: Path, mode: CacheMode, busy_s: float) -> sqlite3.Connection 
     try:
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             _create(connection, busy_s)
-        _check_ours(connection)
+        _check_owner(connection)
         connection.execute("PRAGMA synchronous = NORMAL")  # a dying process loses nothing, a dying machine little
     except BaseException:
         connection.close()
@@ -100,13 +100,13 @@ def _open_to_read(path: Path, busy_s: float) -> sqlite3.Connection:
 
     connection = _connect(path, "ro", busy_s)
     try:
-        _check_ours(connection)
+        _check_owner(connection)
     except sqlite3.OperationalError:
         connection.close()
         if path.with_name(path.name + "-wal").exists():
-            raise  # `immutable` would not see what stands in the log
+            raise  # `immutable` would not see the log
         connection = _connect(path, "ro&immutable=1", busy_s)
-        _check_ours(connection)
+        _check_owner(connection)
     return connection
 
 
@@ -124,9 +124,9 @@ def _create(connection: sqlite3.Connection, busy_s: float) -> None:
             connection.execute(statement)
 
 
-def _check_ours(connection: sqlite3.Connection) -> None:
+def _check_owner(connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise NotOurs("it was not made by this version of rerank")
+        raise ForeignFileError("it was not created by this version of rerank")
 
 
 def _switch_to_wal(connection: sqlite3.Connection, busy_s: float) -> None:
@@ -164,7 +164,7 @@ def count_rows(connection: sqlite3.Connection) -> int:
 
 
 def evict(connection: sqlite3.Connection, max_rows: int) -> None:
-    """Throw out what was not used for longest, down to 80 % of `max_rows`; the last day of them in part.
+    """Delete the rows that were not used for longest, down to 80 % of `max_rows`; the last day in part.
 
     Keys are hashes, so a range of keys is a random sample, and deleting range by range keeps every transaction short.
     """
@@ -199,8 +199,8 @@ def may_write(path: Path) -> bool:
     return os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
 
 
-def is_marked_as_ours(path: Path) -> bool:
-    """Whether a file that SQLite cannot open any more is ours to delete: by its name or what is left of its header."""
+def is_cache_file(path: Path) -> bool:
+    """Whether a file that SQLite cannot open was a score cache: by its name or the rest of its header."""
     if path.name == CACHE_FILE:
         return True
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What this machine's processor offers: threads that the container may use, instruction sets that matter.
+"""This machine's processor: threads that the container may use, instruction sets that matter.
 
 It reads /proc and cgroup files only; no numerical library is imported.
 """
@@ -24,22 +24,22 @@ def available_threads(root: Path = Path("/")) -> int:
 def _quota_v2(root: Path) -> float | None:
     """The tightest `cpu.max` from this process's cgroup up to the root, in cores."""
     base = root / "sys/fs/cgroup"
-    found: list[float] = []
+    quotas: list[float] = []
     for folder in _own_and_parents(base, _cgroup_path(root, "")):
         words = _read(folder / "cpu.max").split()
         if len(words) == 2 and words[0].isdigit() and int(words[1]) > 0:
-            found.append(int(words[0]) / int(words[1]))
-    return min(found, default=None)
+            quotas.append(int(words[0]) / int(words[1]))
+    return min(quotas, default=None)
 
 
 def _quota_v1(root: Path) -> float | None:
     base = root / "sys/fs/cgroup/cpu"
-    found: list[float] = []
+    quotas: list[float] = []
     for folder in _own_and_parents(base, _cgroup_path(root, "cpu")):
         quota, period = _read(folder / "cpu.cfs_quota_us").strip(), _read(folder / "cpu.cfs_period_us").strip()
         if quota.isdigit() and period.isdigit() and int(period) > 0:  # -1 means no quota
-            found.append(int(quota) / int(period))
-    return min(found, default=None)
+            quotas.append(int(quota) / int(period))
+    return min(quotas, default=None)
 
 
 def _cgroup_path(root: Path, controller: str) -> str:

@@ -81,9 +81,8 @@ class Worker:
 def rank_parts(task: Task, cluster: Cluster) -> Iterator[dict[str, Any]]:
     """The result of each part (`Done` as a record), as they are finished, in any order.
 
-    Raises:
-        ModelError: Ray is missing, or the cluster has no room for a worker.
-        RerankError: a worker met an error that would meet every part.
+    Raises ModelError: Ray is missing, or the cluster has no room for a worker; RerankError: a worker met an error that
+    would meet every part.
     """
     with _connected(cluster, task.model.threads or 1) as ray:
         workers = _workers(ray, cluster, task.model.threads or 1)

@@ -1,4 +1,4 @@
-"""Is everything in order? Versions, CPU, threads, the backend of a model and why, and a canary that scores known pairs.
+"""The self-check: versions, CPU, threads, the backend of a model and why, and a canary that scores known pairs.
 
 It returns a `Diagnosis`; printing and the exit code are the command's. Nothing here can change a score.
 """
@@ -43,7 +43,7 @@ LIMITS = Limits(long_documents="truncate")
 
 
 class Check(NamedTuple):
-    """One check and what it found."""
+    """One check and its result."""
 
     name: str
     passed: bool
@@ -52,7 +52,7 @@ class Check(NamedTuple):
 
 @dataclass
 class Diagnosis:
-    """ScorerInfo by section, and checks; `healthy` if every check passed."""
+    """Facts by section, and checks; `healthy` if every check passed."""
 
     info: dict[str, dict[str, Any]] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
@@ -67,10 +67,10 @@ def examine(settings: ModelSettings, report: Report) -> Diagnosis:
     """Look at the machine, open the model, score the canary. A model that cannot be opened is a failed check."""
     from rerank_cli.scorers.open_local import make_plan, open_local
 
-    found = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads(settings)})
+    diagnosis = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads(settings)})
     try:
         plan = make_plan(settings)
-        found.info["model"] = {
+        diagnosis.info["model"] = {
             "name": plan.model.name,
             "revision": plan.model.revision,
             "family": plan.model.family,
@@ -83,20 +83,20 @@ def examine(settings: ModelSettings, report: Report) -> Diagnosis:
         }
         scorer = open_local(settings, report)
     except RerankError as error:
-        found.checks.append(Check("opens", False, error.message + (f" ({error.hint})" if error.hint else "")))
-        return found
-    found.checks.append(Check("opens", True, f"{plan.model.name} on {plan.choice.backend}"))
-    found.info["engine"] = engine_settings(scorer)
+        diagnosis.checks.append(Check("opens", False, error.message + (f" ({error.hint})" if error.hint else "")))
+        return diagnosis
+    diagnosis.checks.append(Check("opens", True, f"{plan.model.name} on {plan.choice.backend}"))
+    diagnosis.info["engine"] = engine_settings(scorer)
     try:
         for check in (check_order, check_invariance, check_prompt, check_finite, check_engine):
-            found.checks.append(_guarded(check, scorer))
+            diagnosis.checks.append(_guarded(check, scorer))
     finally:
         scorer.close()
-    return found
+    return diagnosis
 
 
 def _guarded(check: Callable[[LocalScorer], Check], scorer: LocalScorer) -> Check:
-    """A check whose own failure is a finding, not an end."""
+    """A check whose own error is a failed check."""
     try:
         return check(scorer)
     except RerankError as error:
@@ -112,7 +112,7 @@ def versions() -> dict[str, str | None]:
 
 
 def processor() -> dict[str, Any]:
-    """The CPU, the instruction sets that matter, and whether a GPU is there."""
+    """The CPU, the instruction sets that matter, and whether a GPU is detected."""
     from rerank_cli.scorers.selection import has_cuda
 
     features = cpu.features()
@@ -131,7 +131,7 @@ def threads(settings: ModelSettings) -> dict[str, int]:
 
 
 def engine_settings(scorer: LocalScorer) -> dict[str, str]:
-    """What the engine says of itself, read back."""
+    """The engine's own settings, read back."""
     return {"name": scorer.engine.name, **getattr(scorer.engine, "settings", {})}
 
 
@@ -155,7 +155,7 @@ def check_invariance(scorer: LocalScorer) -> Check:
 
 
 def check_prompt(scorer: LocalScorer) -> Check:
-    """Query and document both reach the model, each in its own place."""
+    """Query and document both reach the model, each in its own position."""
     query, text, other = ORDER[0]
     swapped = [Pair(query, text), Pair(text, query), Pair(query, other), Pair(other, text)]
     values = [score.value or 0.0 for score in scorer.score(swapped, LIMITS)]
@@ -174,11 +174,11 @@ def check_finite(scorer: LocalScorer) -> Check:
 
 
 def check_engine(scorer: LocalScorer) -> Check:
-    """OpenVINO does what it was told: its defaults would change scores with the padding."""
-    told = getattr(scorer.engine, "settings", {})
-    if not told:
+    """OpenVINO uses the requested settings: with its defaults, scores would depend on the padding."""
+    settings = getattr(scorer.engine, "settings", {})
+    if not settings:
         return Check("engine", True, f"{scorer.engine.name} {getattr(scorer.engine, 'version', '')}")
-    wanted = {"fp32": "f32", "float32": "f32", "bf16": "bf16"}[scorer.info.dtype]
-    shown = told["INFERENCE_PRECISION_HINT"].lower().replace("float32", "f32").replace("bfloat16", "bf16")
-    passed = wanted in shown and told["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == "0"
-    return Check("engine", passed, ", ".join(f"{name} {value}" for name, value in told.items()))
+    expected = {"fp32": "f32", "float32": "f32", "bf16": "bf16"}[scorer.info.dtype]
+    shown = settings["INFERENCE_PRECISION_HINT"].lower().replace("float32", "f32").replace("bfloat16", "bf16")
+    passed = expected in shown and settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == "0"
+    return Check("engine", passed, ", ".join(f"{name} {value}" for name, value in settings.items()))

@@ -1,7 +1,7 @@
 """Hugging Face repositories: where the hub's own cache keeps them, what is missing, and how to fetch it.
 
-The only module that imports huggingface_hub, and only to download: what is cached is found by looking. A cached model
-is used as it is, without asking whether there is a newer one; `rerank models pull` asks.
+The only module that imports huggingface_hub, and only to download. A cached model is used without
+checking for a newer one; `rerank models pull` checks.
 """
 
 from __future__ import annotations
@@ -59,19 +59,14 @@ def cache_folder() -> Path:
 
 
 def is_offline(asked: bool) -> bool:
-    """Whether the network is out of bounds: --offline, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
-    told = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
-    return asked or told.lower() in TRUE
+    """Whether the network must not be used: --offline, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
+    env_value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return asked or env_value.lower() in TRUE
 
 
 def repository_folder(repository: str) -> Path:
     """Where the cache keeps a repository: `models--owner--name`."""
     return cache_folder() / f"models--{repository.replace('/', '--')}"
-
-
-def is_cached(repository: str, revision: str | None) -> bool:
-    """Whether some files of this revision are in the cache."""
-    return cached(repository, revision) is not None
 
 
 def cached(repository: str, revision: str | None) -> Snapshot | None:
@@ -87,24 +82,24 @@ def cached(repository: str, revision: str | None) -> Snapshot | None:
     return Snapshot(repository, commit, folder) if commit and folder.is_dir() else None
 
 
-def locate(repository: str, revision: str | None, want: FileFilter, *, offline: bool) -> Snapshot:
-    """The files of a repository, from the cache if it holds all that is wanted, else downloaded.
+def locate(repository: str, revision: str | None, file_filter: FileFilter, *, offline: bool) -> Snapshot:
+    """The files of a repository, from the cache if it has all that is needed, else downloaded.
 
     Raises ModelError: not found, gated, offline with the missing files named, no usable weights.
     """
-    found = cached(repository, revision)
-    missing = missing_files(found.folder, want) if found else ["config.json"]
-    if found and not missing:
-        return found
+    snapshot = cached(repository, revision)
+    missing = missing_files(snapshot.folder, file_filter) if snapshot else ["config.json"]
+    if snapshot and not missing:
+        return snapshot
     if is_offline(offline):
-        pull = f"`rerank models pull {name_of(repository, revision)}`"
-        what = f"{', '.join(missing)} of `{repository}`" if found else f"`{repository}`"
-        at = f" at `{revision}`" if revision and not found else ""
+        pull = f"`rerank models pull {reference_of(repository, revision)}`"
+        what = f"{', '.join(missing)} of `{repository}`" if snapshot else f"`{repository}`"
+        at = f" at `{revision}`" if revision and not snapshot else ""
         raise ModelError(
-            f"{what}{at} is not in the cache at {cache_folder()}, and the network is not to be used",
+            f"{what}{at} is not in the cache at {cache_folder()}, and the network must not be used",
             _near(repository, revision, pull) or f"fetch it once with the network: {pull}",
         )
-    return download(repository, revision, want)
+    return download(repository, revision, file_filter)
 
 
 def _near(repository: str, revision: str | None, pull: str) -> str | None:
@@ -112,14 +107,14 @@ def _near(repository: str, revision: str | None, pull: str) -> str | None:
     known = cached_repositories()
     if repository not in known:
         return did_you_mean(repository, known)
-    there = [name_of(repository, other) for other in cached_revisions(repository)]
-    if cached(repository, revision) or not there:
+    cached_names = [reference_of(repository, other) for other in cached_revisions(repository)]
+    if cached(repository, revision) or not cached_names:
         return None
-    return f"in the cache: {', '.join(f'`{name}`' for name in there[:3])}; or fetch it with the network: {pull}"
+    return f"in the cache: {', '.join(f'`{name}`' for name in cached_names[:3])}; or fetch it with the network: {pull}"
 
 
-def name_of(repository: str, revision: str | None) -> str:
-    """The reference as it is written."""
+def reference_of(repository: str, revision: str | None) -> str:
+    """The reference: `owner/name`, with `@revision` if there is one."""
     return f"{repository}@{revision}" if revision else repository
 
 
@@ -138,8 +133,8 @@ def cached_revisions(repository: str) -> list[str]:
     return [*named, *(commit for commit in commits if commit not in named.values())]
 
 
-def missing_files(folder: Path, want: FileFilter) -> list[str]:
-    """Names of wanted files that a snapshot lacks, as far as the files that are there tell."""
+def missing_files(folder: Path, file_filter: FileFilter) -> list[str]:
+    """Names of needed files that a snapshot lacks, as far as its other files show."""
     modules = [module for module in _json(folder / "modules.json", []) if isinstance(module, dict)]
     places = [folder / str(module.get("path", "")).lstrip("/") for module in modules]
     base = places[0] if places else folder
@@ -147,18 +142,18 @@ def missing_files(folder: Path, want: FileFilter) -> list[str]:
     if not (folder / "tokenizer.json").is_file():
         needed.append(base / "tokenizer.json")
     graph = [folder / "onnx" / "model.onnx", folder / "model.onnx", folder / "openvino" / "openvino_model.xml"]
-    usable = want.backend != "torch" and is_classifier(_json(base / "config.json", {}))
+    usable = file_filter.backend != "torch" and is_classifier(_json(base / "config.json", {}))
     if not usable or not any(path.is_file() for path in graph):
-        needed += _weights(base, want)
+        needed += _weights(base, file_filter)
     for module, place in zip(modules[1:], places[1:], strict=True):
         if str(module.get("type", "")).endswith((".Dense", ".LayerNorm")):
-            needed += [place / "config.json", *_weights(place, want)]
+            needed += [place / "config.json", *_weights(place, file_filter)]
     return [str(path.relative_to(folder)) for path in needed if not path.is_file()]
 
 
-def _weights(folder: Path, want: FileFilter) -> list[Path]:
+def _weights(folder: Path, file_filter: FileFilter) -> list[Path]:
     """The weight files that should lie in a folder: shards by their index, else one file."""
-    for name in ("model.safetensors", *(["pytorch_model.bin"] if want.allow_pickle else [])):
+    for name in ("model.safetensors", *(["pytorch_model.bin"] if file_filter.allow_pickle else [])):
         index = _json(folder / f"{name}.index.json", {})
         if index:
             shards = index.get("weight_map")
@@ -166,7 +161,7 @@ def _weights(folder: Path, want: FileFilter) -> list[Path]:
             return [folder / shard for shard in sorted(names)]
         if (folder / name).is_file():
             return [folder / name]
-    # Pickles alone in the cache are for `models.files` to refuse with its own words.
+    # `models.files` refuses pickles with its own message.
     return [] if (folder / "pytorch_model.bin").is_file() else [folder / "model.safetensors"]
 
 
@@ -177,7 +172,7 @@ def is_classifier(config: dict[str, Any]) -> bool:
 
 
 def _json(path: Path, default: Any) -> Any:
-    """A value of the default's kind, or the default: what is broken is for `models` to refuse by its name."""
+    """A value of the default's type, or the default: `models` reports broken files."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -185,47 +180,46 @@ def _json(path: Path, default: Any) -> Any:
     return value if isinstance(value, type(default)) else default
 
 
-def choose(files: Iterable[str], want: FileFilter, *, classifier: bool = True) -> list[str]:
-    """The files of a repository to download: settings and tokenizer, and the weights of one kind.
+def choose(files: Iterable[str], file_filter: FileFilter, *, classifier: bool = True) -> list[str]:
+    """The files of a repository to download: settings and tokenizer, and weights of one format.
 
-    Graphs are of use only for a `classifier`. Raises ModelError if no kind of weights is usable.
+    Graphs are of use only for a `classifier`. Raises ModelError if no weights are usable.
     """
     names = list(files)
-    small = [name for name in names if SMALL_FILES.fullmatch(name) or (want.code and name.endswith(".py"))]
-    kinds = {kind: [n for n in names if pattern.fullmatch(n)] for kind, pattern in
+    small = [name for name in names if SMALL_FILES.fullmatch(name) or (file_filter.code and name.endswith(".py"))]
+    weights = {name: [n for n in names if pattern.fullmatch(n)] for name, pattern in
              (("graph", GRAPHS), ("ir", IR), ("torch", SAFETENSORS), ("pickle", PICKLES))}  # fmt: skip
-    pickle = kinds["pickle"] if want.allow_pickle and not kinds["torch"] else []
+    pickle = weights["pickle"] if file_filter.allow_pickle and not weights["torch"] else []
     order = {
-        "torch": [kinds["torch"], pickle],
-        "gpu": [kinds["torch"], pickle, kinds["graph"], kinds["ir"]],
-        "onnx": [kinds["graph"], kinds["torch"], pickle],
-        "openvino": [kinds["ir"], kinds["graph"], kinds["torch"], pickle],
-    }.get(want.backend, [kinds["graph"], kinds["ir"], kinds["torch"], pickle])
+        "torch": [weights["torch"], pickle],
+        "gpu": [weights["torch"], pickle, weights["graph"], weights["ir"]],
+        "onnx": [weights["graph"], weights["torch"], pickle],
+        "openvino": [weights["ir"], weights["graph"], weights["torch"], pickle],
+    }.get(file_filter.backend, [weights["graph"], weights["ir"], weights["torch"], pickle])
     if not classifier:
-        order = [kinds["torch"], pickle]
-    weights = next((kind for kind in order if kind), [])
-    if not weights:
-        only = ", only pickled weights" if kinds["pickle"] else ""
+        order = [weights["torch"], pickle]
+    chosen = next((files for files in order if files), [])
+    if not chosen:
+        only = ", only pickled weights" if weights["pickle"] else ""
         raise ModelError(
             f"the repository has no usable weights: no safetensors, ONNX or OpenVINO file{only}",
-            "try another revision, or `--allow-pickle` if you trust its author" if only else "is it a model at all?",
+            "try another revision, or `--allow-pickle` if you trust its author" if only else "is it a model?",
         )
-    return sorted({*small, *weights, *filter(HEADS.match, kinds["torch"])})
+    return sorted({*small, *chosen, *filter(HEADS.match, weights["torch"])})
 
 
 def download(
-    repository: str, revision: str | None, want: FileFilter, progress: Callable[[int, int], None] | None = None
+    repository: str, revision: str | None, file_filter: FileFilter, progress: Callable[[int, int], None] | None = None
 ) -> Snapshot:
-    """Fetch what is wanted of a repository into the hub's cache; what is there and whole is kept, the rest fetched.
+    """Fetch the needed files of a repository into the hub's cache; intact files are kept, the rest is fetched.
 
     Args:
         repository: `owner/name`.
         revision: branch, tag or commit; None is the default branch.
-        want: which files.
+        file_filter: which files.
         progress: called with (files done, files in all).
 
-    Raises:
-        ModelError: not found, gated, no usable weights, or the hub did not answer.
+    Raises ModelError: not found, gated, no usable weights, or the hub did not answer.
     """
     for what in ("TELEMETRY", "PROGRESS_BARS", "UPDATE_CHECK"):
         os.environ.setdefault(f"HF_HUB_DISABLE_{what}", "1")
@@ -243,28 +237,28 @@ def download(
             return Path(hf_hub_download(repository, name, **where, force_download=_is_damaged(folder / name)))
 
         config: dict[str, Any] = _json(fetch("config.json"), {}) if "config.json" in files else {}
-        names = choose(files, want, classifier=is_classifier(config))
+        names = choose(files, file_filter, classifier=is_classifier(config))
         for number, name in enumerate(names, start=1):
             fetch(name)
             if progress:
                 progress(number, len(names))
     except ModelError:
         raise
-    except Exception as error:  # the library raises its own, httpx2's and OS errors
-        raise _explained(error, repository, revision) from error
+    except Exception as error:  # the library raises its own errors, httpx2's and OS errors
+        raise _model_error(error, repository, revision) from error
     if revision != commit:
-        _remember(repository, revision or "main", commit)
+        _write_ref(repository, revision or "main", commit)
     return Snapshot(repository, commit, folder)
 
 
 def _is_damaged(path: Path) -> bool:
-    """Whether a file of the cache is no longer what was downloaded; the hub's client looks at its name only."""
-    from rerank_cli.models.digests import fault_of
+    """Whether a file of the cache has changed since its download; the hub's client checks its name only."""
+    from rerank_cli.models.digests import problem_of
 
-    return path.is_symlink() and path.is_file() and fault_of(path) is not None
+    return path.is_symlink() and path.is_file() and problem_of(path) is not None
 
 
-def _remember(repository: str, revision: str, commit: str) -> None:
+def _write_ref(repository: str, revision: str, commit: str) -> None:
     """Write the cache's `refs` entry, as huggingface_hub does when it is given a branch or tag."""
     path = repository_folder(repository) / "refs" / revision
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -272,14 +266,14 @@ def _remember(repository: str, revision: str, commit: str) -> None:
         write(commit.encode())
 
 
-def _explained(error: Exception, repository: str, revision: str | None) -> ModelError:
-    """The hub's refusal in our words; a token never appears."""
+def _model_error(error: Exception, repository: str, revision: str | None) -> ModelError:
+    """The hub's error as ours; it never contains a token."""
     from huggingface_hub import errors
 
-    reference = name_of(repository, revision)
+    reference = reference_of(repository, revision)
     if isinstance(error, errors.GatedRepoError):
         return ModelError(
-            f"`{repository}` is gated: its owner must let you in",
+            f"`{repository}` is gated: its owner must grant access",
             f"ask for access at https://huggingface.co/{repository}, then log in (`hf auth login`) or set HF_TOKEN",
         )
     if isinstance(error, errors.RevisionNotFoundError):
@@ -292,7 +286,7 @@ def _explained(error: Exception, repository: str, revision: str | None) -> Model
         )
     from_afar = errors.HfHubHTTPError | errors.LocalEntryNotFoundError | ConnectionError
     if isinstance(error, OSError) and not isinstance(error, from_afar):
-        return ModelError(f"cannot keep `{reference}` in {cache_folder()}: {error}", "check the disk, or set HF_HOME")
+        return ModelError(f"cannot store `{reference}` in {cache_folder()}: {error}", "check the disk, or set HF_HOME")
     return ModelError(
         f"cannot download `{reference}`: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
         "check the network, or use what is cached with `--offline`",

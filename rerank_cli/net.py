@@ -1,4 +1,4 @@
-"""Hosts, proxies, and what looks like a key: what configuration, server and remote endpoints judge alike.
+"""Hosts, proxies, and what looks like a key: shared by configuration, server and remote endpoints.
 
 It opens no connection, reads no environment by itself, and knows neither providers nor requests.
 """
@@ -22,12 +22,12 @@ _HARMLESS = frozenset({"idempotency-key"})
 
 
 def is_variable(name: str) -> bool:
-    """Whether this is written like the name of an environment variable, not like a key that was pasted instead."""
+    """Whether this looks like the name of an environment variable, not like a pasted key."""
     return _VARIABLE.fullmatch(name) is not None and _PASTED.search(name) is None
 
 
 def is_credential(name: str, value: str) -> bool:
-    """Whether a header carries a secret, by its name or by how its value begins."""
+    """Whether a header carries a secret, by its name or the beginning of its value."""
     return bool(SENSITIVE.search(name) and name.lower() not in _HARMLESS) or _SCHEME.match(value) is not None
 
 
@@ -51,8 +51,8 @@ def find_proxy(url: str, env: Mapping[str, str]) -> str | None:
     if is_loopback(host) or _bypassed(host, parts.port, env.get("no_proxy") or env.get("NO_PROXY") or ""):
         return None
     names = (f"{parts.scheme}_proxy", f"{parts.scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
-    found = next((env[name] for name in names if env.get(name)), None)
-    return found if found is None or "://" in found else f"http://{found}"
+    proxy = next((env[name] for name in names if env.get(name)), None)
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 def _bypassed(host: str, port: int | None, no_proxy: str) -> bool:

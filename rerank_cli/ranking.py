@@ -40,11 +40,11 @@ def trec_order(scores: Mapping[str, float]) -> list[str]:
 
 
 def fuse(values: Sequence[float | None], priors: Sequence[float], how: Fusion, weight: float) -> list[float | None]:
-    """Fused scores, one a document; None stays None.
+    """Fused scores, one per document; None stays None.
 
     rrf: 1/(60 + rank by the model) + weight/(60 + rank by the prior).
     weighted: weight · shown score + (1 − weight) · percentile rank of the prior (1 best, 0 worst, ties share the mean),
-    where `values` are the shown scores, so it wants scores between 0 and 1.
+    where `values` are the shown scores, which must be between 0 and 1.
     """
     if how == "weighted":
         percentiles = percentile_ranks(priors)

@@ -1,4 +1,4 @@
-"""Long texts to windows of tokens, and window scores back to one score a document.
+"""Long texts to windows of tokens, and window scores back to one score per document.
 
 It works on token counts and word starts only; it knows no tokenizer, model or query.
 """
@@ -48,8 +48,8 @@ def _word_start(start: int, limit: int, word_starts: Sequence[bool]) -> int:
 
 
 def best(scores: Sequence[float]) -> int:
-    """Which window stands for its document: the highest score, the first among equals (Cohere: best chunk wins).
+    """Which window represents its document: the highest score, the first among equals (Cohere: best chunk wins).
 
-    A score that is not finite stands before all others, so that it is seen and refused, not lost.
+    A score that is not finite comes before all others, so that it is refused and not lost.
     """
     return max(range(len(scores)), key=lambda number: scores[number] if isfinite(scores[number]) else inf)

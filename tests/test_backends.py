@@ -100,7 +100,7 @@ def mutant(folder: Path, pairs: list[tuple[str, str]], change) -> list[float]:
     encoder = Encoder(plan.model.tokenizer)
     model = replace(plan.model, pad_id=pad_id(plan.model, encoder))
     model = change(model, None) or model
-    engine = open_engine(model, plan.choice, encoder, 2)
+    engine = open_engine(model, encoder, plan.choice, 2)
     scorer = LocalScorer(model, encoder, make_prompt(model, encoder, None, Report()), engine, plan.info)
     change(model, scorer)
     return [score.value for score in scorer.score([Pair(*pair) for pair in pairs], LIMITS)]
@@ -233,7 +233,7 @@ def test_an_instruction_reaches_only_models_that_take_one(made) -> None:
     pairs = PAIRS[:3]
     close(ours(made.folder("qwen3"), pairs, backend="torch", instruction=told), made.oracle("qwen3", pairs, told))
     close(ours(made.converted("qwen3"), pairs, instruction=told), made.oracle("qwen3", pairs, told))
-    with pytest.raises(UsageError, match="takes no instruction"):
+    with pytest.raises(UsageError, match="does not take an instruction"):
         ours(made.folder("bert"), pairs, backend="torch", instruction=told)
 
 

@@ -105,7 +105,7 @@ def test_read_only_mode_creates_and_writes_nothing(path):
     assert store.get([key(1)]) == {}
     store.close()
     assert not path.parent.exists()
-    assert "there is no score cache" in report.notes[0]
+    assert "there is not a score cache" in report.notes[0]
     known = fill(path, 3)
     before = path.read_bytes()
     store = opened(path, mode="ro")
@@ -211,7 +211,7 @@ def test_a_database_of_another_program_is_left_unchanged(path):
     assert path.read_bytes() == before
     text = path.with_name("thesis.txt")
     text.write_text("words " * 1000)
-    with pytest.raises(InputError, match="is no score cache"):
+    with pytest.raises(InputError, match="is not a score cache"):
         cache.clear(text)
     assert text.exists()
 

@@ -50,8 +50,8 @@ def test_a_file_that_is_not_a_cache_is_left_unchanged(run, tmp_path, action, kin
     before = path.read_bytes()
     done = run("cache", action, "--cache-path", path)
     assert (done.code, done.out) == (3, b"")
-    assert done.err.startswith(f"rerank: error: {path} is no score cache: ")
-    assert "hint: it was left as it is; name another with --cache-path" in done.err
+    assert done.err.startswith(f"rerank: error: {path} is not a score cache: ")
+    assert "hint: it was not changed; choose another with --cache-path" in done.err
     assert path.read_bytes() == before
 
 

@@ -16,7 +16,7 @@ from rerank_cli.errors import ModelError, RemoteError
 from rerank_cli.records import Pair, Score
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import ScorerInfo
-from rerank_cli.scorers.cached import CachedScorer, CachePolicy, pair_keys, remote_habits
+from rerank_cli.scorers.cached import CachedScorer, CachePolicy, pair_keys, remote_policy
 from rerank_cli.scorers.remote.scorer import PartialError
 from rerank_cli.settings import Limits
 
@@ -122,8 +122,8 @@ def test_listwise_scores_are_reused_only_for_the_same_list(path):
 
 
 def test_listwise_models_are_recognised_by_name():
-    assert remote_habits("jina:jina-reranker-v3") == CachePolicy(None, listwise=True)
-    assert remote_habits("cohere-v2:rerank-v3.5") == CachePolicy(None, listwise=False)
+    assert remote_policy("jina:jina-reranker-v3") == CachePolicy(None, listwise=True)
+    assert remote_policy("cohere-v2:rerank-v3.5") == CachePolicy(None, listwise=False)
 
 
 def test_a_nan_score_is_not_stored(path):

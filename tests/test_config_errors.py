@@ -52,11 +52,11 @@ WRONG = {
     ),
     "endpoint's provider": (
         '[endpoints.x]\nprovider = "te"',
-        "endpoints.x.provider: no provider is called `te`\nhint: ",
+        "endpoints.x.provider: unknown provider `te`\nhint: ",
     ),
     "endpoint's place": (
         '[endpoints.x]\nprovider = "tei"\nurl = "not a url"',
-        "endpoints.x.url: no http(s) URL\nhint: ",
+        "endpoints.x.url: not an http(s) URL\nhint: ",
     ),
     "endpoint type": ("[endpoints.x]\nprovider = 1", "endpoints.x.provider: expected a string"),
     "endpoint name": ('[endpoints."a/b"]\nprovider = "tei"', "endpoints.a/b: no name for an endpoint"),

@@ -17,10 +17,10 @@ from rerank_cli.errors import AssertionFailed, InputError, UsageError
 from rerank_cli.evaluation.align import aligned
 from rerank_cli.evaluation.assertions import check, parse_thresholds, require
 from rerank_cli.evaluation.before import BeforeAfter, LabelObserver
-from rerank_cli.evaluation.engine import evaluate, mean
-from rerank_cli.evaluation.measures import KINDS, Measure, parse_measure, parse_measures
+from rerank_cli.evaluation.measures import MEASURES, Measure, parse_measure, parse_measures
 from rerank_cli.evaluation.significance import bootstrap_interval, randomisation_p
 from rerank_cli.evaluation.summary import Sampling, before_after, summarise, worst
+from rerank_cli.evaluation.trec_eval import evaluate, mean
 from rerank_cli.ranking import trec_order
 from rerank_cli.readers.qrels import Qrels
 from rerank_cli.readers.trec import Run
@@ -173,7 +173,7 @@ def test_a_misspelt_measure_gets_a_suggestion(text, message, hint):
 def test_an_unknown_measure_lists_the_available_ones():
     with pytest.raises(UsageError) as caught:
         parse_measure("xyzzy")
-    assert all(kind.name in caught.value.hint for kind in KINDS)
+    assert all(kind.name in caught.value.hint for kind in MEASURES)
 
 
 def test_lists_of_measures_keep_order_and_drop_repetitions():
@@ -286,7 +286,7 @@ def test_a_threshold_without_a_number_is_a_usage_error(text):
 def test_a_ranking_without_query_id_belongs_to_the_only_judged_query():
     report = Report()
     assert aligned(Run("r", {"": {"a": 1.0}}), Qrels("q", {"7": {"a": 1}}), report) == {"7": {"a": 1.0}}
-    with pytest.raises(InputError, match="names no query, and q judges 2"):
+    with pytest.raises(InputError, match="does not name a query, and q judges 2"):
         aligned(Run("r", {"": {"a": 1.0}}), Qrels("q", {"7": {"a": 1}, "8": {"a": 1}}), report)
 
 

@@ -14,10 +14,10 @@ from tiny_models import COMMIT, DOCUMENTS, QUERY, edit, into_hub_cache, made, ou
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError
+from rerank_cli.models import LoadPolicy
 from rerank_cli.models.files import safetensors_header
 from rerank_cli.models.folder import max_tokens
 from rerank_cli.models.heads import activation, head
-from rerank_cli.models.reference import LoadPolicy
 from rerank_cli.records import LOG_ODDS
 from rerank_cli.scorers.open_local import identify
 from rerank_cli.settings import ModelSettings
@@ -119,7 +119,7 @@ def test_meta_reports_the_revision_and_the_backend(made, hf_home: Path, run, mon
 def test_an_embedding_model_and_a_base_model_are_refused(made, tmp_path: Path) -> None:
     base = made.copied("bert", tmp_path / "base")
     edit(base / "config.json", architectures=["BertModel"])
-    refused(base, "is no reranker: its architecture is BertModel", "an embedding model has none")
+    refused(base, "is not a reranker: its architecture is BertModel", "an embedding model has none")
     embedder = made.copied("ettin", tmp_path / "embedder")
     entries = json.loads((embedder / "modules.json").read_text())
     (embedder / "modules.json").write_text(json.dumps(entries[:2]))
@@ -141,7 +141,9 @@ def test_a_head_that_would_be_randomly_initialised_is_refused(made, tmp_path: Pa
     for name in [name for name in weights if name.startswith("classifier")]:
         del weights[name]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"no weights for classifier\.bias, classifier\.weight: they would be made up"):
+    with pytest.raises(
+        ModelError, match=r"no weights for classifier\.bias, classifier\.weight: they would be randomly initialised"
+    ):
         ours(folder, PAIRS, backend="torch")
 
 

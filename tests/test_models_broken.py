@@ -91,7 +91,7 @@ def test_a_broken_copy_is_ignored_with_a_note_and_listed(run, converted, fault) 
     for more in ([], ["--backend", "torch"]):
         result = rank(run, folder, *more)
         assert result.code == 0, result.err
-        assert "note: the converted copy is left aside: " in result.err
+        assert "note: the converted copy is not used: " in result.err
         assert str(copy) in result.err
         assert BROKEN_COPIES[fault] in result.err
         assert f"`rerank models convert {folder}` replaces it" in result.err

@@ -11,7 +11,7 @@ from remote.scoring import HTML, KEY, results
 
 DOCS = b"the router is reset by a pin\ncats\nthe office opens at nine\n"
 COMMAND = {
-    "html": (lambda _s: HTML, 5, r"the reply is no JSON but text/html.*\nhint: this URL is a web page"),
+    "html": (lambda _s: HTML, 5, r"the reply is text/html instead of JSON.*\nhint: this URL is a web page"),
     "401": (lambda _s: as_json({"message": f"bad {KEY}"}, 401), 5, r"401 Unauthorized: bad \*\*\*.*\nhint: check the key"),
     "429": (lambda _s: as_json({}, 429), 5, r"429 Too Many Requests.*\nhint: lower --concurrency"),
     "stall": (lambda _s: hang, 5, r"did not answer within 0\.3 s.*\nhint: .*--timeout"),

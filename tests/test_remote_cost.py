@@ -12,7 +12,8 @@ from remote.scoring import ENV, open_at, score
 from rerank_cli.errors import UsageError
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
-from rerank_cli.scorers.remote import estimate, open_remote
+from rerank_cli.scorers.remote import open_remote
+from rerank_cli.scorers.remote.cost import estimate
 from rerank_cli.scorers.remote.rate_limiter import RateLimiter
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
@@ -94,7 +95,7 @@ def test_max_units_refuses_before_anything_is_sent():
         assert not server.seen
         scorer = open_at(server.url, max_units=5)
         scorer.score(pairs, Limits())
-        with pytest.raises(UsageError, match="3 search units beside 3 used already"):
+        with pytest.raises(UsageError, match="3 search units besides 3 already used"):
             scorer.score(pairs, Limits())
         scorer.close()
     assert scorer.usage() == {"search_units": 3}
@@ -109,7 +110,7 @@ def test_units_missing_from_a_reply_are_estimated_for_max_units():
         scorer = open_at(server.url, max_units=5)
         pairs = [Pair("q", f"t{i}") for i in range(250)]
         scorer.score(pairs, Limits())
-        with pytest.raises(UsageError, match="3 search units beside 3 used already"):
+        with pytest.raises(UsageError, match="3 search units besides 3 already used"):
             scorer.score(pairs, Limits())
         assert scorer.usage() == {}
         scorer.close()

@@ -68,7 +68,7 @@ def test_extra_instruction_and_client_name_are_sent():
     assert headers["user-agent"].startswith("rerank-cli/")
     body, _ = body_of("dashscope:m", instruction="find parts", extra='{"parameters": {"x": 1}}')
     assert body["parameters"] == {"return_documents": False, "instruct": "find parts", "x": 1, "top_n": 1}
-    with pytest.raises(UsageError, match="cohere-v2 takes no --instruction"):
+    with pytest.raises(UsageError, match="cohere-v2 does not take --instruction"):
         body_of("cohere:m", instruction="find parts")
 
 

@@ -166,25 +166,27 @@ def test_endpoints_are_completed_to_rerank_urls(reference, endpoint, url):
 
 
 def test_azure_picks_its_row_by_the_host():
-    assert choose("azure:m", RemoteSettings(endpoint="https://r.services.ai.azure.com")).row.id == "azure-foundry"
-    assert choose("azure:m", RemoteSettings(endpoint="https://d.e.models.ai.azure.com")).row.id == "azure-serverless"
-    assert choose("cohere:rerank-v3.5", RemoteSettings()).row.id == "cohere-v2"
+    assert choose("azure:m", RemoteSettings(endpoint="https://r.services.ai.azure.com")).provider.id == "azure-foundry"
+    assert (
+        choose("azure:m", RemoteSettings(endpoint="https://d.e.models.ai.azure.com")).provider.id == "azure-serverless"
+    )
+    assert choose("cohere:rerank-v3.5", RemoteSettings()).provider.id == "cohere-v2"
 
 
 @pytest.mark.parametrize(
     ("reference", "remote", "words", "hint"),
     [
-        ("coher:rerank-v3.5", {}, "no provider is called `coher`", "did you mean `cohere`?"),
-        ("zzz:m", {}, "no provider is called `zzz`", "known: cohere-v2"),
-        ("cohere:", {}, "names no model", "cohere-v2:MODEL"),
+        ("coher:rerank-v3.5", {}, "unknown provider `coher`", "did you mean `cohere`?"),
+        ("zzz:m", {}, "unknown provider `zzz`", "known: cohere-v2"),
+        ("cohere:", {}, "does not name a model", "cohere-v2:MODEL"),
         ("azure:", {}, "needs --endpoint URL", "models.ai.azure.com or https://{resource}.services"),
         ("new-api:m", {}, "needs --endpoint URL", "--endpoint https://{gateway}"),
-        ("tei:", {"endpoint": "tei.internal:80"}, "no http(s) URL", "https://host/path"),
-        ("tei:", {"endpoint": "ftp://tei"}, "no http(s) URL", None),
-        ("tei:", {"endpoint": "http://[::1"}, "no URL", None),
+        ("tei:", {"endpoint": "tei.internal:80"}, "not an http(s) URL", "https://host/path"),
+        ("tei:", {"endpoint": "ftp://tei"}, "not an http(s) URL", None),
+        ("tei:", {"endpoint": "http://[::1"}, "not a URL", None),
         ("tei:", {"endpoint": "https://u:secret@tei"}, "user name or password", "--api-key-env"),
-        ("tei:", {"extra": "{"}, "--extra is no JSON", None),
-        ("tei:", {"extra": "[1]"}, "no JSON object", None),
+        ("tei:", {"extra": "{"}, "--extra is not JSON", None),
+        ("tei:", {"extra": "[1]"}, "not a JSON object", None),
         ("tei:", {"extra": '{"texts": []}'}, "may not set `texts`", None),
         ("dashscope:m", {"extra": '{"parameters": {"top_n": 1}}'}, "may not set `parameters.top_n`", None),
         ("tei:", {"extra": '{"raw_scores": null}'}, "`raw_scores` is null", "leave it out"),
@@ -195,21 +197,21 @@ def test_azure_picks_its_row_by_the_host():
         ("tei:", {"api_key_env": "sk-abc"}, "--api-key-env: this is not the name", "put it in a variable"),
         ("tei:", {"api_key_env": "jina_0123456789abcdef0123456789"}, "not the name of an environment", None),
         ("tei:", {"headers": ("nonsense",)}, "`Name: value`", None),
-        ("tei:", {"headers": ("A b: c",)}, "no header name", None),
+        ("tei:", {"headers": ("A b: c",)}, "not a header name", None),
         ("tei:", {"headers": ("Host: other",)}, "set by rerank itself", None),
-        ("tei:", {"headers": ("X-A: b\r\nX-B: c",)}, "no line of ASCII", None),
+        ("tei:", {"headers": ("X-A: b\r\nX-B: c",)}, "not a line of ASCII", None),
         ("tei:", {"headers": ("X-A: @env:NOPE",)}, "`NOPE`", "export NOPE="),
         ("tei:", {"api_key_env": "NOPE"}, "`NOPE`", "export NOPE="),
         ("tei:", {"api_key_file": Path("/nonexistent/key")}, "cannot read the key file", None),
-        ("mine", {}, "no named endpoint", "provider:model"),
+        ("mine", {}, "not a named endpoint", "provider:model"),
         ("mine", {"endpoints": {"mine": {"url": "https://x"}}}, "`provider` is missing", None),
         ("mine", {"endpoints": {"mine": {"provider": "tei", "ur": "x"}}}, "unknown key `ur`", "did you mean `url`?"),
         ("mine", {"endpoints": {"mine": {"provider": 3}}}, "expected a string", None),
-        ("mine", {"endpoints": {"mine": {"provider": "te"}}}, "endpoints.mine.provider: no provider", "`tei`"),
-        ("mine", {"endpoints": {"mine": {"provider": "tei", "url": "x"}}}, "endpoints.mine.url: no http(s) URL", None),
-        ("mine", {"endpoints": {"mine": {"provider": "cohere", "url": "https://x"}}}, "names no model",
+        ("mine", {"endpoints": {"mine": {"provider": "te"}}}, "endpoints.mine.provider: unknown provider", "`tei`"),
+        ("mine", {"endpoints": {"mine": {"provider": "tei", "url": "x"}}}, "endpoints.mine.url: not an http(s) URL", None),
+        ("mine", {"endpoints": {"mine": {"provider": "cohere", "url": "https://x"}}}, "does not name a model",
          'add model = "…" under [endpoints.mine]'),
-        ("min", {"endpoints": {"mine": {"provider": "tei"}}}, "no named endpoint", "did you mean `mine`?"),
+        ("min", {"endpoints": {"mine": {"provider": "tei"}}}, "not a named endpoint", "did you mean `mine`?"),
     ],
 )  # fmt: skip
 def test_invalid_targets_are_refused_before_any_connection(reference, remote, words, hint):
@@ -260,7 +262,7 @@ def test_keys_come_from_flag_file_named_endpoint_and_environment_in_that_order(t
     assert found(env={"COHERE_API_KEY": "second"}) == "second"
     assert found(env={}) is None
     file.write_text("two words")
-    with pytest.raises(UsageError, match="no usable key") as caught:
+    with pytest.raises(UsageError, match="not hold a usable key") as caught:
         found(api_key_file=file)
     assert "two words" not in caught.value.message
 
@@ -294,7 +296,7 @@ def test_voyage_keys_of_mongodb_go_to_mongodb():
 def test_named_endpoints_name_provider_url_model_and_key():
     entry = {"provider": "cohere", "url": "https://gw.example/api", "model": "rerank-v4.0-pro", "api_key_env": "GW_KEY"}
     target = open_target("search", settings(endpoints={"search": entry}), {"GW_KEY": "k-1234", "CO_API_KEY": "wrong"})
-    assert (target.row.id, target.model, target.url) == (
+    assert (target.provider.id, target.model, target.url) == (
         "cohere-v2",
         "rerank-v4.0-pro",
         "https://gw.example/api/v2/rerank",

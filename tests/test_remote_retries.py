@@ -12,7 +12,7 @@ from remote.scoring import PAIRS, score
 from rerank_cli.errors import RemoteError, UsageError
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
-from rerank_cli.scorers.remote.retries import asked_wait, is_transient
+from rerank_cli.scorers.remote.retries import is_transient, requested_wait
 from rerank_cli.scorers.remote.scorer import PartialError
 
 JINA = "jina:jina-reranker-v3"  # a listwise model
@@ -98,13 +98,13 @@ NOW = 1_800_000_000.0
     ],
 )
 def test_the_wait_is_read_from_the_headers(headers, seconds):
-    assert asked_wait(429, headers, NOW) == seconds
+    assert requested_wait(429, headers, NOW) == seconds
 
 
 def test_reset_headers_of_other_failures_are_ignored():
     headers = {"x-ratelimit-reset": "3600"}
-    assert asked_wait(500, headers, NOW) is None
-    assert asked_wait(503, {"retry-after": "7", **headers}, NOW) == 7.0
+    assert requested_wait(500, headers, NOW) is None
+    assert requested_wait(503, {"retry-after": "7", **headers}, NOW) == 7.0
 
 
 def test_which_statuses_are_transient():

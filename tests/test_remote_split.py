@@ -17,7 +17,7 @@ from rerank_cli.pipeline import rank
 from rerank_cli.records import Document, Pair, Source
 from rerank_cli.report import Report
 from rerank_cli.scorers.remote.providers import load_table
-from rerank_cli.scorers.remote.split import cut, find_bounds, group
+from rerank_cli.scorers.remote.split import cut, find_bounds, group_pairs
 from rerank_cli.settings import Limits, RankSettings, RemoteSettings
 from rerank_cli.text import is_invisible
 
@@ -136,7 +136,7 @@ def test_one_request_needs_no_thread():
 
 def batches_of(row, texts, remote=None, max_chunks=None):
     bounds = find_bounds(load_table().rows[row], remote or RemoteSettings(), max_chunks)
-    jobs, _ = group([Pair("a query", text) for text in texts], share=True)
+    jobs, _ = group_pairs([Pair("a query", text) for text in texts], share=True)
     return list(cut(jobs, bounds, lambda: bounds.documents))
 
 

@@ -182,7 +182,7 @@ def test_an_empty_list_of_measures_is_refused(run, tmp_path: Path, text: str) ->
     (tmp_path / "run.trec").write_text(RUN)
     result = run("eval", "--qrels", "qrels", "run.trec", "--measure", text)
     assert result.code == 2
-    assert "names no measure" in result.err
+    assert "does not name a measure" in result.err
 
 
 def test_standard_input_is_read_once(run) -> None:

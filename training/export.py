@@ -27,8 +27,8 @@ from export_graph import INPUTS, CrossEncoderGraph, State  # training/export_gra
 from model import upgrade  # training/model.py
 from onnx import ModelProto, load, numpy_helper
 from safetensors.torch import load_file
+from weight_file import WeightFile, save  # training/weight_file.py
 
-from rerank_cli.convert.graph import WeightFile, save
 from rerank_cli.convert.rewrite import Form, quantize_graph
 
 GRAPHS = {Form.PER_TOKEN: "model.onnx", Form.WEIGHT_ONLY: "model_weight_only.onnx"}

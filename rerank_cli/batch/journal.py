@@ -47,9 +47,8 @@ class Journal:
         identity: what must not change between runs, by its name in messages.
         resume: continue where a previous run stopped, if there is one.
 
-    Raises:
-        UsageError: the previous run had another input, options or model.
-        OutputError: a file cannot be written, or another process is writing it.
+    Raises UsageError: the previous run had another input, options or model; OutputError: a file cannot be written, or
+    another process is writing it.
     """
 
     def __init__(self, target: Path, errors: Path | None, identity: Mapping[str, str], *, resume: bool) -> None:

@@ -12,7 +12,7 @@ from rerank_cli.options import EVALUATION, INPUT, option
 
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
-    from rerank_cli.evaluation.engine import Scores
+    from rerank_cli.evaluation.trec_eval import Scores
     from rerank_cli.readers.trec import Run
 
 

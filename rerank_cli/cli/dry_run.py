@@ -35,8 +35,7 @@ def dry_run(
 ) -> None:
     """Write requests, documents, estimated tokens, units and cost, as `name: value` lines or as one JSON object."""
     from rerank_cli.pipeline import unique_pairs
-    from rerank_cli.scorers.remote import estimate
-    from rerank_cli.scorers.remote.cost import check_budget
+    from rerank_cli.scorers.remote.cost import check_budget, estimate
     from rerank_cli.writers import open_output
 
     form = check(model, output, terminal)

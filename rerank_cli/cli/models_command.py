@@ -92,8 +92,7 @@ def show(call: Call) -> int:
       rerank models show builtin
       rerank models show cross-encoder/ms-marco-MiniLM-L6-v2 --json
     """
-    from rerank_cli.models import inventory
-    from rerank_cli.models.reference import LoadPolicy, resolve
+    from rerank_cli.models import LoadPolicy, inventory, resolve
     from rerank_cli.scorers import selection
 
     name = call.values["name"]
@@ -167,8 +166,8 @@ def convert(call: Call) -> int:
     """
     from rerank_cli import cpu
     from rerank_cli.convert.model import convert as convert_model
+    from rerank_cli.models import LoadPolicy, resolve
     from rerank_cli.models.converted import folder_of, with_converted
-    from rerank_cli.models.reference import LoadPolicy, resolve
 
     name = call.values["name"]
     conversion = call.settings(Conversion)

@@ -26,13 +26,12 @@ def export_network(network: Any, path: Path, *, vocabulary: int, left_padded: bo
 
     Args:
         network: a float32 network on the CPU.
-        path: the file to write; its weights go to `NAME.onnx.data` beside it.
+        path: the file to write; its weights go to `NAME.onnx.data` in the same folder.
         vocabulary: ids below it are valid.
         left_padded: where the example's padding goes.
         typed: whether segment ids are other than 0.
 
-    Raises:
-        ModelError: the network cannot be exported.
+    Raises ModelError: the network cannot be exported.
     """
     import torch
 
@@ -76,7 +75,7 @@ def _example(vocabulary: int, *, left_padded: bool, typed: bool) -> dict[str, An
 
 
 def _gather(path: Path) -> None:
-    """The graph, and one file of weights beside it: the exporter scatters the weights of large models over many."""
+    """Collect weights into one file: the exporter writes those of large models to many."""
     import onnx
 
     scattered = [entry for entry in path.parent.iterdir() if entry != path]

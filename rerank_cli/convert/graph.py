@@ -1,6 +1,6 @@
 """A small writer of ONNX graphs: nodes and weights in the order they are added, so equal input gives equal bytes.
 
-It knows ONNX protobufs and external data files. It knows nothing of models or of quantisation.
+It knows ONNX protobufs. It knows nothing of models or of quantisation.
 """
 
 from __future__ import annotations
@@ -8,19 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
-    from onnx import ModelProto, TensorProto
+    from onnx import ModelProto
 
 OPSET = 20  # Gelu appeared here; read by ONNX Runtime 1.20 and later and by OpenVINO
 CONTRIB = "com.microsoft"  # operators that only ONNX Runtime knows
 IR_VERSION = 9  # the file format version that belongs to opset 20
-ALIGN = 64  # bytes; a weight starts on a cache line of the external file
 
 
 class GraphBuilder:
-    """Collects nodes and weights; every method returns the name of the value that it made."""
+    """Collects nodes and weights; every method returns the name of its new value."""
 
     def __init__(self, prefix: str = "") -> None:
         from onnx import GraphProto
@@ -61,41 +58,3 @@ class GraphBuilder:
         self.graph.name = name
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(self.graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="rerank-cli")
-
-
-class WeightFile:
-    """The bytes of an external data file that several graphs may share; equal tensors are stored once."""
-
-    def __init__(self, location: str) -> None:
-        self.location = location
-        self.data = bytearray()
-        self._places: dict[tuple[int, bytes], int] = {}
-
-    def move(self, model: ModelProto, threshold: int = 256) -> None:
-        """Takes the raw bytes of every initializer of at least `threshold` bytes out of the graph."""
-        for tensor in model.graph.initializer:
-            if len(tensor.raw_data) >= threshold:
-                self._move(tensor)
-
-    def _move(self, tensor: TensorProto) -> None:
-        raw = tensor.raw_data
-        offset = self._places.get((tensor.data_type, raw))
-        if offset is None:
-            self.data.extend(bytes(-len(self.data) % ALIGN))
-            offset = len(self.data)
-            self._places[tensor.data_type, raw] = offset
-            self.data.extend(raw)
-        tensor.ClearField("raw_data")
-        tensor.data_location = tensor.EXTERNAL
-        for key, value in (("location", self.location), ("offset", str(offset)), ("length", str(len(raw)))):
-            entry = tensor.external_data.add()
-            entry.key, entry.value = key, value
-
-    def write(self, folder: Path) -> None:
-        """Writes the file beside the graphs that point to it."""
-        (folder / self.location).write_bytes(self.data)
-
-
-def save(model: ModelProto, path: Path) -> None:
-    """Writes a graph with protobuf's deterministic order (map fields would otherwise follow the hash seed)."""
-    path.write_bytes(model.SerializeToString(deterministic=True))

@@ -1,4 +1,4 @@
-"""A model to a converted copy: export, smaller forms, and a comparison with the original before anything is kept.
+"""A model to a converted copy: export, smaller forms, and a comparison with the original before anything is written.
 
 A copy holds graphs, tokenizer and facts and needs neither torch nor a template engine. It is written under a temporary
 name and renamed when every form has passed.
@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ from rerank_cli.errors import ModelError
 from rerank_cli.models import chat as chats
 from rerank_cli.models.converted import MANIFEST, folder_of, manifest_of, read_converted
 from rerank_cli.models.files import fingerprint
-from rerank_cli.report import Report
 from rerank_cli.settings import Limits
 
 if TYPE_CHECKING:
@@ -60,19 +60,18 @@ def convert(
     forms: Sequence[str],
     target: Path,
     threads: int,
-    tell: Callable[[str], None] = lambda _text: None,
+    notify: Callable[[str], None] = lambda _step: None,
 ) -> Converted:
     """Convert a model with torch weights and keep the copy at `target` if every form agrees with the original.
 
     Args:
-        model: a resolved model; its chat template is rendered for good.
+        model: a resolved model; its chat template is rendered in the copy.
         forms: of `fp32`, `int8` and `ir`; all are made from the float32 export.
         target: the copy's folder, replaced if it is an older copy.
         threads: of the comparison.
-        tell: told each step.
+        notify: called with each step.
 
-    Raises:
-        ModelError: no torch weights, a missing package, an export that fails, or a form that does not agree.
+    Raises ModelError: no torch weights, a missing package, an export that fails, or a form that does not agree.
     """
     if not model.weights:
         raise ModelError(f"{model.name} has no torch weights to convert", "only torch checkpoints are converted")
@@ -80,18 +79,19 @@ def convert(
     _check_target(target, model)
     if model.chat is not None:
         model = replace(model, chat=chats.plain(model.chat, model.folder))
-    tell("scoring 200 pairs with the original")
+    notify("scoring 200 pairs with the original")
     scorer = _open_original(model, threads)
     model = scorer.model
     expected = _scores(scorer)
     target.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
+    folder = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
     try:
-        _export(scorer, made, tell)
-        comparisons = _forms(model, forms, made, (expected, threads), tell)
-        _replace(made, target)
+        _export(scorer, folder, notify)
+        _make_forms(forms, folder, notify)
+        comparisons = _check_forms(model, forms, folder, lambda form: _compare(folder, form, expected, threads), notify)
+        _replace(folder, target)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         scorer.close()
     return Converted(target, comparisons)
 
@@ -104,30 +104,24 @@ def _need(package: str, extra: str) -> None:
 
 
 def _check_target(target: Path, model: LocalModel) -> None:
-    """Never replace a folder that is no copy of ours; the model's place in our cache is, whatever became of it."""
+    """Raise ModelError for a folder that is not a converted copy; the model's folder in our cache may be replaced."""
     if target == folder_of(model):
         return
     if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise ModelError(f"{target} exists and is no converted copy", "give another folder with -o")
+        raise ModelError(f"{target} exists and is not a converted copy", "give another folder with -o")
 
 
 def _open_original(model: LocalModel, threads: int) -> LocalScorer:
     """The torch scorer in float32 on the CPU."""
-    from rerank_cli.scorers.encoding import Encoder
-    from rerank_cli.scorers.local import LocalScorer
-    from rerank_cli.scorers.open_local import pad_id, scorer_info
-    from rerank_cli.scorers.prompts import make_prompt
+    from rerank_cli.scorers.open_local import build_scorer, scorer_info
     from rerank_cli.scorers.selection import require, this_machine, torch_on_cpu
 
     require("torch", this_machine())
     from rerank_cli.scorers.torch_engine import TorchEngine
 
-    encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
-    model = replace(model, pad_id=pad_id(model, encoder))
-    prompt = make_prompt(model, encoder, None, Report())
     choice = torch_on_cpu("the original")
-    engine = TorchEngine(model, choice, encoder, threads, packed=False)
-    return LocalScorer(model, encoder, prompt, engine, scorer_info(model, choice, ""))
+    opener = partial(TorchEngine, choice=choice, threads=threads, packed=False)
+    return build_scorer(model, scorer_info(model, choice, ""), opener)
 
 
 def _scores(scorer: LocalScorer) -> list[float]:
@@ -135,13 +129,13 @@ def _scores(scorer: LocalScorer) -> list[float]:
     return [score.value or 0.0 for score in scorer.score(check_pairs(), LIMITS)]
 
 
-def _export(scorer: LocalScorer, folder: Path, tell: Callable[[str], None]) -> None:
+def _export(scorer: LocalScorer, folder: Path, notify: Callable[[str], None]) -> None:
     from rerank_cli.convert.export_torch import export_network
 
     model = scorer.model
-    network = getattr(scorer.engine, "network")  # noqa: B009 the torch engine's own; `Engine` promises no such thing
+    network = getattr(scorer.engine, "network")  # noqa: B009 `Engine` does not declare it
     vocabulary = int(model.config.get("vocab_size") or 1000)
-    tell("exporting to ONNX")
+    notify("exporting to ONNX")
     export_network(
         network,
         folder / FILES["fp32"],
@@ -152,27 +146,35 @@ def _export(scorer: LocalScorer, folder: Path, tell: Callable[[str], None]) -> N
     shutil.copyfile(model.tokenizer, folder / "tokenizer.json")
 
 
-def _forms(
-    model: LocalModel, forms: Sequence[str], folder: Path, check: tuple[list[float], int], tell: Callable[[str], None]
-) -> tuple[Comparison, ...]:
-    """Make each form, write the manifest, compare each form with the original."""
+def _make_forms(forms: Sequence[str], folder: Path, notify: Callable[[str], None]) -> None:
+    """Make each form from the float32 graph, which is removed if it was not asked for."""
     for form in forms:
         if form == "int8":
-            tell("8-bit weights and products")
+            notify("8-bit weights and products")
             _to_int8(folder)
         elif form == "ir":
-            tell("converting to OpenVINO")
+            notify("converting to OpenVINO")
             _to_openvino(folder)
-    graphs = {form: FILES[form] for form in forms}
     if "fp32" not in forms:
         for path in folder.glob(FILES["fp32"] + "*"):
             path.unlink()
+
+
+def _check_forms(
+    model: LocalModel,
+    forms: Sequence[str],
+    folder: Path,
+    compare_form: Callable[[str], Comparison],
+    notify: Callable[[str], None],
+) -> tuple[Comparison, ...]:
+    """Compare each form with the original; write the manifest before, so that forms can be opened, and after."""
+    graphs = {form: FILES[form] for form in forms}
     digests = {form: _digest(model, folder, form) for form in forms}
     _write_manifest(folder, manifest_of(model, graphs, digests, {}))
     comparisons = []
     for form in forms:
-        tell(f"comparing {form} with the original")
-        comparisons.append(_compare(folder, form, *check))
+        notify(f"comparing {form} with the original")
+        comparisons.append(compare_form(form))
     _write_manifest(folder, manifest_of(model, graphs, digests, {c.form: asdict(c) for c in comparisons}))
     return tuple(comparisons)
 
@@ -214,37 +216,37 @@ def _compare(folder: Path, form: str, expected: list[float], threads: int) -> Co
 
     scorer = open_form(read_converted(folder, str(folder)), form, threads)
     try:
-        found = _scores(scorer)
+        actual = _scores(scorer)
     finally:
         scorer.close()
     size = sum(path.stat().st_size for path in folder.glob(Path(FILES[form]).stem + ".*"))
-    result = compare(form, expected, found, size)
-    if not agrees(result, expected, found):
+    result = compare(form, expected, actual, size)
+    if not agrees(result, expected, actual):
         raise ModelError(
             f"the {form} form does not agree with the original: on {result.pairs} pairs the logits differ by up to "
             f"{result.largest:.3g}, {result.mean:.3g} on average, rank correlation {result.correlation:.4f}",
-            "nothing was kept; use another form, or `--backend torch`",
+            "nothing was written; use another form, or `--backend torch`",
         )
     return result
 
 
-def compare(form: str, expected: list[float], found: list[float], size: int) -> Comparison:
+def compare(form: str, expected: list[float], actual: list[float], size: int) -> Comparison:
     """Differences and rank correlation of two lists of logits."""
     import numpy as np
 
-    delta = np.abs(np.array(expected) - np.array(found))
-    ranks = [np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (expected, found)]
+    delta = np.abs(np.array(expected) - np.array(actual))
+    ranks = [np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (expected, actual)]
     correlation = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
     return Comparison(form, len(expected), float(delta.max()), float(delta.mean()), correlation, size)
 
 
-def agrees(result: Comparison, expected: list[float], found: list[float]) -> bool:
-    """Whether a form may stand for its original: the same numbers in float32, the same order in eight bits."""
+def agrees(result: Comparison, expected: list[float], actual: list[float]) -> bool:
+    """Whether a form may replace its original: the same numbers in float32, the same order in eight bits."""
     import numpy as np
 
     if form_is_exact(result.form):
         allowed = TOLERANCE * np.maximum(1.0, np.abs(expected))
-        return bool((np.abs(np.array(expected) - np.array(found)) <= allowed).all())
+        return bool((np.abs(np.array(expected) - np.array(actual)) <= allowed).all())
     return result.mean <= INT8_MEAN * float(np.std(expected)) and result.correlation >= INT8_ORDER
 
 
@@ -253,12 +255,12 @@ def form_is_exact(form: str) -> bool:
     return form != "int8"
 
 
-def _replace(made: Path, target: Path) -> None:
-    """Put the finished folder into its place, with the rights of any new folder."""
+def _replace(folder: Path, target: Path) -> None:
+    """Move the finished folder to its target, with the permissions of a new folder."""
     os.umask(umask := os.umask(0))
-    made.chmod(0o777 & ~umask)
-    before = made.with_name(f"{made.name}.old")
+    folder.chmod(0o777 & ~umask)
+    before = folder.with_name(f"{folder.name}.old")
     if target.exists():
         target.rename(before)
-    made.rename(target)
+    folder.rename(target)
     shutil.rmtree(before, ignore_errors=True)

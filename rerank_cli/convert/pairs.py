@@ -1,6 +1,6 @@
 """Two hundred pairs on which a converted model must agree with its original: many lengths, scripts and oddities.
 
-The texts are made of a few dozen sentences; what they say does not matter, only that every length and script occurs.
+The texts consist of a few sentences; only their lengths and scripts matter.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SENTENCES = (
     "It rained.",
     "yes",
 )
-SIZES = (1, 1, 1, 2, 2, 3, 5, 8, 13, 40)  # sentences a document; the last is longer than many models' window
+SIZES = (1, 1, 1, 2, 2, 3, 5, 8, 13, 40)  # sentences per document; the last is longer than many models' window
 
 
 def check_pairs() -> list[Pair]:

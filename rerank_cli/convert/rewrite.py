@@ -48,8 +48,7 @@ class Form(Enum):
 def quantize_graph(model: ModelProto, form: Form) -> ModelProto:
     """A new model with the same inputs and outputs and 8-bit weights; `model` is left as it is.
 
-    Raises:
-        ValueError: the model's opset is older than 13, where quantisation along an axis begins.
+    Raises ValueError: the model's opset is older than 13, where quantisation along an axis begins.
     """
     return _Rewriter(model, form).run()
 

@@ -1,6 +1,6 @@
-"""Bring a run's names into line with the judgements': queries without an id, documents named by input position.
+"""Give a run the names of the judgements: queries without an id, documents named by input position.
 
-What cannot match at all is told here, because a silent zero is the usual sign of two id spaces.
+It reports runs that cannot match at all: without that, different ids would show as a mean of 0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from rerank_cli.errors import InputError
 from rerank_cli.readers.trec import ANONYMOUS
 
 if TYPE_CHECKING:
-    from rerank_cli.evaluation.engine import Scores
+    from rerank_cli.evaluation.trec_eval import Scores
     from rerank_cli.readers.qrels import Qrels
     from rerank_cli.readers.trec import Run
     from rerank_cli.report import Report
@@ -38,7 +38,7 @@ def _query(query: str, run: Run, qrels: Qrels) -> str:
     if len(qrels.judgements) == 1:
         return next(iter(qrels.judgements))
     raise InputError(
-        f"{run.name} names no query, and {qrels.name} judges {len(qrels.judgements)}",
+        f"{run.name} does not name a query, and {qrels.name} judges {len(qrels.judgements)}",
         "write the run with `rerank batch`, or with `rerank rank -f trec --query-id ID`",
     )
 

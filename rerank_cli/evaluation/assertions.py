@@ -1,6 +1,6 @@
 """Assertions for CI: `--fail-under nDCG@10=0.62` and `--fail-on-drop nDCG@10=0.01`.
 
-They are checked on a finished evaluation; who prints and with which code the process ends is decided elsewhere.
+They are checked on a finished evaluation; it prints nothing and knows no exit codes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Verdict:
 
 def parse_thresholds(texts: Iterable[str], option: str) -> list[Threshold]:
     """Thresholds from `MEASURE=NUMBER`. Raises UsageError with a hint."""
-    found = []
+    thresholds = []
     for text in texts:
         name, equals, number = text.rpartition("=")
         try:
@@ -56,8 +56,8 @@ def parse_thresholds(texts: Iterable[str], option: str) -> list[Threshold]:
             bound = -1.0
         if not equals or not name or not 0 <= bound < float("inf"):
             raise UsageError(f"{option}: `{text}` is not MEASURE=NUMBER", f"for example `{option} nDCG@10=0.5`")
-        found.append(Threshold(parse_measure(name), bound, drop=option == "--fail-on-drop"))
-    return found
+        thresholds.append(Threshold(parse_measure(name), bound, drop=option == "--fail-on-drop"))
+    return thresholds
 
 
 def check(evaluation: Evaluation, thresholds: Sequence[Threshold], *, baseline: bool) -> list[Verdict]:

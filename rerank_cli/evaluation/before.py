@@ -17,7 +17,7 @@ from rerank_cli.evaluation.summary import before_after
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from rerank_cli.evaluation.engine import Judgements, Scores
+    from rerank_cli.evaluation.trec_eval import Judgements, Scores
     from rerank_cli.records import Document, Hit
     from rerank_cli.settings import RankSettings
     from rerank_cli.terminal import Terminal

@@ -1,4 +1,4 @@
-"""What `rerank compare` says of two runs: as sections for people and as records for programs."""
+"""The report of `rerank compare` about two runs: sections for people, records for programs."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from rerank_cli.writers.sections import Section, csv_rows, json_text, markdown, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerank_cli.evaluation.correlation import Move, RankChange
+    from rerank_cli.evaluation.correlation import Move, RankingChange
 
 SCHEMA_VERSION = 1
 MOVES = 3  # the largest moves of a query shown in its row
 
 
-def render(names: tuple[str, str], changes: Sequence[RankChange], limit: int, form: str) -> str:
+def render(names: tuple[str, str], changes: Sequence[RankingChange], limit: int, report_format: str) -> str:
     """The comparison in one of `table`, `markdown`, `csv`, `json`; `limit` 0 shows all queries in tables."""
-    if form == "json":
+    if report_format == "json":
         return json_text(as_json(names, changes))
-    if form == "csv":
+    if report_format == "csv":
         return csv_rows([_record(change) for change in changes])
-    return (markdown if form == "markdown" else text)(sections(names, changes, limit))
+    return (markdown if report_format == "markdown" else text)(sections(names, changes, limit))
 
 
-def sections(names: tuple[str, str], changes: Sequence[RankChange], limit: int) -> list[Section]:
+def sections(names: tuple[str, str], changes: Sequence[RankingChange], limit: int) -> list[Section]:
     """Means over the queries, then the queries that changed most (lowest overlap first)."""
     taus = [change.tau for change in changes if change.tau is not None]
     row = (
@@ -50,8 +50,8 @@ def sections(names: tuple[str, str], changes: Sequence[RankChange], limit: int) 
     return [first, Section("most changed", ("query", "moves", "common", "tau", "RBO", "first changed"), rows, 2)]
 
 
-def largest(change: RankChange) -> list[Move]:
-    """The largest moves among the documents of both runs; without any, those that came and left."""
+def largest(change: RankingChange) -> list[Move]:
+    """The largest moves among the documents of both runs; without any, those in one run only."""
     moved = [move for move in change.moves if move.before and move.after and move.before != move.after]
     moved.sort(key=lambda move: (-abs((move.before or 0) - (move.after or 0)), move.after or 0))
     return moved[:MOVES] or [move for move in change.moves if not (move.before and move.after)][:MOVES]
@@ -61,7 +61,7 @@ def _move(move: Move) -> str:
     return f"{move.document} {move.before or '–'}→{move.after or '–'}"
 
 
-def as_json(names: tuple[str, str], changes: Sequence[RankChange]) -> dict[str, Any]:
+def as_json(names: tuple[str, str], changes: Sequence[RankingChange]) -> dict[str, Any]:
     """Everything, with each document's ranks."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -70,7 +70,7 @@ def as_json(names: tuple[str, str], changes: Sequence[RankChange]) -> dict[str, 
     }
 
 
-def _record(change: RankChange) -> dict[str, Any]:
+def _record(change: RankingChange) -> dict[str, Any]:
     return {
         "query_id": change.query,
         "common": change.common,

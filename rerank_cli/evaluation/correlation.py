@@ -1,6 +1,6 @@
-"""How two orders differ: Kendall's tau-b, rank-biased overlap, and who moved.
+"""How two rankings differ: Kendall's tau-b, rank-biased overlap, and the documents that moved.
 
-Plain sequences and mappings in, numbers out; nothing is read or printed here.
+It takes plain sequences and mappings, and reads and prints nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from rerank_cli.ranking import trec_order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rerank_cli.evaluation.engine import Scores
+    from rerank_cli.evaluation.trec_eval import Scores
 
 RBO_P = 0.9  # the first ten ranks carry 86 % of the weight
 
 
 class Move(NamedTuple):
-    """A document's ranks, from 1, in both runs; None: it is not there."""
+    """A document's ranks, from 1, in both runs; None: not in that run."""
 
     document: str
     before: int | None
@@ -29,7 +29,7 @@ class Move(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RankChange:
+class RankingChange:
     """How the order of one query changed; `tau` is None with fewer than two common documents, or all of them tied."""
 
     query: str
@@ -40,7 +40,7 @@ class RankChange:
     moves: tuple[Move, ...]  # in the order of the second run, then those that left
 
 
-def compare(before: Scores, after: Scores, p: float = RBO_P, depth: int | None = None) -> list[RankChange]:
+def compare(before: Scores, after: Scores, p: float = RBO_P, depth: int | None = None) -> list[RankingChange]:
     """The change of each query that is in either run, in the order of the first, then of the second."""
     queries = dict.fromkeys([*before, *after])
     return [compare_query(query, before.get(query, {}), after.get(query, {}), p, depth) for query in queries]
@@ -48,13 +48,13 @@ def compare(before: Scores, after: Scores, p: float = RBO_P, depth: int | None =
 
 def compare_query(
     query: str, before: Mapping[str, float], after: Mapping[str, float], p: float = RBO_P, depth: int | None = None
-) -> RankChange:
+) -> RankingChange:
     """The change of one query, looking at the first `depth` documents of each run."""
     old, new = trec_order(before)[:depth], trec_order(after)[:depth]
     ranks = {document: rank for rank, document in enumerate(old, 1)}
     moves = [Move(document, ranks.pop(document, None), rank) for rank, document in enumerate(new, 1)]
     common = [move.document for move in moves if move.before]
-    return RankChange(
+    return RankingChange(
         query=query,
         common=len(common),
         tau=kendall_tau([before[document] for document in common], [after[document] for document in common]),

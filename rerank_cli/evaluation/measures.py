@@ -1,6 +1,6 @@
-"""Measures by the names ir_measures writes (`nDCG@10`, `RR`, `AP(rel=2)@100`): their table, parsing, and engine names.
+"""Measures by the names of ir_measures (`nDCG@10`, `RR`, `AP(rel=2)@100`): their table, parsing, pytrec_eval's names.
 
-It computes nothing; `engine` does.
+It computes nothing; `trec_eval` does.
 """
 
 from __future__ import annotations
@@ -18,32 +18,38 @@ DEFAULT_MEASURES = ("nDCG@10", "RR@10", "AP", "P@5", "R@100", "Judged@10")
 Cutoff = Literal["required", "optional", "none"]
 
 
-class Kind(NamedTuple):
-    """One row of the table: how a measure is written, what it takes, and what pytrec_eval calls it."""
+class MeasureSpec(NamedTuple):
+    """One row of the table: a measure's names and parameters, and its names in pytrec_eval."""
 
     name: str
     aliases: tuple[str, ...]
     cutoff: Cutoff
     rel: bool  # takes `(rel=N)`: the least relevance that counts as relevant
-    whole: str  # engine name without a cutoff; empty: computed by us
-    cut: str  # engine name with one; empty: computed by us
+    whole: str  # name without a cutoff; empty: computed here
+    cut: str  # name with a cutoff; empty: computed here
     meaning: str
 
 
-KINDS = (
-    Kind("nDCG", ("ndcg",), "optional", False, "ndcg", "ndcg_cut", "graded gain, discounted by log2 of the rank"),
-    Kind("RR", ("mrr",), "optional", True, "recip_rank", "", "one over the rank of the first relevant document"),
-    Kind("AP", ("map",), "optional", True, "map", "map_cut", "mean of the precision at each relevant document"),
-    Kind("P", ("precision", "prec"), "required", True, "", "P", "relevant documents among the first k, over k"),
-    Kind("R", ("recall",), "required", True, "", "recall", "relevant documents among the first k, over all relevant"),
-    Kind("Success", ("hit", "hits"), "required", True, "", "success", "1 if a relevant document is among the first k"),
-    Kind("Judged", (), "optional", False, "", "", "judged documents among the first k, over those retrieved"),
-    Kind("Rprec", ("rprecision",), "none", True, "Rprec", "", "precision at the number of relevant documents"),
-    Kind("Bpref", (), "none", True, "bpref", "", "order of judged documents only"),
-    Kind("SetP", (), "none", True, "set_P", "", "relevant documents over all retrieved"),
-    Kind("SetR", (), "none", True, "set_recall", "", "relevant documents retrieved over all relevant"),
+MEASURES = (
+    MeasureSpec(
+        "nDCG", ("ndcg",), "optional", False, "ndcg", "ndcg_cut", "graded gain, discounted by log2 of the rank"
+    ),
+    MeasureSpec("RR", ("mrr",), "optional", True, "recip_rank", "", "one over the rank of the first relevant document"),
+    MeasureSpec("AP", ("map",), "optional", True, "map", "map_cut", "mean of the precision at each relevant document"),
+    MeasureSpec("P", ("precision", "prec"), "required", True, "", "P", "relevant documents among the first k, over k"),
+    MeasureSpec(
+        "R", ("recall",), "required", True, "", "recall", "relevant documents among the first k, over all relevant"
+    ),
+    MeasureSpec(
+        "Success", ("hit", "hits"), "required", True, "", "success", "1 if a relevant document is among the first k"
+    ),
+    MeasureSpec("Judged", (), "optional", False, "", "", "judged documents among the first k, over those retrieved"),
+    MeasureSpec("Rprec", ("rprecision",), "none", True, "Rprec", "", "precision at the number of relevant documents"),
+    MeasureSpec("Bpref", (), "none", True, "bpref", "", "order of judged documents only"),
+    MeasureSpec("SetP", (), "none", True, "set_P", "", "relevant documents over all retrieved"),
+    MeasureSpec("SetR", (), "none", True, "set_recall", "", "relevant documents retrieved over all relevant"),
 )
-_BY_NAME = {alias.lower(): kind for kind in KINDS for alias in (kind.name, *kind.aliases)}
+_BY_NAME = {alias.lower(): spec for spec in MEASURES for alias in (spec.name, *spec.aliases)}
 _PATTERN = re.compile(r"(?P<name>[A-Za-z]+)(?:\(rel=(?P<rel>\d{1,4})\))?(?:@(?P<cutoff>\d{1,6}))?")
 _TREC_NAMES = {
     "ndcg_cut": "nDCG", "map_cut": "AP", "recip_rank": "RR", "success": "Success", "recall": "R", "P": "P",
@@ -64,7 +70,7 @@ class Measure:
         return f"{self.name}{rel}" + (f"@{self.cutoff}" if self.cutoff else "")
 
     @property
-    def kind(self) -> Kind:
+    def spec(self) -> MeasureSpec:
         """Its row of the table."""
         return _BY_NAME[self.name.lower()]
 
@@ -72,29 +78,29 @@ class Measure:
 def parse_measure(text: str) -> Measure:
     """A measure from its name, case ignored. Raises UsageError with a hint."""
     match = _PATTERN.fullmatch(text.strip())
-    kind = _BY_NAME.get(match["name"].lower()) if match else None
-    if match is None or kind is None:
+    spec = _BY_NAME.get(match["name"].lower()) if match else None
+    if match is None or spec is None:
         raise UsageError(f"unknown measure `{text}`", _suggest(text))
     cutoff = int(match["cutoff"]) if match["cutoff"] else None
-    if cutoff is None and kind.cutoff == "required":
-        raise UsageError(f"measure `{text}` needs a cutoff", f"for example `{kind.name}@10`")
-    if match["cutoff"] and kind.cutoff == "none":
-        raise UsageError(f"measure `{text}` takes no cutoff", f"write `{kind.name}`")
+    if cutoff is None and spec.cutoff == "required":
+        raise UsageError(f"measure `{text}` needs a cutoff", f"for example `{spec.name}@10`")
+    if match["cutoff"] and spec.cutoff == "none":
+        raise UsageError(f"measure `{text}` takes no cutoff", f"write `{spec.name}`")
     if cutoff == 0:
         raise UsageError(f"the cutoff of `{text}` must be 1 or more")
-    if match["rel"] and not kind.rel:
-        raise UsageError(f"measure `{kind.name}` takes no (rel=N)", "it uses the grades themselves")
+    if match["rel"] and not spec.rel:
+        raise UsageError(f"measure `{spec.name}` takes no (rel=N)", "it uses the grades themselves")
     if match["rel"] and int(match["rel"]) < 1:
         raise UsageError(f"the relevance level of `{text}` must be 1 or more")
-    return Measure(kind.name, cutoff, int(match["rel"] or 1))
+    return Measure(spec.name, cutoff, int(match["rel"] or 1))
 
 
 def parse_measures(texts: Iterable[str]) -> tuple[Measure, ...]:
     """Measures in the order given, each once; a text may hold several, separated by commas or spaces."""
-    found = (parse_measure(part) for text in texts for part in re.split(r"[,\s]+", text.strip()) if part)
-    measures = tuple(dict.fromkeys(found))
+    parsed = (parse_measure(part) for text in texts for part in re.split(r"[,\s]+", text.strip()) if part)
+    measures = tuple(dict.fromkeys(parsed))
     if not measures:
-        raise UsageError("--measure names no measure", "for example `--measure nDCG@10,RR@10`")
+        raise UsageError("--measure does not name a measure", "for example `--measure nDCG@10,RR@10`")
     return measures
 
 
@@ -107,8 +113,8 @@ def _suggest(text: str) -> str:
         return f"did you mean `{_TREC_NAMES[text]}`?"
     name, at, cutoff = text.strip().partition("@")
     if cutoff and not cutoff.isdigit():
-        return f"what follows @ is a number of ranks, as in `{_BY_NAME.get(name.lower(), KINDS[0]).name}@10`"
+        return f"what follows @ is a number of ranks, as in `{_BY_NAME.get(name.lower(), MEASURES[0]).name}@10`"
     hint = did_you_mean(name.lower(), _BY_NAME)
     if hint:
         return f"did you mean `{_BY_NAME[hint.split('`')[1]].name}{at}{cutoff}`?"
-    return "known: " + ", ".join(kind.name + ("@k" if kind.cutoff == "required" else "") for kind in KINDS)
+    return "known: " + ", ".join(spec.name + ("@k" if spec.cutoff == "required" else "") for spec in MEASURES)

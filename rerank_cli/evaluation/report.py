@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rerank_cli.evaluation.engine import by_measure
 from rerank_cli.evaluation.summary import worst
+from rerank_cli.evaluation.trec_eval import by_measure
 from rerank_cli.writers.sections import Section, csv_rows, json_text, markdown, number, text
 
 if TYPE_CHECKING:
@@ -29,32 +29,32 @@ class Extras(NamedTuple):
     texts: Mapping[str, str] = {}
 
 
-def render(evaluation: Evaluation, extras: Extras, form: str) -> str:
+def render(evaluation: Evaluation, extras: Extras, report_format: str) -> str:
     """The report in one of `table`, `markdown`, `csv`, `json`."""
-    if form == "json":
+    if report_format == "json":
         return json_text(as_json(evaluation, extras))
-    if form == "csv":
+    if report_format == "csv":
         return csv_rows(_query_records(evaluation) if extras.by_query else _mean_records(evaluation))
-    return (markdown if form == "markdown" else text)(sections(evaluation, extras))
+    return (markdown if report_format == "markdown" else text)(sections(evaluation, extras))
 
 
 def sections(evaluation: Evaluation, extras: Extras) -> list[Section]:
-    """Means, comparisons, values by query, worst queries, assertions: those that there are."""
-    found = [_means(evaluation), *_comparisons(evaluation)]
+    """Means, comparisons, values by query, worst queries and assertions, as far as there are any."""
+    shown = [_means(evaluation), *_comparisons(evaluation)]
     if extras.by_query:
-        found.append(_by_query(evaluation))
+        shown.append(_by_query(evaluation))
     if extras.worst:
-        found.append(_worst(evaluation, extras))
+        shown.append(_worst(evaluation, extras))
     if extras.verdicts:
         rows = [("passed" if verdict.passed else "FAILED", str(verdict)) for verdict in extras.verdicts]
-        found.append(Section("assertions", ("result", "assertion"), rows, 2))
-    return found
+        shown.append(Section("assertions", ("result", "assertion"), rows, 2))
+    return shown
 
 
 def _means(evaluation: Evaluation) -> Section:
     headers = ("run", "queries", *map(str, evaluation.measures))
     rows = [
-        (run.name, f"{run.queries}/{evaluation.queries}", *(number(found.mean) for found in run.means.values()))
+        (run.name, f"{run.queries}/{evaluation.queries}", *(number(estimate.mean) for estimate in run.means.values()))
         for run in evaluation.runs
     ]
     return Section("", headers, rows)
@@ -63,10 +63,15 @@ def _means(evaluation: Evaluation) -> Section:
 def _comparisons(evaluation: Evaluation) -> list[Section]:
     headers = ("measure", "delta", "95 % interval", "p", "wins", "losses", "ties")
     tables: dict[tuple[str, str], list[Sequence[str]]] = {}
-    for found in evaluation.comparisons:
-        row = (str(found.measure), number(found.delta.mean, sign=True), _interval(found.delta), number(found.p))
-        counts = (str(found.wins), str(found.losses), str(found.ties))
-        tables.setdefault((found.run, found.baseline), []).append((*row, *counts))
+    for comparison in evaluation.comparisons:
+        row = (
+            str(comparison.measure),
+            number(comparison.delta.mean, sign=True),
+            _interval(comparison.delta),
+            number(comparison.p),
+        )
+        counts = (str(comparison.wins), str(comparison.losses), str(comparison.ties))
+        tables.setdefault((comparison.run, comparison.baseline), []).append((*row, *counts))
     return [Section(f"{run} against {baseline}", headers, rows) for (run, baseline), rows in tables.items()]
 
 
@@ -88,16 +93,16 @@ def _worst(evaluation: Evaluation, extras: Extras) -> Section:
     measure = str(evaluation.measures[0])
     against = bool(evaluation.comparisons)
     rows: list[Sequence[str]] = []
-    for found in worst(evaluation, extras.worst):
-        row = (found.run, found.query, extras.texts.get(found.query, ""), number(found.value))
-        rows.append((*row, number(found.delta, sign=True)) if against else row)
+    for query in worst(evaluation, extras.worst):
+        row = (query.run, query.query, extras.texts.get(query.query, ""), number(query.value))
+        rows.append((*row, number(query.delta, sign=True)) if against else row)
     headers = ("run", "query", "text", measure, *(("delta",) if against else ()))
     return Section(f"worst queries by {measure}", headers, rows, 3)
 
 
 def as_json(evaluation: Evaluation, extras: Extras) -> dict[str, Any]:
     """The whole evaluation under documented keys."""
-    found: dict[str, Any] = {
+    record: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "qrels": evaluation.qrels,
         "queries": evaluation.queries,
@@ -118,10 +123,10 @@ def as_json(evaluation: Evaluation, extras: Extras) -> dict[str, Any]:
         ],
     }
     if extras.worst:
-        found["worst"] = [
+        record["worst"] = [
             row._asdict() | {"text": extras.texts.get(row.query)} for row in worst(evaluation, extras.worst)
         ]
-    return found
+    return record
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:
@@ -143,27 +148,27 @@ def _comparison(comparison: Comparison, extras: Extras) -> dict[str, Any]:
 
 
 def _mean_records(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row a run and measure."""
-    against = {(found.run, found.measure): found for found in evaluation.comparisons}
+    """One row per run and measure."""
+    against = {(comparison.run, comparison.measure): comparison for comparison in evaluation.comparisons}
     rows = []
     for run in evaluation.runs:
         for measure, estimate in run.means.items():
-            found = against.get((run.name, measure))
+            comparison = against.get((run.name, measure))
             row: dict[str, Any] = {"run": run.name, "measure": str(measure), "queries": evaluation.queries}
-            row |= _estimate(estimate) | {"baseline": found.baseline if found else None}
+            row |= _estimate(estimate) | {"baseline": comparison.baseline if comparison else None}
             row |= {
-                "delta": found.delta.mean if found else None,
-                "delta_low": found.delta.low if found else None,
-                "delta_high": found.delta.high if found else None,
+                "delta": comparison.delta.mean if comparison else None,
+                "delta_low": comparison.delta.low if comparison else None,
+                "delta_high": comparison.delta.high if comparison else None,
             }
             names = ("p", "wins", "losses", "ties")
-            rows.append(row | {name: getattr(found, name) if found else None for name in names})
+            rows.append(row | {name: getattr(comparison, name) if comparison else None for name in names})
     return rows
 
 
 def _query_records(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """One row a run, measure and query."""
-    against = {(found.run, found.measure): found.deltas for found in evaluation.comparisons}
+    """One row per run, measure and query."""
+    against = {(comparison.run, comparison.measure): comparison.deltas for comparison in evaluation.comparisons}
     return [
         {
             "run": run.name,

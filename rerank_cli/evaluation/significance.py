@@ -1,6 +1,6 @@
-"""Is a difference more than chance: paired randomisation test and bootstrap intervals, both seeded.
+"""Whether a difference is more than chance: paired randomisation test and bootstrap intervals, both seeded.
 
-Pure arithmetic on lists of numbers, one a query; it knows nothing of measures or runs. numpy is imported when used.
+Pure arithmetic on lists of numbers, one per query; it knows nothing of measures or runs. numpy is imported when used.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 RESAMPLES = 10_000
 SEED = 20_100_719
-EXACT_UP_TO = 16  # queries: all 2^n sign patterns are fewer than what would be drawn many times over
-CELLS = 4_000_000  # numbers held at a time (32 MB)
+EXACT_UP_TO = 16  # queries: all 2^n sign patterns are fewer than the random samples
+CELLS = 4_000_000  # numbers in memory at a time (32 MB)
 TOLERANCE = 1e-12  # sums of the same numbers in another order must count as equal
 
 

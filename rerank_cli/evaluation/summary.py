@@ -1,6 +1,6 @@
 """Several runs against one set of judgements: means with intervals, and each run against a baseline.
 
-It computes and returns records; reading, wording and drawing are elsewhere.
+It computes and returns records; other modules read input and render reports.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from rerank_cli.evaluation.engine import Judgements, Scores, Values, evaluate, mean
 from rerank_cli.evaluation.significance import RESAMPLES, SEED, bootstrap_interval, randomisation_p
+from rerank_cli.evaluation.trec_eval import Judgements, Scores, Values, evaluate, mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rerank_cli.evaluation.measures import Measure
 
-EQUAL = 1e-9  # differences below this are ties: the engine's own rounding
+EQUAL = 1e-9  # differences below this are ties: pytrec_eval's rounding
 
 
 class Sampling(NamedTuple):
@@ -77,7 +77,7 @@ class Evaluation:
 
 
 class Worst(NamedTuple):
-    """A query that a run does badly on; `delta` against the baseline if there is one."""
+    """A query with a low score; `delta` against the baseline if there is one."""
 
     run: str
     query: str
@@ -116,7 +116,7 @@ def _result(
 
 
 def estimate(values: Mapping[str, float], sampling: Sampling) -> Estimate:
-    """The mean of one number a query, with its interval."""
+    """The mean of one number per query, with its interval."""
     if not sampling.resamples or not values:
         return Estimate(mean(values))
     low, high = bootstrap_interval(list(values.values()), sampling.level, sampling.resamples, sampling.seed)
@@ -145,7 +145,7 @@ def _compare(baseline: RunResult, run: RunResult, measure: Measure, sampling: Sa
 def worst(evaluation: Evaluation, count: int) -> list[Worst]:
     """The `count` worst queries of each run by the first measure: most lost against the baseline, or the lowest."""
     measure = evaluation.measures[0]
-    against = {found.run: found.deltas for found in evaluation.comparisons if found.measure == measure}
+    against = {one.run: one.deltas for one in evaluation.comparisons if one.measure == measure}
     listed: list[Worst] = []
     for run in evaluation.runs[1:] if against else evaluation.runs:
         deltas = against.get(run.name, {})

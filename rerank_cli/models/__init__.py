@@ -1,9 +1,9 @@
-"""Model references to files and facts: what `-m` names, where its files lie, how its head and its input are to be read.
+"""From model references to files and facts: what `-m` names, where its files are, what its input and output mean.
 
-Configuration files only are opened here; weights are the engines' business. No numerical library is imported.
+Only configuration files are opened here; engines read weights. No numerical library is imported.
 """
 
-from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LocalModel
-from rerank_cli.models.reference import LoadPolicy, is_path, require_known, resolve
+from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LoadPolicy, LocalModel
+from rerank_cli.models.reference import is_path, require_known, resolve
 
 __all__ = ["BUILTIN", "BUILTIN_FOLDER", "LoadPolicy", "LocalModel", "is_path", "require_known", "resolve"]

@@ -1,6 +1,6 @@
-"""Chat templates of rerankers: which one a model has, and its text with marks where query and document go.
+"""Chat templates of rerankers: which one a model has, and its text with placeholders for query and document.
 
-A template is rendered once, with marks for the contents, and never with a user's text: what stands in a document cannot
+A template is rendered once, with placeholders, and never with a user's text: a document cannot
 become template code or a control token. Jinja is imported only for models that bring a Jinja template.
 """
 
@@ -28,27 +28,27 @@ QWEN3 = (
 )
 # Prompts of published models whose repositories hold none: (name, model_type) -> prompt and default instruction.
 KNOWN = ((re.compile("qwen3-reranker", re.IGNORECASE), "qwen3", QWEN3, QWEN3_DEFAULT),)
-# As sentence-transformers tells the two shapes of a message's content apart.
+# As sentence-transformers distinguishes the two shapes of a message's content.
 STRUCTURED = ("content[0]", ".type", "'type'", '"type"', "item.type", "message.content[")
 FLAT_TYPES = {"apertus", "deepseek_v3", "gpt_oss", "seed_oss"}
 TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 def find_chat(folder: Path, model_type: str, names: tuple[str, ...]) -> Chat | None:
-    """The template of a folder if it carries both roles, else that of a known model, else None.
+    """The template of a folder if it has both roles, else that of a known model, else None.
 
     Args:
         folder: where tokenizer_config.json and chat_template.jinja lie.
         model_type: of config.json.
-        names: what the model is called: reference, folder, `_name_or_path`.
+        names: of the model: reference, folder, `_name_or_path`.
     """
     settings = optional_json(folder / "tokenizer_config.json")
     source = template_source(folder, settings)
     if source is not None and "query" in source and "document" in source:
         structured = model_type not in FLAT_TYPES and any(pattern in source for pattern in STRUCTURED)
         return Chat("jinja", source, structured=structured, tokens=_token_texts(settings))
-    for pattern, kind, text, default in KNOWN:
-        if kind == model_type and any(pattern.search(name) for name in names):
+    for pattern, known_type, text, default in KNOWN:
+        if known_type == model_type and any(pattern.search(name) for name in names):
             marked = text.format(instruction=INSTRUCTION, query=QUERY, document=DOCUMENT)
             return Chat("plain", marked.replace(INSTRUCTION, default), instructed=marked)
     return None
@@ -62,26 +62,22 @@ def template_source(folder: Path, settings: dict[str, Any]) -> str | None:
             return file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BrokenFileError(f"cannot read {file}: {error}") from error
-    told = optional_json(folder / "chat_template.json").get("chat_template") or settings.get("chat_template")
-    if isinstance(told, list):  # several named templates
-        named = {str(entry.get("name")): entry.get("template") for entry in told if isinstance(entry, dict)}
-        told = named.get("default")
-    return told if isinstance(told, str) else None
+    source = optional_json(folder / "chat_template.json").get("chat_template") or settings.get("chat_template")
+    if isinstance(source, list):  # several named templates
+        named = {str(entry.get("name")): entry.get("template") for entry in source if isinstance(entry, dict)}
+        source = named.get("default")
+    return source if isinstance(source, str) else None
 
 
 def _token_texts(settings: dict[str, Any]) -> dict[str, str]:
     """Special tokens by the names that templates use."""
-    found = {}
-    for name in TOKEN_NAMES:
-        value = settings.get(name)
-        text = value.get("content") if isinstance(value, dict) else value
-        if isinstance(text, str):
-            found[name] = text
-    return found
+    values = {name: settings.get(name) for name in TOKEN_NAMES}
+    texts = {name: value.get("content") if isinstance(value, dict) else value for name, value in values.items()}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
 
 
 def render(chat: Chat, instruction: str | None, where: Path) -> str:
-    """The prompt as text with the marks of query and document. Raises ModelError or UsageError with a hint."""
+    """The prompt as text with placeholders for query and document. Raises ModelError or UsageError with a hint."""
     if chat.kind == "jinja":
         text = _render_jinja(chat, instruction, where)
     elif instruction is None:
@@ -90,10 +86,10 @@ def render(chat: Chat, instruction: str | None, where: Path) -> str:
         raise _no_instruction(where)
     else:
         text = chat.instructed.replace(INSTRUCTION, instruction)
-    for mark, role in ((QUERY, "query"), (DOCUMENT, "document")):
-        if mark not in text:
+    for placeholder, role in ((QUERY, "query"), (DOCUMENT, "document")):
+        if placeholder not in text:
             raise ModelError(
-                f"the chat template of {where} drops the {role}: it knows no message of the role `{role}`",
+                f"the chat template of {where} drops the {role}: it has no message of the role `{role}`",
                 "a reranker's template has the roles `query` and `document`",
             )
     return text
@@ -138,7 +134,7 @@ def _no_instruction(where: Path) -> UsageError:
 
 
 def plain(chat: Chat, where: Path) -> Chat:
-    """The same template rendered, for a converted copy: text with marks, with and without an instruction."""
+    """The same template rendered, for a converted copy: text with placeholders, with and without an instruction."""
     if chat.kind == "plain":
         return chat
     try:

@@ -1,7 +1,7 @@
-"""Copies of models that `rerank models convert` made: where they lie, which source they belong to, what they hold.
+"""Copies of models from `rerank models convert`: where they are, which source they belong to, what they contain.
 
 A copy is a folder with graphs, tokenizer and `rerank.json`; it needs neither torch nor a template engine. It belongs to
-one commit of a repository, or to the exact files of a folder: when those change it is left aside.
+one commit of a repository, or to the exact files of a folder: when those change it is not used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
 from rerank_cli.models.facts import Chat, LocalModel
-from rerank_cli.models.files import BrokenFileError, Kinds, check_inside, check_kinds, read_json
+from rerank_cli.models.files import BrokenFileError, Types, check_inside, check_types, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,14 +23,14 @@ MANIFEST = "rerank.json"
 FORMAT = 1
 FIELDS = ("max_tokens", "window", "labels", "positive", "scale", "pad_id", "family", "instruction", "lower_case",
           "token_types")  # fmt: skip
-MEMBERS: Kinds = {"name": str, "revision": str, "graphs": dict, "digests": dict, "chat": dict, "config": dict,
+MEMBERS: Types = {"name": str, "revision": str, "graphs": dict, "digests": dict, "chat": dict, "config": dict,
                   "max_tokens": int, "window": int, "labels": int, "positive": int, "scale": str, "pad_id": int,
                   "family": str, "instruction": str, "lower_case": bool, "token_types": bool}  # fmt: skip
 OPTIONAL = {"revision", "chat", "window", "instruction"}  # may be null
 
 
 def models_folder(env: Mapping[str, str] = os.environ) -> Path:
-    """Where converted copies and compiled models are kept: beside the score cache."""
+    """Where converted copies and compiled models are kept: next to the score cache."""
     if folder := env.get("RERANK_CACHE_DIR"):
         return Path(folder).expanduser() / "models"
     from platformdirs import user_cache_path
@@ -39,7 +39,7 @@ def models_folder(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def key_of(model: LocalModel) -> str:
-    """What a copy is filed under: repository and commit, or a folder's files with their sizes and times."""
+    """The key of a copy: repository and commit, or a folder's files with their sizes and times."""
     digest = hashlib.sha256()
     if model.revision:
         digest.update(f"{model.name}@{model.revision}".encode())
@@ -71,8 +71,8 @@ def is_converted(folder: Path) -> bool:
 def with_converted(model: LocalModel) -> LocalModel:
     """The model with the graphs of its converted copy, if there is one; else the model itself.
 
-    A copy that cannot be read is left aside with a note. The tokenizer stays the source's: the copy's is equal to it,
-    and the source's files are what the copy is filed under.
+    A copy that cannot be read is not used, with a note. The tokenizer stays the source's: the copy's is equal to it,
+    and the source's files are the copy's key.
     """
     folder = folder_of(model)
     if not is_converted(folder):
@@ -80,7 +80,7 @@ def with_converted(model: LocalModel) -> LocalModel:
     try:
         copy = read_converted(folder, model.name)
     except ModelError as error:
-        note = f"the converted copy is left aside: {error.message}; `rerank models convert {model.name}` replaces it"
+        note = f"the converted copy is not used: {error.message}; `rerank models convert {model.name}` replaces it"
         return replace(model, notes=(*model.notes, note))
     return replace(
         model,
@@ -99,7 +99,6 @@ def read_converted(folder: Path, name: str) -> LocalModel:
     for path in (*graphs.values(), folder / "tokenizer.json"):
         if not path.is_file():
             raise ModelError(f"{path} is missing from the converted copy", "convert the model again")
-    known = {field: manifest[field] for field in FIELDS}
     return LocalModel(
         name=name if name.startswith((".", "/", "~")) else manifest["name"],
         folder=folder,
@@ -109,12 +108,12 @@ def read_converted(folder: Path, name: str) -> LocalModel:
         config=manifest["config"],
         chat=_chat(manifest["chat"], folder / MANIFEST),
         converted=dict(manifest["digests"]),
-        **known,
+        **{field: manifest[field] for field in FIELDS},
     )
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    """The manifest, every member of its kind."""
+    """The manifest, its members checked."""
     manifest = read_json(path)
     if manifest.get("format") != FORMAT:
         raise ModelError(
@@ -124,13 +123,13 @@ def _manifest(path: Path) -> dict[str, Any]:
     for name in MEMBERS:
         if name not in manifest or (manifest[name] is None and name not in OPTIONAL):
             raise BrokenFileError(f"{path} has no `{name}`", "convert the model again: `rerank models convert`")
-    check_kinds(manifest, MEMBERS, path)
+    check_types(manifest, MEMBERS, path)
     return manifest
 
 
-def _chat(told: dict[str, Any] | None, path: Path) -> Chat | None:
+def _chat(record: dict[str, Any] | None, path: Path) -> Chat | None:
     try:
-        return Chat(**told) if told else None
+        return Chat(**record) if record else None
     except TypeError as error:
         raise BrokenFileError(f"{path} has a broken `chat`: {error}") from error
 
@@ -144,7 +143,7 @@ def manifest_of(
         model: the source.
         graphs: form -> file name in the copy.
         digests: form -> SHA-256 of all that decides the scores of that form.
-        check: what the comparison with the original found.
+        check: the comparison with the original.
     """
     from rerank_cli.version import __version__
 

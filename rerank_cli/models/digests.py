@@ -1,4 +1,4 @@
-"""Whether a file of the hub's cache is what was downloaded: blobs are named by their own digests."""
+"""Whether a file of the hub's cache is intact: blobs are named by their own digests."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SHA256 = re.compile(r"[0-9a-f]{64}")  # of large files
 SHA1 = re.compile(r"[0-9a-f]{40}")  # git's, of small ones
 
 
-def fault_of(path: Path) -> str | None:
-    """What is wrong with a file of a snapshot, or None; only a link to a blob tells its digest."""
+def problem_of(path: Path) -> str | None:
+    """What is wrong with a file of a snapshot, or None; only links to a blob have a digest."""
     if not path.is_file():
         return "points to a file that is missing"
     blob = path.readlink().name if path.is_symlink() else ""
@@ -24,7 +24,7 @@ def fault_of(path: Path) -> str | None:
         return None if sha256(path) == blob else "differs from its SHA-256"
     if SHA1.fullmatch(blob):
         return None if git_sha1(path) == blob else "differs from its git digest"
-    return "is no link to a blob: nothing is recorded of it"
+    return "is not a link to a blob: it has no recorded digest"
 
 
 def git_sha1(path: Path) -> str:

@@ -7,14 +7,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rerank_cli.records import LOG_ODDS
+
+if TYPE_CHECKING:
+    from rerank_cli.settings import ModelSettings
 
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
 
 Family = Literal["classification", "decoder", "modules"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPolicy:
+    """Where a model may be loaded from, and what its files may do."""
+
+    offline: bool = False
+    require_revision: bool = False
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    backend: str = "auto"
+    endpoints: tuple[str, ...] = ()  # names that are not models, for the hint about a misspelt one
+    converted: bool = True  # use the graphs of a converted copy
+
+    @staticmethod
+    def of(settings: ModelSettings) -> LoadPolicy:
+        """The part of the settings that is about files."""
+        return LoadPolicy(
+            offline=settings.offline,
+            require_revision=settings.require_revision,
+            trust_remote_code=settings.trust_remote_code,
+            allow_pickle=settings.allow_pickle,
+            backend=settings.backend,
+            endpoints=tuple(settings.remote.endpoints),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +93,13 @@ class LocalModel:
     modules: tuple[Module, ...] = ()  # what follows the transformer in a module repository
     chat: Chat | None = None  # None: query and document are joined by the tokenizer's pair template
     instruction: str | None = None  # the repository's own default instruction
-    lower_case: bool = False  # the repository asks for lower-casing beside its tokenizer
-    token_types: bool = True  # the tokenizer hands segment ids to the model
+    lower_case: bool = False  # the repository asks for lower-casing in addition to its tokenizer
+    token_types: bool = True  # the model gets segment ids
     remote_code: bool = False  # needs code from the repository, and the user allowed it
     converted: dict[str, str] = field(default_factory=dict)  # form -> digest, for graphs that `models convert` made
-    notes: tuple[str, ...] = ()  # what the user should know of how the model was found
+    notes: tuple[str, ...] = ()  # for the user, about how the model was loaded
 
     @property
     def left_padded(self) -> bool:
-        """Decoders read their answer off the last position, so padding goes before the text."""
+        """Decoders take their answer from the last position, so padding comes before the text."""
         return self.family == "decoder"

@@ -1,6 +1,6 @@
 """The files of a model folder: JSON read with names in errors, weights found and checked, nothing outside the folder.
 
-It trusts nothing in a folder: links out of it, pickles and broken headers are refused here, before an engine sees them.
+Nothing in a folder is trusted: links out of it, pickles and broken headers are refused before an engine reads them.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
-Kinds = dict[str, type]
+Types = dict[str, type]
 WORDS = {int: "a whole number", bool: "true or false", str: "text", list: "a list", dict: "an object"}
 
 
 class BrokenFileError(ModelError):
-    """A file of a model that cannot be read as what it should be, whatever kind of model it is."""
+    """A file of a model that is broken, for any kind of model."""
 
 
-def read_json(path: Path, kinds: Kinds | None = None) -> dict[str, Any]:
+def read_json(path: Path, types: Types | None = None) -> dict[str, Any]:
     """A JSON object from a model's file; anything else is a BrokenFileError naming the file.
 
     Args:
         path: the file.
-        kinds: what the members that are there must be, if they are not null.
+        types: of members, where they are present and not null.
     """
     value = read_any_json(path)
     if not isinstance(value, dict):
-        raise BrokenFileError(f"{path} holds no JSON object")
-    check_kinds(value, kinds or {}, path)
+        raise BrokenFileError(f"{path} is not a JSON object")
+    check_types(value, types or {}, path)
     return value
 
 
-def check_kinds(value: Mapping[str, Any], kinds: Kinds, path: Path) -> None:
-    """Raise BrokenFileError for the first member of another kind."""
-    for name, kind in kinds.items():
-        found = value.get(name)
-        if found is not None and not isinstance(found, kind):
-            raise BrokenFileError(f"{path}: `{name}` is {shortened(json.dumps(found), 40)}, not {WORDS[kind]}")
+def check_types(value: Mapping[str, Any], types: Types, path: Path) -> None:
+    """Raise BrokenFileError for the first member of another type."""
+    for name, expected in types.items():
+        member = value.get(name)
+        if member is not None and not isinstance(member, expected):
+            raise BrokenFileError(f"{path}: `{name}` is {shortened(json.dumps(member), 40)}, not {WORDS[expected]}")
 
 
 def read_any_json(path: Path) -> Any:
@@ -53,22 +53,22 @@ def read_any_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise ModelError(f"{path} is missing", "is this a model folder, and was it downloaded whole?") from None
+        raise ModelError(f"{path} is missing", "is this a model folder, and is its download complete?") from None
     except RecursionError:
         raise BrokenFileError(f"cannot read {path}: its brackets are nested too deeply") from None
     except (OSError, ValueError) as error:
         raise BrokenFileError(f"cannot read {path}: {error}") from error
 
 
-def optional_json(path: Path, kinds: Kinds | None = None) -> dict[str, Any]:
+def optional_json(path: Path, types: Types | None = None) -> dict[str, Any]:
     """A JSON object, or an empty one if there is no such file."""
-    return read_json(path, kinds) if path.is_file() else {}
+    return read_json(path, types) if path.is_file() else {}
 
 
 def check_inside(path: Path, folder: Path) -> Path:
-    """The path, if it really lies in the folder; the hub's cache keeps its files as links into its `blobs`.
+    """The path, if it is really inside the folder; the hub's cache keeps files as links into its `blobs`.
 
-    Raises ModelError for a link or a name that leads elsewhere: a shared folder could otherwise make us read any file.
+    Raises ModelError for a link or a name that leads elsewhere: otherwise a shared folder could make us read any file.
     """
     real = os.path.realpath(path)
     home = os.path.realpath(folder)
@@ -87,22 +87,22 @@ def find_weights(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:
 
     Raises ModelError for pickled weights unless they are allowed, for a missing shard and for a broken header.
     """
-    found = _by_index(folder, "model.safetensors")
-    for path in found:
+    weights = _by_index(folder, "model.safetensors")
+    for path in weights:
         safetensors_header(path)
-    if found:
-        return found
+    if weights:
+        return weights
     pickled = _by_index(folder, "pytorch_model.bin")
     if pickled and not allow_pickle:
         raise ModelError(
             f"{folder} has only pickled weights ({pickled[0].name}), and a pickle can run any code when it is read",
-            "use a revision with model.safetensors, or `--allow-pickle` if you trust where it came from",
+            "use a revision with model.safetensors, or `--allow-pickle` if you trust its source",
         )
     return pickled
 
 
 def _by_index(folder: Path, name: str) -> tuple[Path, ...]:
-    """One file, or the shards that an index beside it names."""
+    """One file, or the shards that its index names."""
     if (folder / name).is_file():
         return (check_inside(folder / name, folder),)
     index = folder / f"{name}.index.json"
@@ -124,7 +124,7 @@ def safetensors_header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, MAX_HEADER):
-            raise ModelError(f"{path} is no safetensors file, or was cut short: its header says {length} bytes")
+            raise ModelError(f"{path} is not a safetensors file, or is truncated: its header has {length} bytes")
         text = file.read(length)
     try:
         header = json.loads(text)

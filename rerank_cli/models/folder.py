@@ -5,14 +5,14 @@ It reads configuration only; the families and their rules are those of docs/mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models import heads
 from rerank_cli.models.chat import find_chat
-from rerank_cli.models.facts import Chat, Family, LocalModel, Module
-from rerank_cli.models.files import Kinds, check_inside, find_weights, optional_json, read_json
+from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel, Module
+from rerank_cli.models.files import Types, check_inside, find_weights, optional_json, read_json
 from rerank_cli.models.modules import Steps, output_labels, read_steps
 from rerank_cli.records import LOG_ODDS
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet", "longformer", "data2vec-text"}
 TYPED_TOKENIZERS = {"BertTokenizer", "ElectraTokenizer", "DebertaTokenizer", "DebertaV2Tokenizer", "FNetTokenizer",
                     "MarkupLMTokenizer", "CanineTokenizer", "TapasTokenizer", "LayoutLMv2Tokenizer"}  # fmt: skip
-DEFAULT_LIMIT = 512  # of models that do not say
+DEFAULT_LIMIT = 512  # of models without a limit
 SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
-# What the members that are read here must be; what transformers alone reads is its to refuse.
-CONFIG: Kinds = {"max_position_embeddings": int, "pad_token_id": int, "architectures": list, "model_type": str,
+# Types of the members that are read here; transformers checks the others.
+CONFIG: Types = {"max_position_embeddings": int, "pad_token_id": int, "architectures": list, "model_type": str,
                  "num_labels": int, "id2label": dict, "vocab_size": int, "sentence_transformers": dict,
                  "sbert_ce_default_activation_function": str}  # fmt: skip
-TOKENIZER: Kinds = {"model_input_names": list}
-SAVED: Kinds = {"activation_fn": str, "prompts": dict, "default_prompt_name": str}
+TOKENIZER: Types = {"model_input_names": list}
+SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": str}
 TASKS: dict[str, Family] = {
     "sequence-classification": "classification",
     "text-generation": "decoder",
@@ -38,21 +38,13 @@ TASKS: dict[str, Family] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What the user allows a model's files to do."""
-
-    remote_code: bool = False
-    allow_pickle: bool = False
-
-
-def read_folder(folder: Path, name: str, trust: Trust = Trust()) -> LocalModel:
+def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     """The facts of a Hugging Face style folder. Raises ModelError with what is missing, unknown or refused."""
     if not folder.is_dir():
         raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
     for path in (*folder.glob("*.j*"), *folder.glob("*/*.json")):
         check_inside(path, folder)
-    steps = read_steps(folder, allow_pickle=trust.allow_pickle)
+    steps = read_steps(folder, allow_pickle=policy.allow_pickle)
     base = steps.transformer if steps else folder
     config = read_json(check_inside(base / "config.json", folder), CONFIG)
     tokenizer = _tokenizer(base, folder)
@@ -75,14 +67,14 @@ def read_folder(folder: Path, name: str, trust: Trust = Trust()) -> LocalModel:
         pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
         config=config,
         family=family,
-        weights=_weights(base, folder, trust, graphs),
+        weights=_weights(base, folder, policy, graphs),
         transformer=base,
         modules=steps.modules if steps else (),
         chat=chat,
         instruction=default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
-        token_types=hands_token_types(config, settings),
-        remote_code=_remote_code(config, folder, trust, graphs),
+        token_types=uses_token_types(config, settings),
+        remote_code=_remote_code(config, folder, policy, graphs),
     )
 
 
@@ -101,12 +93,12 @@ def _family(config: dict[str, Any], steps: Steps | None, folder: Path) -> Family
     if steps is not None:
         kinds = [module.kind for module in steps.modules]
         if steps.task not in TASKS:
-            raise ModelError(f"{folder} is made for the task `{steps.task}`, which is no reranking")
+            raise ModelError(f"{folder} is made for the task `{steps.task}`, which is not reranking")
         family = TASKS[steps.task]
         if family == "decoder" and kinds != ["LogitScore"]:
-            raise ModelError(f"{folder} is a decoder followed by {kinds or 'nothing'}; LogitScore alone is known here")
+            raise ModelError(f"{folder} is a decoder followed by {kinds or 'nothing'}; only LogitScore is supported")
         if family == "classification" and kinds:
-            raise ModelError(f"{folder} is a classifier followed by {kinds}, which is not known here")
+            raise ModelError(f"{folder} is a classifier followed by {kinds}, which is not supported")
     else:
         architectures = [str(name) for name in config.get("architectures") or []]
         family = "classification"
@@ -114,13 +106,13 @@ def _family(config: dict[str, Any], steps: Steps | None, folder: Path) -> Family
             family = "decoder"
         elif not any("SequenceClassification" in name for name in architectures):
             raise ModelError(
-                f"{folder} is no reranker: its architecture is {', '.join(architectures) or 'not named'}, "
-                "and a scoring head would have to be made up",
+                f"{folder} is not a reranker: its architecture is {', '.join(architectures) or 'not named'}, "
+                "and its scoring head would be randomly initialised",
                 "a cross-encoder has a sequence classification head; an embedding model has none",
             )
     scaled = [name for name in SCALED_LOGITS if config.get(name) not in (None, 1, 1.0)]
     if family == "decoder" and scaled:
-        raise ModelError(f"{folder} changes its logits by `{scaled[0]}`, which is not known here")
+        raise ModelError(f"{folder} changes its logits by `{scaled[0]}`, which is not supported")
     return family
 
 
@@ -134,7 +126,7 @@ def _labels(family: Family, config: dict[str, Any], steps: Steps | None, folder:
 
 
 def _scale(family: Family, config: dict[str, Any], steps: Steps | None, saved: dict[str, Any], folder: Path) -> str:
-    """The scale of a score; a decoder without a `no` token gives the bare logit of `yes`."""
+    """The scale of a score; a decoder without a `no` token gives the logit of `yes`."""
     modules: tuple[Module, ...] = steps.modules if steps else ()
     if family == "decoder":
         bare = any(module.config.get("false_token_id") is None for module in modules)
@@ -146,14 +138,12 @@ def _scale(family: Family, config: dict[str, Any], steps: Steps | None, saved: d
 
 
 def _chat(base: Path, names: tuple[str, ...], config: dict[str, Any], steps: Steps | None) -> Chat | None:
-    """The chat template, unless the repository says that it feeds plain pairs."""
-    if steps is not None and not steps.speaks_chat:
+    """The chat template, unless the repository uses plain pairs."""
+    if steps is not None and not steps.uses_chat:
         return None
-    found = find_chat(base, str(config.get("model_type", "")), names)
+    chat = find_chat(base, str(config.get("model_type", "")), names)
     options = steps.chat_options(base) if steps else {}
-    if found is None or not options:
-        return found
-    return Chat(found.kind, found.text, found.instructed, found.structured, found.tokens, options)
+    return replace(chat, options=options) if chat and options else chat
 
 
 def _check_chat(family: Family, chat: Chat | None, folder: Path) -> None:
@@ -190,45 +180,45 @@ def max_tokens(config: dict[str, Any], settings: dict[str, Any], steps: Steps | 
     return min(limits, default=DEFAULT_LIMIT)
 
 
-def hands_token_types(config: dict[str, Any], settings: dict[str, Any]) -> bool:
+def uses_token_types(config: dict[str, Any], settings: dict[str, Any]) -> bool:
     """Whether the tokenizer gives segment ids, as transformers 5 decides: by its list of inputs, else its class."""
     names = settings.get("model_input_names")
     if names is not None:
         return "token_type_ids" in names
-    told = settings.get("tokenizer_class") or config.get("tokenizer_class")
-    if told is None:
+    tokenizer = settings.get("tokenizer_class") or config.get("tokenizer_class")
+    if tokenizer is None:
         return config.get("model_type") in {"bert", "electra", "deberta", "deberta-v2", "fnet"}
-    return str(told).removesuffix("Fast") in TYPED_TOKENIZERS
+    return str(tokenizer).removesuffix("Fast") in TYPED_TOKENIZERS
 
 
 def find_graphs(base: Path, folder: Path) -> dict[str, Path]:
     """ONNX and OpenVINO files of a classifier by form, where exporters put them."""
-    found: dict[str, Path] = {}
+    graphs: dict[str, Path] = {}
     for place in (base, base / "onnx"):
-        if "fp32" not in found and (place / "model.onnx").is_file():
-            found["fp32"] = check_inside(place / "model.onnx", folder)
+        if "fp32" not in graphs and (place / "model.onnx").is_file():
+            graphs["fp32"] = check_inside(place / "model.onnx", folder)
     for place in (base, base / "openvino"):
-        if "ir" not in found and (place / "openvino_model.xml").is_file():
+        if "ir" not in graphs and (place / "openvino_model.xml").is_file():
             check_inside(place / "openvino_model.bin", folder)
-            found["ir"] = check_inside(place / "openvino_model.xml", folder)
-    return found
+            graphs["ir"] = check_inside(place / "openvino_model.xml", folder)
+    return graphs
 
 
-def _weights(base: Path, folder: Path, trust: Trust, graphs: dict[str, Path]) -> tuple[Path, ...]:
+def _weights(base: Path, folder: Path, policy: LoadPolicy, graphs: dict[str, Path]) -> tuple[Path, ...]:
     """Torch weights; a folder with a graph may have none, and pickles beside a graph are left alone."""
     try:
-        found = find_weights(base, allow_pickle=trust.allow_pickle)
+        weights = find_weights(base, allow_pickle=policy.allow_pickle)
     except ModelError:
         if graphs:
             return ()
         raise
-    return tuple(check_inside(path, folder) for path in found)
+    return tuple(check_inside(path, folder) for path in weights)
 
 
-def _remote_code(config: dict[str, Any], folder: Path, trust: Trust, graphs: dict[str, Path]) -> bool:
+def _remote_code(config: dict[str, Any], folder: Path, policy: LoadPolicy, graphs: dict[str, Path]) -> bool:
     """Whether the model may bring its own code; a repository that cannot do without is refused by the engine."""
-    if not config.get("auto_map") or not trust.remote_code:
+    if not config.get("auto_map") or not policy.trust_remote_code:
         return False
     if graphs and not list(folder.glob("*.py")):
-        raise UsageError(f"{folder} holds no code to trust", "leave `--trust-remote-code` out")
+        raise UsageError(f"{folder} does not contain code to trust", "leave `--trust-remote-code` out")
     return True

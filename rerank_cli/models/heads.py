@@ -1,6 +1,6 @@
-"""What a model's output means: how many logits, which of two is the relevant one, and on which scale a score lies.
+"""What a model's output means: how many logits, which of two is the relevant one, and the scale of a score.
 
-Activation names map through a table and are never imported: a name in a file is data, not code.
+Activation names are looked up in a table and never imported: a name in a file is data, not code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 POSITIVE_LABELS = ("relevant", "yes", "true", "positive", "label_1", "1")
-# The names under which torch.nn's activations are saved; the same ones may stand in a Dense module.
+# The names under which torch.nn's activations are saved; a Dense module may have the same ones.
 ACTIVATIONS = frozenset(
     {
         "Identity", "Sigmoid", "Tanh", "ReLU", "GELU", "SiLU", "Mish", "ELU", "SELU", "CELU", "LeakyReLU", "ReLU6",
@@ -39,25 +39,22 @@ def head(config: dict[str, Any], where: Path) -> tuple[int, int]:
         return 1, 0
     if labels and set(labels) != {"0", "1"}:
         raise ModelError(f"{where} names its two labels {', '.join(map(str, labels))} in `id2label`, not 0 and 1")
-    named = {int(key): str(label).lower() for key, label in labels.items()}
-    for wanted in POSITIVE_LABELS:
-        for key, label in named.items():
-            if label == wanted:
-                return 2, key
-    return 2, 1
+    labelled = {int(key): str(label).lower() for key, label in labels.items()}
+    by_label = {label: key for key, label in reversed(labelled.items())}
+    return 2, next((by_label[label] for label in POSITIVE_LABELS if label in by_label), 1)
 
 
 def activation(name: str | None, default: str, where: Path) -> str:
     """The bare name of an activation: `GELU` for `torch.nn.modules.activation.GELU`. Raises ModelError otherwise."""
     if not name:
         return default
-    place, _, kind = name.rpartition(".")
-    if place not in ACTIVATION_PLACES or kind not in ACTIVATIONS:
+    module, _, bare = name.rpartition(".")
+    if module not in ACTIVATION_PLACES or bare not in ACTIVATIONS:
         raise ModelError(
-            f"{where} asks for the activation `{name}`, which is none of torch.nn's known ones",
+            f"{where} asks for the activation `{name}`, which is not one of torch.nn's known ones",
             "such a name would have to be imported and run; it is refused",
         )
-    return kind
+    return bare
 
 
 def scale_of(config: dict[str, Any], saved: dict[str, Any], where: Path) -> str:
@@ -72,5 +69,5 @@ def scale_of(config: dict[str, Any], saved: dict[str, Any], where: Path) -> str:
     name = (
         saved.get("activation_fn") or inner.get("activation_fn") or config.get("sbert_ce_default_activation_function")
     )
-    kind = activation(str(name) if name else None, "Sigmoid", where)
-    return LOG_ODDS if kind in LOG_ODDS_ACTIVATIONS else f"logit before {kind}"
+    last = activation(str(name) if name else None, "Sigmoid", where)
+    return LOG_ODDS if last in LOG_ODDS_ACTIVATIONS else f"logit before {last}"

@@ -1,4 +1,4 @@
-"""What is known and kept of models: the list, the facts of one, and whether its files are what they were.
+"""Models on this machine: the list, the facts of one, and whether its files are intact.
 
 It returns plain dictionaries for `rerank models` to print; it opens configuration files only, and never the network.
 """
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli import hub
 from rerank_cli.errors import ModelError, RerankError, UsageError
 from rerank_cli.models.converted import folder_of, is_converted, models_folder, read_converted
-from rerank_cli.models.digests import fault_of
-from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LocalModel
+from rerank_cli.models.digests import problem_of
+from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LoadPolicy, LocalModel
 from rerank_cli.models.files import BrokenFileError, read_json, sha256
-from rerank_cli.models.reference import LoadPolicy, is_hub_name, is_path, resolve
+from rerank_cli.models.reference import is_hub_name, is_path, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +27,9 @@ FRONT_MATTER = re.compile(r"^license: *[\"']?([\w.-]+)", re.MULTILINE)
 def listed() -> list[dict[str, Any]]:
     """The built-in, the rerankers in the hub's cache, and converted copies; one dictionary each.
 
-    What has a broken file is listed with its `problem`, and nothing else of it is known.
+    A model with a broken file is listed with its `problem` and without facts.
     """
-    found = [_row(resolve(BUILTIN), "built in")]
+    rows = [_row(resolve(BUILTIN), "built in")]
     for repository in hub.cached_repositories():
         snapshot = hub.cached(repository, None) or _any_snapshot(repository)
         if snapshot is None:
@@ -37,20 +37,20 @@ def listed() -> list[dict[str, Any]]:
         try:
             model = resolve(f"{repository}@{snapshot.commit}", CACHED)
         except BrokenFileError as error:
-            found.append(_unreadable(repository, snapshot.commit, "hub cache", error))
+            rows.append(_unreadable(repository, snapshot.commit, "hub cache", error))
             continue
         except RerankError:
-            continue  # embedding models and others share the cache; `models show` says why one is no reranker
-        found.append(_row(model, "hub cache"))
+            continue  # embedding models and others share the cache; `models show` says why one is not a reranker
+        rows.append(_row(model, "hub cache"))
     for place in sorted((models_folder() / "converted").glob("*/rerank.json")):
         where = {"folder": str(place.parent)}
         try:
             copy = read_converted(place.parent, str(place.parent))
         except ModelError as error:
-            found.append(_unreadable(str(place.parent), None, "converted", error) | where)
+            rows.append(_unreadable(str(place.parent), None, "converted", error) | where)
         else:
-            found.append(_row(copy, "converted") | where | {"name": read_json(place)["name"]})
-    return found
+            rows.append(_row(copy, "converted") | where | {"name": read_json(place)["name"]})
+    return rows
 
 
 def _any_snapshot(repository: str) -> hub.Snapshot | None:
@@ -124,20 +124,20 @@ def card_of(folder: Path) -> Path | None:
 
 
 def licence(folder: Path) -> str | None:
-    """The licence that a model card or a config names."""
+    """The licence in the model card or the config."""
     card = card_of(folder)
     if card and (match := FRONT_MATTER.search(card.read_text("utf-8", "replace")[:4000])):
         return match[1]
     config = folder / "config.json"
-    told = read_json(config).get("license") if config.is_file() else None
-    return str(told) if told else None
+    name = read_json(config).get("license") if config.is_file() else None
+    return str(name) if name else None
 
 
-def verified(reference: str, want: hub.FileFilter) -> dict[str, Any]:
-    """Compare every file of a model with its recorded digest, without the network; find what is wanted and missing.
+def verified(reference: str, needed: hub.FileFilter) -> dict[str, Any]:
+    """Compare every file of a model with its recorded digest, without the network; find what is needed and missing.
 
-    Returns name, folder, number of files, and `problems`: one line for each file that differs or is missing.
-    Raises ModelError if the model is not there, UsageError for a bare folder, which has no recorded digests.
+    Returns name, folder, number of files, and `problems`: one line per file that differs or is missing.
+    Raises ModelError if the model is not in the cache, UsageError for a bare folder, which has no recorded digests.
     """
     if reference == BUILTIN:
         checks, folder = _builtin_checks(), BUILTIN_FOLDER
@@ -148,10 +148,10 @@ def verified(reference: str, want: hub.FileFilter) -> dict[str, Any]:
             raise ModelError(
                 f"`{reference}` is not in the cache at {hub.cache_folder()}", "`rerank models pull` fetches it"
             )
-        checks, folder = _hub_checks(snapshot.folder, want), snapshot.folder
+        checks, folder = _hub_checks(snapshot.folder, needed), snapshot.folder
     else:
         raise UsageError(
-            f"`{reference}` is a folder: nothing is recorded that its files could be compared with"
+            f"`{reference}` is a folder: its files have no recorded digests"
             if is_path(reference)
             else f"unknown model `{reference}`",
             "verify a Hugging Face name or `builtin`",
@@ -174,12 +174,12 @@ def _builtin_checks() -> Iterator[str | None]:
             yield None if sha256(path) == digest else f"{name} differs from its digest"
 
 
-def _hub_checks(folder: Path, want: hub.FileFilter) -> Iterator[str | None]:
-    """Every file of a snapshot, then those that are wanted and not there."""
-    there = sorted(entry for entry in folder.rglob("*") if not entry.is_dir())
-    for path in there:
-        fault = fault_of(path)
-        yield f"{path.relative_to(folder)} {fault}" if fault else None
-    for name in hub.missing_files(folder, want):
-        if folder / name not in there:
+def _hub_checks(folder: Path, needed: hub.FileFilter) -> Iterator[str | None]:
+    """Every file of a snapshot, then those that are needed and missing."""
+    files = sorted(entry for entry in folder.rglob("*") if not entry.is_dir())
+    for path in files:
+        problem = problem_of(path)
+        yield f"{path.relative_to(folder)} {problem}" if problem else None
+    for name in hub.missing_files(folder, needed):
+        if folder / name not in files:
             yield f"{name} is missing"

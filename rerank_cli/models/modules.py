@@ -1,6 +1,6 @@
 """sentence-transformers repositories: modules.json and the settings of each module, old and new type names alike.
 
-The type names are data: a table says which are known, and nothing is imported by name. All others are refused by name.
+Type names are data: a table lists the known ones, nothing is imported by name, and all others are refused.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from rerank_cli.errors import ModelError
 from rerank_cli.models.facts import Module
 from rerank_cli.models.files import (
     BrokenFileError,
-    Kinds,
+    Types,
     check_inside,
-    check_kinds,
+    check_types,
     find_weights,
     optional_json,
     read_any_json,
@@ -47,9 +47,9 @@ POOLING_FLAGS = {
 TRANSFORMER_FILES = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
                      "sentence_camembert_config.json", "sentence_albert_config.json",
                      "sentence_xlm-roberta_config.json", "sentence_xlnet_config.json")  # fmt: skip
-SETTINGS: Kinds = {"modality_config": dict, "processing_kwargs": dict}
-PROCESSING: Kinds = {"chat_template": dict, "text": dict}
-MODULE: Kinds = {"in_features": int, "out_features": int, "dimension": int, "true_token_id": int, "false_token_id": int,
+SETTINGS: Types = {"modality_config": dict, "processing_kwargs": dict}
+PROCESSING: Types = {"chat_template": dict, "text": dict}
+MODULE: Types = {"in_features": int, "out_features": int, "dimension": int, "true_token_id": int, "false_token_id": int,
                  "activation_function": str, "module_output_name": str}  # fmt: skip
 NEEDED = {"Dense": ("in_features", "out_features"), "LayerNorm": ("dimension",), "LogitScore": ("true_token_id",)}
 SIZE_OPTIONS = {"padding", "truncation", "max_length", "return_tensors", "restore_suffix"}
@@ -57,7 +57,7 @@ SIZE_OPTIONS = {"padding", "truncation", "max_length", "return_tensors", "restor
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """A module repository: where its transformer lies and what it is asked to do, then the modules after it."""
+    """A module repository: its transformer's folder and settings, then the modules after it."""
 
     transformer: Path
     settings: dict[str, Any]  # sentence_bert_config.json
@@ -69,44 +69,44 @@ class Steps:
         return str(self.settings.get("transformer_task") or "feature-extraction")
 
     @property
-    def speaks_chat(self) -> bool:
-        """Whether pairs go through the chat template; repositories that do not say so feed plain pairs."""
+    def uses_chat(self) -> bool:
+        """Whether pairs go through the chat template; repositories without this setting use plain pairs."""
         return "message" in (self.settings.get("modality_config") or {})
 
     def chat_options(self, where: Path) -> dict[str, Any]:
-        """What the repository passes to its template. Raises ModelError for options of other kinds."""
-        told = self.settings.get("processing_kwargs") or {}
-        other = set(told) - {"chat_template", "text"} or set(told.get("text") or {}) - {"max_length"}
+        """What the repository passes to its template. Raises ModelError for other options."""
+        processing = self.settings.get("processing_kwargs") or {}
+        other = set(processing) - {"chat_template", "text"} or set(processing.get("text") or {}) - {"max_length"}
         if other:
-            raise ModelError(f"{where} sets processing options that are not known here: {', '.join(sorted(other))}")
-        options: dict[str, Any] = told.get("chat_template") or {}
+            raise ModelError(f"{where} sets unsupported processing options: {', '.join(sorted(other))}")
+        options: dict[str, Any] = processing.get("chat_template") or {}
         return {name: value for name, value in options.items() if name not in SIZE_OPTIONS}
 
     def limits(self) -> list[int]:
         """Input lengths that the repository sets."""
         text = (self.settings.get("processing_kwargs") or {}).get("text") or {}
-        told = (self.settings.get("max_seq_length"), text.get("max_length"))
-        return [int(limit) for limit in told if isinstance(limit, int) and limit > 0]
+        limits = (self.settings.get("max_seq_length"), text.get("max_length"))
+        return [int(limit) for limit in limits if isinstance(limit, int) and limit > 0]
 
 
 def read_steps(folder: Path, *, allow_pickle: bool) -> Steps | None:
-    """The modules of a repository, or None if it has no modules.json. Raises ModelError naming what is not known."""
+    """The modules of a repository; None if it has no modules.json. Raises ModelError naming what is not supported."""
     if not (folder / "modules.json").is_file():
         return None
     entries = read_any_json(check_inside(folder / "modules.json", folder))
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries) or not entries:
-        raise ModelError(f"{folder / 'modules.json'} holds no list of modules")
+        raise ModelError(f"{folder / 'modules.json'} is not a list of modules")
     kinds = [_kind(str(entry.get("type")), folder) for entry in entries]
     if kinds[0] != "Transformer" or "Transformer" in kinds[1:]:
-        raise ModelError(f"{folder} is {' + '.join(kinds)}: a reranker begins with its one transformer")
+        raise ModelError(f"{folder} is {' + '.join(kinds)}: a reranker starts with its only transformer")
     places = [_place(folder, str(entry.get("path", ""))) for entry in entries]
     settings: dict[str, Any] = {}
     for name in TRANSFORMER_FILES:
         if not settings:
             settings = optional_json(places[0] / name, SETTINGS)
-            check_kinds(settings.get("processing_kwargs") or {}, PROCESSING, places[0] / name)
-    made = [_module(kind, place, folder, allow_pickle) for kind, place in zip(kinds[1:], places[1:], strict=True)]
-    return Steps(places[0], settings, tuple(made))
+            check_types(settings.get("processing_kwargs") or {}, PROCESSING, places[0] / name)
+    modules = [_module(kind, place, folder, allow_pickle) for kind, place in zip(kinds[1:], places[1:], strict=True)]
+    return Steps(places[0], settings, tuple(modules))
 
 
 def _kind(name: str, folder: Path) -> str:
@@ -114,8 +114,8 @@ def _kind(name: str, folder: Path) -> str:
     known = any(name.startswith(place + ".") for place in PLACES)
     if not known or kind not in KINDS:
         raise ModelError(
-            f"{folder} has a module of the type `{name}`, which is not known here",
-            f"known modules of sentence-transformers: {', '.join(sorted(KINDS))}",
+            f"{folder} has a module of the unsupported type `{name}`",
+            f"supported modules of sentence-transformers: {', '.join(sorted(KINDS))}",
         )
     return kind
 
@@ -135,10 +135,10 @@ def _module(kind: str, place: Path, folder: Path, allow_pickle: bool) -> Module:
             raise BrokenFileError(f"{place / 'config.json'} has no `{name}`")
     weights = None
     if kind in WITH_WEIGHTS:
-        found = find_weights(place, allow_pickle=allow_pickle)
-        if not found:
+        files = find_weights(place, allow_pickle=allow_pickle)
+        if not files:
             raise ModelError(f"{place} has no weights for its {kind} module", "download the model again")
-        weights = check_inside(found[0], folder)
+        weights = check_inside(files[0], folder)
     if kind == "Pooling":
         config = {**config, "modes": pooling_modes(config, place)}
     if kind == "Dense":
@@ -148,17 +148,17 @@ def _module(kind: str, place: Path, folder: Path, allow_pickle: bool) -> Module:
 
 def pooling_modes(config: dict[str, Any], where: Path) -> list[str]:
     """The poolings that are concatenated, from either way of saving them. Raises ModelError for an unknown one."""
-    told = config.get("pooling_mode")
-    modes = [told] if isinstance(told, str) else list(told or ())
+    saved = config.get("pooling_mode")
+    modes = [saved] if isinstance(saved, str) else list(saved or ())
     modes = modes or [mode for flag, mode in POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
     unknown = [mode for mode in modes if mode not in POOLINGS]
     if unknown:
-        raise ModelError(f"{where} pools by `{unknown[0]}`, which is not known here", f"known: {', '.join(POOLINGS)}")
+        raise ModelError(f"{where} uses the unsupported pooling `{unknown[0]}`", f"supported: {', '.join(POOLINGS)}")
     return modes
 
 
 def output_labels(modules: tuple[Module, ...], where: Path) -> int:
-    """Columns of `scores` that the last Dense gives. Raises ModelError if nothing gives any: an embedding model."""
+    """Columns of `scores` from the last Dense. Raises ModelError if there are none: an embedding model."""
     current = "token_embeddings"
     labels = 0
     for module in modules:
@@ -167,7 +167,7 @@ def output_labels(modules: tuple[Module, ...], where: Path) -> int:
         elif module.kind == "Dense" and (module.config.get("module_output_name") or current) == "scores":
             labels = int(module.config["out_features"])
     if not labels:
-        kinds = ", ".join(module.kind for module in modules) or "a transformer alone"
+        kinds = ", ".join(module.kind for module in modules) or "only a transformer"
         raise ModelError(
             f"{where} is an embedding model ({kinds}): nothing in it gives a score for a pair",
             "a reranker ends in a Dense module with the output `scores`, or in LogitScore",

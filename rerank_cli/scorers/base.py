@@ -1,4 +1,4 @@
-"""What every scorer promises: pairs in, scores out, in input order.
+"""The interface of every scorer: pairs in, scores out, in input order.
 
 A scorer turns (query, text) pairs into numbers. It knows nothing of files, ids, top_n, terminals or commands.
 """
@@ -21,9 +21,9 @@ Advance: TypeAlias = "Callable[[int], None]"
 
 @dataclass(frozen=True, slots=True)
 class ScorerInfo:
-    """What a ranking says about the scorer that made it.
+    """A scorer, as rankings describe it.
 
-    `scale` names what `Score.value` is: `log-odds` is shown through a sigmoid, anything else as it is.
+    `scale` is the scale of `Score.value`: `log-odds` is shown through a sigmoid, others unchanged.
     `digest` identifies everything that can change a score (weights, tokenizer, backend, dtype, template): the cache
     key.
     """
@@ -36,7 +36,7 @@ class ScorerInfo:
     digest: str
     reason: str = ""  # why this backend, for -v
     english_only: bool = False
-    whole_query: bool = False  # wants all documents of a query in one call: splitting, budget, listwise models
+    whole_query: bool = False  # needs all documents of a query in one call: splitting, budget, listwise models
     listwise: bool = False  # a score depends on the other documents of the query in the same call
 
 
@@ -45,10 +45,10 @@ class Scorer(Protocol):
 
     @property
     def info(self) -> ScorerInfo:
-        """What made the scores; some of it (usage of a provider) is complete only after scoring."""
+        """The scorer's description."""
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
-        """One `Score` a pair, in input order, the same whatever else is in `pairs`.
+        """One `Score` per pair, in input order, the same whatever else is in `pairs`.
 
         `advance(n)` is called as n more pairs are done. Raises ModelError or RemoteError; never returns a partial list.
         """
@@ -64,5 +64,5 @@ class TooLongError(InputError):
     """A document exceeds the window and --long-documents is `error`; `pair` is that document's."""
 
     def __init__(self, pair: Pair, tokens: int, window: int) -> None:
-        super().__init__(f"a document has {tokens} tokens; the model's window holds {window} beside this query")
+        super().__init__(f"a document has {tokens} tokens; the model's window holds {window} besides this query")
         self.pair, self.tokens, self.window = pair, tokens, window

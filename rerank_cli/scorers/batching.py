@@ -1,6 +1,6 @@
-"""Inputs of many lengths to batches of little padding: sort by true token length, fill by a token budget.
+"""Inputs of many lengths to batches with little padding: sort by true token length, fill by a token budget.
 
-It knows only lengths; results are put back into input order by whoever runs the batches.
+It knows only lengths; the caller puts results back into input order.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-TOKEN_BUDGET = 2048  # padded tokens a batch: large enough to fill two cores, small enough for cache and memory
+TOKEN_BUDGET = 2048  # padded tokens per batch: large enough to fill two cores, small enough for cache and memory
 MAX_ROWS = 64
 
 

@@ -1,7 +1,7 @@
-"""A scorer behind the score cache: known pairs are looked up, the rest are scored once and remembered.
+"""A scorer behind the score cache: known pairs are looked up, the rest are scored once and stored.
 
-The scorer itself is opened at the first miss, so a run that finds everything imports no engine and reads no weights.
-It knows nothing of SQLite (that is `cache`) or of how scores are made.
+The scorer itself is opened at the first miss, so a run that needs no new score imports no engine and reads no weights.
+It knows nothing of SQLite (see `cache`) or of how scores are computed.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import astuple
 from hashlib import blake2b
 from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.errors import ModelError, RemoteError
 from rerank_cli.scorers.base import TooLongError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from rerank_cli.cache import ScoreCache
     from rerank_cli.records import Pair, Score
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
@@ -26,10 +27,10 @@ KEY_BYTES = 16
 
 
 class CachePolicy(NamedTuple):
-    """How a scorer wants its pairs.
+    """How the cache serves a scorer.
 
-    `commit_every`: pairs between two writes of the cache, None: all of a call at once (a remote scorer splits by itself
-    and tells what was answered before a failure). `listwise`: a score depends on the other documents of the query.
+    `commit_every`: pairs between two writes of the cache; None: all of a call at once (a remote scorer splits by itself
+    and returns what was answered before a failure). `listwise`: a score depends on the other documents of the query.
     """
 
     commit_every: int | None
@@ -37,19 +38,6 @@ class CachePolicy(NamedTuple):
 
 
 LOCAL = CachePolicy(2048)  # the local scorer's own block
-
-
-class Store(Protocol):
-    """Where scores are kept: `cache.ScoreCache`."""
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Score]:
-        """Scores of those keys that are known."""
-
-    def put(self, scores: Mapping[bytes, Score]) -> None:
-        """Remember scores."""
-
-    def close(self) -> None:
-        """Close the file."""
 
 
 def pair_keys(digest: str, limits: Limits, pairs: Sequence[Pair]) -> list[bytes]:
@@ -97,20 +85,20 @@ class CachedScorer:
         self,
         info: ScorerInfo,
         open_scorer: Callable[[], Scorer],
-        cache: Store,
+        cache: ScoreCache,
         report: Report,
-        habits: CachePolicy = LOCAL,
+        policy: CachePolicy = LOCAL,
     ) -> None:
         self._info = info
         self._open_scorer = open_scorer
         self._cache = cache
         self._report = report
-        self._habits = habits
+        self._policy = policy
         self._inner: Scorer | None = None
 
     @property
     def info(self) -> ScorerInfo:
-        """What makes the scores; the inner scorer's own words once it is open."""
+        """The scorer's info; the inner scorer's own once it is open."""
         return self._inner.info if self._inner else self._info
 
     def usage(self) -> dict[str, float]:
@@ -118,46 +106,46 @@ class CachedScorer:
         return self._inner.usage() if self._inner else {}
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
-        """One `Score` a pair, in input order; equal pairs are scored once.
+        """One `Score` per pair, in input order; equal pairs are scored once.
 
         What was scored before a failure is kept, so that a second run resumes. Raises what the inner scorer raises.
         """
-        keys = (listwise_keys if self._habits.listwise else pair_keys)(self._info.digest, limits, pairs)
-        found = self._cache.get(keys)
-        if self._habits.listwise:
-            found = _whole_queries(keys, pairs, found)
+        keys = (listwise_keys if self._policy.listwise else pair_keys)(self._info.digest, limits, pairs)
+        scores = self._cache.get(keys)
+        if self._policy.listwise:
+            scores = _whole_queries(keys, pairs, scores)
         missing: dict[bytes, int] = {}
         for place, key in enumerate(keys):
-            if key not in found:
+            if key not in scores:
                 missing.setdefault(key, place)
         known = len(pairs) - len(missing)
         self._report.count("cache_hits", known)
         self._report.count("cache_misses", len(missing))
         if advance and known:
             advance(known)
-        found |= self._score_missing(missing, pairs, limits, advance)
-        return [found[key] for key in keys]
+        scores |= self._score_missing(missing, pairs, limits, advance)
+        return [scores[key] for key in keys]
 
     def _score_missing(
         self, missing: dict[bytes, int], pairs: Sequence[Pair], limits: Limits, advance: Advance | None
     ) -> dict[bytes, Score]:
-        """Scores of keys, each with the place of its pair."""
-        found: dict[bytes, Score] = {}
+        """Scores of keys, given with the position of a pair."""
+        result: dict[bytes, Score] = {}
         keys = list(missing)
-        size = self._habits.commit_every or len(keys)
+        size = self._policy.commit_every or len(keys)
         for start in range(0, len(keys), max(1, size)):
             block = keys[start : start + size]
             try:
                 scores = self._scorer().score([pairs[missing[key]] for key in block], limits, advance)
             except (RemoteError, TooLongError) as error:
-                self._keep(block, getattr(error, "scores", ()))  # PartialError: what was answered is paid for
+                self._keep(block, getattr(error, "scores", ()))  # PartialError: answered pairs are paid for
                 raise
-            found.update(zip(block, scores, strict=True))
+            result.update(zip(block, scores, strict=True))
             self._keep(block, scores)
-        return found
+        return result
 
     def _keep(self, keys: Sequence[bytes], scores: Sequence[Score | None]) -> None:
-        """Remember scores; one that is no number is the pipeline's error to raise and must not become known."""
+        """Store scores, except those that are not finite: the pipeline raises an error for them."""
         pairs = zip(keys, scores, strict=False)
         self._cache.put(
             {key: score for key, score in pairs if score and (score.value is None or isfinite(score.value))}
@@ -169,8 +157,8 @@ class CachedScorer:
             if inner.info.digest != self._info.digest:
                 inner.close()
                 raise ModelError(
-                    f"the model `{self._info.model}` is not what its files said before it was opened",
-                    "was it changed meanwhile? run again, or with --no-cache",
+                    f"the model `{self._info.model}` changed while it was opened",
+                    "run again, or with --no-cache",
                 )
             self._inner = inner
         return self._inner
@@ -182,14 +170,14 @@ class CachedScorer:
         self._cache.close()
 
 
-def _whole_queries(keys: Sequence[bytes], pairs: Sequence[Pair], found: dict[bytes, Score]) -> dict[bytes, Score]:
-    """What is known, less the queries of which anything is missing: their documents must be scored together."""
-    torn = {pair.query for key, pair in zip(keys, pairs, strict=True) if key not in found}
-    return {key: found[key] for key, pair in zip(keys, pairs, strict=True) if pair.query not in torn}
+def _whole_queries(keys: Sequence[bytes], pairs: Sequence[Pair], scores: dict[bytes, Score]) -> dict[bytes, Score]:
+    """The known scores, without queries of which any is missing: their documents must be scored together."""
+    incomplete = {pair.query for key, pair in zip(keys, pairs, strict=True) if key not in scores}
+    return {key: scores[key] for key, pair in zip(keys, pairs, strict=True) if pair.query not in incomplete}
 
 
-def remote_habits(model: str) -> CachePolicy:
-    """The habits of a remote model by its name (`provider:model`)."""
+def remote_policy(model: str) -> CachePolicy:
+    """The policy for a remote model by its name (`provider:model`)."""
     from rerank_cli.scorers.remote.providers import load_table
 
     return CachePolicy(None, load_table().is_listwise(model))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Template(NamedTuple):
-    """How a model's pair is put together: special tokens around and between, and the segment id of each part."""
+    """The pair template of a tokenizer: special tokens around and between, and the segment id of each part."""
 
     before: tuple[int, ...]
     between: tuple[int, ...]
@@ -26,15 +26,15 @@ class Template(NamedTuple):
 
     @property
     def specials(self) -> int:
-        """Tokens a pair costs beyond its query and document."""
+        """Special tokens of a pair."""
         return len(self.before) + len(self.between) + len(self.after)
 
     def build(self, query: Sequence[int], document: Sequence[int]) -> tuple[list[int], list[int]]:
         """Token ids and segment ids of one input, in model order."""
         ids = [*self.before, *query, *self.between, *document, *self.after]
         before, first, between, second, after = self.types
-        kinds = [*before, *([first] * len(query)), *between, *([second] * len(document)), *after]
-        return ids, kinds
+        types = [*before, *([first] * len(query)), *between, *([second] * len(document)), *after]
+        return ids, types
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Tokens:
 
 
 class Encoder:
-    """A tokenizer.json as this product needs it: no truncation, no padding, no special tokens out of document text.
+    """A tokenizer.json without truncation and padding, and without special tokens from document text.
 
     `Tokenizer.from_file` obeys the truncation and padding stored in the file, and by default turns `[SEP]` in a
     document into the control token; both would change scores silently.
@@ -80,11 +80,11 @@ class Encoder:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text, nothing added, control tokens in it read as text."""
-        found: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return found
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
     def controlled(self, text: str) -> list[int]:
-        """Token ids of a text whose control tokens count: for templates only, never for a user's text."""
+        """Token ids of a text with control tokens: for templates only, never for a user's text."""
         self._tokenizer.encode_special_tokens = False
         try:
             return self.ids(text)
@@ -97,9 +97,9 @@ class Encoder:
         return {token.content: number for number, token in added.items() if token.special}
 
     def token_id(self, token: str) -> int | None:
-        """The id of one token, or None if the vocabulary has it not."""
-        found: int | None = self._tokenizer.token_to_id(token)
-        return found
+        """The id of one token, or None if it is not in the vocabulary."""
+        number: int | None = self._tokenizer.token_to_id(token)
+        return number
 
     def documents(self, texts: Sequence[str], long: int) -> list[Tokens]:
         """Token ids of each text, in input order.
@@ -129,7 +129,7 @@ class Encoder:
         return found
 
     def template(self) -> Template:
-        """The pair template, read off an encoded pair. Raises ModelError if the tokenizer has none."""
+        """The pair template, read from an encoded pair. Raises ModelError if the tokenizer has none."""
         encoding = self._tokenizer.encode("a", "b", add_special_tokens=True)
         parts = encoding.sequence_ids
         if 0 not in parts or 1 not in parts:

@@ -1,7 +1,7 @@
 """A local cross-encoder as a scorer: tokenise, cut into windows, batch, run an engine, fold windows into documents.
 
-It knows the shape of the work; what runs a batch is an `Engine` (ONNX Runtime, OpenVINO, torch), what an input looks
-like is a `Prompt`, what a model is comes from `models`. Scores of a pair do not depend on the other pairs.
+An `Engine` runs a batch (ONNX Runtime, OpenVINO, torch), a `Prompt`
+builds inputs, `models` describes models. Scores of a pair do not depend on the other pairs.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from rerank_cli.settings import Limits
 
 BLOCK = 2048  # pairs tokenised at a time: bounds memory, still sorts well by length
-CHARS_PER_TOKEN = 12  # more than any real text needs; only used to avoid tokenising megabytes that will be cut anyway
+CHARS_PER_TOKEN = 12  # more than any real text needs; avoids tokenising megabytes that will be cut
 
 
 class Engine(Protocol):
     """Runs one padded batch; `run` returns logits [rows, labels]."""
 
     name: str
-    token_budget: int  # padded tokens a batch that suit it
+    token_budget: int  # padded tokens per batch that suit it
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -58,7 +58,7 @@ class _Input(NamedTuple):
 
 
 class TokenCount(NamedTuple):
-    """What is known of a pair before scoring."""
+    """The tokens of a pair's document that are scored, and whether it was cut."""
 
     tokens: int
     truncated: bool
@@ -88,20 +88,20 @@ class LocalScorer:
         self.engine.close()
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
-        """One score a pair, in input order; see `Scorer.score`."""
+        """One score per pair, in input order; see `Scorer.score`."""
         scores: list[Score] = []
         for start in range(0, len(pairs), BLOCK):
             scores += self._score_block(pairs[start : start + BLOCK], limits, advance)
         return scores
 
     def _score_block(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None) -> list[Score]:
-        inputs, shapes = self._prepare(pairs, limits)
+        inputs, counts = self._prepare(pairs, limits)
         values = self._run(inputs, len(pairs), advance)
         by_pair: list[list[int]] = [[] for _ in pairs]
         for position, item in enumerate(inputs):
             by_pair[item.pair].append(position)
         scores = []
-        for (tokens, truncated), positions in zip(shapes, by_pair, strict=True):
+        for (tokens, truncated), positions in zip(counts, by_pair, strict=True):
             if not positions:
                 scores.append(Score(None, 0, 0))
                 continue
@@ -117,18 +117,18 @@ class LocalScorer:
         texts = [_cut_text(pair.text, limits.max_tokens_per_doc) for pair in pairs]
         encoded = self.encoder.documents(texts, long=longest)
         inputs: list[_Input] = []
-        shapes: list[TokenCount] = []
+        counts: list[TokenCount] = []
         for number, pair in enumerate(pairs):
             _refuse_long(pair, len(encoded[number].ids), capacities[number], limits)
-            pair = Pair(pair.query, texts[number], pair.title_chars)  # noqa: PLW2901 the text as it was tokenised
-            made, shape = self._windows(number, pair, encoded[number], capacities[number], limits)
+            pair = Pair(pair.query, texts[number], pair.title_chars)  # noqa: PLW2901 the text that was tokenised
+            windows_of_pair, count = self._windows(number, pair, encoded[number], capacities[number], limits)
             shorter = len(texts[number]) < len(pairs[number].text)
-            inputs += made
-            shapes.append(TokenCount(shape.tokens, shape.truncated or shorter))
-        return inputs, shapes
+            inputs += windows_of_pair
+            counts.append(TokenCount(count.tokens, count.truncated or shorter))
+        return inputs, counts
 
     def _capacity(self, query: str) -> int:
-        """Document tokens that fit beside a query in one window."""
+        """Document tokens that fit into one window besides the query."""
         room = self.prompt.room(query)
         return min(self.model.window or room, room)
 
@@ -152,8 +152,8 @@ class LocalScorer:
             if limits.max_chunks_per_doc and len(spans) > limits.max_chunks_per_doc:
                 spans = spans[: limits.max_chunks_per_doc]
                 truncated, count = True, spans[-1].end
-        bodies = [DocumentSlice(pair.text, tokens, span.start, span.end, repeated) for span in spans]
-        return [self._input(number, pair.query, body) for body in bodies], TokenCount(count, truncated)
+        slices = [DocumentSlice(pair.text, tokens, span.start, span.end, repeated) for span in spans]
+        return [self._input(number, pair.query, body) for body in slices], TokenCount(count, truncated)
 
     @staticmethod
     def _title_tokens(title_chars: int, tokens: Tokens, capacity: int) -> int:
@@ -206,26 +206,26 @@ class LocalScorer:
         logits = self._logits({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
         logits = logits[: len(items)].astype(np.float64)
         if logits.shape[1] != self.model.labels:
-            raise ModelError(f"{self.model.name} gave {logits.shape[1]} logits a pair, expected {self.model.labels}")
+            raise ModelError(f"{self.model.name} gave {logits.shape[1]} logits per pair, expected {self.model.labels}")
         if self.model.labels == 2:
             positive = self.model.positive
             return [float(row[positive] - row[1 - positive]) for row in logits]
         return [float(row[0]) for row in logits]
 
     def _logits(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        """What the engine gives. Raises ModelError, as when a tokenizer does not fit and makes ids beyond the table."""
+        """The engine's logits. Raises ModelError, as when ids of an unfit tokenizer exceed the embedding table."""
         try:
             return self.engine.run(feeds)
         except RerankError:
             raise
         except Exception as error:  # engines raise their own, undocumented classes
-            words = (str(error).strip() or type(error).__name__).splitlines()[0]
+            message = (str(error).strip() or type(error).__name__).splitlines()[0]
             hint = "do model and tokenizer belong together? `rerank doctor` checks them"
-            raise ModelError(f"{self.model.name} failed in {self.engine.name}: {words}", hint) from error
+            raise ModelError(f"{self.model.name} failed in {self.engine.name}: {message}", hint) from error
 
 
 def _refuse_long(pair: Pair, tokens: int, capacity: int, limits: Limits) -> None:
-    """Raise TooLongError for a document beyond its window where such are errors."""
+    """Raise TooLongError for a document that exceeds its window, if long documents are errors."""
     count = min(tokens, limits.max_tokens_per_doc)
     if count > capacity and limits.long_documents == "error":
         raise TooLongError(pair, count, capacity)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class OnnxEngine:
     """One session over one graph; scores of a row depend on nothing but the row.
 
-    Memory pattern off: it plans one arena a shape, and shapes vary with every batch.
+    Memory pattern off: it plans one arena per shape, and shapes vary with every batch.
     """
 
     name = "onnx"
@@ -46,7 +46,7 @@ class OnnxEngine:
         self.inputs = frozenset(node.name for node in self._session.get_inputs())
         unknown = self.inputs - {"input_ids", "attention_mask", "token_type_ids"}
         if unknown:
-            raise ModelError(f"{graph} declares inputs that a text reranker has not: {', '.join(sorted(unknown))}")
+            raise ModelError(f"{graph} declares inputs that text rerankers do not have: {', '.join(sorted(unknown))}")
 
     def run(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Logits [rows, labels] of int64 [rows, tokens] inputs; only what the graph declares is fed."""

@@ -1,6 +1,6 @@
-"""Opening a local model: its facts without an engine (`identify`), or ready to score (`open_local`).
+"""Opening a local model: its info without an engine (`identify`), or ready to score (`open_local`).
 
-It joins `models` (what the model is), `selection` (what runs it here) and an engine; it scores nothing. For the
+It combines `models` (what the model is), `selection` (what runs it here) and an engine; it scores nothing. For the
 built-in nothing beyond numpy, tokenizers and onnxruntime is imported.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli import cpu, models
@@ -17,6 +18,7 @@ from rerank_cli.scorers import selection
 from rerank_cli.scorers.base import ScorerInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from rerank_cli.models import LocalModel
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.selection import EngineChoice
     from rerank_cli.settings import ModelSettings
 
-SCORING = 1  # raised when the same model and options come to score differently by a change of ours
+SCORING = 1  # increased when a change of this package changes the scores of a model
 ARITHMETIC = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "arm64", "i8mm"}
-WHOLE = 256 << 20  # bytes; larger weights are told by size, time and samples, because hashing gigabytes takes seconds
+WHOLE = 256 << 20  # bytes; larger weights are identified by size, time and samples: hashing gigabytes takes seconds
 SAMPLE = 1 << 20
 
 
@@ -41,47 +43,59 @@ class Plan(NamedTuple):
 
 
 def identify(settings: ModelSettings) -> ScorerInfo:
-    """What the scorer of these settings will say of itself, without opening it; may download a hub repository.
+    """The info of these settings' scorer without opening it; may download a hub repository.
 
-    Raises ModelError or UsageError as `open_local` does for what can be known without running the model.
+    Raises ModelError or UsageError as `open_local` does, as far as that needs no running model.
     """
     return make_plan(settings).info
 
 
 def open_local(settings: ModelSettings, report: Report) -> LocalScorer:
     """The scorer of a local model on the chosen backend. Raises ModelError or UsageError with a hint."""
+    model, choice, info = make_plan(settings)
+    for note in model.notes:
+        report.note(note)
+    threads = settings.threads or cpu.available_threads()
+    opener = partial(open_engine, choice=choice, threads=threads, spinning=settings.spinning)
+    return build_scorer(model, info, opener, settings.instruction, report)
+
+
+def build_scorer(
+    model: LocalModel,
+    info: ScorerInfo,
+    engine_of: Callable[[LocalModel, Encoder], Engine],
+    instruction: str | None = None,
+    report: Report | None = None,
+) -> LocalScorer:
+    """A scorer from a model and the opener of its engine."""
+    from rerank_cli.report import Report
     from rerank_cli.scorers.encoding import Encoder
     from rerank_cli.scorers.local import LocalScorer
     from rerank_cli.scorers.prompts import make_prompt
 
-    model, choice, info = make_plan(settings)
-    for note in model.notes:
-        report.note(note)
     encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
     model = replace(model, pad_id=pad_id(model, encoder))
-    prompt = make_prompt(model, encoder, settings.instruction, report)
-    threads = settings.threads or cpu.available_threads()
-    engine = open_engine(model, choice, encoder, threads, spinning=settings.spinning)
-    return LocalScorer(model, encoder, prompt, engine, info)
+    prompt = make_prompt(model, encoder, instruction, report or Report())
+    return LocalScorer(model, encoder, prompt, engine_of(model, encoder), info)
 
 
 def make_plan(settings: ModelSettings) -> Plan:
-    """Resolve the model, choose what runs it, and say what decides its scores."""
-    access = models.LoadPolicy.of(settings)
+    """Resolve the model, choose its engine, and digest what decides its scores."""
+    policy = models.LoadPolicy.of(settings)
     if settings.model != models.BUILTIN and settings.backend == "auto" and wants_gpu(settings):
-        access = replace(access, backend="gpu")
-    model = models.resolve(settings.model, access)
+        policy = replace(policy, backend="gpu")
+    model = models.resolve(settings.model, policy)
     choice = selection.choose(model, settings)
     return Plan(model, choice, scorer_info(model, choice, digest_of(model, choice, settings)))
 
 
 def wants_gpu(settings: ModelSettings) -> bool:
-    """Whether torch weights are worth more than a graph here."""
+    """Whether torch weights are faster than a graph here."""
     return settings.device.startswith(("cuda", "mps")) or (settings.device == "auto" and selection.has_cuda())
 
 
 def scorer_info(model: LocalModel, choice: EngineChoice, digest: str) -> ScorerInfo:
-    """What a scorer says of itself."""
+    """The info of a local scorer."""
     return ScorerInfo(
         model=model.name,
         revision=model.revision,
@@ -95,27 +109,20 @@ def scorer_info(model: LocalModel, choice: EngineChoice, digest: str) -> ScorerI
 
 
 def open_form(model: LocalModel, form: str, threads: int) -> LocalScorer:
-    """The scorer of one form of a converted copy, whatever this machine would choose."""
-    from rerank_cli.report import Report
-    from rerank_cli.scorers.encoding import Encoder
-    from rerank_cli.scorers.local import LocalScorer
-    from rerank_cli.scorers.prompts import make_prompt
-
+    """The scorer of one form of a converted copy, independent of this machine's choice."""
     choice = selection.choose_form(model, form)
-    encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
-    engine = open_engine(model, choice, encoder, threads)
-    prompt = make_prompt(model, encoder, None, Report())
-    return LocalScorer(model, encoder, prompt, engine, scorer_info(model, choice, ""))
+    opener = partial(open_engine, choice=choice, threads=threads)
+    return build_scorer(model, scorer_info(model, choice, ""), opener)
 
 
 def open_engine(
-    model: LocalModel, choice: EngineChoice, encoder: Encoder, threads: int, *, spinning: bool = True
+    model: LocalModel, encoder: Encoder, choice: EngineChoice, threads: int, *, spinning: bool = True
 ) -> Engine:
-    """The engine of a choice, its packages imported here."""
+    """The engine of a choice; imports its packages."""
     if choice.backend == "torch":
         from rerank_cli.scorers.torch_engine import TorchEngine
 
-        return TorchEngine(model, choice, encoder, threads)
+        return TorchEngine(model, encoder, choice, threads)
     if choice.graph is None:
         raise ModelError(f"{model.name} has no graph for {choice.backend}")
     if choice.backend == "openvino":
@@ -134,13 +141,13 @@ def pad_id(model: LocalModel, encoder: Encoder) -> int:
         return model.pad_id
     from rerank_cli.models.files import optional_json
 
-    told = optional_json(model.tokenizer.with_name("tokenizer_config.json")).get("pad_token")
-    text = told.get("content") if isinstance(told, dict) else told
+    token = optional_json(model.tokenizer.with_name("tokenizer_config.json")).get("pad_token")
+    text = token.get("content") if isinstance(token, dict) else token
     return (encoder.token_id(text) if isinstance(text, str) else None) or 0
 
 
 def digest_of(model: LocalModel, choice: EngineChoice, settings: ModelSettings) -> str:
-    """What can change a score: files, backend and version, precision, device, instruction set class, prompt."""
+    """A digest of all that can change a score: files, versions, precision, device, instruction sets, prompt."""
     package = selection.PACKAGES[choice.backend]
     parts = (
         str(SCORING),
@@ -171,12 +178,12 @@ def identity_of(model: LocalModel, choice: EngineChoice) -> str:
 
 
 def _with_data(graph: Path) -> list[Path]:
-    """A graph and the weights beside it, which lie in files of their own above 2 GB and in OpenVINO's format."""
+    """A graph and its weights, which are separate files above 2 GB and in OpenVINO's format."""
     return [graph, *sorted(graph.parent.glob(graph.name + "*data*")), *graph.parent.glob(graph.stem + ".bin")]
 
 
 def _content(path: Path) -> str:
-    """What a file holds, for a digest."""
+    """A file's name and content, for a digest."""
     from rerank_cli.models.files import sha256
 
     stat = path.stat()

@@ -23,13 +23,13 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoEngine:
-    """One compiled model; `settings` tells what OpenVINO says it does.
+    """One compiled model; `settings` are those that OpenVINO reports.
 
     Args:
         graph: an ONNX or IR file.
         threads: of inference.
         dtype: `fp32` or `bf16`.
-        cache: folder for compiled models, so that a second start is faster; created if it can be.
+        cache: folder for compiled models, which make the next start faster; created if possible.
     """
 
     name = "openvino"
@@ -59,7 +59,7 @@ class OpenVinoEngine:
         self.inputs = frozenset(port.get_any_name() for port in self._compiled.inputs)
         unknown = self.inputs - {"input_ids", "attention_mask", "token_type_ids"}
         if unknown:
-            raise ModelError(f"{graph} declares inputs that a text reranker has not: {', '.join(sorted(unknown))}")
+            raise ModelError(f"{graph} declares inputs that text rerankers do not have: {', '.join(sorted(unknown))}")
         self._request: Any = self._compiled.create_infer_request()
 
     def run(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
@@ -75,7 +75,7 @@ class OpenVinoEngine:
 
 
 def _openvino() -> Any:
-    """The package without its telemetry, which writes an identifier into HOME and calls home: its import is blocked."""
+    """The package without its telemetry, which writes an identifier into HOME and sends it: its import is blocked."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -92,7 +92,7 @@ def save_as_ir(graph: Path, target: Path) -> None:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether compiled models can be kept; if not they are compiled at every start."""
+    """Whether compiled models can be stored; otherwise they are compiled at every start."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

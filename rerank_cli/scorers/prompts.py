@@ -1,4 +1,4 @@
-"""How a query and a part of a document become one input of token ids: a pair template, or a chat template.
+"""A query and a part of a document to one input of token ids, by a pair template or a chat template.
 
 A prompt knows one tokenizer and the model's length; it knows nothing of windows' scores, engines or rankings.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.scorers.encoding import Encoder, Tokens
 
-SEEN = 4096  # queries remembered as cut
+SEEN = 4096  # cut queries that are remembered
 SPARE = 8  # tokens beyond a full window that are rendered and then cut, because tokens merge at a window's edges
 
 
@@ -37,9 +37,9 @@ class Prompt(Protocol):
     """Builds inputs of at most the model's length."""
 
     def room(self, query: str) -> int:
-        """Document tokens that fit beside a query; at least one."""
+        """Document tokens that fit besides a query; at least one."""
 
-    def build(self, query: str, body: DocumentSlice) -> tuple[list[int], list[int]]:
+    def build(self, query: str, document: DocumentSlice) -> tuple[list[int], list[int]]:
         """Token ids and segment ids of one input. The query is cut only beyond half of what the model can read."""
 
 
@@ -49,7 +49,7 @@ def make_prompt(model: LocalModel, encoder: Encoder, instruction: str | None, re
         text = chats.render(model.chat, instruction if instruction is not None else model.instruction, model.folder)
         return ChatPrompt(encoder, text, model.max_tokens, report)
     if instruction is not None and model.instruction is None:
-        raise UsageError(f"{model.name} takes no instruction", "leave `--instruction` out")
+        raise UsageError(f"{model.name} does not take an instruction", "leave `--instruction` out")
     return PairPrompt(encoder, model.max_tokens, report, instruction or model.instruction or "")
 
 
@@ -61,7 +61,7 @@ class _Queries:
         self._seen: set[str] = set()
 
     def cut(self, query: str) -> None:
-        if len(self._seen) >= SEEN:  # a server meets queries without end
+        if len(self._seen) >= SEEN:  # bounded, for servers
             self._seen.clear()
         if query not in self._seen:
             self._seen.add(query)
@@ -82,11 +82,11 @@ class PairPrompt:
         """See `Prompt.room`."""
         return max(1, self._free - len(self._query(query)))
 
-    def build(self, query: str, body: DocumentSlice) -> tuple[list[int], list[int]]:
+    def build(self, query: str, document: DocumentSlice) -> tuple[list[int], list[int]]:
         """See `Prompt.build`."""
-        ids = body.tokens.ids[body.start : body.end]
-        if body.repeated and body.start >= body.repeated:
-            ids = body.tokens.ids[: body.repeated] + ids
+        ids = document.tokens.ids[document.start : document.end]
+        if document.repeated and document.start >= document.repeated:
+            ids = document.tokens.ids[: document.repeated] + ids
         return self._template.build(self._query(query), ids)
 
     def _query(self, query: str) -> tuple[int, ...]:
@@ -99,11 +99,11 @@ class PairPrompt:
 
 
 class ChatPrompt:
-    """A rendered chat template with marks for query and document.
+    """A rendered chat template with placeholders for query and document.
 
     The text between two control tokens is tokenised whole, so that tokens merge over the edges of query and document
     as they did in training; control tokens come from the template only. Too long: the first tokens up to the limit less
-    the template's tail, then the tail (an answer is read off the last position).
+    the template's tail, then the tail (an answer is read from the last position).
     """
 
     def __init__(self, encoder: Encoder, text: str, max_tokens: int, report: Report) -> None:
@@ -117,44 +117,44 @@ class ChatPrompt:
         if self._half < 1:
             raise ModelError(f"the chat template alone is longer than the model's {max_tokens} tokens")
         self._cut = lru_cache(maxsize=1024)(self._cut_query)
-        self._room = lru_cache(maxsize=1024)(self._room_beside)
+        self._room = lru_cache(maxsize=1024)(self._room_besides)
 
     def ids(self, query: str, document: str) -> list[int]:
         """Token ids of a whole prompt, uncut."""
-        found: list[int] = []
+        ids: list[int] = []
         for part in self._parts:
             if isinstance(part, int):
-                found.append(part)
+                ids.append(part)
             else:
-                found += self._encoder.ids(part.replace(chats.QUERY, query).replace(chats.DOCUMENT, document))
-        return found
+                ids += self._encoder.ids(part.replace(chats.QUERY, query).replace(chats.DOCUMENT, document))
+        return ids
 
     def room(self, query: str) -> int:
         """See `Prompt.room`."""
         return self._room(query)
 
-    def build(self, query: str, body: DocumentSlice) -> tuple[list[int], list[int]]:
+    def build(self, query: str, document: DocumentSlice) -> tuple[list[int], list[int]]:
         """See `Prompt.build`."""
-        ids = self.ids(self._cut(query), self._text(query, body))
+        ids = self.ids(self._cut(query), self._text(query, document))
         if len(ids) > self._max_tokens:
             ids = ids[: self._max_tokens - len(self.suffix)] + self.suffix
         return ids, [0] * len(ids)
 
-    def _text(self, query: str, body: DocumentSlice) -> str:
+    def _text(self, query: str, document: DocumentSlice) -> str:
         """The characters of a part of a document; a whole document keeps its last white space."""
-        offsets = body.tokens.offsets
+        offsets = document.tokens.offsets
         if offsets is None:
-            return body.text
-        spare = SPARE if body.end - body.start + body.repeated >= self._room(query) else 0
-        last = min(body.end + spare, len(offsets))
-        end = len(body.text) if last == len(offsets) else offsets[last - 1][1]
-        start = 0 if body.start == 0 else offsets[body.start][0]
-        part = body.text[start:end]
-        if body.repeated and body.start >= body.repeated:
-            part = body.text[: offsets[body.repeated][0]] + part
+            return document.text
+        spare = SPARE if document.end - document.start + document.repeated >= self._room(query) else 0
+        last = min(document.end + spare, len(offsets))
+        end = len(document.text) if last == len(offsets) else offsets[last - 1][1]
+        start = 0 if document.start == 0 else offsets[document.start][0]
+        part = document.text[start:end]
+        if document.repeated and document.start >= document.repeated:
+            part = document.text[: offsets[document.repeated][0]] + part
         return part
 
-    def _room_beside(self, query: str) -> int:
+    def _room_besides(self, query: str) -> int:
         return max(1, self._max_tokens - len(self.ids(self._cut(query), "")))
 
     def _cut_query(self, query: str) -> str:
@@ -165,11 +165,11 @@ class ChatPrompt:
         return query[: tokens.offsets[self._half - 1][1]]
 
     def _check(self, text: str) -> None:
-        """Our way of tokenising must give the tokens of the text as a whole."""
+        """Tokenising the parts must give the tokens of the whole text."""
         whole = text.replace(chats.QUERY, "red deer").replace(chats.DOCUMENT, "A stag, 12 points.")
         if self._encoder.controlled(whole) != self.ids("red deer", "A stag, 12 points."):
             raise ModelError(
-                "the tokenizer treats text after a control token in a way that is not known here",
+                "the tokenizer treats text after a control token in an unsupported way",
                 "please report this model",
             )
 

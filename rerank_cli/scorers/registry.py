@@ -1,4 +1,4 @@
-"""From a model reference to an open scorer: the one place that decides who scores.
+"""From a model reference to an open scorer: the one place that chooses the scorer.
 
 Local references go to a backend, `provider:model` and named endpoints to `remote`. It opens nothing by itself.
 """
@@ -32,7 +32,7 @@ def open_scorer(
     """The scorer of `settings.model`, ready to score, behind the score cache if there is one.
 
     Raises ModelError, UsageError or RemoteError with a hint; with `offline`, endpoints beyond this machine are refused,
-    behind a cache at the first pair that it does not know.
+    with a cache only at the first pair that it does not know.
     """
     if cache is not None:
         return _open_cached(settings, env, report, cache)
@@ -59,12 +59,12 @@ def _open_cached(settings: ModelSettings, env: Mapping[str, str], report: Report
 
 
 def _behind(store: ScoreCache, settings: ModelSettings, env: Mapping[str, str], report: Report) -> Scorer:
-    from rerank_cli.scorers.cached import CachedScorer, remote_habits
+    from rerank_cli.scorers.cached import CachedScorer, remote_policy
 
     if is_remote(settings):
         remote = open_scorer(replace(settings, offline=False), env, report)  # opening sends nothing
-        habits = remote_habits(remote.info.model)
-        return CachedScorer(remote.info, lambda: _checked(remote, settings, env), store, report, habits)
+        policy = remote_policy(remote.info.model)
+        return CachedScorer(remote.info, lambda: _checked(remote, settings, env), store, report, policy)
     from rerank_cli.scorers.open_local import identify
 
     return CachedScorer(identify(settings), lambda: open_scorer(settings, env, report), store, report)

@@ -1,6 +1,6 @@
 """Which backend, file, device and precision run a model on this machine, and why: a pure function of three records.
 
-Nothing is imported to find out: packages and devices are recognised by their files. docs/models.md tells the rules.
+Nothing is imported: packages and devices are recognised by their files. The rules are in docs/models.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What this machine offers, as far as it decides anything here."""
+    """Properties of this machine that decide."""
 
     openvino: bool = False
     torch: bool = False
@@ -91,7 +91,7 @@ def has_cuda(root: Path = Path("/")) -> bool:
 
 
 def choose(model: LocalModel, settings: ModelSettings, machine: Machine | None = None) -> EngineChoice:
-    """The choice for a model. Raises ModelError or UsageError where what is asked for cannot be, with the way out."""
+    """The choice for a model. Raises ModelError or UsageError for a combination that is not possible, with a hint."""
     if not DEVICE.fullmatch(settings.device):
         raise UsageError(f"--device: unknown value `{settings.device}`", "give auto, cpu, cuda, cuda:N or mps")
     if model.name == BUILTIN:
@@ -159,7 +159,7 @@ def require(backend: str, machine: Machine) -> None:
 
 
 def torch_on_cpu(reason: str) -> EngineChoice:
-    """Torch in float32 on the CPU: what conversions are compared with."""
+    """Torch in float32 on the CPU: the reference for conversions."""
     return EngineChoice("torch", "weights", "fp32", "cpu", reason)
 
 

@@ -1,6 +1,6 @@
 """The torch engine: token batches to logits on CPU or GPU. Only the `torch_*` modules of this folder import torch.
 
-It knows nothing of texts or rankings; what a network computes is `torch_networks`' business.
+It knows nothing of texts or rankings; `torch_networks` defines what a network computes.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.encoding import Encoder
     from rerank_cli.scorers.selection import EngineChoice
 
-CPU_BUDGET = 2048  # padded tokens a batch; beyond this a CPU only loses its caches
+CPU_BUDGET = 2048  # padded tokens per batch; more does not fit into a CPU's caches
 GPU_BUDGET = 65536
 
 
 class TorchEngine:
     """A network on a device. A batch that does not fit into memory is halved, and so are all later ones.
 
-    `packed` lays weights out for fast float32 products on a CPU; an export needs them as they were.
+    `packed` arranges weights for fast float32 products on a CPU; an export needs the original layout.
     """
 
     name = "torch"
 
     def __init__(
-        self, model: LocalModel, choice: EngineChoice, encoder: Encoder, threads: int, *, packed: bool = True
+        self, model: LocalModel, encoder: Encoder, choice: EngineChoice, threads: int, *, packed: bool = True
     ) -> None:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -56,16 +56,16 @@ class TorchEngine:
         self._most_cells: int | None = None  # rows × tokens that fit, once a batch did not
 
     def _check_device(self, choice: EngineChoice) -> None:
-        """Raise ModelError if the device is not there or lacks the precision."""
-        kind = self._device.type
+        """Raise ModelError if the device is missing or lacks the precision."""
+        device = self._device.type
         backends = {"cuda": self._torch.cuda.is_available, "mps": self._torch.backends.mps.is_available}
-        if kind in backends and not backends[kind]():
+        if device in backends and not backends[device]():
             raise ModelError(f"torch finds no device `{choice.device}` here", "use `--device cpu`")
-        if kind == "cuda" and (self._device.index or 0) >= self._torch.cuda.device_count():
+        if device == "cuda" and (self._device.index or 0) >= self._torch.cuda.device_count():
             raise ModelError(
                 f"torch finds no device `{choice.device}` here", f"there are {self._torch.cuda.device_count()}"
             )
-        if kind == "cuda" and choice.dtype == "bf16" and not self._torch.cuda.is_bf16_supported():
+        if device == "cuda" and choice.dtype == "bf16" and not self._torch.cuda.is_bf16_supported():
             raise ModelError("this GPU has no bf16", "use `--dtype fp16` or `--dtype fp32`")
 
     def run(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
@@ -99,8 +99,8 @@ class TorchEngine:
         with self._torch.inference_mode():
             tensors = {name: self._torch.from_numpy(feed).to(self._device) for name, feed in feeds.items()}
             logits = self.network(**tensors).float().cpu().numpy()
-        found: NDArray[np.float32] = logits.reshape(logits.shape[0], -1)
-        return found
+        rows: NDArray[np.float32] = logits.reshape(logits.shape[0], -1)
+        return rows
 
     def close(self) -> None:
         """Free the weights."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Features = dict[str, torch.Tensor]
 # models.heads.ACTIVATIONS by name; getattr on a fixed class list, never an import by name.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
-    kind.__name__: kind
-    for kind in (
+    layer.__name__: layer
+    for layer in (
         nn.Identity, nn.Sigmoid, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU,
         nn.ReLU6, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid, nn.Tanhshrink,
     )
@@ -31,22 +31,22 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 def build_modules(modules: Sequence[Module], prompt: str | None) -> nn.ModuleList:
     """The modules after a transformer, weights loaded. Raises ModelError for weights that do not fit."""
-    made: list[nn.Module] = []
+    layers: list[nn.Module] = []
     for module in modules:
         config = module.config
         if module.kind == "Pooling":
             if prompt and config.get("include_prompt") is False:
-                raise ModelError("a pooling that leaves out the prompt is not known here")
-            made.append(Pooling(config["modes"]))
+                raise ModelError("a pooling without the prompt is not supported")
+            layers.append(Pooling(config["modes"]))
         elif module.kind == "Dense":
-            made.append(_loaded(Dense(config), module))
+            layers.append(_loaded(Dense(config), module))
         elif module.kind == "LayerNorm":
-            made.append(_loaded(LayerNorm(int(config["dimension"])), module))
+            layers.append(_loaded(LayerNorm(int(config["dimension"])), module))
         elif module.kind == "Normalize":
-            made.append(Normalize(config))
+            layers.append(Normalize(config))
         elif module.kind != "Dropout":  # dropout does nothing outside training
-            raise ModelError(f"a {module.kind} module has no place here")
-    return nn.ModuleList(made)
+            raise ModelError(f"a {module.kind} module is not supported here")
+    return nn.ModuleList(layers)
 
 
 def _loaded(built: nn.Module, module: Module) -> nn.Module:

@@ -48,10 +48,10 @@ def answer_tokens(model: LocalModel, encoder: Encoder) -> tuple[int, int | None]
         config = model.modules[-1].config
         no = config.get("false_token_id")
         return int(config["true_token_id"]), None if no is None else int(no)
-    found = encoder.token_id("yes"), encoder.token_id("no")
-    if found[0] is None or found[1] is None:
-        raise ModelError(f"the tokenizer of {model.name} has no tokens `yes` and `no`", "this is no yes/no reranker")
-    return found[0], found[1]
+    yes, no = encoder.token_id("yes"), encoder.token_id("no")
+    if yes is None or no is None:
+        raise ModelError(f"the tokenizer of {model.name} has no tokens `yes` and `no`", "this is not a yes/no reranker")
+    return yes, no
 
 
 def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
@@ -59,15 +59,15 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    kind = str(model.config.get("model_type"))
-    if kind not in CONFIG_MAPPING_NAMES and not model.remote_code:
+    model_type = str(model.config.get("model_type"))
+    if model_type not in CONFIG_MAPPING_NAMES and not model.remote_code:
         raise ModelError(
-            f"{model.name} is of the type `{kind}`, which transformers {transformers.__version__} does not know",
-            "it brings code of its own: read it, then `--trust-remote-code` with a pinned revision"
+            f"{model.name} is of the type `{model_type}`, which transformers {transformers.__version__} does not know",
+            "it has code of its own: read it, then `--trust-remote-code` with a pinned revision"
             if model.config.get("auto_map")
             else "a newer transformers may know it",
         )
-    remote = kind not in CONFIG_MAPPING_NAMES
+    remote = model_type not in CONFIG_MAPPING_NAMES
     pickled = any(path.suffix == ".bin" for path in model.weights)
     with _quiet(transformers):
         try:
@@ -78,7 +78,7 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
                 use_safetensors=not pickled,
                 trust_remote_code=remote,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # refused below, in words
+                ignore_mismatched_sizes=True,  # refused below, with a message
             )
         except Exception as error:  # transformers raises everything from KeyError to RuntimeError
             raise ModelError(f"torch cannot load {model.name}: {_first_line(error)}") from error
@@ -87,7 +87,7 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
     if missing:
         raise ModelError(
             f"{model.name} has no weights for {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}: "
-            "they would be made up",
+            "they would be randomly initialised",
             "is it a base model? a reranker's repository holds its scoring head",
         )
     return network
@@ -97,13 +97,13 @@ def _check_shapes(model: LocalModel, mismatched: list[tuple[str, Iterable[int], 
     """Raise ModelError for the first weight whose shape is not what config.json asks for."""
     if not mismatched:
         return
-    name, there, asked = mismatched[0]
+    name, actual, expected = mismatched[0]
     config = (model.transformer or model.folder) / "config.json"
     holder = next((path for path in model.weights if _holds(path, name)), model.weights[0])
     more = f", and {len(mismatched) - 1} more weights do not fit" if len(mismatched) > 1 else ""
     raise ModelError(
-        f"{holder} does not fit {config}: `{name}` has the shape {list(there)}, and the settings ask for "
-        f"{list(asked)}{more}",
+        f"{holder} does not fit {config}: `{name}` has the shape {list(actual)}, and the settings ask for "
+        f"{list(expected)}{more}",
         "one of the two was changed: download or save the model again",
     )
 
@@ -118,7 +118,7 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """No bars, notes or warnings of transformers: what matters is checked and said by us."""
+    """No bars, notes or warnings of transformers: this module reports what matters."""
     logger = logging.getLogger("transformers")
     level, bars = logger.level, transformers.utils.logging.is_progress_bar_enabled()
     logger.setLevel(logging.ERROR)

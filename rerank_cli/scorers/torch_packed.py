@@ -18,7 +18,7 @@ CLOSE = 1e-3
 def pack_linears(network: nn.Module) -> int:
     """Replace the network's plain float32 linear layers; returns how many.
 
-    The network must give the same logits on a small batch before and after, or everything is put back: some networks
+    The network must give the same logits on a small batch before and after, or the layers are restored: some networks
     read the weights of their layers.
     """
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
@@ -51,18 +51,18 @@ class PackedLinear(nn.Module):  # type: ignore[misc] # torch is not type-checked
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """The product `values @ weight.T + bias`."""
-        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 its name
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 its name
             values, self._weight, self._bias, "none", [], ""
         )
-        return found
+        return product
 
 
 def _try(network: nn.Module) -> torch.Tensor | None:
-    """Logits of two small rows, or None if the network cannot run like this."""
+    """Logits of two small rows, or None if the network cannot run them."""
     ids = torch.ones((2, 8), dtype=torch.int64)
     try:
         with torch.inference_mode():
-            found: torch.Tensor = network(input_ids=ids, attention_mask=ids, token_type_ids=ids * 0)
+            logits: torch.Tensor = network(input_ids=ids, attention_mask=ids, token_type_ids=ids * 0)
     except (RuntimeError, AttributeError, TypeError, IndexError):
         return None
-    return found
+    return logits

@@ -1,6 +1,6 @@
-"""One HTTP exchange over httpx2: bounded in time and size, through the right proxy, with the right authorities.
+"""One HTTP exchange over httpx2: bounded in time and size, with proxy and certificate authorities.
 
-It sends bytes and returns a status, headers and bytes, or raises what went wrong in words. It knows no JSON.
+It sends bytes and returns status, headers and bytes, or raises an error. It knows no JSON.
 This is the only module of the client side that imports httpx2.
 """
 
@@ -54,7 +54,7 @@ class Client:
             transport = httpx2.HTTPTransport(
                 verify=tls_context(target.url, remote, env, proxied=bool(proxy)),
                 proxy=proxy,
-                trust_env=False,  # the environment comes as a value
+                trust_env=False,  # the environment is a parameter
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=size),  # workers are the bound
             )
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
@@ -70,9 +70,8 @@ class Client:
     def post(self, body: bytes) -> Reply:
         """Post a JSON body and read the reply, all within the time-out.
 
-        Raises:
-            Transient: the connection failed, was lost or timed out.
-            RemoteError: a failure that will not pass: unknown host, bad certificate, a reply beyond all bounds.
+        Raises Transient: the connection failed, was lost or timed out; RemoteError: a permanent failure:
+        unknown host, bad certificate, a reply beyond all bounds.
         """
         import httpx2
 
@@ -86,13 +85,13 @@ class Client:
             with self._client.stream(
                 "POST", self._target.url, content=body, headers=headers, timeout=self._timeout_s
             ) as response:
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(response.status_code, found, self._read(response, limit))
+                received = {name.lower(): value for name, value in response.headers.items()}
+                return Reply(response.status_code, received, self._read(response, limit))
         except httpx2.HTTPError as error:
             raise self._failure(error) from None  # its chain holds the request and so the key
 
     def _read(self, response: httpx2.Response, limit: int) -> bytes:
-        """The body, decompressed piece by piece so that a small bomb cannot fill the memory."""
+        """The body, decompressed piece by piece so that a decompression bomb cannot fill the memory."""
         pieces, size = [], 0
         for piece in response.iter_bytes():
             size += len(piece)
@@ -117,13 +116,13 @@ class Client:
                 "a private authority is named by --ca-bundle FILE or SSL_CERT_FILE",
             )
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return RemoteError(f"{url} speaks no TLS that we know: {cause.reason or cause}", "is it http:// instead?")
+            return RemoteError(f"TLS handshake with {url} failed: {cause.reason or cause}", "is it http:// instead?")
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
             return RemoteError(f"{url}: the host is unknown ({cause.strerror})", "check --endpoint and the network")
         if isinstance(error, httpx2.ProxyError):
             return RemoteError(f"the proxy refused to connect to {url}: {error}", "see HTTPS_PROXY and NO_PROXY")
         if isinstance(error, httpx2.DecodingError):
-            return RemoteError(f"the reply of {url} is not compressed as it says: {error}")
+            return RemoteError(f"the reply of {url} is not compressed as its header says: {error}")
         if isinstance(error, httpx2.ConnectError) and self._proxy:
             words = f"cannot connect to the proxy {self._proxy} or through it to {url}: {reason_of(cause)}"
             return Transient(RemoteError(words, "see HTTPS_PROXY and NO_PROXY"))
@@ -139,7 +138,7 @@ class Client:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The first cause of an error: what the operating system or TLS said."""
+    """The first cause of an error: the operating system's or TLS's own."""
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
     return error
@@ -148,7 +147,7 @@ def _root(error: BaseException) -> BaseException:
 def _install_deadline(transport: httpx2.HTTPTransport) -> Any:
     """Make every connect, read and write of the pool obey one deadline for the whole exchange.
 
-    httpx2 limits each read, so a server that drips a byte a second would hold a request for ever. The pool offers its
+    httpx2 limits each read, so a server that sends a byte per second would hold a request forever. The pool offers its
     network backend only through the constructor, which httpx2's transport calls without it, hence the inner attribute.
     """
     from rerank_cli.scorers.remote.deadline import DeadlineBackend
@@ -160,10 +159,9 @@ def _install_deadline(transport: httpx2.HTTPTransport) -> Any:
 
 
 def tls_context(url: str, remote: RemoteSettings, env: Mapping[str, str], *, proxied: bool) -> ssl.SSLContext:
-    """Whom to trust: --ca-bundle, else SSL_CERT_FILE and SSL_CERT_DIR, else the system.
+    """The certificate authorities: --ca-bundle, else SSL_CERT_FILE and SSL_CERT_DIR, else the system's.
 
-    Raises:
-        ConfigError: the bundle cannot be read.
+    Raises ConfigError: the bundle cannot be read.
     """
     if url.startswith("http://") and not proxied:
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used; loading the authorities would cost 20 ms
@@ -190,4 +188,4 @@ def _context_of(file: str | None, folder: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=file, capath=folder)
     except (OSError, ssl.SSLError) as error:
         reason = "no certificates in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError(f"cannot load the authorities of `{file or folder}`: {reason}") from None
+        raise ConfigError(f"cannot load the certificate authorities of `{file or folder}`: {reason}") from None

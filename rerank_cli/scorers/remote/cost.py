@@ -1,4 +1,4 @@
-"""What a run will cost, before any money is spent: requests, tokens by length, search units, price. No network."""
+"""What a run will cost: requests, tokens by length, search units, price. No network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.billing import chunk_of, search_units
 from rerank_cli.errors import UsageError
 from rerank_cli.scorers.remote.providers import Provider, load_table
-from rerank_cli.scorers.remote.split import Batch, cut, find_bounds, group
+from rerank_cli.scorers.remote.split import Batch, cut, find_bounds, group_pairs
 from rerank_cli.scorers.remote.target import choose
 from rerank_cli.settings import Limits
 
@@ -35,19 +35,19 @@ class Estimate:
     notes: tuple[str, ...] = ()
 
 
-def billing_of(row: Provider, model: str) -> tuple[str | None, int | None]:
+def billing_of(provider: Provider, model: str) -> tuple[str | None, int | None]:
     """What a model of a provider is billed in, and the billing chunk of search units."""
-    if row.billing != "search_units":
-        return row.billing, None
-    if row.kind == "upstream" and not re.search(r"cohere|rerank-(v\d|english|multilingual)", model.lower()):
-        return None, None  # a gateway in front of something that is not Cohere's
+    if provider.billing != "search_units":
+        return provider.billing, None
+    if provider.kind == "upstream" and not re.search(r"cohere|rerank-(v\d|english|multilingual)", model.lower()):
+        return None, None  # a gateway in front of another provider than Cohere
     chunk = chunk_of(model)
     return ("search_units", chunk) if chunk else ("tokens", None)
 
 
-def estimate_batches(row: Provider, model: str, batches: Iterable[Batch], prices: Mapping[str, float]) -> Estimate:
+def estimate_batches(provider: Provider, model: str, batches: Iterable[Batch], prices: Mapping[str, float]) -> Estimate:
     """The estimate for batches as they would be sent."""
-    unit, chunk = billing_of(row, model)
+    unit, chunk = billing_of(provider, model)
     requests = documents = tokens = 0
     units = 0.0
     for batch in batches:
@@ -55,12 +55,12 @@ def estimate_batches(row: Provider, model: str, batches: Iterable[Batch], prices
         documents += batch.documents
         tokens += batch.tokens
         if chunk:
-            units += search_units(batch.job.query_tokens, (item.tokens for item in batch.items), chunk)
-    found = {"search_units": units, "tokens": float(tokens)}.get(unit or "")
-    names = [name + part for part in (f":{model}", "") for name in (row.id, *row.aliases)]
+            units += search_units(batch.group.query_tokens, (item.tokens for item in batch.items), chunk)
+    billed = {"search_units": units, "tokens": float(tokens)}.get(unit or "")
+    names = [name + part for part in (f":{model}", "") for name in (provider.id, *provider.aliases)]
     price = next((prices[name] for name in (*names, model) if name in prices), None)
-    cost = found * price if found is not None and price is not None else None
-    return Estimate(row.id, model, requests, documents, tokens, unit, found, cost, _notes(unit, chunk, model))
+    cost = billed * price if billed is not None and price is not None else None
+    return Estimate(provider.id, model, requests, documents, tokens, unit, billed, cost, _notes(unit, chunk, model))
 
 
 def _notes(unit: str | None, chunk: int | None, model: str) -> tuple[str, ...]:
@@ -68,12 +68,12 @@ def _notes(unit: str | None, chunk: int | None, model: str) -> tuple[str, ...]:
     if chunk and re.search(r"rerank-v?4", model.lower()):
         notes.append("the billing chunk of v4 models is not documented: 500 tokens assumed")
     if unit == "search_units":
-        notes.append("search units are an upper estimate: the reply's own count is the truth")
+        notes.append("search units are an upper estimate: the reply has the exact count")
     return tuple(notes)
 
 
 def estimate(reference: str, pairs: Sequence[Pair], settings: ModelSettings, limits: Limits | None = None) -> Estimate:
-    """What scoring these pairs would send, without sending or printing anything; needs no key.
+    """What scoring these pairs would send and cost, without sending anything; needs no key (for `--dry-run`).
 
     Args:
         reference: `provider:model` or a named endpoint.
@@ -82,21 +82,19 @@ def estimate(reference: str, pairs: Sequence[Pair], settings: ModelSettings, lim
             one unit: a search unit, or a token where tokens are billed.
         limits: as for `score`.
 
-    Raises:
-        UsageError: an unknown provider, a blank query, or limits that cannot be kept.
+    Raises UsageError: an unknown provider, a blank query, or limits that cannot be kept.
     """
     choice = choose(reference, settings.remote)
-    row, model = choice.row, choice.model or choice.row.model_default or ""
-    bounds = find_bounds(row, settings.remote, (limits or Limits()).max_chunks_per_doc)
-    jobs, _ = group(pairs, share=not load_table().is_listwise(model))
-    return estimate_batches(row, model, cut(jobs, bounds, lambda: bounds.documents), settings.remote.prices)
+    provider, model = choice.provider, choice.model or choice.provider.model_default or ""
+    bounds = find_bounds(provider, settings.remote, (limits or Limits()).max_chunks_per_doc)
+    groups, _ = group_pairs(pairs, share=not load_table().is_listwise(model))
+    return estimate_batches(provider, model, cut(groups, bounds, lambda: bounds.documents), settings.remote.prices)
 
 
 def check_budget(expected: Estimate, used: float, max_units: int | None) -> None:
     """Refuse to start what would use more than --max-units.
 
-    Raises:
-        UsageError: it would, or the provider bills in something else.
+    Raises UsageError: it would, or the provider bills in something else.
     """
     if max_units is None:
         return
@@ -104,7 +102,7 @@ def check_budget(expected: Estimate, used: float, max_units: int | None) -> None
         bills = f"bills {expected.unit}" if expected.unit else "has no known billing"
         raise UsageError(f"--max-units counts search units, but {expected.provider} {bills}", "leave --max-units out")
     if used + expected.units > max_units:
-        already = f" beside {used:,.0f} used already" if used else ""
+        already = f" besides {used:,.0f} already used" if used else ""
         raise UsageError(
             f"this would use about {expected.units:,.0f} search units{already}, more than --max-units {max_units:,}",
             "raise --max-units, send fewer documents, or see --dry-run",

@@ -1,4 +1,4 @@
-"""A network backend for httpcore2 that gives every connect, read and write only what is left of the exchange's time.
+"""A network backend for httpcore2 that limits every connect, read and write to the time left for the exchange.
 
 The deadline is a thread's own (`deadline.at`, monotonic seconds): a connection is used by one thread at a time.
 """

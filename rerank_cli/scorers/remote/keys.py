@@ -1,4 +1,4 @@
-"""Keys and headers: where they come from, what is refused, and how they stay out of every message.
+"""Keys and headers: where they come from, what is refused, and how they are kept out of messages.
 
 A key is read as late as possible and lives in a `Secret`, which shows nothing in repr, str, f-strings or dataclasses.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rerank_cli.settings import RemoteSettings
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-OURS = frozenset({"content-type", "content-length", "host", "transfer-encoding", "connection"})
+RESERVED = frozenset({"content-type", "content-length", "host", "transfer-encoding", "connection"})
 MASK = "***"
 
 
@@ -50,20 +50,19 @@ class Secret:
 Header = tuple[str, "str | Secret"]
 
 
-def find_key(row: Provider, remote: RemoteSettings, env: Mapping[str, str], named: str | None) -> Secret | None:
+def find_key(provider: Provider, remote: RemoteSettings, env: Mapping[str, str], named: str | None) -> Secret | None:
     """The key: --api-key-env, then --api-key-file, then a named endpoint's variable, then the provider's own variables.
 
     Args:
-        row: the provider.
+        provider: the provider.
         remote: the flags.
         env: the environment.
         named: `api_key_env` of a named endpoint.
 
     Returns:
-        The key, or None if there is none to be found where nobody named a place.
+        The key; None if no place was named and no variable of the provider is set.
 
-    Raises:
-        UsageError: a named variable is unset, or the file cannot be read or holds no usable key.
+    Raises UsageError: a named variable is unset, or the file cannot be read or holds no usable key.
     """
     if remote.api_key_env:
         return _from_env(remote.api_key_env, env, "--api-key-env")
@@ -71,8 +70,8 @@ def find_key(row: Provider, remote: RemoteSettings, env: Mapping[str, str], name
         return _from_file(remote.api_key_file)
     if named:
         return _from_env(named, env, "api_key_env")
-    found = next((name for name in row.keys if env.get(name)), None)
-    return _from_env(found, env, "the key") if found else None
+    variable = next((name for name in provider.keys if env.get(name)), None)
+    return _from_env(variable, env, "the key") if variable else None
 
 
 def _from_env(name: str, env: Mapping[str, str], where: str, *, blanks: bool = False) -> Secret:
@@ -93,7 +92,7 @@ def _from_file(path: Path) -> Secret:
     try:
         value = path.expanduser().read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UsageError(f"cannot read the key file `{path}`: {reason}") from None
     if not value:
         raise UsageError(f"the key file `{path}` is empty")
@@ -104,30 +103,30 @@ def _usable(value: str, where: str, *, blanks: bool = False) -> Secret:
     """A key, or with `blanks` the whole value of a header, as `Basic …` and cookies are."""
     if not value.isascii() or not value.isprintable() or (not blanks and " " in value):
         raise UsageError(
-            f"{where} holds no usable key", "a key is one line of visible ASCII characters, without blanks"
+            f"{where} does not hold a usable key", "a key is one line of visible ASCII characters, without blanks"
         )
     return Secret(value)
 
 
-def auth_headers(row: Provider, key: Secret | None, auth_header: str | None) -> list[Header]:
+def auth_headers(provider: Provider, key: Secret | None, auth_header: str | None) -> list[Header]:
     """The header that carries the key.
 
     Args:
-        row: says the usual header.
+        provider: its usual header.
         key: None = no header.
         auth_header: `NAME` sends the bare key (with `Bearer` for Authorization); `NAME: TEMPLATE` with `{key}` in it
-            says the whole value.
+            is the whole value.
     """
     if key is None:
         return []
-    name, template = row.auth
+    name, template = provider.auth
     if auth_header:
-        name, colon, said = (part.strip() for part in auth_header.partition(":"))
-        template = said if colon else ("Bearer {key}" if name.lower() == "authorization" else "{key}")
+        name, colon, value = (part.strip() for part in auth_header.partition(":"))
+        template = value if colon else ("Bearer {key}" if name.lower() == "authorization" else "{key}")
         _check_name(name, "--auth-header")
         if "{key}" not in template or not template.isprintable():
             raise UsageError(
-                "--auth-header holds no `{key}`", "write NAME, or NAME: TEMPLATE as in 'Authorization: {key}'"
+                "--auth-header does not contain `{key}`", "write NAME, or NAME: TEMPLATE as in 'Authorization: {key}'"
             )
     return [(name, Secret(template.replace("{key}", key.reveal())))]
 
@@ -149,7 +148,7 @@ def extra_headers(given: Iterable[str], env: Mapping[str, str]) -> list[Header]:
                 f"put the value in a variable and write --header '{name}: @env:VARIABLE'",
             )
         elif not value.isascii() or not value.isprintable():
-            raise UsageError(f"the value of the header `{name}` is no line of ASCII text")
+            raise UsageError(f"the value of the header `{name}` is not a line of ASCII text")
         else:
             headers.append((name, value))
     return headers
@@ -157,21 +156,21 @@ def extra_headers(given: Iterable[str], env: Mapping[str, str]) -> list[Header]:
 
 def _check_name(name: str, flag: str) -> None:
     if not NAME.fullmatch(name):
-        raise UsageError(f"{flag}: `{name}` is no header name")
-    if name.lower() in OURS:
+        raise UsageError(f"{flag}: `{name}` is not a header name")
+    if name.lower() in RESERVED:
         raise UsageError(f"{flag}: the header `{name}` is set by rerank itself")
 
 
 def redact(text: str, secrets: Iterable[Secret]) -> str:
-    """Text without any of the secrets, nor what stands behind `Bearer` in them: providers like to quote keys back.
+    """Text without any of the secrets or what follows `Bearer` in them: providers may quote keys in messages.
 
-    As they are, as JSON writes them (some escape `/`), and as a URL does.
+    Removed as they are, as JSON writes them (some escape `/`), and as a URL does.
     """
     for secret in secrets:
         value = secret.reveal()
         for part in (value, value.rpartition(" ")[2]):
             escaped = json.dumps(part)[1:-1]
-            for form in (part, escaped, escaped.replace("/", "\\/"), quote(part, safe="")):
+            for spelling in (part, escaped, escaped.replace("/", "\\/"), quote(part, safe="")):
                 if len(part) > 3:
-                    text = text.replace(form, MASK)
+                    text = text.replace(spelling, MASK)
     return text

@@ -14,14 +14,13 @@ from rerank_cli.scorers.remote.split import text_of
 
 
 def fields_of(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
-    """The object of a rendered text, None if nothing in it is visible.
+    """The object of a rendered text; None if nothing in it is visible.
 
     Args:
         text: what `fields` rendered with `--field-format yaml`.
-        names: the rank fields; a text that is no mapping of them is sent as the first.
+        names: the rank fields; a text that is not a mapping of them is sent as the first.
     """
-    found = _mapping(text, names)
-    values = {name: _as_text(value) for name, value in found.items()}
+    values = {name: _as_text(value) for name, value in _mapping(text, names).items()}
     return values if any(value.strip() for value in values.values()) else None
 
 
@@ -30,10 +29,10 @@ def _mapping(text: str, names: tuple[str, ...]) -> dict[str, Any]:
 
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        found = yaml.load(text, Loader=loader)  # noqa: S506 the base loader builds nothing but strings, lists and dicts
+        value = yaml.load(text, Loader=loader)  # noqa: S506 the base loader builds nothing but strings, lists and dicts
     except yaml.YAMLError:
-        found = None
-    return found if isinstance(found, dict) and set(found) <= set(names) else {names[0]: text}
+        value = None
+    return value if isinstance(value, dict) and set(value) <= set(names) else {names[0]: text}
 
 
 def _as_text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a reply means: the payload of a success, or the right failure with the provider's words, the URL and a hint."""
+"""A reply to its payload, or to the right failure with the provider's message, the URL and a hint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import RemoteError
 from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.keys import redact
-from rerank_cli.scorers.remote.retries import Transient, asked_wait, is_transient
+from rerank_cli.scorers.remote.retries import Transient, is_transient, requested_wait
 from rerank_cli.scorers.remote.target import azure_candidates
 
 if TYPE_CHECKING:
@@ -20,68 +20,68 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.remote.client import Reply
     from rerank_cli.scorers.remote.target import Target
 
-# A 400, 413 or 422 with such words names a limit of the batch, not a fault of one document.
+# A 400, 413 or 422 with such words is about a limit of the batch, not about one document.
 BATCH_LIMIT = re.compile(
     r"batch[ _-]?size|batch (is |was )?too|too many|total max chunks|number of (documents|texts|passages|inputs)"
     r"|(payload|request|body|entity|inputs?|batch)\b.{0,20} too (large|long|big)"
     r"|at most \d+ (documents|texts|passages|inputs|items)|total (number of )?tokens",
     re.IGNORECASE,
 )
-CROWDED = frozenset({429, 503})
-REFUSED = frozenset({400, 413, 422})  # the fault of this request
+RATE_LIMITED = frozenset({429, 503})
+REFUSED = frozenset({400, 413, 422})  # something is wrong with this request
 
 
 class TooLarge(Exception):
-    """The server refuses this many documents or bytes in one request; answered by halving."""
+    """The server refuses this many documents or bytes in one request; retried with half of them."""
 
     def __init__(self, error: RemoteError) -> None:
         super().__init__(error.message)
         self.error = error
 
 
-def judge(target: Target, reply: Reply) -> tuple[Any, dict[str, str]]:
+def parse_response(target: Target, reply: Reply) -> tuple[Any, dict[str, str]]:
     """The decoded payload and headers of a success.
 
-    Raises:
-        Transient: a status worth a retry.
-        TooLarge: the batch is beyond a limit of the server.
-        RemoteError: anything else.
+    Raises Transient: a status worth a retry; TooLarge: the batch is beyond a limit of the server; RemoteError: anything
+    else.
     """
     status = reply.status
     if 200 <= status < 300 and status not in (202, 204):
         return _decoded(target, reply), reply.headers
-    words = wire.words_of(target.row, reply.body, partial(redact, secrets=target.secrets))
+    message = wire.error_message(target.provider, reply.body, partial(redact, secrets=target.secrets))
     if 300 <= status < 400:
         raise _redirected(target, reply)
-    said = f"{_answered(target, status)}{': ' + words if words else ''}"
-    error = RemoteError(said, _hint(target, status), refused=status in REFUSED)
-    if status == 413 or (status in (400, 422) and BATCH_LIMIT.search(words)):
+    text = f"{_answered(target, status)}{': ' + message if message else ''}"
+    error = RemoteError(text, _hint(target, status), refused=status in REFUSED)
+    if status == 413 or (status in (400, 422) and BATCH_LIMIT.search(message)):
         raise TooLarge(error)
     if is_transient(status, reply.headers):
-        raise Transient(error, asked_wait(status, reply.headers), rate_limited=status in CROWDED, once=status == 499)
+        raise Transient(
+            error, requested_wait(status, reply.headers), rate_limited=status in RATE_LIMITED, once=status == 499
+        )
     raise error
 
 
 def _decoded(target: Target, reply: Reply) -> Any:
     try:
-        kind = reply.headers.get("content-type", "").partition(";")[0]
-        return wire.decode(reply.body, kind, partial(redact, secrets=target.secrets))
+        content_type = reply.headers.get("content-type", "").partition(";")[0]
+        return wire.decode(reply.body, content_type, partial(redact, secrets=target.secrets))
     except RemoteError as error:
         failure = error
-    raise named(target, failure)
+    raise with_url(target, failure)
 
 
-def parsed(target: Target, payload: Any, pairs: Sequence[Pair]) -> list[float]:
-    """The scores of a payload, one a pair that was sent; a RemoteError names the URL, holds no key, has its pair."""
+def parse_scores(target: Target, payload: Any, pairs: Sequence[Pair]) -> list[float]:
+    """The scores of a payload, one per pair that was sent. Raises RemoteError with the URL, the pair and no key."""
     try:
-        return wire.parse_scores(target.row, payload, len(pairs))
+        return wire.parse_scores(target.provider, payload, len(pairs))
     except wire.BadReplyError as error:
         failure = error
-    raise named(target, failure, None if failure.document is None else pairs[failure.document])
+    raise with_url(target, failure, None if failure.document is None else pairs[failure.document])
 
 
-def named(target: Target, error: RemoteError, pair: Pair | None = None) -> RemoteError:
-    """An error of `wire` with its URL and its pair, and without secrets.
+def with_url(target: Target, error: RemoteError, pair: Pair | None = None) -> RemoteError:
+    """An error of `wire` with URL and pair, and without secrets.
 
     Raise it outside the handler: as its `__context__` the original, which may quote a key, would travel along.
     """
@@ -89,11 +89,11 @@ def named(target: Target, error: RemoteError, pair: Pair | None = None) -> Remot
 
 
 def _redirected(target: Target, reply: Reply) -> RemoteError:
-    """Redirects are not followed: the key and the documents would go where nobody sent them."""
+    """Redirects are not followed: key and documents would go to a place that the user did not name."""
     where = reply.headers.get("location", "").partition("?")[0]
     return RemoteError(
         f"{_answered(target, reply.status)} and points to `{redact(where, target.secrets)}`: not followed",
-        "if you trust that place, name it with --endpoint",
+        "if you trust that address, give it with --endpoint",
     )
 
 
@@ -102,16 +102,16 @@ def _answered(target: Target, status: int) -> str:
         phrase = f" {HTTPStatus(status).phrase}"
     except ValueError:
         phrase = ""
-    return f"{target.row.id} at {target.shown_url} answered {status}{phrase}"
+    return f"{target.provider.id} at {target.shown_url} answered {status}{phrase}"
 
 
 def _hint(target: Target, status: int) -> str | None:
-    row = target.row
-    if status == 404 and row.url_rule == "azure":
+    provider = target.provider
+    if status == 404 and provider.url_rule == "azure":
         return f"Azure endpoints answer at one of: {azure_candidates(target.url)}"
     hints = {
-        202: "the provider wants to be polled for the result, which rerank does not do",
-        401: f"check the key ({row.keys[0]}, --api-key-env, --api-key-file) and --auth-header",
+        202: "the provider expects polling for the result, which rerank does not support",
+        401: f"check the key ({provider.keys[0]}, --api-key-env, --api-key-file) and --auth-header",
         402: "the account is out of credit or has no payment method",
         403: "the key may not use this model or endpoint",
         404: "check the model's name and --endpoint",

@@ -1,4 +1,4 @@
-"""The providers as data: one row each in `providers.json`, read once; names, aliases and which row a reference means.
+"""The providers as data: one row each in `providers.json`, read once; names, aliases, which one a reference means.
 
 It knows nothing of keys, requests or the network.
 """
@@ -28,11 +28,11 @@ class Provider:
     title: str
     aliases: tuple[str, ...]  # two rows may share one; then `when` decides
     when: tuple[str, ...]  # an endpoint that contains one of these means this row of a shared alias
-    # where
+    # endpoint
     base: str  # {placeholders} mean that --endpoint is needed
     path: str
     url_rule: Literal["overlap", "azure"]
-    # who
+    # authentication
     auth: tuple[str, str]  # header name, value with {key}
     headers: Mapping[str, str]
     keys: tuple[str, ...]  # environment variables, the provider's usual one first
@@ -42,7 +42,7 @@ class Provider:
     model: str | None
     model_required: bool
     model_default: str | None
-    model_paths: Mapping[str, str]  # models whose {model_path} follows no rule
+    model_paths: Mapping[str, str]  # models whose {model_path} does not follow from their name
     query: str
     docs: str
     doc: Literal["str", "text"]  # a string, or {"text": string}
@@ -62,8 +62,8 @@ class Provider:
     usage: str | None  # dotted path, or `header:name`
     error: tuple[str, ...]
     # limits
-    max_docs: int  # documents a request holds unless --batch-docs says otherwise
-    hard_docs: int | None  # more is refused by the provider whatever is asked
+    max_docs: int  # documents per request unless --batch-docs changes it
+    hard_docs: int | None  # the provider refuses more
     max_body: int | None  # bytes
     request_tokens: int | None  # query x documents + documents
     requests_per_minute: int | None
@@ -78,22 +78,21 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All rows by id, and what belongs to no single row."""
+    """All providers by id, and what is common to them."""
 
     rows: Mapping[str, Provider]
     listwise: tuple[str, ...]  # model names (parts of) whose scores depend on the other documents of the request
-    max_body: int  # bytes of a request where the row says nothing
+    max_body: int  # bytes per request where the provider has no own limit
 
     def names(self) -> list[str]:
-        """Every name that may stand before the colon, ids first."""
+        """Every name that may precede the colon, ids first."""
         aliases = {alias for row in self.rows.values() for alias in row.aliases}
         return [*self.rows, *sorted(aliases - set(self.rows))]
 
     def find(self, name: str, endpoint: str | None = None) -> Provider:
-        """The row of an id or alias; a shared alias is decided by the endpoint.
+        """The row of an id or alias; a shared alias depends on the endpoint.
 
-        Raises:
-            UsageError: no provider has this name.
+        Raises UsageError: no provider has this name.
         """
         wanted = name.lower()
         if wanted in self.rows:
@@ -101,7 +100,7 @@ class Table:
         sharing = [row for row in self.rows.values() if wanted in row.aliases]
         if not sharing:
             hint = did_you_mean(wanted, self.names())
-            raise UsageError(f"no provider is called `{name}`", hint or f"known: {', '.join(self.rows)}")
+            raise UsageError(f"unknown provider `{name}`", hint or f"known: {', '.join(self.rows)}")
         matching = [row for row in sharing if any(part in (endpoint or "").lower() for part in row.when)]
         return (matching or sharing)[0]
 
@@ -112,7 +111,7 @@ class Table:
 
 @cache
 def load_table() -> Table:
-    """The table of `providers.json`, parsed once a process."""
+    """The table of `providers.json`, parsed once per process."""
     data = orjson.loads(TABLE.read_bytes())
     rows = {name: Provider(id=name, **{k: _frozen(v) for k, v in row.items()}) for name, row in data["rows"].items()}
     return Table(rows=rows, listwise=tuple(data["listwise"]), max_body=data["max_body"])
@@ -120,9 +119,3 @@ def load_table() -> Table:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def split_reference(reference: str) -> tuple[str, str]:
-    """`provider:model` at the first colon: (`provider`, `model`); the model may be empty or hold colons."""
-    provider, _, model = reference.partition(":")
-    return provider, model

@@ -1,6 +1,6 @@
-"""When the next request may leave: requests and tokens a minute, and the pause a server asked for.
+"""When the next request may be sent: requests and tokens per minute, and the pause that a server asked for.
 
-One `RateLimiter` serves all workers of a scorer. It never sleeps itself: it says how long to wait.
+One `RateLimiter` serves all workers of a scorer. It does not sleep: it returns how long to wait.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ WINDOW_S = 60.0
 
 
 class RateLimiter:
-    """A sliding window of one minute over departures. None = no limit."""
+    """A sliding window of one minute over requests. None = no limit."""
 
     def __init__(self, requests: int | None, tokens: int | None, clock: Callable[[], float] = monotonic) -> None:
         self._requests = requests
         self._tokens = tokens
         self._clock = clock
         self._lock = Lock()
-        self._left: deque[tuple[float, int]] = deque()  # departure, tokens; ascending, may lie in the future
-        self._gate = 0.0
+        self._sent: deque[tuple[float, int]] = deque()  # time, tokens; ascending, may be in the future
+        self._not_before = 0.0
 
     def reserve(self, tokens: int) -> float:
-        """Book the next departure and return the seconds until then.
+        """Book the next request and return the seconds until it may be sent.
 
-        A request that alone is over the token limit leaves once the window is empty.
+        A request that is over the token limit by itself is sent once the window is empty.
         """
         with self._lock:
             now = self._clock()
-            while self._left and self._left[0][0] <= now - WINDOW_S:
-                self._left.popleft()
-            at = max(now, self._gate, self._left[-1][0] if self._left else now)
-            if self._requests and len(self._left) >= self._requests:
-                at = max(at, self._left[-self._requests][0] + WINDOW_S)
+            while self._sent and self._sent[0][0] <= now - WINDOW_S:
+                self._sent.popleft()
+            at = max(now, self._not_before, self._sent[-1][0] if self._sent else now)
+            if self._requests and len(self._sent) >= self._requests:
+                at = max(at, self._sent[-self._requests][0] + WINDOW_S)
             if self._tokens:
                 at = max(at, self._when_tokens_fit(tokens))
             if self._requests or self._tokens:
-                self._left.append((at, tokens))
+                self._sent.append((at, tokens))
             return at - now
 
     def _when_tokens_fit(self, tokens: int) -> float:
         room = (self._tokens or 0) - tokens
-        for at, used in reversed(self._left):
+        for at, used in reversed(self._sent):
             room -= used
             if room < 0:
                 return at + WINDOW_S
         return 0.0
 
     def hold(self, seconds: float) -> None:
-        """No departure within so many seconds: a server said it is full."""
+        """Send nothing for so many seconds: the server is at its limit."""
         with self._lock:
-            self._gate = max(self._gate, self._clock() + seconds)
+            self._not_before = max(self._not_before, self._clock() + seconds)

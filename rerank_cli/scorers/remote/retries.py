@@ -1,6 +1,6 @@
-"""Trying again: which failures are worth it, how long to wait, and when to give up. stamina counts and backs off.
+"""Retries: which failures are worth one, how long to wait, and when to give up. stamina counts and backs off.
 
-The waiting is done by the caller's `pause`, not by stamina's sleep, so that Ctrl-C and a failed neighbour end it.
+The caller's `pause` waits, not stamina's sleep, so that Ctrl-C and a failure in another thread end the wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 RETRIED = frozenset({408, 409, 429, 499})  # and 5xx
 FINAL = frozenset({501, 505})  # "not implemented" does not change with time
 FIRST_WAIT_S = 0.5
-CROWDED_FACTOR = 4.0  # a limit a minute wants more patience: 2 + 4 + 8 + 16 + 32 s outlast it
+RATE_LIMIT_FACTOR = 4.0  # limits per minute need longer waits: 2 + 4 + 8 + 16 + 32 s
 LIMITED = 429
 RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests")
 UNIX_S = 1e9  # reset headers above this are a date, below a duration
@@ -31,8 +31,8 @@ class Transient(Exception):
 
     Attributes:
         error: what to raise when it does not pass.
-        wait_s: how long the server asks to wait; None = not said.
-        rate_limited: the server is full, so the neighbours wait too.
+        wait_s: how long the server asks to wait; None = it does not say.
+        rate_limited: the server is at its limit, so other threads wait too.
         once: worth one more try only.
         attempts: how many were made when it was raised.
     """
@@ -57,14 +57,14 @@ class Policy:
 
 
 def is_transient(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether a status is worth a retry; `x-should-retry` of the server has the last word."""
-    told = headers.get("x-should-retry", "").lower()
-    if told in ("true", "false"):
-        return told == "true"
+    """Whether a status is worth a retry; the header `x-should-retry` overrides the status."""
+    asked = headers.get("x-should-retry", "").lower()
+    if asked in ("true", "false"):
+        return asked == "true"
     return status in RETRIED or (status >= 500 and status not in FINAL)
 
 
-def asked_wait(status: int, headers: Mapping[str, str], now: float | None = None) -> float | None:
+def requested_wait(status: int, headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Seconds a reply asks to wait: retry-after-ms, Retry-After (seconds or date), then the reset headers.
 
     Args:
@@ -109,15 +109,14 @@ def with_retries(send: Callable[[], T], policy: Policy, pause: Callable[[float],
         policy: how often and how long.
         pause: waits the given seconds before an attempt; called before the first one with 0.
 
-    Raises:
-        RemoteError: the last failure, with the number of attempts.
+    Raises RemoteError: the last failure, with the number of attempts.
     """
     from stamina import retry_context
 
     wait = 0.0
     try:
         for attempt in retry_context(
-            on=partial(_worth_it, policy),
+            on=partial(_should_retry, policy),
             attempts=policy.retries + 1,
             timeout=None,
             wait_initial=FIRST_WAIT_S,
@@ -137,7 +136,7 @@ def with_retries(send: Callable[[], T], policy: Policy, pause: Callable[[float],
     raise AssertionError("stamina ends with a result or an exception")  # pragma: no cover
 
 
-def _worth_it(policy: Policy, error: Exception) -> bool | float:
+def _should_retry(policy: Policy, error: Exception) -> bool | float:
     if not isinstance(error, Transient) or (error.once and error.attempts > 1):
         return False
     if error.wait_s is not None and error.wait_s > policy.max_wait_s:
@@ -149,10 +148,10 @@ def _worth_it(policy: Policy, error: Exception) -> bool | float:
 
 
 def _wait_after(failure: Transient, backoff: float, most: float) -> float:
-    """Jitter spreads workers that failed together; a server's own figure is never undercut."""
+    """Jitter spreads workers that failed together; the server's own wait is a minimum."""
     if failure.wait_s is not None:
         return failure.wait_s * random.uniform(1.0, 1.1)  # noqa: S311 no secret depends on it
-    backoff *= CROWDED_FACTOR if failure.rate_limited else 1.0
+    backoff *= RATE_LIMIT_FACTOR if failure.rate_limited else 1.0
     return min(backoff, most) * random.uniform(0.75, 1.0)  # noqa: S311
 
 

@@ -1,4 +1,4 @@
-"""The remote scorer: pairs out in batches over a few connections, scores back in input order, or one clear error.
+"""The remote scorer: pairs are sent in batches over a few connections, scores come back in input order.
 
 It knows the table only through `wire`, `split` and `cost`, and the network only through `client`.
 """
@@ -19,10 +19,10 @@ from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.cost import check_budget, estimate_batches
 from rerank_cli.scorers.remote.keys import redact
 from rerank_cli.scorers.remote.native import fields_of
-from rerank_cli.scorers.remote.parse_response import TooLarge, judge, parsed
+from rerank_cli.scorers.remote.parse_response import TooLarge, parse_response, parse_scores
 from rerank_cli.scorers.remote.rate_limiter import RateLimiter
 from rerank_cli.scorers.remote.retries import Policy, Transient, with_retries
-from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group, text_of
+from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group_pairs, text_of
 from rerank_cli.scorers.remote.workers import run_all
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rerank_cli.settings import Limits, RemoteSettings
 
 Answered = tuple[Batch, list[float]]
-LONG_PAUSE_S = 2.0  # a wait for a rate limit that deserves a note
+LONG_PAUSE_S = 2.0  # longer waits for a rate limit are noted
 
 
 class PartialError(RemoteError):
@@ -58,43 +58,44 @@ class RemoteScorer:
         self._remote = remote
         self._client = client
         self._report = report
-        row = target.row
-        self._pace = RateLimiter(
-            remote.requests_per_minute or row.requests_per_minute, remote.tokens_per_minute or row.tokens_per_minute
+        provider = target.provider
+        self._limiter = RateLimiter(
+            remote.requests_per_minute or provider.requests_per_minute,
+            remote.tokens_per_minute or provider.tokens_per_minute,
         )
         self._policy = Policy(max(0, remote.retries), remote.max_wait_s)
         self._lock = threading.Lock()
-        self._learned: int | None = None  # documents a request, after the server refused more
+        self._accepted: int | None = None  # documents per request, after the server refused more
         self._usage: dict[str, float] = {}
-        self._units = 0.0  # search units: as replies say, estimated where they do not
-        native = bool(row.rank_fields) and (row.native_by_default or remote.native_rank_fields)
-        self._rank_fields = remote.rank_fields if native else ()  # objects travel, the provider chooses
+        self._units = 0.0  # search units from replies, estimated where replies have none
+        native = bool(provider.rank_fields) and (provider.native_by_default or remote.native_rank_fields)
+        self._rank_fields = remote.rank_fields if native else ()  # objects are sent, the provider chooses
 
     def __repr__(self) -> str:
         return f"RemoteScorer({self.info.model!r}, {self._target.shown_url!r})"
 
     @property
     def info(self) -> ScorerInfo:
-        """What made the scores: provider, model, URL, headers a gateway may choose by; no key enters the digest."""
-        row, target = self._target.row, self._target
+        """Provider, model, URL, and headers that a gateway may route by; no key enters the digest."""
+        provider, target = self._target.provider, self._target
         split = (self._remote.allow_split, self._remote.batch_docs) if target.listwise else None
         made_of = [
-            row.id,
+            provider.id,
             target.url,
             target.model,
             target.extra,
             target.instruction,
-            dict(row.fixed),
+            dict(provider.fixed),
             self._rank_fields,
             sorted((name.lower(), value) for name, value in target.headers if isinstance(value, str)),
             split,
         ]
         return ScorerInfo(
-            model=f"{row.id}:{target.model}",
+            model=f"{provider.id}:{target.model}",
             revision=None,
             backend="remote",
             dtype="unknown",
-            scale=row.scale,
+            scale=provider.scale,
             digest=hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS)).hexdigest(),
             reason=target.shown_url,
             whole_query=True,
@@ -104,34 +105,33 @@ class RemoteScorer:
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
         """The provider's scores as received, in input order; blank texts are not sent and have none.
 
-        Raises:
-            UsageError: a blank query, a listwise split, more than --max-units, limits the provider cannot keep.
-            PartialError: the endpoint failed; it says how many documents were scored.
+        Raises UsageError: a blank query, a listwise split, more than --max-units, limits the provider cannot keep;
+        PartialError: the endpoint failed; it says how many documents were scored.
         """
         make = partial(fields_of, names=self._rank_fields) if self._rank_fields else text_of
-        jobs, blank = group(pairs, make, share=not self._target.listwise)
-        bounds = find_bounds(self._target.row, self._remote, limits.max_chunks_per_doc)
-        self._check(jobs, bounds, limits)
+        groups, blank = group_pairs(pairs, make, share=not self._target.listwise)
+        bounds = find_bounds(self._target.provider, self._remote, limits.max_chunks_per_doc)
+        self._check(groups, bounds, limits)
         shared = wire.constants(self._target, limits)
-        if self._rank_fields and self._target.row.rank_fields:
-            wire.put(shared, self._target.row.rank_fields, list(self._rank_fields))
+        if self._rank_fields and self._target.provider.rank_fields:
+            wire.put(shared, self._target.provider.rank_fields, list(self._rank_fields))
         scores: list[Score | None] = [None] * len(pairs)
         for place in blank:
             scores[place] = Score(None)
         if blank and advance:
             advance(len(blank))
-        self._send(jobs, bounds, shared, scores, advance)
+        self._send(groups, bounds, shared, scores, advance)
         return [score for score in scores if score is not None]
 
     def _send(
         self,
-        jobs: list[QueryGroup],
+        groups: list[QueryGroup],
         bounds: Bounds,
         shared: dict[str, Any],
         scores: list[Score | None],
         advance: Advance | None,
     ) -> None:
-        """Exchange everything and fill `scores`, whatever the order of the replies."""
+        """Exchange all batches and fill `scores`, in any order of replies."""
 
         def keep(answered: Answered) -> None:
             for item, value in zip(answered[0].items, answered[1], strict=True):
@@ -141,8 +141,8 @@ class RemoteScorer:
                 advance(answered[0].documents)
 
         rescued: list[Answered] = []  # parts of batches that failed in the end
-        batches = cut(jobs, bounds, lambda: self._cap(bounds))
-        workers = min(self._remote.concurrency, sum(-(-len(job.items) // self._cap(bounds)) for job in jobs))
+        batches = cut(groups, bounds, lambda: self._cap(bounds))
+        workers = min(self._remote.concurrency, sum(-(-len(group.items) // self._cap(bounds)) for group in groups))
         try:
             run_all(batches, lambda batch, pause: self._exchange(batch, shared, pause, rescued), keep, workers)
         except RemoteError as error:
@@ -151,34 +151,36 @@ class RemoteScorer:
             raise PartialError(error, scores) from error
 
     def _cap(self, bounds: Bounds) -> int:
-        return min(bounds.documents, self._learned or bounds.documents)
+        return min(bounds.documents, self._accepted or bounds.documents)
 
-    def _check(self, jobs: list[QueryGroup], bounds: Bounds, limits: Limits) -> None:
-        """Everything that can be refused or told before the first request."""
-        target, remote, row = self._target, self._remote, self._target.row
+    def _check(self, groups: list[QueryGroup], bounds: Bounds, limits: Limits) -> None:
+        """Everything that can be refused or reported before the first request."""
+        target, remote, provider = self._target, self._remote, self._target.provider
         if target.listwise:
-            self._check_listwise(jobs, bounds)
+            self._check_listwise(groups, bounds)
         if remote.max_units is not None:
-            expected = estimate_batches(row, target.model, cut(jobs, bounds, lambda: bounds.documents), remote.prices)
+            expected = estimate_batches(
+                provider, target.model, cut(groups, bounds, lambda: bounds.documents), remote.prices
+            )
             check_budget(expected, self._units, remote.max_units)
-        if not row.max_tokens and limits.max_tokens_per_doc != wire.DEFAULT_MAX_TOKENS:
-            self._report.warn(f"{row.id} has no field for --max-tokens-per-doc: its own limit applies")
-        if not row.max_chunks and limits.max_chunks_per_doc is not None:
-            self._report.warn(f"{row.id} has no field for --max-chunks-per-doc: its own limit applies")
+        if not provider.max_tokens and limits.max_tokens_per_doc != wire.DEFAULT_MAX_TOKENS:
+            self._report.warn(f"{provider.id} has no field for --max-tokens-per-doc: its own limit applies")
+        if not provider.max_chunks and limits.max_chunks_per_doc is not None:
+            self._report.warn(f"{provider.id} has no field for --max-chunks-per-doc: its own limit applies")
         if limits.long_documents != "chunk":
-            self._report.warn(f"--long-documents has no effect: {row.id} decides itself what happens to long documents")
-        if row.max_tokens:
-            long = sum(item.tokens > limits.max_tokens_per_doc for job in jobs for item in job.items)
+            self._report.warn(f"--long-documents has no effect: {provider.id} decides what happens to long documents")
+        if provider.max_tokens:
+            long = sum(item.tokens > limits.max_tokens_per_doc for group in groups for item in group.items)
             if long:
                 words = "document is" if long == 1 else "documents are"
-                cut_at = f"{row.id} cuts there (--max-tokens-per-doc)"
+                cut_at = f"{provider.id} cuts there (--max-tokens-per-doc)"
                 self._report.note(f"{long} {words} probably longer than {limits.max_tokens_per_doc} tokens: {cut_at}")
 
-    def _check_listwise(self, jobs: list[QueryGroup], bounds: Bounds) -> None:
-        for job in jobs:
-            n = sum(1 for _ in cut([job], bounds, lambda: bounds.documents))
+    def _check_listwise(self, groups: list[QueryGroup], bounds: Bounds) -> None:
+        for group in groups:
+            n = sum(1 for _ in cut([group], bounds, lambda: bounds.documents))
             if n > 1 and not self._remote.allow_split:
-                raise _no_split(self._target.model, f"{len(job.items):,} documents would need {n} requests")
+                raise _no_split(self._target.model, f"{len(group.items):,} documents would need {n} requests")
             if n > 1:
                 self._report.warn(
                     f"{self._target.model} compares the documents of a request with each other:"
@@ -193,20 +195,20 @@ class RemoteScorer:
         try:
             while todo:
                 part = todo.pop()
-                if self._learned and len(part.items) > self._learned:
+                if self._accepted and len(part.items) > self._accepted:
                     todo += reversed(part.halves())
                     continue
                 try:
                     done.append((part, self._request(part, shared, pause)))
                 except TooLarge as refusal:
-                    self._learn(part, refusal)
+                    self._shrink(part, refusal)
                     todo += reversed(part.halves())
         except RemoteError:
             rescued += done  # they are paid for
             raise
         return done
 
-    def _learn(self, part: Batch, refusal: TooLarge) -> None:
+    def _shrink(self, part: Batch, refusal: TooLarge) -> None:
         n = len(part.items)
         if n < 2:
             refusal.error.pair = part.items[0].pair
@@ -215,44 +217,44 @@ class RemoteScorer:
             why = f"the server refused {n} documents in one request ({refusal.error.message})"
             raise _no_split(self._target.model, why) from None
         with self._lock:
-            self._learned = min(self._learned or n, (n + 1) // 2)
+            self._accepted = min(self._accepted or n, (n + 1) // 2)
         self._report.note(
-            f"{self._target.row.id} refused {n} documents in one request: smaller ones are sent (--batch-docs)"
+            f"{self._target.provider.id} refused {n} documents in one request: smaller ones are sent (--batch-docs)"
         )
 
     def _request(self, batch: Batch, shared: dict[str, Any], pause: Callable[[float], None]) -> list[float]:
-        row = self._target.row
-        body = wire.encode(row, shared, batch.job.query, [item.text for item in batch.items])
+        provider = self._target.provider
+        body = wire.encode(provider, shared, batch.group.query, [item.text for item in batch.items])
 
         def attempt() -> Any:
-            wait = self._pace.reserve(batch.tokens)
+            wait = self._limiter.reserve(batch.tokens)
             if wait > LONG_PAUSE_S:
                 self._report.note("requests wait for the rate limit (--requests-per-minute, --tokens-per-minute)")
             pause(wait)
             try:
-                return judge(self._target, self._client.post(body))
+                return parse_response(self._target, self._client.post(body))
             except Transient as failure:
                 if failure.rate_limited and failure.wait_s and failure.wait_s <= self._policy.max_wait_s:
-                    self._pace.hold(failure.wait_s)
+                    self._limiter.hold(failure.wait_s)
                 raise
 
         payload, headers = with_retries(attempt, self._policy, pause)
-        scores = parsed(self._target, payload, [item.pair for item in batch.items])
+        scores = parse_scores(self._target, payload, [item.pair for item in batch.items])
         self._count(batch, payload, headers)
         return scores
 
     def _count(self, batch: Batch, payload: Any, headers: Mapping[str, str]) -> None:
-        row, target = self._target.row, self._target
-        used = wire.parse_usage(row, payload, headers)
+        provider, target = self._target.provider, self._target
+        used = wire.parse_usage(provider, payload, headers)
         units = used.get("search_units")
         if units is None and self._remote.max_units is not None:
-            units = estimate_batches(row, target.model, [batch], {}).units
+            units = estimate_batches(provider, target.model, [batch], {}).units
         with self._lock:
             self._units += units or 0
             for name, value in used.items():
                 self._usage[name] = self._usage.get(name, 0) + value
-            for words in wire.parse_warnings(payload):
-                self._report.warn(f"{row.id} says: {wire.shortened(redact(words, target.secrets))}")
+            for warning in wire.parse_warnings(payload):
+                self._report.warn(f"{provider.id} says: {wire.shortened(redact(warning, target.secrets))}")
 
     def usage(self) -> dict[str, float]:
         """Billed units and tokens of all replies so far."""

@@ -1,6 +1,6 @@
-"""Pairs to batches: grouped by query, equal texts once, cut by documents, bytes and tokens.
+"""Pairs to batches: grouped by query, equal texts once, limited by documents, bytes and tokens.
 
-A batch remembers the places of its documents in the caller's list, so replies may arrive in any order. No network here.
+A batch knows the positions of its documents in the caller's list, so replies may arrive in any order. No network here.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from rerank_cli.settings import RemoteSettings
 
 BLANK_QUERY = "invalid request: query must not be empty or be only whitespace"  # Cohere's text
-BYTES_PER_TOKEN = 4  # of English text; other scripts need about one token for 3 bytes
+BYTES_PER_TOKEN = 4  # of English text; other scripts need about one token per 3 bytes
 OVERHEAD = 40  # bytes of JSON around a document: quotes, comma, {"text": …}, some escapes
-ROOM = 0.9  # of a token limit that is used, because tokens are estimated
+TOKEN_SHARE = 0.9  # of a token limit: tokens are estimated
 
 
 class Item(NamedTuple):
-    """A text to send, the (first) pair it is of, its size, and where its score belongs."""
+    """A text to send, its first pair, its size, and the positions of its documents in the caller's list."""
 
     pair: Pair
     text: Text
@@ -48,28 +48,28 @@ class QueryGroup:
 class Batch:
     """What one request carries."""
 
-    job: QueryGroup
+    group: QueryGroup
     items: Sequence[Item]
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens as providers count them: the query once for each document."""
-        return self.job.query_tokens * len(self.items) + sum(item.tokens for item in self.items)
+        """Estimated tokens as providers count them: the query once per document."""
+        return self.group.query_tokens * len(self.items) + sum(item.tokens for item in self.items)
 
     @property
     def documents(self) -> int:
-        """How many of the caller's documents are answered with it."""
+        """How many of the caller's documents it scores."""
         return sum(len(item.places) for item in self.items)
 
     def halves(self) -> tuple[Batch, Batch]:
         """Two smaller batches; only for batches of two and more."""
         middle = (len(self.items) + 1) // 2
-        return Batch(self.job, self.items[:middle]), Batch(self.job, self.items[middle:])
+        return Batch(self.group, self.items[:middle]), Batch(self.group, self.items[middle:])
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a request may hold."""
+    """The limits of a request."""
 
     documents: int
     body: int  # bytes
@@ -77,7 +77,7 @@ class Bounds:
 
 
 def estimate_tokens(text: str) -> tuple[int, int]:
-    """(tokens, bytes) of a text by its length alone: 4 bytes a token for ASCII, 3 for other scripts."""
+    """(tokens, bytes) of a text by its length alone: 4 bytes per token for ASCII, 3 for other scripts."""
     if text.isascii():
         return -(-len(text) // BYTES_PER_TOKEN), len(text)
     size = len(text.encode("utf-8", "replace"))
@@ -85,13 +85,13 @@ def estimate_tokens(text: str) -> tuple[int, int]:
 
 
 def text_of(text: str) -> str | None:
-    """The text as it is sent, None if nothing of it can be seen."""
+    """The text as it is sent, None if nothing in it is visible."""
     if is_invisible(text):
         return None
     return encodable(text) if has_surrogates(text) else text
 
 
-def group(
+def group_pairs(
     pairs: Iterable[Pair], make: Callable[[str], Text | None] = text_of, *, share: bool
 ) -> tuple[list[QueryGroup], list[int]]:
     """Pairs by query, in order of first sight.
@@ -99,15 +99,14 @@ def group(
     Args:
         pairs: queries and texts in the caller's order.
         make: what is sent for a text; None = nothing.
-        share: send equal texts of a query once; not for listwise models, where a neighbour counts.
+        share: send equal texts of a query once; not for listwise models, whose scores depend on the other documents.
 
     Returns:
-        The jobs, and the places of blank texts, which are never sent.
+        The groups, and the positions of blank texts, which are never sent.
 
-    Raises:
-        UsageError: a blank query.
+    Raises UsageError: a blank query.
     """
-    jobs: dict[str, QueryGroup] = {}
+    groups: dict[str, QueryGroup] = {}
     seen: dict[tuple[str, str], Item] = {}
     blank: list[int] = []
     for place, pair in enumerate(pairs):
@@ -115,65 +114,63 @@ def group(
         if known:
             known.places.append(place)
             continue
-        made = make(pair.text)
-        if made is None:
+        text = make(pair.text)
+        if text is None:
             blank.append(place)
             continue
-        job = jobs.get(pair.query) or jobs.setdefault(pair.query, new_group(pair.query))
+        if pair.query not in groups:
+            groups[pair.query] = new_group(pair.query)
         tokens, size = estimate_tokens(pair.text)
-        item = Item(pair, made, size + OVERHEAD, tokens, [place])
-        job.items.append(item)
+        item = Item(pair, text, size + OVERHEAD, tokens, [place])
+        groups[pair.query].items.append(item)
         if share:
             seen[pair.query, pair.text] = item
-    return list(jobs.values()), blank
+    return list(groups.values()), blank
 
 
 def new_group(query: str) -> QueryGroup:
-    """A job without texts.
-
-    Raises:
-        UsageError: the query is blank.
-    """
+    """A group without texts. Raises UsageError: the query is blank."""
     if is_blank(query):
         raise UsageError(BLANK_QUERY)
     return QueryGroup(encodable(query), estimate_tokens(query)[0])
 
 
-def find_bounds(row: Provider, remote: RemoteSettings, max_chunks: int | None) -> Bounds:
-    """What a request may hold: --batch-docs within the provider's hard limit, else the row's cap.
+def find_bounds(provider: Provider, remote: RemoteSettings, max_chunks: int | None) -> Bounds:
+    """The limits of a request: --batch-docs within the provider's hard limit, else the provider's default.
 
-    Raises:
-        UsageError: --batch-docs is beyond what the provider accepts.
+    Raises UsageError: --batch-docs is beyond what the provider accepts.
     """
-    hard = row.hard_docs
-    if hard and row.max_chunks == "max_chunks_per_doc" and max_chunks:
+    hard = provider.hard_docs
+    if hard and provider.max_chunks == "max_chunks_per_doc" and max_chunks:
         hard = max(1, hard // max_chunks)  # Cohere v1 limits documents times chunks
     asked = remote.batch_docs
     if asked is not None and asked < 1:
         raise UsageError("--batch-docs must be at least 1")
     if asked and hard and asked > hard:
-        raise UsageError(f"{row.id} takes at most {hard:,} documents in a request", f"--batch-docs {hard} or fewer")
-    documents = asked or min(row.max_docs, hard or row.max_docs)
-    tokens = int(row.request_tokens * ROOM) if row.request_tokens else None
-    return Bounds(documents, row.max_body or load_table().max_body, tokens)
+        raise UsageError(
+            f"{provider.id} takes at most {hard:,} documents in a request", f"--batch-docs {hard} or fewer"
+        )
+    documents = asked or min(provider.max_docs, hard or provider.max_docs)
+    tokens = int(provider.request_tokens * TOKEN_SHARE) if provider.request_tokens else None
+    return Bounds(documents, provider.max_body or load_table().max_body, tokens)
 
 
-def cut(jobs: Iterable[QueryGroup], bounds: Bounds, cap: Callable[[], int]) -> Iterator[Batch]:
-    """Batches, made as they are asked for; `cap()` may shrink meanwhile. A text too big for all bounds stays alone."""
-    for job in jobs:
+def cut(groups: Iterable[QueryGroup], bounds: Bounds, cap: Callable[[], int]) -> Iterator[Batch]:
+    """Batches, lazily; `cap()` may shrink meanwhile. A text beyond all limits gets a batch of its own."""
+    for group in groups:
         start = 0
-        while start < len(job.items):
-            end = _fill(job, start, bounds, cap())
-            yield Batch(job, job.items[start:end])
+        while start < len(group.items):
+            end = _fill(group, start, bounds, cap())
+            yield Batch(group, group.items[start:end])
             start = end
 
 
-def _fill(job: QueryGroup, start: int, bounds: Bounds, cap: int) -> int:
+def _fill(group: QueryGroup, start: int, bounds: Bounds, cap: int) -> int:
     size, tokens, end = 0, 0, start
-    for end in range(start, min(len(job.items), start + cap)):
-        item = job.items[end]
+    for end in range(start, min(len(group.items), start + cap)):
+        item = group.items[end]
         size += item.size
-        tokens += item.tokens + job.query_tokens
+        tokens += item.tokens + group.query_tokens
         if end > start and (size > bounds.body or (bounds.tokens and tokens > bounds.tokens)):
             return end
     return end + 1

@@ -1,4 +1,4 @@
-"""What a reference, the settings and the environment come to: one URL, its headers, the constants of its requests.
+"""From a reference, the settings and the environment to one URL, its headers and the constants of its requests.
 
 Everything that can be refused without the network is refused here. It opens no connection.
 """
@@ -14,7 +14,7 @@ import orjson
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
 from rerank_cli.net import SENSITIVE, is_loopback
 from rerank_cli.scorers.remote.keys import Header, Secret, auth_headers, extra_headers, find_key
-from rerank_cli.scorers.remote.providers import Provider, load_table, split_reference
+from rerank_cli.scorers.remote.providers import Provider, load_table
 from rerank_cli.settings import NAMED_KEYS
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ RERANK_ENDINGS = ("/rerank", "/reranking", "/reranks", "/rerankings", "/ranking"
 
 @dataclass(frozen=True, slots=True)
 class ProviderModel:
-    """A reference after names are looked up: which row, which model, where, and whose key."""
+    """A reference after names are looked up: provider, model, endpoint, and the variable of its key."""
 
-    row: Provider
+    provider: Provider
     model: str
     endpoint: str | None
     key_env: str | None = None
@@ -37,15 +37,15 @@ class ProviderModel:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Everything a request needs but its query and documents. Secrets show as `***`."""
+    """Everything a request needs except query and documents. Secrets are shown as `***`."""
 
-    row: Provider
+    provider: Provider
     model: str
     url: str
     headers: tuple[Header, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
     instruction: str | None = None
-    key: Secret | None = None  # what a header's template may wrap into more
+    key: Secret | None = None  # alone: a header's template may wrap it
 
     @property
     def shown_url(self) -> str:
@@ -55,7 +55,7 @@ class Target:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """All values that no message may hold."""
+        """All values that must not appear in a message."""
         headers = (value for _, value in self.headers if isinstance(value, Secret))
         return (*headers, *([self.key] if self.key else []), *query_secrets(self.url))
 
@@ -66,36 +66,34 @@ class Target:
 
 
 def choose(reference: str, remote: RemoteSettings) -> ProviderModel:
-    """Look up `provider:model` or a named endpoint; --endpoint beats a named URL.
+    """Look up `provider:model` or a named endpoint; --endpoint overrides a named URL.
 
-    Raises:
-        UsageError: an unknown provider, or a model that is missing.
-        ConfigError: a named endpoint is malformed.
+    Raises UsageError: an unknown provider, or a model that is missing; ConfigError: a named endpoint is malformed.
     """
     try:
         reference.encode()
     except UnicodeEncodeError:
-        raise UsageError("-m: the model's name is no UTF-8") from None
+        raise UsageError("-m: the model's name is not UTF-8") from None
     if reference in remote.endpoints:
         choice = _named(reference, remote.endpoints[reference], remote.endpoint)
     elif ":" in reference:
-        provider, model = split_reference(reference)
-        choice = ProviderModel(load_table().find(provider, remote.endpoint), model, remote.endpoint)
+        name, _, model = reference.partition(":")  # the model may be empty or hold colons
+        choice = ProviderModel(load_table().find(name, remote.endpoint), model, remote.endpoint)
     else:
         hint = did_you_mean(reference, remote.endpoints)
         raise UsageError(
-            f"`{reference}` is no named endpoint", hint or "write provider:model, as in cohere:rerank-v3.5"
+            f"`{reference}` is not a named endpoint", hint or "write provider:model, as in cohere:rerank-v3.5"
         )
-    row = choice.row
-    if row.model_required and not choice.model and row.model_default is None:
-        named = reference in remote.endpoints
-        hint = f'add model = "…" under [endpoints.{reference}]' if named else f"write {row.id}:MODEL"
-        raise UsageError(f"`{reference}` names no model", hint)
+    provider = choice.provider
+    if provider.model_required and not choice.model and provider.model_default is None:
+        by_name = reference in remote.endpoints
+        hint = f'add model = "…" under [endpoints.{reference}]' if by_name else f"write {provider.id}:MODEL"
+        raise UsageError(f"`{reference}` does not name a model", hint)
     return choice
 
 
 def check_named(where: str, entry: Mapping[str, object]) -> None:
-    """Raise ConfigError for a named endpoint that cannot be right; `where`: `endpoints.NAME`, perhaps with its file."""
+    """Raise ConfigError for an invalid named endpoint; `where` is `endpoints.NAME`, with its file if known."""
     for key, value in entry.items():
         if key not in NAMED_KEYS:
             hint = did_you_mean(key, NAMED_KEYS) or ", ".join(NAMED_KEYS)
@@ -122,17 +120,16 @@ def _named(name: str, entry: Mapping[str, object], endpoint: str | None) -> Prov
 def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str]) -> Target:
     """Find URL, key and headers, and refuse what must not be sent.
 
-    Raises:
-        UsageError: no endpoint, no key, a key over plain http, bad --header or --extra.
+    Raises UsageError: no endpoint, no key, a key over plain http, bad --header or --extra.
     """
     remote = settings.remote
     choice = choose(reference, remote)
-    row = choice.row
-    key = find_key(row, remote, env, choice.key_env)
+    provider = choice.provider
+    key = find_key(provider, remote, env, choice.key_env)
     url = build_url(choice, key)
     headers = [
-        *((name, value) for name, value in row.headers.items()),
-        *auth_headers(row, key, remote.auth_header),
+        *((name, value) for name, value in provider.headers.items()),
+        *auth_headers(provider, key, remote.auth_header),
         *([("X-Client-Name", _line(remote.client_name, "--client-name"))] if remote.client_name else []),
         *extra_headers(remote.headers, env),
     ]
@@ -141,34 +138,36 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
     loopback = is_loopback(urlsplit(url).hostname or "")
     if settings.offline and not loopback:
         raise UsageError(
-            f"--offline: {row.id} is on the network, at {urlsplit(url).hostname}",
+            f"--offline: {provider.id} is on the network, at {urlsplit(url).hostname}",
             "leave --offline (RERANK_OFFLINE) out, or choose a local model: -m builtin",
         )
-    if row.key_required and not any(isinstance(value, Secret) for _, value in headers) and not loopback:
+    if provider.key_required and not any(isinstance(value, Secret) for _, value in headers) and not loopback:
         raise ConfigError(
-            f"no key for {row.id}: the environment variable `{choice.key_env or row.keys[0]}` is unset",
+            f"no key for {provider.id}: the environment variable `{choice.key_env or provider.keys[0]}` is unset",
             "export it, or name another with --api-key-env NAME or --api-key-file FILE",
         )
-    if settings.instruction and not row.instruction:
-        raise UsageError(f"{row.id} takes no --instruction", "provider-only fields travel with --extra '{…}'")
-    model = choice.model or row.model_default or ""
-    return Target(row, model, url, tuple(headers), parse_extra(remote.extra, row), settings.instruction, key)
+    if settings.instruction and not provider.instruction:
+        raise UsageError(f"{provider.id} does not take --instruction", "send fields of one provider with --extra '{…}'")
+    model = choice.model or provider.model_default or ""
+    return Target(provider, model, url, tuple(headers), parse_extra(remote.extra, provider), settings.instruction, key)
 
 
 def build_url(choice: ProviderModel, key: Secret | None = None) -> str:
-    """The full URL of a choice: the row's own base, or --endpoint completed by the row's rule."""
-    row, endpoint = choice.row, choice.endpoint
-    path = row.path.replace("{model_path}", _model_path(row, choice.model)).replace(
+    """The full URL: the provider's own base, or --endpoint completed by the provider's rule."""
+    provider, endpoint = choice.provider, choice.endpoint
+    path = provider.path.replace("{model_path}", _model_path(provider, choice.model)).replace(
         "{model}", quote(choice.model, safe="")
     )
     if endpoint is None:
-        if "{" in row.base:
-            kin = [r.base for r in load_table().rows.values() if r is row or set(r.aliases) & set(row.aliases)]
-            raise UsageError(f"{row.id} needs --endpoint URL", f"as in --endpoint {' or '.join(kin)}")
-        hosts = (base for prefix, base in row.key_hosts.items() if key and key.reveal().startswith(prefix))
-        return next(hosts, row.base) + path
+        if "{" in provider.base:
+            kin = [
+                r.base for r in load_table().rows.values() if r is provider or set(r.aliases) & set(provider.aliases)
+            ]
+            raise UsageError(f"{provider.id} needs --endpoint URL", f"as in --endpoint {' or '.join(kin)}")
+        hosts = (base for prefix, base in provider.key_hosts.items() if key and key.reveal().startswith(prefix))
+        return next(hosts, provider.base) + path
     parts = _checked(endpoint, "--endpoint")
-    rule = azure_path if row.url_rule == "azure" else overlap_path
+    rule = azure_path if provider.url_rule == "azure" else overlap_path
     full = rule(parts, path)
     return parts._replace(path=full, fragment="").geturl()
 
@@ -179,18 +178,18 @@ def _checked(endpoint: str, where: str) -> SplitResult:
         parts = urlsplit(endpoint)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"{where}: no URL", "write it whole: https://host/path") from None
+        raise ConfigError(f"{where}: not a URL", "write all of it: https://host/path") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not endpoint.isprintable():
-        raise ConfigError(f"{where}: no http(s) URL", "write it whole: https://host/path")
+        raise ConfigError(f"{where}: not an http(s) URL", "write all of it: https://host/path")
     if parts.username or parts.password:
         raise ConfigError(
-            f"{where}: holds a user name or password", "use --api-key-env or --header 'Name: @env:VARIABLE'"
+            f"{where}: contains a user name or password", "use --api-key-env or --header 'Name: @env:VARIABLE'"
         )
     return parts
 
 
 def overlap_path(parts: SplitResult, path: str) -> str:
-    """An endpoint's path completed by a row's: kept if it ends like a rerank route, else joined at their overlap.
+    """An endpoint's path completed by the provider's: kept if it ends in a rerank route, else joined at the overlap.
 
     `/v1` + `/v1/rerank` -> `/v1/rerank`; `/gateway` + `/v2/rerank` -> `/gateway/v2/rerank`; an endpoint that ends in
     another version keeps it: `/v1` + `/v2/rerank` -> `/v1/rerank`.
@@ -209,7 +208,7 @@ def overlap_path(parts: SplitResult, path: str) -> str:
 
 
 def azure_path(parts: SplitResult, _path: str) -> str:
-    """Azure's rule (LiteLLM's, adjusted): a full URL is kept, anything shorter gets what it lacks."""
+    """Azure's rule (LiteLLM's, adjusted): a full URL is kept, anything shorter is completed."""
     have = parts.path.rstrip("/")
     if have.endswith("/rerank"):
         return have
@@ -229,9 +228,9 @@ def azure_candidates(url: str) -> str:
     return ", ".join(f"{host}{path}" for path in ("/v2/rerank", "/v1/rerank", "/providers/cohere/v2/rerank"))
 
 
-def _model_path(row: Provider, model: str) -> str:
+def _model_path(provider: Provider, model: str) -> str:
     """NVIDIA's hosted route: dots of the model name become `_` in the path and stay dots in the body."""
-    return row.model_paths.get(model, quote(model.replace(".", "_")))
+    return provider.model_paths.get(model, quote(model.replace(".", "_")))
 
 
 def query_secrets(url: str) -> tuple[Secret, ...]:
@@ -242,8 +241,8 @@ def query_secrets(url: str) -> tuple[Secret, ...]:
 
 def _refuse_unsafe(url: str, has_secret: bool) -> None:
     parts = urlsplit(url)
-    named = any(SENSITIVE.search(pair.partition("=")[0]) for pair in parts.query.split("&"))
-    if parts.scheme == "http" and (has_secret or named) and not is_loopback(parts.hostname or ""):
+    in_query = any(SENSITIVE.search(pair.partition("=")[0]) for pair in parts.query.split("&"))
+    if parts.scheme == "http" and (has_secret or in_query) and not is_loopback(parts.hostname or ""):
         raise UsageError(
             f"a key is not sent over plain http to {parts.hostname}",
             "use https://, or unset the key's variable if this endpoint needs none",
@@ -252,21 +251,21 @@ def _refuse_unsafe(url: str, has_secret: bool) -> None:
 
 def _line(value: str, flag: str) -> str:
     if not value.isascii() or not value.isprintable():
-        raise UsageError(f"{flag} is no line of ASCII text")
+        raise UsageError(f"{flag} is not a line of ASCII text")
     return value
 
 
-def parse_extra(text: str | None, row: Provider) -> dict[str, Any]:
-    """--extra as an object; it may not touch the fields that rerank fills, nor send nulls."""
+def parse_extra(text: str | None, provider: Provider) -> dict[str, Any]:
+    """--extra as an object; it may not set the fields that rerank fills, nor send nulls."""
     if not text:
         return {}
     try:
         extra = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise UsageError(f"--extra is no JSON: {error}") from None
+        raise UsageError(f"--extra is not JSON: {error}") from None
     if not isinstance(extra, dict):
-        raise UsageError("--extra is no JSON object", """write --extra '{"priority": 1}'""")
-    taken = [path for path in (row.model, row.query, row.docs, row.top) if path]
+        raise UsageError("--extra is not a JSON object", """write --extra '{"priority": 1}'""")
+    taken = [path for path in (provider.model, provider.query, provider.docs, provider.top) if path]
     for path in _leaves(extra, ""):
         if any(path == t or path.startswith(t + ".") or t.startswith(path + ".") for t in taken):
             raise UsageError(f"--extra may not set `{path}`: rerank fills it")

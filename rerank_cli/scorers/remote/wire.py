@@ -1,7 +1,7 @@
-"""Requests to bytes and replies to scores, as the row of a provider says. No network, no keys.
+"""Requests to bytes and replies to scores, as the table of providers describes. No network, no keys.
 
-A reply is believed only if it holds exactly one number for each document that was sent. One that is not finite is the
-core's to refuse, as it is with any scorer.
+A reply is valid only if it holds exactly one number per document that was sent. The pipeline refuses a number that is
+not finite, as it does with any scorer.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Text = str | dict[str, str]
 USUAL_ERRORS = ("message", "detail", "error.message", "error", "error.reason")
 DEFAULT_MAX_TOKENS = 4096  # Cohere's own default: not worth sending
 MOST_DIGITS = 20  # of a counter in a header; int() has a limit of its own
-WORDS = 301  # characters of a provider's message that are shown, the ellipsis included
-QUOTED = 1 << 16  # bytes of a body that are looked at for something to quote
+MAX_MESSAGE = 301  # characters of a provider's message that are shown, the ellipsis included
+QUOTED = 1 << 16  # bytes of a body that are searched for something to quote
 
 
 class BadReplyError(RemoteError):
-    """A reply that cannot be believed; `document`: which of those sent it is wrong about, if it is wrong about one."""
+    """An invalid reply; `document` is the position of the document that it is wrong about, if it is one."""
 
     def __init__(self, message: str, hint: str | None = None, document: int | None = None) -> None:
         super().__init__(message, hint)
@@ -42,28 +42,32 @@ class BadReplyError(RemoteError):
 
 def constants(target: Target, limits: Limits) -> dict[str, Any]:
     """The part of the body that all requests of a run share."""
-    row = target.row
+    provider = target.provider
     body: dict[str, Any] = {}
-    if row.model and target.model:
-        put(body, row.model, target.model)
-    for path, value in row.fixed.items():
+    if provider.model and target.model:
+        put(body, provider.model, target.model)
+    for path, value in provider.fixed.items():
         put(body, path, value)
-    if row.max_tokens and limits.max_tokens_per_doc != DEFAULT_MAX_TOKENS:
-        put(body, row.max_tokens, limits.max_tokens_per_doc)
-    if row.max_chunks and limits.max_chunks_per_doc is not None:
-        put(body, row.max_chunks, limits.max_chunks_per_doc)
-    if row.instruction and target.instruction:
-        put(body, row.instruction, target.instruction)
+    if provider.max_tokens and limits.max_tokens_per_doc != DEFAULT_MAX_TOKENS:
+        put(body, provider.max_tokens, limits.max_tokens_per_doc)
+    if provider.max_chunks and limits.max_chunks_per_doc is not None:
+        put(body, provider.max_chunks, limits.max_chunks_per_doc)
+    if provider.instruction and target.instruction:
+        put(body, provider.instruction, target.instruction)
     return _merged(body, target.extra)
 
 
-def encode(row: Provider, shared: Mapping[str, Any], query: str, texts: Sequence[Text]) -> bytes:
+def encode(provider: Provider, shared: Mapping[str, Any], query: str, texts: Sequence[Text]) -> bytes:
     """One request body: the shared constants, the query, the documents and their number as `top`."""
     body = _merged({}, shared)
-    put(body, row.query, query)
-    put(body, row.docs, [{"text": text} if row.doc == "text" and isinstance(text, str) else text for text in texts])
-    if row.top:
-        put(body, row.top, len(texts))
+    put(body, provider.query, query)
+    put(
+        body,
+        provider.docs,
+        [{"text": text} if provider.doc == "text" and isinstance(text, str) else text for text in texts],
+    )
+    if provider.top:
+        put(body, provider.top, len(texts))
     try:
         return orjson.dumps(body)
     except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
@@ -71,7 +75,7 @@ def encode(row: Provider, shared: Mapping[str, Any], query: str, texts: Sequence
 
 
 def put(body: dict[str, Any], path: str, value: Any) -> None:
-    """Set a dotted path, making the objects on the way."""
+    """Set a dotted path, creating the objects on the way."""
     *parents, last = path.split(".")
     for parent in parents:
         body = body.setdefault(parent, {})
@@ -79,7 +83,7 @@ def put(body: dict[str, Any], path: str, value: Any) -> None:
 
 
 def get(value: Any, path: str) -> Any:
-    """What stands at a dotted path; None if anything on the way is missing or no object."""
+    """The value at a dotted path; None if anything on the way is missing or not an object."""
     for part in path.split(".") if path else ():
         value = value.get(part) if isinstance(value, dict) else None
     return value
@@ -95,10 +99,9 @@ def _merged(into: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decode(body: bytes, content_type: str, clean: Clean = str) -> Any:
-    """The JSON of a reply; `clean` takes the secrets out of what is quoted of a reply that is none.
+    """The JSON of a reply; `clean` removes secrets from what is quoted of a reply that is not JSON.
 
-    Raises:
-        RemoteError: it is none: an HTML page, an empty or a truncated body.
+    Raises RemoteError: an HTML page, an empty or a truncated body.
     """
     try:
         return orjson.loads(body)
@@ -117,36 +120,36 @@ def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeErro
         raise RemoteError("the reply is empty instead of JSON") from None
     if start.startswith("<") or "html" in content_type:
         raise RemoteError(
-            f"the reply is no JSON but {content_type or 'a page'}: `{start}`",
+            f"the reply is {content_type or 'a page'} instead of JSON: `{start}`",
             "this URL is a web page or a login, not a rerank route: check --endpoint",
         ) from None
-    raise RemoteError(f"the reply is no whole JSON ({error}): `{start}`") from None
+    raise RemoteError(f"the reply is not complete JSON ({error}): `{start}`") from None
 
 
-def parse_scores(row: Provider, payload: Any, n: int) -> list[float]:
+def parse_scores(provider: Provider, payload: Any, n: int) -> list[float]:
     """The scores of a reply, by document.
 
     Args:
-        row: says where they stand.
+        provider: says where they stand.
         payload: the decoded reply.
         n: documents that were sent.
 
     Returns:
         n numbers in the order of the documents sent, perhaps NaN or infinite.
 
-    Raises:
-        BadReplyError: an index is wrong, missing or there twice, or a score is no number.
+    Raises BadReplyError: an index is wrong, missing or repeated, or a score is not a number.
     """
-    results = get(payload, row.results)
+    results = get(payload, provider.results)
     if not isinstance(results, list):
-        where = f"`{row.results}`" if row.results else "an array"
-        words = find_words(row, payload)
-        raise BadReplyError(f"the reply holds no {where.removeprefix('an ')}" + (f": {words}" if words else ""))
+        message = find_message(provider, payload)
+        raise BadReplyError(
+            f"the reply has no {f'`{provider.results}`' if provider.results else 'array'}{message and ': '}{message}"
+        )
     scores: list[float | None] = [None] * n
     for item in results:
-        index, score = _item(row, item, n)
+        index, score = _item(provider, item, n)
         if scores[index] is not None:
-            raise BadReplyError("the reply holds a document twice", document=index)
+            raise BadReplyError("the reply contains a document twice", document=index)
         scores[index] = score
     missing = [i for i, score in enumerate(scores) if score is None]
     if missing:
@@ -158,16 +161,18 @@ def parse_scores(row: Provider, payload: Any, n: int) -> list[float]:
     return [score for score in scores if score is not None]
 
 
-def _item(row: Provider, item: Any, n: int) -> tuple[int, float]:
+def _item(provider: Provider, item: Any, n: int) -> tuple[int, float]:
     if not isinstance(item, dict):
-        raise BadReplyError(f"a result is {_kind(item)} instead of an object")
-    index, score = get(item, row.index), get(item, row.score)
+        raise BadReplyError(f"a result is {_type_name(item)} instead of an object")
+    index, score = get(item, provider.index), get(item, provider.score)
     if isinstance(index, bool) or not isinstance(index, int):
-        raise BadReplyError(f"a result has {_kind(index)} as its `{row.index}`")
+        raise BadReplyError(f"a result has {_type_name(index)} as its `{provider.index}`")
     if not 0 <= index < n:
-        raise BadReplyError(f"a result has the {row.index} {index}, but only {n} documents were sent")
+        raise BadReplyError(f"a result has the {provider.index} {index}, but only {n} documents were sent")
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise BadReplyError(f"the {row.score} of a document is {_kind(score)} instead of a number", document=index)
+        raise BadReplyError(
+            f"the {provider.score} of a document is {_type_name(score)} instead of a number", document=index
+        )
     return index, _double(score)
 
 
@@ -178,7 +183,7 @@ def _double(score: float) -> float:
         return math.inf if score > 0 else -math.inf
 
 
-def _kind(value: Any) -> str:
+def _type_name(value: Any) -> str:
     if value is None:
         return "null or missing"
     names = {
@@ -189,49 +194,49 @@ def _kind(value: Any) -> str:
         int: "a number",
         float: "a number",
     }
-    return names.get(type(value), "no number")
+    return names.get(type(value), "not a number")
 
 
-def find_words(row: Provider, payload: Any) -> str:
-    """The provider's own message in an error body: the row's place first, then the usual ones."""
+def find_message(provider: Provider, payload: Any) -> str:
+    """The provider's own message in an error body: at the provider's path, else at the usual ones."""
     if isinstance(payload, str):
         return payload
-    for path in (*row.error, *USUAL_ERRORS):
-        found = get(payload, path)
-        if isinstance(found, list):
-            found = "; ".join(str(get(entry, "msg") or entry) for entry in found[:3])
-        if isinstance(found, str) and found.strip():
-            return found.strip()
+    for path in (*provider.error, *USUAL_ERRORS):
+        message = get(payload, path)
+        if isinstance(message, list):
+            message = "; ".join(str(get(entry, "msg") or entry) for entry in message[:3])
+        if isinstance(message, str) and message.strip():
+            return message.strip()
     return ""
 
 
-def words_of(row: Provider, body: bytes, clean: Clean = str) -> str:
+def error_message(provider: Provider, body: bytes, clean: Clean = str) -> str:
     """The message of an error body, JSON or not, without secrets, on one line and not too long."""
     try:
-        words = find_words(row, orjson.loads(body))
+        message = find_message(provider, orjson.loads(body))
     except orjson.JSONDecodeError:
-        words = ""
-    return shortened(clean(words or body[:QUOTED].decode("utf-8", "replace")))
+        message = ""
+    return shortened(clean(message or body[:QUOTED].decode("utf-8", "replace")))
 
 
-def shortened(words: str) -> str:
-    """A provider's words on one line and not too long; half a secret is one too, so they are cleaned before."""
-    return shown(words.strip(), WORDS)
+def shortened(message: str) -> str:
+    """A provider's message on one line and not too long. Remove secrets first: half a secret is one too."""
+    return shown(message.strip(), MAX_MESSAGE)
 
 
-def parse_usage(row: Provider, payload: Any, headers: Mapping[str, str]) -> dict[str, float]:
+def parse_usage(provider: Provider, payload: Any, headers: Mapping[str, str]) -> dict[str, float]:
     """The counters of a reply by their last name (`search_units`, `total_tokens`); empty if it has none."""
-    if row.usage and row.usage.startswith("header:"):
-        name = row.usage.removeprefix("header:")
+    if provider.usage and provider.usage.startswith("header:"):
+        name = provider.usage.removeprefix("header:")
         value = headers.get(name, "")
         counts = value.isascii() and value.isdecimal() and len(value) < MOST_DIGITS
         return {name.removeprefix("x-").replace("-", "_"): int(value)} if counts else {}
-    found = {row.usage.rpartition(".")[2]: get(payload, row.usage)} if row.usage else {}
+    usage = {provider.usage.rpartition(".")[2]: get(payload, provider.usage)} if provider.usage else {}
     billed = get(payload, "meta.billed_units")
-    found |= billed if isinstance(billed, dict) else {}
+    usage |= billed if isinstance(billed, dict) else {}
     return {
         name: _whole(value)
-        for name, value in found.items()
+        for name, value in usage.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(_double(value))
     }
 
@@ -241,6 +246,6 @@ def _whole(value: float) -> float:
 
 
 def parse_warnings(payload: Any) -> list[str]:
-    """What the provider warns of, in both places where such lists are documented; whole, and not cleaned yet."""
-    found = [get(payload, "meta.warnings"), get(payload, "warnings")]
-    return [w for item in found if isinstance(item, list) for w in item if isinstance(w, str)]
+    """The provider's warnings, from both documented places; not shortened, secrets not removed yet."""
+    lists = [get(payload, "meta.warnings"), get(payload, "warnings")]
+    return [w for item in lists if isinstance(item, list) for w in item if isinstance(w, str)]

@@ -1,4 +1,4 @@
-"""Running batches over a few threads: bounded, in any order, ending at the first failure. Knows nothing of HTTP.
+"""Batches over a few threads: bounded, in any order, ending at the first failure. Knows nothing of HTTP.
 
 The threads are daemons, so that Ctrl-C and a failure never wait for a request in flight.
 """
@@ -17,11 +17,11 @@ R = TypeVar("R")
 
 
 class Stopped(Exception):
-    """A neighbour failed: this worker's result is not wanted any more. Never shown."""
+    """Another worker failed: this one's result is not needed any more. Never shown."""
 
 
 class _Done:
-    """What a worker sends last."""
+    """The last item that a worker sends."""
 
 
 def run_all(
@@ -33,13 +33,12 @@ def run_all(
     """Exchange all batches, calling `keep` in this thread for each result as it arrives.
 
     Args:
-        batches: made lazily; taken by one worker at a time.
-        exchange: sends one batch; gets `pause(seconds)`, which returns early, by raising, when a neighbour fails.
+        batches: taken lazily, by one worker at a time.
+        exchange: sends one batch; gets `pause(seconds)`, which raises early when another worker fails.
         keep: receives each result.
-        workers: threads; with one, all is done in this thread.
+        workers: threads; one: everything runs in this thread.
 
-    Raises:
-        BaseException: the first that `exchange` raised, at once.
+    Raises BaseException: the first that `exchange` raised, at once.
     """
     stop = threading.Event()
 
@@ -54,7 +53,7 @@ def run_all(
                 keep(result)
         return
     try:
-        _run_threads(source, lambda batch: exchange(batch, pause), keep, (workers, stop))
+        _run_threads(source, lambda batch: exchange(batch, pause), keep, workers, stop)
     finally:
         stop.set()
 
@@ -63,9 +62,9 @@ def _run_threads(
     source: Iterator[B],
     exchange: Callable[[B], list[R]],
     keep: Callable[[R], None],
-    parameters: tuple[int, threading.Event],
+    workers: int,
+    stop: threading.Event,
 ) -> None:
-    workers, stop = parameters
     lock = threading.Lock()
     results: SimpleQueue[list[R] | BaseException | _Done] = SimpleQueue()
 

@@ -1,6 +1,6 @@
-"""Values of measures for each query, by pytrec_eval: the only module that imports it.
+"""Values of measures per query, by pytrec_eval: the only module that imports it.
 
-Runs and judgements come as plain mappings; where they were read from is not known here. Ties follow trec_eval: scores
+Runs and judgements are plain mappings; files are not known here. Ties follow trec_eval: scores
 are float32, equal ones are ordered by document id, descending. Queries that a run lacks count 0.
 """
 
@@ -23,14 +23,14 @@ Values = dict["Measure", dict[str, float]]  # measure -> query -> value, every j
 
 
 def evaluate(judgements: Judgements, scores: Scores, measures: Sequence[Measure]) -> Values:
-    """The value of each measure for each judged query; 0 where the run has nothing.
+    """The value of each measure for each judged query; 0 where the run lacks it.
 
     Raises ModelError if pytrec_eval is not installed.
     """
     values: Values = {}
     for rel in sorted({measure.rel for measure in measures}):
         group = [measure for measure in measures if measure.rel == rel]
-        raw = _ask_engine(judgements, scores, group, rel)
+        raw = _pytrec_values(judgements, scores, group, rel)
         for measure in group:
             values[measure] = {query: _value(measure, raw.get(query, {})) for query in judgements}
     for measure in measures:
@@ -41,21 +41,21 @@ def evaluate(judgements: Judgements, scores: Scores, measures: Sequence[Measure]
     return {measure: values[measure] for measure in measures}
 
 
-def _ask_engine(
+def _pytrec_values(
     judgements: Judgements, scores: Scores, measures: Sequence[Measure], rel: int
 ) -> dict[str, dict[str, float]]:
-    names = {_engine_name(measure) for measure in measures if measure.name != "Judged"}
+    names = {_pytrec_name(measure) for measure in measures if measure.name != "Judged"}
     # Without a relevant document every measure is 0, and pytrec_eval 0.5 never returns where all grades are negative.
     judged = {query: documents for query, documents in judgements.items() if max(documents.values(), default=0) > 0}
     asked = {query: documents for query, documents in scores.items() if documents and query in judged}
     if not names or not asked:
         return {}
-    evaluator = _engine().RelevanceEvaluator(judged, names, relevance_level=rel)
+    evaluator = _pytrec_eval().RelevanceEvaluator(judged, names, relevance_level=rel)
     result: dict[str, dict[str, float]] = evaluator.evaluate(asked)
     return result
 
 
-def _engine() -> Any:
+def _pytrec_eval() -> Any:
     try:
         import pytrec_eval
     except ImportError as error:
@@ -65,15 +65,15 @@ def _engine() -> Any:
     return pytrec_eval
 
 
-def _engine_name(measure: Measure) -> str:
-    kind = measure.kind
-    return f"{kind.cut}.{measure.cutoff}" if measure.cutoff and kind.cut else kind.whole
+def _pytrec_name(measure: Measure) -> str:
+    spec = measure.spec
+    return f"{spec.cut}.{measure.cutoff}" if measure.cutoff and spec.cut else spec.whole
 
 
 def _value(measure: Measure, raw: Mapping[str, float]) -> float:
-    value = raw.get(_engine_name(measure).replace(".", "_"), 0.0)
+    value = raw.get(_pytrec_name(measure).replace(".", "_"), 0.0)
     if measure.name == "RR" and measure.cutoff and value:
-        # Derived, so that RR@k and RR never disagree on ties (ir_measures takes them from two engines that do).
+        # Derived, so that RR@k and RR never disagree on ties (in ir_measures they come from two libraries and do).
         return value if round(1 / value) <= measure.cutoff else 0.0
     return value
 
@@ -90,9 +90,9 @@ def mean(values: Mapping[str, float]) -> float:
 
 
 def by_measure(values: Values) -> dict[str, dict[str, float]]:
-    """Values turned round: query -> measure name -> value, as reports list them."""
-    turned: dict[str, dict[str, float]] = defaultdict(dict)
+    """Values by query: query -> measure name -> value, as reports list them."""
+    by_query: dict[str, dict[str, float]] = defaultdict(dict)
     for measure, queries in values.items():
         for query, value in queries.items():
-            turned[query][str(measure)] = value
-    return dict(turned)
+            by_query[query][str(measure)] = value
+    return dict(by_query)
