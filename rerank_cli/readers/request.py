@@ -1,6 +1,6 @@
-"""Cohere-shaped requests: which keys they have, what each may hold, how they become `RequestOptions` and documents.
+"""Requests in files: their options, their documents, and the errors of both with the place.
 
-It knows nothing of files; `where` is how its caller names the place.
+Which members a request has is known to `rerank_cli.request`. `where` is how the caller names the place.
 """
 
 from __future__ import annotations
@@ -14,19 +14,14 @@ from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.fields import build_document, build_document_fast, kind_of, lookup, name_list
 from rerank_cli.readers.values import Element, Parsed, not_a_list
 from rerank_cli.records import Document, Request, RequestOptions, Source
-from rerank_cli.text import has_surrogates, is_blank, replace_surrogates, shown
+from rerank_cli.request import MemberError, members_of, read_options
+from rerank_cli.text import has_surrogates, is_blank, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
-
-_TEXT = ("query", "model")
-_COUNTS = ("top_n", "max_tokens_per_doc", "max_chunks_per_doc")
-_NAMES = ("id", "query_id")
-NOT_SETTINGS = ("documents", "relevance")  # relevance: labels of the documents, read by `eval`
-KEYS = ("query", "documents", "rank_fields", "return_documents", "relevance", *_TEXT[1:], *_COUNTS, *_NAMES)
 
 
 def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSettings, report: Report) -> Request:
@@ -57,52 +52,35 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
     return Request(body.query, list(build(parsed.elements(), effective(fields, body), report, source)), body)
 
 
-def read_body(keys: Mapping[str, Any], where: str, report: Report) -> RequestOptions:
-    """The settings of a request; null means not said; unknown keys get a note.
+def read_body(members: Mapping[str, Any], where: str, report: Report) -> RequestOptions:
+    """The options of a request; unknown members get a note.
 
     Raises:
-        InputError: a key whose value has the wrong type.
+        InputError: a member whose value has the wrong type.
     """
-    for key in keys:
-        if key not in KEYS:
-            near = did_you_mean(shown(key), KEYS)
-            report.note(f"unknown request key `{shown(key)}` is ignored" + (f"; {near}" if near else ""))
-    said: dict[str, Any] = {key: keys[key] for key in KEYS if keys.get(key) is not None and key not in NOT_SETTINGS}
-    for key in _TEXT:
-        _check(said, key, str, "a string", where)
-    for key in _COUNTS:
-        _check(said, key, int, "a whole number of at least 1", where)
-    _check(said, "return_documents", bool, "true or false", where)
-    for key in _NAMES:
-        if key in said:
-            said[key] = said[key] if isinstance(said[key], str) else str(_check(said, key, int, "a string", where))
-    if "rank_fields" in said:
-        said["rank_fields"] = _rank_fields(said["rank_fields"], where)
-    encodable: dict[str, Any] = {
-        key: replace_surrogates(item) if isinstance(item, str) else item for key, item in said.items()
-    }
-    return RequestOptions(**encodable)
+    known = members_of("file")
+    for name in members:
+        if name not in known:
+            near = did_you_mean(shown(name), known)
+            report.note(f"unknown request key `{shown(name)}` is ignored" + (f"; {near}" if near else ""))
+    try:
+        return read_options(members, "file")
+    except MemberError as error:
+        raise _input_error(error, where) from None
 
 
-def _check(said: dict[str, Any], key: str, kind: type, what: str, where: str) -> Any:
-    value = said.get(key)
-    if value is None:
-        return None
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not fits or (key in _COUNTS and value < 1):
-        number = key in _COUNTS and isinstance(value, (int, float)) and not isinstance(value, bool)
-        found = shown(str(value)) if number else kind_of(value)
-        raise InputError(f"`{key}` must be {what}, not {found}", where=where)
-    return value
-
-
-def _rank_fields(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        hint = f'as in `"rank_fields": ["{shown(value)}"]`' if isinstance(value, str) else None
-        raise InputError("`rank_fields` must be a list of field names", hint, where)
-    if not value:
-        raise InputError("`rank_fields` is empty", "name at least one field, or leave it out", where)
-    return tuple(value)
+def _input_error(error: MemberError, where: str) -> InputError:
+    name, value = error.member.name, error.value
+    if error.problem == "empty":
+        return InputError(f"`{name}` is empty", "name at least one field, or leave it out", where)
+    if error.member.type == "names":
+        example = isinstance(value, str) and not error.element
+        hint = f'as in `"{name}": ["{shown(value)}"]`' if example else None
+        return InputError(f"`{name}` must be a list of field names", hint, where)
+    expected = {"count": "a whole number of at least 1", "boolean": "true or false"}.get(error.member.type, "a string")
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    actual = shown(str(value)) if number and error.member.type == "count" else kind_of(value)
+    return InputError(f"`{name}` must be {expected}, not {actual}", where=where)
 
 
 def effective(fields: FieldSettings, body: RequestOptions) -> FieldSettings:
@@ -145,7 +123,7 @@ def check_top(parsed: Parsed, fields: FieldSettings, where: str) -> Parsed:
 
 def is_meant(value: Mapping[str, Any], fields: FieldSettings) -> bool:
     """Whether an object without a list of `documents` is a faulty request rather than a document that has a `query`."""
-    known = all(key in KEYS or isinstance(item, list) for key, item in value.items())
+    known = all(key in members_of("file") or isinstance(item, list) for key, item in value.items())
     return known and isinstance(value.get("query"), str) and not wanted_in(value, fields)
 
 

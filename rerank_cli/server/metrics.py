@@ -40,7 +40,7 @@ class Metrics:
         self._inside.set_function(inside)
         self._waiting.set_function(waiting)
 
-    def answered(self, route: str, status: int, seconds: float) -> None:
+    def responded(self, route: str, status: int, seconds: float) -> None:
         """A request ended, well or not."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)

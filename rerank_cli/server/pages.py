@@ -1,4 +1,4 @@
-"""What can be fetched with GET: health, readiness, the model, figures, the API's description."""
+"""What can be fetched with GET: health, readiness, the model, metrics, the API's description."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from rerank_cli.pipeline import scale_of
-from rerank_cli.server.answer import dump
-from rerank_cli.server.call import Reply
+from rerank_cli.server.json_body import dump
 from rerank_cli.server.openapi import describe, readable
+from rerank_cli.server.records import HttpResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,63 +25,63 @@ JSON = {"content-type": "application/json"}
 
 
 class Server(Protocol):
-    """What pages tell of: the running server, as far as they look at it."""
+    """The running server, as far as pages describe it."""
 
     settings: ServeSettings
     worker: Worker
     info: ScorerInfo
     metrics: Metrics
-    gate: AdmissionControl
+    admission: AdmissionControl
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """How a page is made, and whether it wants a key when the server has keys."""
+    """How a page is built, and whether it needs a key when the server has keys."""
 
-    make: Callable[[Server, Request], Reply]
+    build: Callable[[Server, Request], HttpResponse]
     guarded: bool = False
 
 
-def _health(_app: Server, _request: Request) -> Reply:
-    return Reply(200, dump({"status": "ok"}), JSON)
+def _health(_app: Server, _request: Request) -> HttpResponse:
+    return HttpResponse(200, dump({"status": "ok"}), JSON)
 
 
-def _ready(app: Server, _request: Request) -> Reply:
-    if app.worker.alive and not app.gate.draining:
-        return Reply(200, dump({"status": "ready", "model": app.info.model}), JSON)
-    status = "stopping" if app.gate.draining else "the scoring thread has stopped"
-    return Reply(503, dump({"status": status}), {**JSON, "retry-after": "1"})
+def _ready(app: Server, _request: Request) -> HttpResponse:
+    if app.worker.alive and not app.admission.draining:
+        return HttpResponse(200, dump({"status": "ready", "model": app.info.model}), JSON)
+    status = "stopping" if app.admission.draining else "the scoring thread has stopped"
+    return HttpResponse(503, dump({"status": status}), {**JSON, "retry-after": "1"})
 
 
-def _models(app: Server, _request: Request) -> Reply:
-    """In OpenAI's form (`data`) and in Cohere's (`models`); gateways probe either."""
+def _models(app: Server, _request: Request) -> HttpResponse:
+    """As OpenAI lists them (`data`) and as Cohere does (`models`); gateways probe either."""
     info = app.info
     names = dict.fromkeys((info.model, *app.settings.names))
-    how = {"revision": info.revision, "backend": info.backend, "dtype": info.dtype, "score_scale": scale_of(info)}
-    own = {"object": "model", "created": 0, "owned_by": "rerank", **how}
-    found = {
+    facts = {"revision": info.revision, "backend": info.backend, "dtype": info.dtype, "score_scale": scale_of(info)}
+    model = {"object": "model", "created": 0, "owned_by": "rerank", **facts}
+    models = {
         "object": "list",
-        "data": [{"id": name, **own} for name in names],
+        "data": [{"id": name, **model} for name in names],
         "models": [{"name": name, "endpoints": ["rerank"]} for name in names],
     }
-    return Reply(200, dump(found), JSON)
+    return HttpResponse(200, dump(models), JSON)
 
 
-def _metrics(app: Server, _request: Request) -> Reply:
-    text, kind = app.metrics.text()
-    return Reply(200, text, {"content-type": kind})
+def _metrics(app: Server, _request: Request) -> HttpResponse:
+    text, content_type = app.metrics.text()
+    return HttpResponse(200, text, {"content-type": content_type})
 
 
-def _openapi(app: Server, _request: Request) -> Reply:
-    return Reply(200, dump(describe(app.settings)), JSON)
+def _openapi(app: Server, _request: Request) -> HttpResponse:
+    return HttpResponse(200, dump(describe(app.settings)), JSON)
 
 
-def _docs(app: Server, request: Request) -> Reply:
+def _docs(app: Server, request: Request) -> HttpResponse:
     headers = {
         "content-type": "text/html; charset=utf-8",
         "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
     }
-    return Reply(200, readable(describe(app.settings), str(request.base_url).rstrip("/")).encode(), headers)
+    return HttpResponse(200, readable(describe(app.settings), str(request.base_url).rstrip("/")).encode(), headers)
 
 
 PAGES: dict[str, Page] = {

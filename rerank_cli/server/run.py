@@ -127,7 +127,7 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
             listening()
 
         def handle_exit(self, sig: int, frame: Any) -> None:
-            app.gate.draining = True
+            app.admission.draining = True
             super().handle_exit(sig, frame)
 
         async def shutdown(self, sockets: Any = None) -> None:
@@ -135,7 +135,7 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
             for connection in list(self.server_state.connections):
                 connection.shutdown()  # idle ones end, a body that is still arriving has a moment
             end = time.monotonic() + config.timeout_graceful_shutdown
-            while app.gate.inside and not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110 uvicorn's flag
+            while app.admission.inside and not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110 uvicorn's flag
                 await asyncio.sleep(DRAIN_POLL_S)
             await super().shutdown(sockets)
 
