@@ -1,6 +1,6 @@
 """Values as text: bare, or as one YAML field exactly as PyYAML would write it, most of them without importing PyYAML.
 
-It knows values only; which of them are scored is the business of `fields`.
+It knows values only; `fields` decides which of them are scored.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def yaml_string(text: str, indent: str = "  ") -> str | None:
     if broken:
         if " \n" in text or "\n " in text:
             return None
-        quoted = _BREAKS.sub(lambda found: "\n" + found.group() + indent, quoted)
+        quoted = _BREAKS.sub(lambda breaks: "\n" + breaks.group() + indent, quoted)
     return f"'{quoted}'"
 
 

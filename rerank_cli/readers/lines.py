@@ -1,4 +1,4 @@
-"""Plain records: lines, or NUL-terminated ones. Any bytes are welcome; what is not UTF-8 is replaced for scoring only.
+"""Plain records: lines, or NUL-terminated ones. Any bytes are accepted; invalid UTF-8 is replaced for scoring only.
 
 A line's raw bytes keep a trailing carriage return, so that output is the input reordered; its text does not.
 """
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from rerank_cli.readers.input_stream import InputStream
     from rerank_cli.report import Report
 
-MOST = 8192  # documents a chunk
+MAX_DOCUMENTS = 8192  # documents per chunk
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
 
 
-def read_lines(feed: InputStream, report: Report, start: int, *, null: bool = False) -> Iterator[list[Document]]:
-    """Chunks of documents, numbered from `start`; records of nothing but blanks are none."""
+def read_lines(stream: InputStream, report: Report, start: int, *, null: bool = False) -> Iterator[list[Document]]:
+    """Chunks of documents, numbered from `start`; blank records are skipped."""
     separator = b"\0" if null else b"\n"
-    source = Source(feed.name, "line")
-    for block in feed.records(separator):
+    source = Source(stream.name, "line")
+    for block in stream.records(separator):
         raws = block.split(separator)
         texts = _texts(block, raws, report, null=null)
         numbers = count(start)
@@ -36,8 +36,8 @@ def read_lines(feed: InputStream, report: Report, start: int, *, null: bool = Fa
         ]
         start += len(documents)
         report.count("blank_lines", len(raws) - len(documents))
-        for first in range(0, len(documents), MOST):
-            yield documents[first : first + MOST]
+        for first in range(0, len(documents), MAX_DOCUMENTS):
+            yield documents[first : first + MAX_DOCUMENTS]
 
 
 def line_text(raw: bytes) -> str:

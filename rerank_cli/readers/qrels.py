@@ -1,7 +1,7 @@
 """Judgements: TREC qrels, BEIR tsv, JSON lines, and requests whose documents carry labels.
 
 It knows nothing of measures. Equal repetitions are ignored, contradictions are errors: an evaluation must not depend on
-which of two grades came last.
+which of two grades comes last.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import Row, grade, json_object, name_of, name_of_file, rows
+from rerank_cli.readers.rows import Row, grade, json_object, name_of_file, record_id, rows
 from rerank_cli.readers.trec import ANONYMOUS, DOCUMENT_KEYS, LABEL, QUERY_KEYS
 
 if TYPE_CHECKING:
@@ -77,19 +77,17 @@ def labels_of(runs: list[Run]) -> Qrels:
             for document, relevance in labels.items():
                 _add(qrels.judgements, Judgement(query, document, grade(relevance, run.name), run.name))
     if not qrels.judgements:
-        raise InputError(
-            "there is nothing to judge by: no --qrels, and no `relevance` in the runs", "give `--qrels FILE`"
-        )
+        raise InputError("there are no judgements: neither --qrels nor `relevance` in the runs", "give `--qrels FILE`")
     return qrels
 
 
-def _add(judgements: dict[str, dict[str, int]], found: Judgement) -> None:
-    before = judgements.setdefault(found.query, {}).setdefault(found.document, found.relevance)
-    if before != found.relevance:
-        raise InputError(
-            f"document `{found.document}` of query `{found.query}` is judged {found.relevance}, before it was {before}",
-            where=found.where,
+def _add(judgements: dict[str, dict[str, int]], new: Judgement) -> None:
+    earlier = judgements.setdefault(new.query, {}).setdefault(new.document, new.relevance)
+    if earlier != new.relevance:
+        message = (
+            f"document `{new.document}` of query `{new.query}` is judged {new.relevance} here and {earlier} before"
         )
+        raise InputError(message, where=new.where)
 
 
 def _columns(row: Row) -> Judgement:
@@ -121,8 +119,8 @@ def _read_json(qrels: Qrels, first: Row, stream: Iterator[Row]) -> None:
 
 
 def _json_judgement(record: Mapping[str, Any], where: str) -> Judgement:
-    query = name_of(record, QUERY_KEYS, where)
-    document = name_of(record, DOCUMENT_KEYS, where)
+    query = record_id(record, QUERY_KEYS, where)
+    document = record_id(record, DOCUMENT_KEYS, where)
     relevance = next((record[key] for key in GRADE_KEYS if record.get(key) is not None), None)
     if document is None or relevance is None:
         raise InputError(
@@ -136,13 +134,15 @@ def _json_judgement(record: Mapping[str, Any], where: str) -> Judgement:
 def _request(record: Mapping[str, Any], row: Row) -> _Request:
     """A request with a parallel list of grades (`relevance`) or with `relevance` inside its documents."""
     documents: list[Any] = record["documents"]
-    query = name_of(record, ("id", *QUERY_KEYS), row.where) or str(row.number)  # as batch names a request without an id
+    query = record_id(record, ("id", *QUERY_KEYS), row.where) or str(
+        row.number
+    )  # as batch names a request without an id
     names = tuple(_document_name(document, index, row.where) for index, document in enumerate(documents))
     grades = record.get(LABEL)
     if grades is None:
         grades = [document.get(LABEL) if isinstance(document, dict) else None for document in documents]
     if not isinstance(grades, list) or len(grades) != len(documents):
-        raise InputError("`relevance` must be a list with one grade a document", where=row.where)
+        raise InputError("`relevance` must be a list with one grade per document", where=row.where)
     judgements = [
         Judgement(query, name, grade(value, row.where), row.where)
         for name, value in zip(names, grades, strict=True)
@@ -153,5 +153,5 @@ def _request(record: Mapping[str, Any], row: Row) -> _Request:
 
 
 def _document_name(document: Any, index: int, where: str) -> str:
-    name = name_of(document, DOCUMENT_KEYS, where) if isinstance(document, dict) else None
+    name = record_id(document, DOCUMENT_KEYS, where) if isinstance(document, dict) else None
     return str(index) if name is None else name

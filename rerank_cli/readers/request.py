@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.fields import build_document, build_document_fast, kind_of, lookup, name_list
+from rerank_cli.fields import build_document, build_document_fast, lookup, name_list, type_name
 from rerank_cli.readers.values import Element, Parsed, not_a_list
 from rerank_cli.records import Document, Request, RequestOptions, Source
 from rerank_cli.request import MemberError, members_of, read_options
@@ -28,13 +28,13 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
     """One request with its query and documents.
 
     Args:
-        data: the JSON text (documents keep their own bytes), or an object that was parsed already.
+        data: the JSON text (documents keep their own bytes), or the parsed object.
         where: how messages name the request, as in `requests.jsonl:3`.
         fields: what is scored; the request's own rank_fields count where no option says otherwise.
         report: receives notes on unknown keys and counts.
 
     Raises:
-        InputError: not JSON, no object, a key of the wrong type, no query, no documents, or a document without field.
+        InputError: not a JSON object, a member of the wrong type, no query or documents, or a document without field.
     """
     if isinstance(data, dict):
         parsed = _parsed_object(data, where)
@@ -45,14 +45,15 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
     if "documents" not in parsed.keys:
         keys = f"; it has {name_list(parsed.keys)}" if parsed.keys else ""
         raise InputError(f"a request is an object with `query` and `documents`{keys}", where=where)
-    body = read_body(parsed.keys, where, report)
-    if body.query is None or is_blank(body.query):
-        raise InputError("the request has no `query`" if body.query is None else "`query` is blank", where=where)
-    source = Source(where, "json")
-    return Request(body.query, list(build(parsed.elements(), effective(fields, body), report, source)), body)
+    options = request_options(parsed.keys, where, report)
+    if options.query is None or is_blank(options.query):
+        raise InputError("the request has no `query`" if options.query is None else "`query` is blank", where=where)
+    scored = scored_fields(fields, options)
+    documents = list(build_documents(parsed.elements(), scored, report, Source(where, "json")))
+    return Request(options.query, documents, options)
 
 
-def read_body(members: Mapping[str, Any], where: str, report: Report) -> RequestOptions:
+def request_options(members: Mapping[str, Any], where: str, report: Report) -> RequestOptions:
     """The options of a request; unknown members get a note.
 
     Raises:
@@ -61,8 +62,8 @@ def read_body(members: Mapping[str, Any], where: str, report: Report) -> Request
     known = members_of("file")
     for name in members:
         if name not in known:
-            near = did_you_mean(shown(name), known)
-            report.note(f"unknown request key `{shown(name)}` is ignored" + (f"; {near}" if near else ""))
+            hint = did_you_mean(shown(name), known)
+            report.note(f"unknown request key `{shown(name)}` is ignored" + (f"; {hint}" if hint else ""))
     try:
         return read_options(members, "file")
     except MemberError as error:
@@ -79,55 +80,55 @@ def _input_error(error: MemberError, where: str) -> InputError:
         return InputError(f"`{name}` must be a list of field names", hint, where)
     expected = {"count": "a whole number of at least 1", "boolean": "true or false"}.get(error.member.type, "a string")
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    actual = shown(str(value)) if number and error.member.type == "count" else kind_of(value)
+    actual = shown(str(value)) if number and error.member.type == "count" else type_name(value)
     return InputError(f"`{name}` must be {expected}, not {actual}", where=where)
 
 
-def effective(fields: FieldSettings, body: RequestOptions) -> FieldSettings:
-    """What is scored: options win, else the request's rank_fields."""
-    if fields.rank_fields or fields.explicit_text_field or not body.rank_fields:
+def scored_fields(fields: FieldSettings, request: RequestOptions) -> FieldSettings:
+    """What is scored: options take precedence over the request's rank_fields."""
+    if fields.rank_fields or fields.explicit_text_field or not request.rank_fields:
         return fields
-    return replace(fields, rank_fields=body.rank_fields)
+    return replace(fields, rank_fields=request.rank_fields)
 
 
-def build(
+def build_documents(
     elements: Iterable[Element], fields: FieldSettings, report: Report, source: Source, start: int = 0
 ) -> Iterator[Document]:
     """Elements as documents, numbered from `start`."""
-    quick, full = build_document_fast(fields), build_document(fields, report)
+    build_fast, build = build_document_fast(fields), build_document(fields, report)
     for index, (value, raw, where) in enumerate(elements, start):
-        document = quick(value, index, raw, source) if type(value) is dict else None
-        # A text that is not encodable holds a lone surrogate: the full way replaces and counts it.
+        document = build_fast(value, index, raw, source) if type(value) is dict else None
+        # A text that is not encodable holds a lone surrogate: `build` replaces and counts it.
         if document is None or not _encodable(document):
-            document = full(value, where, index, raw, source)
+            document = build(value, where, index, raw, source)
         yield document
 
 
-def check_top(parsed: Parsed, fields: FieldSettings, where: str) -> Parsed:
-    """A whole file: an object without `documents` is one document if it has a field to score, else an InputError."""
+def check_document(parsed: Parsed, fields: FieldSettings, where: str) -> Parsed:
+    """An object without `documents` is one document if it has a field to score. Raises InputError otherwise."""
     keys = parsed.keys
     if not keys or "documents" in keys:
         return parsed
-    if wanted_in(keys, fields):
+    if has_scored_field(keys, fields):
         return Parsed({}, parsed.elements)
-    wanted = fields.rank_fields or (fields.text_field,)
+    names = fields.rank_fields or (fields.text_field,)
     lists = [key for key, item in keys.items() if isinstance(item, list) and key != "rank_fields"]
-    near = get_close_matches("documents", lists, n=1) or (lists if len(lists) == 1 else [])
-    hint = f"pick the list out first, as with `jq -c '.{shown(near[0])}[]'`" if near else None
+    similar = get_close_matches("documents", lists, n=1) or (lists if len(lists) == 1 else [])
+    hint = f"extract the list first, as with `jq -c '.{shown(similar[0])}[]'`" if similar else None
     if isinstance(keys.get("query"), str):
-        how = f"rename `{shown(near[0])}`" if near else 'add `"documents": ["…", "…"]`'
-        hint = f"a request holds its documents in a list named `documents`: {how}"
-    message = f"an object with neither `documents` nor {name_list(wanted)}; it has {name_list(keys)}"
+        change = f"rename `{shown(similar[0])}`" if similar else 'add `"documents": ["…", "…"]`'
+        hint = f"a request holds its documents in a list named `documents`: {change}"
+    message = f"an object with neither `documents` nor {name_list(names)}; it has {name_list(keys)}"
     raise InputError(message, hint, where)
 
 
-def is_meant(value: Mapping[str, Any], fields: FieldSettings) -> bool:
+def is_faulty_request(value: Mapping[str, Any], fields: FieldSettings) -> bool:
     """Whether an object without a list of `documents` is a faulty request rather than a document that has a `query`."""
     known = all(key in members_of("file") or isinstance(item, list) for key, item in value.items())
-    return known and isinstance(value.get("query"), str) and not wanted_in(value, fields)
+    return known and isinstance(value.get("query"), str) and not has_scored_field(value, fields)
 
 
-def wanted_in(value: Mapping[str, Any], fields: FieldSettings) -> bool:
+def has_scored_field(value: Mapping[str, Any], fields: FieldSettings) -> bool:
     """Whether an object has a field to score."""
     return any(lookup(value, name) is not None for name in fields.rank_fields or (fields.text_field,))
 
@@ -150,7 +151,7 @@ def _parsed_object(data: dict[str, Any], where: str) -> Parsed:
 
 
 def json_text(value: Any, where: str) -> bytes:
-    """A value as JSON text, for documents that never were JSON text; raises InputError for what JSON cannot say."""
+    """A value as JSON text, for documents from other formats; raises InputError for what JSON cannot represent."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         return text.encode()
@@ -159,4 +160,4 @@ def json_text(value: Any, where: str) -> bytes:
     except RecursionError as exc:
         raise InputError("nested too deeply", where=where) from exc
     except (TypeError, ValueError) as exc:
-        raise InputError(f"no JSON value: {exc}", where=where) from exc
+        raise InputError(f"not a JSON value: {exc}", where=where) from exc

@@ -52,7 +52,7 @@ class App:
         self.metrics = metrics
         self.log = log
         self.admission = admission.AdmissionControl(settings, worker.seconds_waiting)
-        metrics.watch(lambda: self.admission.inside, lambda: worker.waiting)
+        metrics.watch(lambda: self.admission.active, lambda: worker.waiting)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request. Whatever happens, the client gets a JSON response without a traceback, or nothing if gone."""

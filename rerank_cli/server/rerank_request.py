@@ -18,7 +18,7 @@ from rerank_cli.request import MemberError, members_of, read_options
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError, wrong_type
 from rerank_cli.server.records import Adapter, RerankRequest
-from rerank_cli.server.settings import MOST_DEPTH, MOST_FIELDS, MOST_NOTES
+from rerank_cli.server.settings import MAX_DEPTH, MAX_FIELDS, MAX_NOTES
 from rerank_cli.settings import FieldSettings
 from rerank_cli.text import is_blank, shown
 
@@ -62,10 +62,10 @@ def _unknown_members(members: dict[str, Any], known: dict[str, Member], settings
         elif member is None:
             if settings.strict:
                 raise HttpError(422, http_errors.UNKNOWN_FIELD.format(name=name))
-            if len(notes) < MOST_NOTES:
+            if len(notes) < MAX_NOTES:
                 near = did_you_mean(name, known)
                 notes.append(f"unknown field `{name}` is ignored" + (f"; {near}" if near else ""))
-    return notes[:MOST_NOTES]
+    return notes[:MAX_NOTES]
 
 
 def _options(members: dict[str, Any], api: Api) -> RequestOptions:
@@ -74,8 +74,8 @@ def _options(members: dict[str, Any], api: Api) -> RequestOptions:
     except MemberError as error:
         raise _http_error(error) from None
     fields = len(options.rank_fields or ())
-    if fields > MOST_FIELDS:
-        raise HttpError(422, f"rank_fields has {fields} names; this server takes at most {MOST_FIELDS}")
+    if fields > MAX_FIELDS:
+        raise HttpError(422, f"rank_fields has {fields} names; this server takes at most {MAX_FIELDS}")
     return options
 
 
@@ -128,14 +128,14 @@ def _refuse_long(index: int, length: int, settings: ServeSettings) -> None:
 def _refuse_unsendable(what: str, value: Any) -> None:
     """Raises HttpError 422 for what is nested too deep, or holds a number that could not be sent back (1e999)."""
     level: list[Any] = [value]
-    for _ in range(MOST_DEPTH):
+    for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
         if any(isinstance(inner, float) and math.isinf(inner) for inner in level):
             raise HttpError(422, f"{what} has a number beyond the range of a double")
         level = [inner for inner in level if isinstance(inner, dict | list)]
         if not level:
             return
-    raise HttpError(422, f"{what} is nested deeper than {MOST_DEPTH} levels")
+    raise HttpError(422, f"{what} is nested deeper than {MAX_DEPTH} levels")
 
 
 def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSettings, report: Report) -> list[Document]:
