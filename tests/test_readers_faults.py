@@ -10,7 +10,7 @@ import pytest
 from readers_support import read
 
 from rerank_cli.errors import InputError, RerankError, UsageError
-from rerank_cli.readers import parse_request
+from rerank_cli.readers.request import parse_request
 from rerank_cli.report import Report
 from rerank_cli.settings import FieldSettings
 

@@ -7,28 +7,24 @@ from __future__ import annotations
 
 from dataclasses import fields as fields_of
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.errors import InputError, UsageError
 from rerank_cli.fields import refuse_fields
+from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.formats import by_name, detect_format
 from rerank_cli.readers.input_stream import InputStream, check_file, open_stream
-from rerank_cli.readers.lines import MAX_DOCUMENTS
 from rerank_cli.records import Document, DocumentStream, RequestOptions, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from rerank_cli.readers.values import Parsed
-    from rerank_cli.records import Request
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings, InputFormat, InputSettings
     from rerank_cli.terminal import Terminal
 
     # (fields, index of the first document) -> chunks
     Chunks = Callable[[FieldSettings, int], Iterator[list[Document]]]
-
-MAX_TEXT = 8_000_000  # characters and bytes per chunk, roughly
 
 
 class _Input(NamedTuple):
@@ -70,13 +66,6 @@ def open_documents(
     return DocumentStream(_chain(names, first, open_input, inputs), first.options)
 
 
-def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSettings, report: Report) -> Request:
-    """One Cohere-shaped request; see `rerank_cli.readers.request.parse_request`."""
-    from rerank_cli.readers.request import parse_request as parse
-
-    return parse(data, where, fields, report)
-
-
 def read_query(name: str, terminal: Terminal) -> str:
     """The query that a file holds (`-` is stdin), without blanks around it; raises InputError."""
     from rerank_cli.readers.values import decode
@@ -88,20 +77,6 @@ def read_query(name: str, terminal: Terminal) -> str:
         return decode(stream.whole(), stream.name).strip()
     finally:
         stream.close()
-
-
-def in_chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Documents in lists that are small enough to hold."""
-    chunk: list[Document] = []
-    size = 0
-    for document in documents:
-        chunk.append(document)
-        size += len(document.text) + len(document.raw)
-        if len(chunk) >= MAX_DOCUMENTS or size >= MAX_TEXT:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> tuple[str, ...]:
@@ -123,21 +98,31 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
     stream = open_stream(name, terminal.stdin)
     input_format = _format(name, stream, inputs, report)
     if input_format == "lines":
-        return _Input(stream, partial(_lines, stream, report, null=inputs.null))
+        from rerank_cli.readers.lines import read_lines
+
+        return _Input(stream, partial(read_lines, stream, report, null=inputs.null))
     if input_format in {"csv", "tsv"}:
-        return _Input(stream, partial(_rows, stream, "," if input_format == "csv" else "\t", report))
+        from rerank_cli.readers.delimited import read_rows
+
+        return _Input(stream, partial(read_rows, stream, "," if input_format == "csv" else "\t", report))
     if input_format == "jsonl" and not _is_request(stream, inputs.fields):
-        return _Input(stream, partial(_jsonl, stream, report))
+        from rerank_cli.readers.jsonl import read_jsonl
+
+        return _Input(stream, partial(read_jsonl, stream, report))
+    return _open_whole(stream, input_format, inputs.fields, report)
+
+
+def _open_whole(stream: InputStream, input_format: InputFormat, fields: FieldSettings, report: Report) -> _Input:
+    """A JSON or YAML text, which is read as a whole."""
     if input_format == "yaml":
         from rerank_cli.readers.yamltext import parse_yaml as parse
     else:
         from rerank_cli.readers.jsontext import parse_json as parse
+    from rerank_cli.readers.request import check_document, read_elements, request_options
 
-    from rerank_cli.readers.request import check_document, request_options
-
-    parsed = check_document(parse(stream.whole(), stream.name), inputs.fields, stream.name)
+    parsed = check_document(parse(stream.whole(), stream.name), fields, stream.name)
     options = request_options(parsed.keys, stream.name, report)
-    return _Input(stream, partial(_elements, stream.name, parsed, report), options)
+    return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
 
 
 def _format(name: str, stream: InputStream, inputs: InputSettings, report: Report) -> InputFormat:
@@ -169,35 +154,6 @@ def _is_request(stream: InputStream, fields: FieldSettings) -> bool:
         hint = "`rerank batch` takes one request per line"
         raise InputError("several requests, one per line; `rank` takes one", hint, stream.name)
     return not more and (listed or is_faulty_request(value, fields))
-
-
-def _lines(
-    stream: InputStream, report: Report, fields: FieldSettings, start: int, *, null: bool
-) -> Iterator[list[Document]]:
-    from rerank_cli.readers.lines import read_lines
-
-    refuse_fields(fields, stream.name, "a plain line")
-    return read_lines(stream, report, start, null=null)
-
-
-def _jsonl(stream: InputStream, report: Report, fields: FieldSettings, start: int) -> Iterator[list[Document]]:
-    from rerank_cli.readers.jsonl import read_jsonl
-
-    return read_jsonl(stream, fields, report, start)
-
-
-def _rows(
-    stream: InputStream, delimiter: str, report: Report, fields: FieldSettings, start: int
-) -> Iterator[list[Document]]:
-    from rerank_cli.readers.delimited import read_rows
-
-    return in_chunks(read_rows(stream, delimiter, fields, report, start))
-
-
-def _elements(name: str, parsed: Parsed, report: Report, fields: FieldSettings, start: int) -> Iterator[list[Document]]:
-    from rerank_cli.readers.request import build_documents
-
-    return in_chunks(build_documents(parsed.elements(), fields, report, Source(name, "json"), start))
 
 
 def _chain(

@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import Row, json_object, name_of_file, raw_rows, record_id
+from rerank_cli.readers.rows import decoded_row, json_object, name_of_file, raw_rows, record_id
 from rerank_cli.readers.trec import DOCUMENT_KEYS
 
 if TYPE_CHECKING:
@@ -80,14 +80,10 @@ def corpus_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int,
     """The numbered documents of a corpus in its order. Raises InputError with `file:line`."""
     name = name_of_file(path)
     for number, raw in raw_rows(path, stdin):
-        where = f"{name}:{number}"
-        try:
-            row = Row(name, number, raw.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise InputError(f"invalid UTF-8: {error.reason}", where=where) from None
-        document_id = record_id(json_object(row), DOCUMENT_KEYS, where)
+        row = decoded_row(name, number, raw)
+        document_id = record_id(json_object(row), DOCUMENT_KEYS, row.where)
         if document_id is None:
-            raise InputError("a corpus document needs an id (`_id`, `id` or `docid`)", where=where)
+            raise InputError("a corpus document needs an id (`_id`, `id` or `docid`)", where=row.where)
         yield number, CorpusRow(document_id, raw)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import build_document, build_document_fast, name_list
+from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.values import not_utf8
 from rerank_cli.records import Document, Source
 
@@ -24,14 +25,20 @@ Row = tuple[list[str], bytes, int]  # fields, original bytes without the newline
 
 
 def read_rows(
-    stream: InputStream, delimiter: str, fields: FieldSettings, report: Report, start: int
-) -> Iterator[Document]:
-    """Documents, numbered from `start`; blank lines are skipped.
+    stream: InputStream, delimiter: str, report: Report, fields: FieldSettings, start: int
+) -> Iterator[list[Document]]:
+    """Chunks of documents, numbered from `start`; blank lines are skipped.
 
     Raises:
         InputError: with file:line, for broken quoting, a row of another width than the header, repeated column names,
             invalid UTF-8, or a row without the field to score.
     """
+    return in_chunks(_documents(stream, delimiter, report, fields, start))
+
+
+def _documents(
+    stream: InputStream, delimiter: str, report: Report, fields: FieldSettings, start: int
+) -> Iterator[Document]:
     rows = _rows(stream, delimiter)
     header = next(rows, None)
     if header is None:

@@ -11,7 +11,7 @@ import orjson
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import build_document, build_document_fast, type_name
-from rerank_cli.readers.lines import MAX_DOCUMENTS
+from rerank_cli.readers.chunks import in_slices
 from rerank_cli.readers.values import exact, not_utf8
 from rerank_cli.records import Document, Source
 
@@ -28,7 +28,7 @@ HINT = "plain text is `--input-format lines`"
 WHOLE = "a list, or one object over several lines, is `--input-format json`"
 
 
-def read_jsonl(stream: InputStream, fields: FieldSettings, report: Report, start: int) -> Iterator[list[Document]]:
+def read_jsonl(stream: InputStream, report: Report, fields: FieldSettings, start: int) -> Iterator[list[Document]]:
     """Chunks of documents, numbered from `start`.
 
     Raises:
@@ -55,8 +55,7 @@ def read_jsonl(stream: InputStream, fields: FieldSettings, report: Report, start
             append(document or slow_path(raw, number, start))
             start += 1
         first_line = number + 1
-        for first in range(0, len(documents), MAX_DOCUMENTS):
-            yield documents[first : first + MAX_DOCUMENTS]
+        yield from in_slices(documents)
 
 
 def _slow_path(fields: FieldSettings, report: Report, source: Source) -> SlowPath:

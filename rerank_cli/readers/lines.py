@@ -9,6 +9,8 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
+from rerank_cli.fields import refuse_fields
+from rerank_cli.readers.chunks import in_slices
 from rerank_cli.records import Document, Source
 
 if TYPE_CHECKING:
@@ -16,13 +18,16 @@ if TYPE_CHECKING:
 
     from rerank_cli.readers.input_stream import InputStream
     from rerank_cli.report import Report
+    from rerank_cli.settings import FieldSettings
 
-MAX_DOCUMENTS = 8192  # documents per chunk
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
 
 
-def read_lines(stream: InputStream, report: Report, start: int, *, null: bool = False) -> Iterator[list[Document]]:
+def read_lines(
+    stream: InputStream, report: Report, fields: FieldSettings, start: int, *, null: bool = False
+) -> Iterator[list[Document]]:
     """Chunks of documents, numbered from `start`; blank records are skipped."""
+    refuse_fields(fields, stream.name, "a plain line")
     separator = b"\0" if null else b"\n"
     source = Source(stream.name, "line")
     for block in stream.records(separator):
@@ -36,8 +41,7 @@ def read_lines(stream: InputStream, report: Report, start: int, *, null: bool = 
         ]
         start += len(documents)
         report.count("blank_lines", len(raws) - len(documents))
-        for first in range(0, len(documents), MAX_DOCUMENTS):
-            yield documents[first : first + MAX_DOCUMENTS]
+        yield from in_slices(documents)
 
 
 def line_text(raw: bytes) -> str:

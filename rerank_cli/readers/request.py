@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.fields import build_document, build_document_fast, lookup, name_list, type_name
+from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.values import Element, Parsed, not_a_list
 from rerank_cli.records import Document, Request, RequestOptions, Source
 from rerank_cli.request import MemberError, members_of, read_options
@@ -49,7 +50,7 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
     if options.query is None or is_blank(options.query):
         raise InputError("the request has no `query`" if options.query is None else "`query` is blank", where=where)
     scored = scored_fields(fields, options)
-    documents = list(build_documents(parsed.elements(), scored, report, Source(where, "json")))
+    documents = list(_documents(parsed.elements(), Source(where, "json"), report, scored))
     return Request(options.query, documents, options)
 
 
@@ -91,10 +92,16 @@ def scored_fields(fields: FieldSettings, request: RequestOptions) -> FieldSettin
     return replace(fields, rank_fields=request.rank_fields)
 
 
-def build_documents(
-    elements: Iterable[Element], fields: FieldSettings, report: Report, source: Source, start: int = 0
+def read_elements(
+    parsed: Parsed, source: Source, report: Report, fields: FieldSettings, start: int
+) -> Iterator[list[Document]]:
+    """Chunks of the documents of a parsed text, numbered from `start`."""
+    return in_chunks(_documents(parsed.elements(), source, report, fields, start))
+
+
+def _documents(
+    elements: Iterable[Element], source: Source, report: Report, fields: FieldSettings, start: int = 0
 ) -> Iterator[Document]:
-    """Elements as documents, numbered from `start`."""
     build_fast, build = build_document_fast(fields), build_document(fields, report)
     for index, (value, raw, where) in enumerate(elements, start):
         document = build_fast(value, index, raw, source) if type(value) is dict else None

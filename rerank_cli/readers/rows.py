@@ -54,10 +54,15 @@ def rows(path: str, stdin: BinaryIO | None = None) -> Iterator[Row]:
     """The non-blank lines of a file as text. Raises InputError with `file:line` for invalid UTF-8."""
     name = name_of_file(path)
     for number, raw in raw_rows(path, stdin):
-        try:
-            yield Row(name, number, raw.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise InputError(f"invalid UTF-8: {error.reason}", where=f"{name}:{number}") from None
+        yield decoded_row(name, number, raw)
+
+
+def decoded_row(name: str, number: int, raw: bytes) -> Row:
+    """One line as text. Raises InputError with `file:line` for invalid UTF-8."""
+    try:
+        return Row(name, number, raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"invalid UTF-8: {error.reason}", where=f"{name}:{number}") from None
 
 
 def name_of_file(path: str) -> str:

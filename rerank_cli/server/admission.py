@@ -10,6 +10,8 @@ import hmac
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
+
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError, retry_later
 from rerank_cli.server.settings import BODIES, BODY_S
@@ -22,10 +24,6 @@ if TYPE_CHECKING:
     from rerank_cli.server.settings import ServeSettings
 
 DISCARD_S = 2.0  # seconds to read the rest of a refused body, so that the client gets the refusal, not a reset
-
-
-class ClientDisconnected(Exception):
-    """The client hung up."""
 
 
 class AdmissionControl:
@@ -117,9 +115,7 @@ def too_large(settings: ServeSettings) -> HttpError:
 
 
 async def read_body(request: Request, settings: ServeSettings) -> bytes:
-    """The whole body. Raises HttpError 413 or 408, or ClientDisconnected if the client hung up."""
-    from starlette.requests import ClientDisconnect
-
+    """The whole body. Raises HttpError 413 or 408, or ClientDisconnect if the client hung up."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -129,8 +125,6 @@ async def read_body(request: Request, settings: ServeSettings) -> bytes:
                 if size > settings.max_body:
                     raise too_large(settings)
                 parts.append(part)
-    except ClientDisconnect:
-        raise ClientDisconnected from None
     except TimeoutError:
         raise HttpError(
             408, f"the body did not arrive within {BODY_S:g} seconds", headers={"connection": "close"}
@@ -140,8 +134,6 @@ async def read_body(request: Request, settings: ServeSettings) -> bytes:
 
 async def discard(request: Request) -> None:
     """Read the rest of a refused body, for a moment and without keeping it."""
-    from starlette.requests import ClientDisconnect
-
     with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # RuntimeError: the stream was read to its end
         async with asyncio.timeout(DISCARD_S):
             async for _ in request.stream():

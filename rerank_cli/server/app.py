@@ -12,6 +12,9 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
 from rerank_cli import pipeline
 from rerank_cli.errors import ModelError
 from rerank_cli.scorers.base import TooLongError
@@ -27,8 +30,6 @@ from rerank_cli.server.worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from starlette.requests import Request
 
     from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.server.log import Log
@@ -58,14 +59,11 @@ class App:
         """One request. Whatever happens, the client gets a JSON response without a traceback, or nothing if gone."""
         if scope["type"] != "http":
             return
-        from starlette.requests import Request
-        from starlette.responses import Response
-
         request = Request(scope, receive)
         call = begin(request)
         try:
             response = await self.respond(request, call)
-        except admission.ClientDisconnected:
+        except ClientDisconnect:
             call.status = CLIENT_GONE
         else:
             call.status = response.status
@@ -77,7 +75,7 @@ class App:
         self.log.access(call)
 
     async def respond(self, request: Request, call: Call) -> HttpResponse:
-        """The response, which may be a refusal. Raises ClientDisconnected only."""
+        """The response, which may be a refusal. Raises ClientDisconnect only."""
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 return await self.dispatch(request, call)
@@ -87,7 +85,7 @@ class App:
             return refusal(error, call)
         except TimeoutError:
             return refusal(HttpError(504, f"no answer within {self.settings.timeout_s:g} seconds"), call)
-        except (admission.ClientDisconnected, asyncio.CancelledError):
+        except (ClientDisconnect, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 the last resort; the log has the rest
             self.log.internal(call, error)
@@ -142,7 +140,8 @@ class App:
             self.log.failed(call, error)
             raise retry_later(503, "the model failed to score this request", 1.0) from None
         self.metrics.ranked(len(documents), sum(score.tokens for score in job.scores if score), call.queued)
-        headers = rerank_request.adapter.headers(result, call)
+        further = rerank_request.adapter.headers
+        headers = further(result, call) if further else {}
         return HttpResponse(200, body, {"content-type": "application/json", **headers})
 
     def note_model(self, model: str | None) -> list[str]:
@@ -154,7 +153,7 @@ class App:
         return [f"model `{model[:200]}` is served by `{self.info.model}`"]
 
     async def score(self, request: Request, rerank_request: RerankRequest) -> Job:
-        """The finished job; given up if the client hangs up, which raises ClientDisconnected, or if time is over."""
+        """The finished job; given up if the client hangs up, which raises ClientDisconnect, or if time is over."""
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
 
@@ -177,7 +176,7 @@ class App:
             if not finished.is_set():
                 self.worker.cancel(job)
         if not finished.is_set():
-            raise admission.ClientDisconnected
+            raise ClientDisconnect
         return job
 
 

@@ -71,34 +71,17 @@ class RerankResult:
     warnings: tuple[str, ...]
 
 
-def _no_headers(_result: RerankResult, _call: Call) -> dict[str, str]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """All that differs between the APIs: how their clients write a request and read a response.
+    """All that differs between the APIs: how their clients write a request and read a response."""
 
-    Attributes:
-        api: whose members a request has (see `rerank_cli.request`); also the label in metrics.
-        paths: how its paths end; empty if a request is recognised by its body.
-        response: the JSON value of a response.
-        error: the JSON value of an error response, from the error and the request's id.
-        headers: further headers of a response.
-        documents: the member that holds the documents.
-        objects: documents may be objects.
-        needs_model: a request without `model` is refused.
-        refuse_cut_query: where a long document is an error, so is a query that would be cut.
-        lenient: the adapter that reads requests in its place unless the server is strict.
-    """
-
-    api: Api
-    paths: tuple[str, ...]
-    response: Callable[[RerankResult], Any]
-    error: Callable[[HttpError, str], dict[str, Any]]
-    headers: Callable[[RerankResult, Call], dict[str, str]] = _no_headers
-    documents: str = "documents"
-    objects: bool = True
-    needs_model: bool = False
-    refuse_cut_query: bool = False
-    lenient: Adapter | None = None
+    api: Api  # whose members a request has; also the label in metrics
+    paths: tuple[str, ...]  # how its paths end; empty: requests are recognised by their body
+    response: Callable[[RerankResult], Any]  # the JSON value of a response
+    error: Callable[[HttpError, str], dict[str, Any]]  # of an error response, from the error and the request's id
+    headers: Callable[[RerankResult, Call], dict[str, str]] | None = None  # further headers of a response
+    documents: str = "documents"  # the member that holds the documents
+    objects: bool = True  # documents may be objects
+    needs_model: bool = False  # a request without `model` is refused
+    refuse_cut_query: bool = False  # where a long document is an error, so is a query that would be cut
+    lenient: Adapter | None = None  # reads requests in its place unless the server is strict
