@@ -23,7 +23,7 @@ from rerank_cli.server.adapters import JINA, adapter_of_body, adapter_of_path
 from rerank_cli.server.http_errors import HttpError, retry_later
 from rerank_cli.server.json_body import dump, load
 from rerank_cli.server.pages import PAGES
-from rerank_cli.server.records import Call, HttpResponse
+from rerank_cli.server.records import Call
 from rerank_cli.server.rerank_request import read_request
 from rerank_cli.server.response import build_response
 from rerank_cli.server.worker import Job
@@ -66,15 +66,15 @@ class App:
         except ClientDisconnect:
             call.status = CLIENT_GONE
         else:
-            call.status = response.status
-            # Sent while stopping, or a client would send its next request into a connection that is about to close.
-            last = {"connection": "close"} if self.admission.draining else {}
-            headers = {"x-request-id": call.id, **response.headers, **last}
-            await Response(response.body, response.status, headers)(scope, receive, send)
+            call.status = response.status_code
+            response.headers["x-request-id"] = call.id
+            if self.admission.draining:  # or a client would send its next request into a connection that closes
+                response.headers["connection"] = "close"
+            await response(scope, receive, send)
         self.metrics.responded(call.route, call.status, time.perf_counter() - call.start)
         self.log.access(call)
 
-    async def respond(self, request: Request, call: Call) -> HttpResponse:
+    async def respond(self, request: Request, call: Call) -> Response:
         """The response, which may be a refusal. Raises ClientDisconnect only."""
         try:
             async with asyncio.timeout(self.settings.timeout_s):
@@ -91,7 +91,7 @@ class App:
             self.log.internal(call, error)
             return refusal(HttpError(500, http_errors.INTERNAL.format(id=call.id)), call)
 
-    async def dispatch(self, request: Request, call: Call) -> HttpResponse:
+    async def dispatch(self, request: Request, call: Call) -> Response:
         """By path and method. Raises HttpError 404 or 405."""
         if call.adapter is not None:
             call.route = call.adapter.api
@@ -106,7 +106,7 @@ class App:
             admission.check_key(request.headers, self.settings.keys)
         return page.build(self, request)
 
-    async def rerank(self, request: Request, call: Call, of_path: Adapter) -> HttpResponse:
+    async def rerank(self, request: Request, call: Call, of_path: Adapter) -> Response:
         """One rerank request, from its headers to its response."""
         settings = self.settings
         self.admission.refuse_if_draining()
@@ -125,7 +125,7 @@ class App:
             call.documents = len(rerank_request.documents)
             return await self.rank(request, call, rerank_request, large=large)
 
-    async def rank(self, request: Request, call: Call, rerank_request: RerankRequest, *, large: bool) -> HttpResponse:
+    async def rank(self, request: Request, call: Call, rerank_request: RerankRequest, *, large: bool) -> Response:
         """The response to a request that was understood."""
         documents = rerank_request.documents
         notes = self.note_model(rerank_request.options.model)
@@ -140,9 +140,8 @@ class App:
             self.log.failed(call, error)
             raise retry_later(503, "the model failed to score this request", 1.0) from None
         self.metrics.ranked(len(documents), sum(score.tokens for score in job.scores if score), call.queued)
-        further = rerank_request.adapter.headers
-        headers = further(result, call) if further else {}
-        return HttpResponse(200, body, {"content-type": "application/json", **headers})
+        headers = rerank_request.adapter.headers(result, call) if rerank_request.adapter.headers else None
+        return Response(body, headers=headers, media_type="application/json")
 
     def note_model(self, model: str | None) -> list[str]:
         """What the response says if another model was asked for. Raises HttpError 404 if strict."""
@@ -200,7 +199,7 @@ def refuse_method(method: str, *allowed: str) -> None:
         raise HttpError(405, f"method {method[:20]} is not allowed", headers={"allow": ", ".join(allowed)})
 
 
-def refusal(error: HttpError, call: Call) -> HttpResponse:
+def refusal(error: HttpError, call: Call) -> Response:
     """An error as a response, as the API of the call words it."""
     body = (call.adapter or JINA).error(error, call.id)
-    return HttpResponse(error.status, dump(body), {"content-type": "application/json", **error.headers})
+    return Response(dump(body), error.status, error.headers, media_type="application/json")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from starlette.responses import Response
+
 from rerank_cli.pipeline import scale_of
 from rerank_cli.server.json_body import dump
 from rerank_cli.server.openapi import describe, readable
-from rerank_cli.server.records import HttpResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rerank_cli.server.settings import ServeSettings
     from rerank_cli.server.worker import Worker
 
-JSON = {"content-type": "application/json"}
+JSON = "application/json"
 
 
 class Server(Protocol):
@@ -38,22 +39,22 @@ class Server(Protocol):
 class Page:
     """How a page is built, and whether it needs a key when the server has keys."""
 
-    build: Callable[[Server, Request], HttpResponse]
+    build: Callable[[Server, Request], Response]
     guarded: bool = False
 
 
-def _health(_app: Server, _request: Request) -> HttpResponse:
-    return HttpResponse(200, dump({"status": "ok"}), JSON)
+def _health(_app: Server, _request: Request) -> Response:
+    return Response(dump({"status": "ok"}), media_type=JSON)
 
 
-def _ready(app: Server, _request: Request) -> HttpResponse:
+def _ready(app: Server, _request: Request) -> Response:
     if app.worker.alive and not app.admission.draining:
-        return HttpResponse(200, dump({"status": "ready", "model": app.info.model}), JSON)
+        return Response(dump({"status": "ready", "model": app.info.model}), media_type=JSON)
     status = "stopping" if app.admission.draining else "the scoring thread has stopped"
-    return HttpResponse(503, dump({"status": status}), {**JSON, "retry-after": "1"})
+    return Response(dump({"status": status}), 503, {"retry-after": "1"}, JSON)
 
 
-def _models(app: Server, _request: Request) -> HttpResponse:
+def _models(app: Server, _request: Request) -> Response:
     """As OpenAI lists them (`data`) and as Cohere does (`models`); gateways probe either."""
     info = app.info
     names = dict.fromkeys((info.model, *app.settings.names))
@@ -64,24 +65,22 @@ def _models(app: Server, _request: Request) -> HttpResponse:
         "data": [{"id": name, **model} for name in names],
         "models": [{"name": name, "endpoints": ["rerank"]} for name in names],
     }
-    return HttpResponse(200, dump(models), JSON)
+    return Response(dump(models), media_type=JSON)
 
 
-def _metrics(app: Server, _request: Request) -> HttpResponse:
+def _metrics(app: Server, _request: Request) -> Response:
     text, content_type = app.metrics.text()
-    return HttpResponse(200, text, {"content-type": content_type})
+    return Response(text, media_type=content_type)
 
 
-def _openapi(app: Server, _request: Request) -> HttpResponse:
-    return HttpResponse(200, dump(describe(app.settings)), JSON)
+def _openapi(app: Server, _request: Request) -> Response:
+    return Response(dump(describe(app.settings)), media_type=JSON)
 
 
-def _docs(app: Server, request: Request) -> HttpResponse:
-    headers = {
-        "content-type": "text/html; charset=utf-8",
-        "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-    }
-    return HttpResponse(200, readable(describe(app.settings), str(request.base_url).rstrip("/")).encode(), headers)
+def _docs(app: Server, request: Request) -> Response:
+    page = readable(describe(app.settings), str(request.base_url).rstrip("/"))
+    headers = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return Response(page, headers=headers, media_type="text/html")
 
 
 PAGES: dict[str, Page] = {

@@ -1,4 +1,4 @@
-"""What travels through the server: a call, the request in it, the ranking of its documents, and what is sent back.
+"""What travels through the server: a call, the request in it, and the ranking of its documents.
 
 `Adapter` is the type of the rows in `adapters`. Records only: nothing here reads, scores or speaks HTTP.
 """
@@ -33,15 +33,6 @@ class Call:
     documents: int = 0
     queued: float = 0.0  # seconds
     scored: float = 0.0  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """What is sent back."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
