@@ -95,7 +95,7 @@ def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
 
 
 def build_document(fields: FieldSettings, report: Report) -> DocumentBuilder:
-    """How a parsed value becomes a `Document`, whatever it holds; `(value, where, index, raw, source)` in."""
+    """How a parsed value becomes a `Document`, whatever its type; takes `(value, where, index, raw, source)`."""
     render = make_renderer(fields, report)
 
     def build(value: Any, where: str, index: int, raw: bytes, source: Source) -> Document:

@@ -20,7 +20,7 @@ _C_DIFFERS = re.compile('\\\\r|[\x85\u2028\u2029\U00010000-\U0010ffff]|""')  # i
 
 
 def bare(value: Any, where: str = "") -> str:
-    """A value as text of its own: strings as they are, numbers as in JSON, lists by line, mappings as YAML."""
+    """A value as plain text: strings as they are, numbers as in JSON, lists by line, mappings as YAML."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

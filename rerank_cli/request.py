@@ -1,7 +1,7 @@
 """The members of a rerank request: one table for `rank`, `batch`, `serve` and the OpenAPI description.
 
 A row says how a member is called in JSON, what it may hold, which APIs know it and where its value goes. This module
-knows nothing of files, HTTP or the wording of messages: each caller turns a `MemberError` into an error of its own.
+knows nothing of files, HTTP or the wording of messages: each caller turns a `MemberError` into its own error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Api = Literal["file", "v1", "v2", "rerank", "tei"]
 MemberType = Literal["string", "count", "boolean", "names", "id", "documents", "labels", "ignored"]
 Problem = Literal["type", "below minimum", "empty"]
 
-COHERE: tuple[Api, ...] = ("v1", "v2", "rerank")
+COMMON: tuple[Api, ...] = ("file", "v1", "v2", "rerank")
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -43,19 +43,13 @@ class Member(NamedTuple):
 
 
 MEMBERS = (
-    Member("model", "string", ("file", *COHERE), "Any name; the loaded model answers."),
-    Member("query", "string", ("file", *COHERE, "tei"), "What is searched for.", required=True),
-    Member(
-        "documents",
-        "documents",
-        ("file", *COHERE),
-        "Strings, or objects with `text` or the rank_fields.",
-        required=True,
-    ),
-    Member("top_n", "count", ("file", *COHERE, "tei"), "Return the N best only."),
+    Member("model", "string", COMMON, "Any name; the loaded model answers."),
+    Member("query", "string", (*COMMON, "tei"), "What is searched for.", required=True),
+    Member("documents", "documents", COMMON, "Strings, or objects with `text` or the rank_fields.", required=True),
+    Member("top_n", "count", (*COMMON, "tei"), "Return the N best only."),
     Member("rank_fields", "names", ("file", "v1", "rerank"), "Keys of object documents to score, in this order."),
     # LiteLLM and older SDKs send it to v2, where Cohere never documented it.
-    Member("return_documents", "boolean", ("file", *COHERE), "Send the documents back."),
+    Member("return_documents", "boolean", COMMON, "Send the documents back."),
     Member("max_chunks_per_doc", "count", ("file", "v1", "rerank"), "At most so many windows of a long document."),
     Member("max_tokens_per_doc", "count", ("file", "v2", "rerank"), "Cut longer documents (4096)."),
     Member("raw_scores", "boolean", ("rerank", "tei"), "Logits instead of 0 to 1."),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
 
-HINT = "quote fields that hold quotes, delimiters or newlines; plain text is `--input-format lines`"
+HINT = "quote fields that contain quotes, delimiters or newlines; plain text is `--input-format lines`"
 CR = b"\r"
 Row = tuple[list[str], bytes, int]  # fields, original bytes without the newline (a carriage return stays), first line
 
@@ -53,8 +53,8 @@ def _documents(
     source = Source(stream.name, "row", tuple(columns), header_raw.removesuffix(CR), delimiter, newline)
     build_fast, build = build_document_fast(fields), build_document(fields, report)
     width = len(columns)
-    for index, (row, whole, line) in enumerate(rows, start):
-        raw = whole.removesuffix(CR)
+    for index, (row, ended, line) in enumerate(rows, start):
+        raw = ended.removesuffix(CR)
         if len(row) != width:
             message = f"the row has {len(row)} field{'s' * (len(row) != 1)}, the header has {width}"
             raise InputError(message, HINT, f"{stream.name}:{line}")

@@ -31,7 +31,7 @@ class RunRow(NamedTuple):
     document: str
     score: float | None
     rank: int | None = None
-    by_index: bool = False  # the document has no id: its 0-based input position stands for it
+    by_index: bool = False  # the document has no id: its 0-based input position is used instead
     label: Any = None  # its `relevance`, unchecked: it may not be a judgement
     name: str = ""
     line: int = 0
@@ -84,7 +84,7 @@ def _scores(documents: Mapping[str, tuple[float | None, int | None]]) -> dict[st
 
 
 def run_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[RunRow]:
-    """The rows of a run as they stand: TREC's six columns, JSON lines, or one JSON document that we wrote."""
+    """The rows of a run in file order: TREC's six columns, JSON lines, or one JSON document that we wrote."""
     stream = rows(path, stdin)
     first = next(stream, None)
     if first is None:
@@ -192,8 +192,8 @@ def _numbers(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
     A record may have a score of its own, the retriever's: the one under --result-key is recognised by all its keys.
     """
-    own = any(key in record for key in SCORE_KEYS)
-    required = {"index", "rank", "relevance_score"} if own else {"relevance_score"}
+    scored = any(key in record for key in SCORE_KEYS)
+    required = {"index", "rank", "relevance_score"} if scored else {"relevance_score"}
     members = (value for key, value in record.items() if key != "document" and isinstance(value, dict))
     nested = [value for value in members if required <= value.keys()]
     return nested[0] if len(nested) == 1 else record

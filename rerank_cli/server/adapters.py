@@ -92,6 +92,7 @@ def tei_headers(result: RerankResult, call: Call) -> dict[str, str]:
 
 
 JINA = Adapter("rerank", ("/rerank", "/reranking", "/reranks"), partial(cohere_response, version="1"), cohere_error)
+# The first whose path fits is taken: every path that ends with `/v2/rerank` ends with `/rerank` as well.
 ADAPTERS = (
     Adapter(
         "v2",

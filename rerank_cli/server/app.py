@@ -180,7 +180,7 @@ class App:
 
 
 async def in_thread_if(large: bool, function: Callable[..., Any], *args: Any) -> Any:
-    """What the function returns; called in a thread if that would hold up the event loop."""
+    """What the function returns; called in a thread if it would block the event loop."""
     return await asyncio.to_thread(function, *args) if large else function(*args)
 
 

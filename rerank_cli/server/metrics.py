@@ -14,7 +14,7 @@ PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """A registry of its own, so that several servers can live in one process (as in tests)."""
+    """Has its own registry, so that several servers can run in one process (as in tests)."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector

@@ -102,7 +102,7 @@ def _get(schema: str, summary: str) -> dict[str, Any]:
 def readable(description: dict[str, Any], url: str) -> str:
     """The description as one page of plain HTML: no scripts, nothing loaded from elsewhere.
 
-    `url` is where the reader found this server: the example calls it there.
+    `url` is this server's address as the reader sees it; the example uses it.
     """
     example = EXAMPLE.replace("{url}", url)
     rows = []

@@ -63,8 +63,8 @@ def _unknown_members(members: dict[str, Any], known: dict[str, Member], settings
             if settings.strict:
                 raise HttpError(422, http_errors.UNKNOWN_FIELD.format(name=name))
             if len(notes) < MAX_NOTES:
-                near = did_you_mean(name, known)
-                notes.append(f"unknown field `{name}` is ignored" + (f"; {near}" if near else ""))
+                hint = did_you_mean(name, known)
+                notes.append(f"unknown field `{name}` is ignored" + (f"; {hint}" if hint else ""))
     return notes[:MAX_NOTES]
 
 
@@ -80,7 +80,7 @@ def _options(members: dict[str, Any], api: Api) -> RequestOptions:
 
 
 def _http_error(error: MemberError) -> HttpError:
-    """A wrong member in Cohere's words."""
+    """The error of a member, in Cohere's words."""
     name = error.member.name
     if error.problem == "empty":
         return HttpError(400, http_errors.NO_FIELDS)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def build_response(
     request: RerankRequest, job: Job, request_id: str, info: ScorerInfo, notes: Sequence[str] = ()
 ) -> tuple[bytes, RerankResult]:
-    """The response's JSON, and what it was made of.
+    """The response's JSON, and the result that it describes.
 
-    Raises HttpError for a document that turned out to hold no token, and for a cut query where nothing may be cut.
+    Raises HttpError for a document without any token, and for a cut query where nothing may be cut.
     """
     scores = _document_scores(request, job)
     if request.adapter.refuse_cut_query and job.query_cut and request.limits.long_documents == "error":
@@ -63,7 +63,7 @@ def _document_scores(request: RerankRequest, job: Job) -> list[Score]:
     try:
         pipeline.require_finite(scores, [job.pairs[place] for place in job.places], request.documents)
     except NonFiniteError:
-        raise HttpError(500, "the model gave a score that is no number") from None
+        raise HttpError(500, "the model gave a score that is not a number") from None
     return scores
 
 
