@@ -134,11 +134,7 @@ def _broken(exc: ValueError, name: str) -> InputError:
 
 
 def _where(name: str, text: str, position: int) -> str:
-    return placed(name, _line(text, position))
-
-
-def _line(text: str, position: int) -> int:
-    return text.count("\n", 0, position) + 1
+    return placed(name, text.count("\n", 0, position) + 1)
 
 
 def _by_line(text: str, name: str) -> Place:

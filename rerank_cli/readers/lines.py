@@ -44,21 +44,15 @@ def read_lines(
         yield from in_slices(documents)
 
 
-def line_text(raw: bytes) -> str:
-    """The text of one record, as it is scored."""
-    return raw.decode("utf-8", "replace").removesuffix("\r")
-
-
 def _texts(block: bytes, raws: list[bytes], report: Report, *, null: bool) -> list[str]:
     try:
         text = block.decode()
     except UnicodeDecodeError:
         report.count("invalid_utf8", sum(map(_invalid, raws)))
-        return [raw.decode("utf-8", "replace") if null else line_text(raw) for raw in raws]
-    if null:
-        return text.split("\0")
-    texts = text.split("\n")
-    return [line.removesuffix("\r") for line in texts] if "\r" in text else texts
+        texts = [raw.decode("utf-8", "replace") for raw in raws]
+    else:
+        texts = text.split("\0" if null else "\n")
+    return texts if null or b"\r" not in block else [line.removesuffix("\r") for line in texts]
 
 
 def _invalid(raw: bytes) -> bool:

@@ -42,15 +42,6 @@ class Qrels:
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # query id -> document ids by index
 
 
-class _Request(NamedTuple):
-    """A labelled request: its text, its documents' names and their grades."""
-
-    query: str
-    text: str | None
-    names: tuple[str, ...]
-    judgements: list[Judgement]
-
-
 def read_qrels(path: str, stdin: BinaryIO | None = None) -> Qrels:
     """All judgements of a file. Raises InputError with `file:line`; also if it holds none at all."""
     qrels = Qrels(name_of_file(path), {})
@@ -106,16 +97,10 @@ def _columns(row: Row) -> Judgement:
 def _read_json(qrels: Qrels, first: Row, stream: Iterator[Row]) -> None:
     for row in chain([first], stream):
         record = json_object(row)
-        if not isinstance(record.get("documents"), list):
+        if isinstance(record.get("documents"), list):
+            _add_request(qrels, record, row)
+        else:
             _add(qrels.judgements, _json_judgement(record, row.where))
-            continue
-        request = _request(record, row)
-        qrels.judgements.setdefault(request.query, {})
-        for judgement in request.judgements:
-            _add(qrels.judgements, judgement)
-        qrels.names[request.query] = request.names
-        if request.text is not None:
-            qrels.texts[request.query] = request.text
 
 
 def _json_judgement(record: Mapping[str, Any], where: str) -> Judgement:
@@ -131,25 +116,24 @@ def _json_judgement(record: Mapping[str, Any], where: str) -> Judgement:
     return Judgement(ANONYMOUS if query is None else query, document, grade(relevance, where), where)
 
 
-def _request(record: Mapping[str, Any], row: Row) -> _Request:
+def _add_request(qrels: Qrels, record: Mapping[str, Any], row: Row) -> None:
     """A request with a parallel list of grades (`relevance`) or with `relevance` inside its documents."""
     documents: list[Any] = record["documents"]
-    query = record_id(record, ("id", *QUERY_KEYS), row.where) or str(
-        row.number
-    )  # as batch names a request without an id
+    query = record_id(record, ("id", *QUERY_KEYS), row.where) or str(row.number)  # as batch does without an id
     names = tuple(_document_name(document, index, row.where) for index, document in enumerate(documents))
     grades = record.get(LABEL)
     if grades is None:
         grades = [document.get(LABEL) if isinstance(document, dict) else None for document in documents]
     if not isinstance(grades, list) or len(grades) != len(documents):
         raise InputError("`relevance` must be a list with one grade per document", where=row.where)
-    judgements = [
-        Judgement(query, name, grade(value, row.where), row.where)
-        for name, value in zip(names, grades, strict=True)
-        if value is not None
-    ]
+    qrels.judgements.setdefault(query, {})
+    for name, value in zip(names, grades, strict=True):
+        if value is not None:
+            _add(qrels.judgements, Judgement(query, name, grade(value, row.where), row.where))
+    qrels.names[query] = names
     text = record.get("query")
-    return _Request(query, text if isinstance(text, str) else None, names, judgements)
+    if isinstance(text, str):
+        qrels.texts[query] = text
 
 
 def _document_name(document: Any, index: int, where: str) -> str:

@@ -84,14 +84,9 @@ def one_line(raw: bytes) -> bytes:
     return raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
 
 
-def is_blank(raw: bytes) -> bool:
-    """Whether an object's text has no member."""
-    return not raw[1:-1].strip()
-
-
 def splice(raw: bytes, tail: bytes) -> bytes:
     """An object's text with more members before its closing brace."""
-    return b"%b%b%b}" % (raw[:-1], b"" if is_blank(raw) else b",", tail)
+    return b"%b%b%b}" % (raw[:-1], b"," if raw[1:-1].strip() else b"", tail)
 
 
 class Names:
