@@ -46,7 +46,7 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """What a Cohere-shaped request contains besides its documents; None = absent."""
+    """What a request says beside its documents; None where it says nothing. `rerank_cli.request` fills it."""
 
     query: str | None = None
     rank_fields: tuple[str, ...] | None = None
@@ -57,6 +57,8 @@ class RequestOptions:
     model: str | None = None  # ignored with a note
     id: str | None = None  # of a batch request
     query_id: str | None = None
+    raw_scores: bool | None = None  # of HTTP requests, as the next
+    truncate: bool | None = None  # TEI: False refuses texts that would be cut
 
 
 @dataclass(frozen=True, slots=True)

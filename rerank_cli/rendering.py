@@ -1,6 +1,6 @@
 """Values as text: bare, or as one YAML field exactly as PyYAML would write it, most of them without importing PyYAML.
 
-It knows values only; which of them are scored is the business of `fields`.
+It knows values only; `fields` decides which of them are scored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _C_DIFFERS = re.compile('\\\\r|[\x85\u2028\u2029\U00010000-\U0010ffff]|""')  # i
 
 
 def bare(value: Any, where: str = "") -> str:
-    """A value as text of its own: strings as they are, numbers as in JSON, lists by line, mappings as YAML."""
+    """A value as plain text: strings as they are, numbers as in JSON, lists by line, mappings as YAML."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -85,7 +85,7 @@ def yaml_string(text: str, indent: str = "  ") -> str | None:
     if broken:
         if " \n" in text or "\n " in text:
             return None
-        quoted = _BREAKS.sub(lambda found: "\n" + found.group() + indent, quoted)
+        quoted = _BREAKS.sub(lambda breaks: "\n" + breaks.group() + indent, quoted)
     return f"'{quoted}'"
 
 

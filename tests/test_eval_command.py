@@ -170,7 +170,7 @@ def test_inline_labels_of_rank_output(run, files):
         (["--qrels", "qrels.txt", "old.trec", "--json", "-f", "csv"], 2, "--json and -f csv exclude each other"),
         (["--qrels", "qrels.txt", "none.trec"], 3, "none.trec: no such file\nhint: did you mean `new.trec`?"),
         (["--qrels", "old.trec", "old.trec"], 3, "old.trec:1: qrels have 4 columns"),
-        (["old.trec"], 3, "there is nothing to judge by"),
+        (["old.trec"], 3, "there are no judgements"),
         (["--qrels", "qrels.txt", "qrels.txt"], 3, "qrels.txt:1: a run has 6 columns"),
     ],
 )  # fmt: skip

@@ -63,6 +63,7 @@ LAYERS = (
         "windows",
         "ranking",
         "rendering",
+        "request",
         "cache_file",
         "builtin",
     },

@@ -32,7 +32,7 @@ def test_invalid_utf8_is_reported_with_what_was_written(run, form: str) -> None:
         ("-1e999", "is infinite, or beyond the range of a double", "lowest score"),
         ("1" + "0" * 400, "is infinite, or beyond the range of a double", "lowest score"),
         ('"nan"', "is NaN", "lowest score"),
-        ('"high"', "is no number: 'high'", ""),
+        ('"high"', "is not a number: 'high'", ""),
         ("true", "must be a number, not a boolean", ""),
         ("[1]", "must be a number, not a list", ""),
     ],
@@ -92,7 +92,7 @@ def test_lines_that_look_like_records_get_a_note(run, text: str, like: str | Non
     assert sorted(result.lines) == sorted(text.splitlines())
     assert ("note: <stdin> looks like" in result.err) == (like is not None)
     if like:
-        assert f"`--input-format {like}` says what is wrong" in result.err
+        assert f"`--input-format {like}` shows what is wrong" in result.err
         assert run("-q", "q", "--input-format", like, stdin=text).code == 3
     assert "looks like" not in run("-q", "q", "--input-format", "lines", stdin=text).err
 
@@ -108,10 +108,10 @@ def test_utf16_is_recognised_whatever_the_file_name(run, tmp_path: Path) -> None
     ("text", "form", "what", "hint"),
     [
         ("id;text\nx;1 a\n", "csv", "the header is one column, `id;text`; is `;` the delimiter?", "commas or tabs"),
-        ("id\ttext\nx\t1, a\n", "csv", "is tabs the delimiter?", "`--input-format tsv`"),
+        ("id\ttext\nx\t1, a\n", "csv", "is the tab the delimiter?", "`--input-format tsv`"),
         ("id,text\nx,1 a\n", "tsv", "is `,` the delimiter?", "`--input-format csv`"),
         ("id,text\rx,1 a\r", "csv", "a carriage return inside a row", "tr '\\r' '\\n'"),
-        ("text,,\n1 a,,\n", "csv", "two columns are named ``", "leave columns out that are empty"),
+        ("text,,\n1 a,,\n", "csv", "two columns are named ``", "remove empty columns"),
         (" text ,id\n1 a,x\n", "csv", "the document has ` text `, `id`", "`--text-field ' text '`"),
     ],
 )

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.input_stream import InputStream, open_feed
+from rerank_cli.readers.input_stream import InputStream, open_stream
 from rerank_cli.readers.rows import raw_rows
 
 DOCS = [
@@ -138,8 +138,8 @@ def test_memory_is_bounded_whatever_the_row_group(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": texts}), path, row_group_size=60_000, compression="none", use_dictionary=False)
     script = (
         "import io, sys, pyarrow\n"
-        "from rerank_cli.readers.input_stream import open_feed\n"
-        "feed = open_feed(sys.argv[1], io.BytesIO())\n"
+        "from rerank_cli.readers.input_stream import open_stream\n"
+        "feed = open_stream(sys.argv[1], io.BytesIO())\n"
         "print(sum(block.count(b'{') for block in feed.records(b'\\n')), pyarrow.default_memory_pool().max_memory())"
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, check=True)
@@ -151,8 +151,8 @@ def test_memory_is_bounded_whatever_the_row_group(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "no Parquet file"),
-        (b'{"text": "x"}\n', "no Parquet file"),
+        (b"", "not a Parquet file"),
+        (b'{"text": "x"}\n', "not a Parquet file"),
         (b"PAR1\x15\x00 torn", "not a readable Parquet"),
     ],
 )
@@ -177,14 +177,14 @@ def test_a_plain_line_may_begin_with_the_magic(run) -> None:
 def test_a_repeated_column_is_refused(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["text", "text"])
     pq.write_table(table, tmp_path / "t.parquet")
-    with pytest.raises(InputError, match="column `text` stands twice"):
+    with pytest.raises(InputError, match="column `text` appears twice"):
         read(tmp_path / "t.parquet")
 
 
 def test_without_pyarrow_the_extra_is_named(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match="needs pyarrow") as caught:
-        open_feed(str(docs), io.BytesIO())
+        open_stream(str(docs), io.BytesIO())
     assert "rerank-cli[parquet]" in caught.value.hint
 
 

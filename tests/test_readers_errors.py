@@ -10,7 +10,7 @@ import pytest
 from readers_support import read
 
 from rerank_cli.errors import InputError, RerankError, UsageError
-from rerank_cli.readers import parse_request
+from rerank_cli.readers.request import parse_request
 from rerank_cli.report import Report
 from rerank_cli.settings import FieldSettings
 
@@ -81,15 +81,15 @@ PLAIN = "plain text is `--input-format lines`"
         ),
         pytest.param(
             b'"a"\n', {"rank_fields": ("title",)}, "<stdin>:1: a plain string has no fields for `--rank-fields title`",
-            "leave the option out", id="fields of a string",
+            "remove the option", id="fields of a string",
         ),
         pytest.param(
             GOOD, {"prior_field": "score"}, "<stdin>:1: prior field `score` is missing or null", "retriever",
             id="no prior score",
         ),
         pytest.param(
-            b'{"text":"a","score":"high"}', {"prior_field": "score"}, "<stdin>:1: prior field `score` is no number: 'high'",
-            None, id="a prior that is no number",
+            b'{"text":"a","score":"high"}', {"prior_field": "score"}, "<stdin>:1: prior field `score` is not a number: 'high'",
+            None, id="a prior that is not a number",
         ),
         pytest.param(b'{"a":1}', {"input_format": "json"}, "an object with neither `documents` nor `text`", None, id="object"),
         pytest.param(
@@ -120,7 +120,7 @@ PLAIN = "plain text is `--input-format lines`"
             b'{"a":1}\n{"a":2}', {"input_format": "json"}, "<stdin>:2: not valid JSON: more after the value",
             "--input-format jsonl", id="JSON lines read as JSON",
         ),
-        pytest.param(b'{"query":"a","query":"b","documents":[]}', {}, "key `query` stands twice", None, id="twice"),
+        pytest.param(b'{"query":"a","query":"b","documents":[]}', {}, "key `query` appears twice", None, id="twice"),
         pytest.param(b"[" * 100_000, {}, "nested too deeply", None, id="JSON nesting bomb"),
         pytest.param(b'{"a":' * 100_000, {"input_format": "jsonl"}, "<stdin>:1: not valid JSON: nested", PLAIN, id="deep"),
         pytest.param(
@@ -137,7 +137,7 @@ PLAIN = "plain text is `--input-format lines`"
         ),
         pytest.param(b"- &a [*a]", {"input_format": "yaml"}, "<stdin>:1: `*a` refers to itself", None, id="self-reference"),
         pytest.param(b"- *a", {"input_format": "yaml"}, "<stdin>:1: unknown alias `*a`", None, id="unknown alias"),
-        pytest.param(b"- a: 1\n  a: 2", {"input_format": "yaml"}, "<stdin>:2: key `a` stands twice", None, id="YAML twice"),
+        pytest.param(b"- a: 1\n  a: 2", {"input_format": "yaml"}, "<stdin>:2: key `a` appears twice", None, id="YAML twice"),
         pytest.param(b"- a: [\n", {"input_format": "yaml"}, "<stdin>:2: not valid YAML", None, id="broken YAML"),
         pytest.param(b"- !!python/name:os.system x", {"input_format": "yaml"}, "unknown tag", "leave the tag out", id="tag"),
         pytest.param(b"- {[a]: b}", {"input_format": "yaml"}, "a key must be plain text", None, id="list as key"),
@@ -183,7 +183,7 @@ def test_bad_input_is_reported_with_place_and_hint(
     [
         pytest.param(("-", "-"), {}, "stdin (`-`) can be read only once", "", id="stdin twice"),
         pytest.param(
-            ("-",), {"stdin_taken": True}, "stdin holds the query already", "name the files", id="query took it"
+            ("-",), {"stdin_taken": True}, "stdin already holds the query", "name the files", id="query took it"
         ),
         pytest.param((), {"tty": True}, "no documents", "rerank --query", id="a terminal"),
         pytest.param((), {"null": True, "input_format": "json"}, "--null takes plain records", "", id="null JSON"),
@@ -230,7 +230,7 @@ def test_a_binary_file_is_refused_as_a_document(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read(b"", str(tmp_path / "x.png"), input_format="files")
     assert caught.value.message == f"{tmp_path / 'x.png'}:1: invalid UTF-8"
-    assert caught.value.hint == "leave files out that are no text"
+    assert caught.value.hint == "leave out files that are not text"
 
 
 def test_a_second_request_may_not_contradict_the_first(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_a_second_request_may_not_contradict_the_first(tmp_path: Path) -> None:
         ({"query": "q", "documents": "d"}, "r: `documents` must be a list, not a string"),
         ({"query": "q", "documents": ["a", 3]}, "r: documents[1]: a document is an object or a string, not a number"),
         (b'{"query":"q","documents":["a",{"x":1}]}', "r: documents[1]: field `text` is missing or null"),
-        ({"query": "q", "documents": [{"text": float("nan")}]}, "r: documents[0]: no JSON value"),
+        ({"query": "q", "documents": [{"text": float("nan")}]}, "r: documents[0]: not a JSON value"),
         (b'{"query":"q","documents":["a"', "r:1: not valid JSON"),
     ],
 )

@@ -92,15 +92,15 @@ def test_one_json_document_may_span_lines(file):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("q1 Q0 a 1 2.0 t\nq1 Q0 a 2 1.0 t\n", "2: document `a` comes twice for query `q1`"),
+        ("q1 Q0 a 1 2.0 t\nq1 Q0 a 2 1.0 t\n", "2: document `a` appears twice for query `q1`"),
         ("q1 0 a 1\n", "1: a run has 6 columns (query Q0 document rank score tag), this line has 4"),
-        ("q1 Q0 a 1 nan t\n", "1: score `nan` is no finite number"),
-        ("q1 Q0 a 1 high t\n", "1: score `high` is no finite number"),
+        ("q1 Q0 a 1 nan t\n", "1: score `nan` is not a finite number"),
+        ("q1 Q0 a 1 high t\n", "1: score `high` is not a finite number"),
         (b"q1 Q0 a 1 1 t\nq1 Q0 \xff 2 0.5 t\n", "2: invalid UTF-8: invalid start byte"),
         ('{"id": "q", "results": [1]}\n', "1: `results` must hold objects"),
         ('{"query_id": "q", "relevance_score": 1}\n', "1: a result needs an id or an index"),
         ('{"query_id": "q", "id": "a"}\n', "1: a result needs a relevance_score (or score)"),
-        ('{"query_id": "q", "id": "a", "score": "1"}\n', "1: score `1` is no number"),
+        ('{"query_id": "q", "id": "a", "score": "1"}\n', "1: score `1` is not a number"),
         ('{"query_id": [], "id": "a", "score": 1}\n', "1: `query_id` must be text or a whole number"),
         ('{"query_id": "q", "id": "a", "score": 1}\n{"x": }\n', "2: not valid JSON: "),
         ('{"id": \n 1, \n', "2: not valid JSON: "),
@@ -125,7 +125,7 @@ def test_a_run_is_yielded_query_by_query(file):
     groups = [(query, [row.document for row in rows]) for query, rows in by_query(run_rows(file(TREC)))]
     assert groups == [("q1", ["b", "a"]), ("q2", ["a"])]
     torn = file(TREC + "q1 Q0 z 3 0.1 tag\n", "torn")
-    with pytest.raises(InputError, match=r"torn:5: the rows of query `q1` do not stand together"):
+    with pytest.raises(InputError, match=r"torn:5: the rows of query `q1` are not together"):
         list(by_query(run_rows(torn)))
 
 
@@ -178,28 +178,28 @@ def test_inline_labels_of_several_runs_are_joined_and_must_agree(file):
     second = read_run(file(lines({"id": "b", "relevance": 0, "rank": 1, "relevance_score": 0.5}), "2"))
     assert labels_of([first, second]).judgements == {"": {"a": 1, "b": 0}}
     other = read_run(file(lines({"id": "a", "relevance": 0, "rank": 1, "relevance_score": 0.5}), "3"))
-    with pytest.raises(InputError, match="is judged 0, before it was 1"):
+    with pytest.raises(InputError, match="is judged 0 here and 1 before"):
         labels_of([first, other])
-    with pytest.raises(InputError, match="nothing to judge by"):
+    with pytest.raises(InputError, match="there are no judgements"):
         labels_of([read_run(file(TREC))])
 
 
 def test_an_invalid_relevance_matters_only_when_labels_are_read(file):
     run = read_run(file(lines({"id": "a", "relevance": "high", "rank": 1, "relevance_score": 0.5})))
-    with pytest.raises(InputError, match="relevance `high` is no whole number"):
+    with pytest.raises(InputError, match="relevance `high` is not a whole number"):
         labels_of([run])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("q1 0 a 1\nq1 0 a 2\n", "2: document `a` of query `q1` is judged 2, before it was 1"),
-        ("q1 0 a x\n", "1: relevance `x` is no whole number"),
-        ("q1 0 a 0.5\n", "1: relevance `0.5` is no whole number"),
+        ("q1 0 a 1\nq1 0 a 2\n", "2: document `a` of query `q1` is judged 2 here and 1 before"),
+        ("q1 0 a x\n", "1: relevance `x` is not a whole number"),
+        ("q1 0 a 0.5\n", "1: relevance `0.5` is not a whole number"),
         ("q1 Q0 a 1 2.0 tag\n", "1: qrels have 4 columns"),
         ('{"query_id": "q"}\n', "1: a judgement needs a document id and a relevance"),
         ('{"query": "q", "documents": ["a"], "relevance": []}\n', "1: `relevance` must be a list with one grade"),
-        ('{"query_id": "q", "id": "a", "relevance": true}\n', "1: relevance `True` is no whole number"),
+        ('{"query_id": "q", "id": "a", "relevance": true}\n', "1: relevance `True` is not a whole number"),
     ],
 )
 def test_errors_in_qrels_name_file_and_line(file, text, message):
@@ -236,7 +236,7 @@ def test_queries_are_read_in_every_format(file, text, expected):
 @pytest.mark.parametrize(
     ("text", "form", "message"),
     [
-        ("1\ta\n1\tb\n", "auto", "2: query id `1` comes twice"),
+        ("1\ta\n1\tb\n", "auto", "2: query id `1` appears twice"),
         ("1\ta\nb\n", "auto", "2: a query line is `id<TAB>text`"),
         ('{"query": " "}\n', "auto", "1: a query needs its text in `query` or `text`"),
         ("x", "jsonl", "1: not valid JSON"),
@@ -272,7 +272,7 @@ def test_a_large_corpus_is_indexed_in_blocks_and_repeated_ids_are_found(file):
     assert len(found) == len(range(0, 25_000, 7))
     corpus.close()
     path = file(lines(*many, {"id": 3, "text": "again"}))
-    with pytest.raises(InputError, match="25001: document id `3` comes twice"):
+    with pytest.raises(InputError, match="25001: document id `3` appears twice"):
         open_corpus(path)
 
 

@@ -106,9 +106,9 @@ def test_cohere_s_error_classes(use, venv, error):
     timeout = 0.3 if error == "GatewayTimeoutError" else 100
     queue = 0 if error == "TooManyRequestsError" else 9
     with serving(lambda: scorer, strict=True, keys=(clients.KEY,), timeout_s=timeout, max_queue=queue) as server:
-        server.app.gate.draining = error == "ServiceUnavailableError"
+        server.app.admission.draining = error == "ServiceUnavailableError"
         use(venv, "cohere_raises", server.url, json.dumps([error, key, fields]))
-        server.app.gate.draining = False
+        server.app.admission.draining = False
 
 
 @pytest.mark.parametrize("venv", REQUIREMENTS)

@@ -86,7 +86,7 @@ def test_a_stop_does_not_wait_for_the_rest_of_a_body(monkeypatch, rest):
     body = b'{"q' + (rest or b" " * 100)
     with serving() as server, server.raw() as raw:
         raw.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body[:3])
-        wait_for(lambda: server.app.gate.inside == 1)
+        wait_for(lambda: server.app.admission.active == 1)
         server.server.should_exit = True
         start = time.monotonic()
         time.sleep(0.3)  # uvicorn looks ten times a second
@@ -111,6 +111,6 @@ def test_bodies_of_unknown_length_do_not_fill_the_server():
         answers = []
         for count in range(1, 21):
             answers.append(pool.submit(ask, server))
-            wait_for(lambda n=count: server.app.gate.inside == n)
+            wait_for(lambda n=count: server.app.admission.active == n)
         scorer.release()
         assert all(answer.result().startswith(b"HTTP/1.1 200 ") for answer in answers)

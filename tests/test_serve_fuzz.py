@@ -43,7 +43,7 @@ many = settings(
 def server(request):
     with serving(strict=request.param, max_query=25, max_document=25) as server:
         yield server
-        assert server.app.gate.inside == 0
+        assert server.app.admission.active == 0
         assert server.worker.waiting == 0
         assert server.worker.alive
 

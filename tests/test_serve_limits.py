@@ -138,7 +138,7 @@ def test_a_full_queue_answers_429_and_recovers():
     scorer = HeldScorer()
     with serving(lambda: scorer, max_queue=3) as server, ThreadPoolExecutor(8) as pool:
         accepted = [pool.submit(server.post, "/v2/rerank", query="q", documents=[str(i)]) for i in range(3)]
-        wait_for(lambda: server.app.gate.inside == 3)
+        wait_for(lambda: server.app.admission.active == 3)
         for _ in range(5):
             answer = server.post("/v2/rerank", query="q", documents=["a"])
             assert answer.status == 429
@@ -149,7 +149,7 @@ def test_a_full_queue_answers_429_and_recovers():
         scorer.release()
         assert [future.result().status for future in accepted] == [200] * 3
         assert server.post("/v2/rerank", query="q", documents=["a"]).status == 200
-        assert server.app.gate.inside == 0
+        assert server.app.admission.active == 0
         assert server.worker.waiting == 0
 
 
@@ -178,7 +178,7 @@ def test_a_client_that_goes_away_frees_its_work():
         assert scorer.entered.acquire(timeout=30)
         before = server.worker.waiting
         raw.close()
-        wait_for(lambda: server.app.gate.inside == 0)
+        wait_for(lambda: server.app.admission.active == 0)
         assert server.worker.waiting < before
         scorer.release()
         assert server.post("/v2/rerank", query="q", documents=["a"]).status == 200
@@ -210,7 +210,7 @@ def test_slow_bodies_are_cut_off(monkeypatch):
             b"POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         )
         assert raw.recv(100).startswith(b"HTTP/1.1 408 ")
-        wait_for(lambda: server.app.gate.inside == 0)
+        wait_for(lambda: server.app.admission.active == 0)
 
 
 def test_a_connection_is_used_again(monkeypatch):
@@ -290,10 +290,10 @@ def test_the_last_response_of_a_connection_says_so():
     with serving(lambda: scorer) as server, ThreadPoolExecutor(1) as pool:
         accepted = pool.submit(server.post, "/v2/rerank", query="q", documents=["1"])
         assert scorer.entered.acquire(timeout=30)
-        server.app.gate.draining = True
+        server.app.admission.draining = True
         scorer.release()
         assert (accepted.result().status, accepted.result().headers["connection"]) == (200, "close")
-        server.app.gate.draining = False
+        server.app.admission.draining = False
 
 
 def test_after_the_signal_the_port_answers_until_the_last_accepted_request_is_done(home):
@@ -327,12 +327,12 @@ def test_a_small_request_cannot_cost_much():
 
 def test_draining_refuses_with_retry_after():
     with serving() as server:
-        server.app.gate.draining = True
+        server.app.admission.draining = True
         answer = server.post("/v2/rerank", query="q", documents=["a"])
         assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
         assert server.get("/ready").status == 503
         assert server.get("/health").status == 200
-        server.app.gate.draining = False
+        server.app.admission.draining = False
 
 
 START_UP_ERRORS = {

@@ -13,7 +13,7 @@ from serve.harness import HeldScorer
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair
 from rerank_cli.scorers.base import TooLongError
-from rerank_cli.server.worker import MOST_TICKS, TICK, TOKENS_PER_TURN, Job, Worker
+from rerank_cli.server.worker import MAX_CALL_FACTOR, TOKENS_PER_CALL, TOKENS_PER_TURN, Job, Worker
 from rerank_cli.settings import Limits
 
 
@@ -76,7 +76,7 @@ def test_a_tick_is_bounded_and_lengths_in_it_are_alike():
     assert done.wait(30)
     assert values(job) == list(range(300))
     for batch in scorer.batches:
-        assert sum(len(text) // 4 for text in batch) <= TICK + TOKENS_PER_TURN
+        assert sum(len(text) // 4 for text in batch) <= TOKENS_PER_CALL + TOKENS_PER_TURN
     longest = [max(map(len, batch)) for batch in scorer.batches]
     assert longest == sorted(longest, reverse=True)
     worker.stop()
@@ -94,8 +94,8 @@ def test_many_jobs_fill_larger_ticks():
         assert done.wait(30)
         assert values(job) == list(range(20))
     tokens = [sum(len(text) // 4 for text in batch) for batch in scorer.batches[1:]]
-    assert max(tokens) > 3 * TICK
-    assert max(tokens) <= MOST_TICKS * TICK + TOKENS_PER_TURN
+    assert max(tokens) > 3 * TOKENS_PER_CALL
+    assert max(tokens) <= MAX_CALL_FACTOR * TOKENS_PER_CALL + TOKENS_PER_TURN
     worker.stop()
 
 

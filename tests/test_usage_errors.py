@@ -204,7 +204,7 @@ def test_errors_name_a_query_without_an_id(run, tmp_path: Path) -> None:
     (tmp_path / "two.jsonl").write_text(ranking * 2)
     found = run("compare", "one.jsonl", "two.jsonl")
     assert found.code == 3
-    assert "two.jsonl:2: document `0` comes twice for the query without an id\nhint: are these several" in found.err
+    assert "two.jsonl:2: document `0` appears twice for the query without an id\nhint: are these several" in found.err
     alone = run("batch", "--run", "one.jsonl", "--queries", "q.tsv", "--corpus", "docs.jsonl")
     assert (alone.code, "the query without an id of the run is not among" in alone.err) == (6, True)
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from writers_support import FILE, JSON, LINE, META, document, ranking, write
 
 from rerank_cli.records import Hit, Ranking, Score
-from rerank_cli.writers.passages import best_passage, marks, query_words, stem
+from rerank_cli.writers.passages import best_passage, query_words, stem, word_spans
 
 nasty = st.text(
     st.characters() | st.sampled_from("\x1b\x07\x9b\u202e\u2066\u200f[]/漢字한🙂e\u0301\u200d \n\t\r"), max_size=120
@@ -152,6 +152,6 @@ def test_stems_bring_plurals_together() -> None:
 
 
 def test_marks_and_passages_of_odd_text() -> None:
-    assert marks("", frozenset({"a"})) == []
+    assert word_spans("", frozenset({"a"})) == []
     assert best_passage("", frozenset({"a"})) == 0
     assert best_passage("  \n ", frozenset()) == 0

@@ -82,4 +82,4 @@ def test_missing_and_repeated_ids_are_reported() -> None:
     out = write(ranking([document("{}"), document("{}", id="a"), document("{}", id="a")]), "trec", report=report)
     assert out.startswith(b"1 Q0 3 1 ")
     assert report.counts["missing_id"] == 1
-    assert any("share an id ('a'" in warning for warning in report.warnings())
+    assert any("share an id (for example 'a'" in warning for warning in report.warnings())

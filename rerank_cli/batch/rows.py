@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rerank_cli.batch.plan import Shard
-    from rerank_cli.fields import Full
+    from rerank_cli.fields import DocumentBuilder
     from rerank_cli.readers.corpus import Corpus
     from rerank_cli.readers.queries import Query
     from rerank_cli.readers.trec import RunRow
@@ -117,7 +117,7 @@ def from_run(
             yield BatchRow(number, where, query, number + 1, request)
 
 
-def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Full) -> Request:
+def _request(query: str, rows: list[RunRow], sources: TrecSources, render: DocumentBuilder) -> Request:
     """One query's request. Raises InputError for a query or a document that is missing."""
     text = sources.queries.get(query)
     if text is None:
@@ -141,7 +141,9 @@ def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:
     return [by_name[name] for name in trec_order(scores)][:depth]
 
 
-def _document(index: int, row: RunRow, raw: bytes, source: Source, sources: TrecSources, render: Full) -> Document:
+def _document(
+    index: int, row: RunRow, raw: bytes, source: Source, sources: TrecSources, render: DocumentBuilder
+) -> Document:
     """A corpus record under the run's id, with the run's score as its prior."""
     from rerank_cli.readers.corpus import title_and_text
     from rerank_cli.readers.values import exact

@@ -1,6 +1,6 @@
 """A corpus by document id: JSON lines indexed once, then read by position, in memory that does not grow with its size.
 
-The index is a temporary SQLite database that vanishes with the process. What is scored of a record is not decided here.
+The index is a temporary SQLite database that is deleted with the process. It does not choose what is scored.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import tempfile
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import Row, json_object, name_of, name_of_file, raw_rows
+from rerank_cli.readers.rows import decoded_row, json_object, name_of_file, raw_rows, record_id
 from rerank_cli.readers.trec import DOCUMENT_KEYS
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-LOOKUP = 900  # ids a SELECT: below the oldest SQLite's limit of 999 variables
+LOOKUP = 900  # ids per SELECT: below the oldest SQLite's limit of 999 variables
 INSERT = 10_000
 
 
@@ -28,7 +28,7 @@ class CorpusRow(NamedTuple):
 
 
 class Corpus:
-    """An indexed corpus. Close it when done; not for several threads."""
+    """An indexed corpus, for one thread. Close it after use."""
 
     def __init__(self, name: str, connection: sqlite3.Connection, spool: BinaryIO) -> None:
         self.name = name
@@ -37,15 +37,15 @@ class Corpus:
 
     def get(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The raw JSON objects of those ids that the corpus has."""
-        found: dict[str, bytes] = {}
+        documents: dict[str, bytes] = {}
         for start in range(0, len(ids), LOOKUP):
             part = ids[start : start + LOOKUP]
-            marks = ",".join("?" * len(part))
-            query = f"SELECT id, start, length FROM documents WHERE id IN ({marks}) ORDER BY start"  # noqa: S608 only marks
+            placeholders = ",".join("?" * len(part))
+            query = f"SELECT id, start, length FROM documents WHERE id IN ({placeholders}) ORDER BY start"  # noqa: S608
             for name, position, length in self._connection.execute(query, part):
                 self._spool.seek(position)
-                found[name] = self._spool.read(length)
-        return found
+                documents[name] = self._spool.read(length)
+        return documents
 
     def close(self) -> None:
         """Drop the index."""
@@ -56,7 +56,7 @@ class Corpus:
 def open_corpus(path: str, needed: Collection[str] | None = None, stdin: BinaryIO | None = None) -> Corpus:
     """Index a corpus (JSON lines, plain or compressed), or only its `needed` documents.
 
-    Raises InputError with `file:line` for broken lines, rows without an id, and ids that come twice.
+    Raises InputError with `file:line` for broken lines, rows without an id, and repeated ids.
     """
     import sqlite3
 
@@ -80,15 +80,11 @@ def corpus_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int,
     """The numbered documents of a corpus in its order. Raises InputError with `file:line`."""
     name = name_of_file(path)
     for number, raw in raw_rows(path, stdin):
-        where = f"{name}:{number}"
-        try:
-            row = Row(name, number, raw.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise InputError(f"invalid UTF-8: {error.reason}", where=where) from None
-        found = name_of(json_object(row), DOCUMENT_KEYS, where)
-        if found is None:
-            raise InputError("a corpus document needs an id (`_id`, `id` or `docid`)", where=where)
-        yield number, CorpusRow(found, raw)
+        row = decoded_row(name, number, raw)
+        document_id = record_id(json_object(row), DOCUMENT_KEYS, row.where)
+        if document_id is None:
+            raise InputError("a corpus document needs an id (`_id`, `id` or `docid`)", where=row.where)
+        yield number, CorpusRow(document_id, raw)
 
 
 def title_and_text(record: Mapping[str, Any]) -> str:
@@ -100,7 +96,7 @@ def title_and_text(record: Mapping[str, Any]) -> str:
 def _spooled(
     numbered: Iterable[tuple[int, CorpusRow]], spool: BinaryIO, needed: Collection[str] | None
 ) -> Iterator[tuple[str, int, int, int]]:
-    """Index rows of the documents wanted, whose bytes go to the spool one after the other."""
+    """Index rows of the needed documents, whose bytes are appended to the spool."""
     position = 0
     for number, (name, raw) in numbered:
         if needed is None or name in needed:
@@ -129,4 +125,4 @@ def _insert(name: str, connection: sqlite3.Connection, block: list[tuple[str, in
     for document, position, _, line in block:
         stored = connection.execute("SELECT start, line FROM documents WHERE id = ?", (document,)).fetchone()
         if stored[0] != position or stored[1] != line:
-            raise InputError(f"document id `{document}` comes twice", f"first in line {stored[1]}", f"{name}:{line}")
+            raise InputError(f"document id `{document}` appears twice", f"first on line {stored[1]}", f"{name}:{line}")

@@ -1,4 +1,4 @@
-"""CSV and TSV with a header row. A document is a row: fields by column name, raw bytes as they stood."""
+"""CSV and TSV with a header row. A document is a row: fields by column name, raw bytes as they were."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import build_document, build_document_fast, name_list
+from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.values import not_utf8
 from rerank_cli.records import Document, Source
 
@@ -18,64 +19,68 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
 
-HINT = "quote fields that hold quotes, delimiters or newlines; plain text is `--input-format lines`"
+HINT = "quote fields that contain quotes, delimiters or newlines; plain text is `--input-format lines`"
 CR = b"\r"
 Row = tuple[list[str], bytes, int]  # fields, original bytes without the newline (a carriage return stays), first line
 
 
 def read_rows(
-    feed: InputStream, delimiter: str, fields: FieldSettings, report: Report, start: int
-) -> Iterator[Document]:
-    """Documents, numbered from `start`; blank lines are none.
+    stream: InputStream, delimiter: str, report: Report, fields: FieldSettings, start: int
+) -> Iterator[list[Document]]:
+    """Chunks of documents, numbered from `start`; blank lines are skipped.
 
     Raises:
         InputError: with file:line, for broken quoting, a row of another width than the header, repeated column names,
-            invalid UTF-8, or a row without the wanted field.
+            invalid UTF-8, or a row without the field to score.
     """
-    rows = _rows(feed, delimiter)
+    return in_chunks(_documents(stream, delimiter, report, fields, start))
+
+
+def _documents(
+    stream: InputStream, delimiter: str, report: Report, fields: FieldSettings, start: int
+) -> Iterator[Document]:
+    rows = _rows(stream, delimiter)
     header = next(rows, None)
     if header is None:
         return
     columns, header_raw, header_line = header
     repeated = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
     if repeated:
-        hint = "each column needs a name of its own; leave columns out that are empty"
-        raise InputError(f"two columns are named {name_list(repeated)}", hint, f"{feed.name}:{header_line}")
-    _check_delimiter(columns, delimiter, fields, f"{feed.name}:{header_line}")
-    newline = b"\r\n" if header_raw.endswith(CR) else b"\n"  # how the whole file is taken to end its rows
-    source = Source(feed.name, "row", tuple(columns), header_raw.removesuffix(CR), delimiter, newline)
-    quick, full = build_document_fast(fields), build_document(fields, report)
+        hint = "give each column its own name, and remove empty columns"
+        raise InputError(f"two columns are named {name_list(repeated)}", hint, f"{stream.name}:{header_line}")
+    _check_delimiter(columns, delimiter, fields, f"{stream.name}:{header_line}")
+    newline = b"\r\n" if header_raw.endswith(CR) else b"\n"  # assumed for all rows
+    source = Source(stream.name, "row", tuple(columns), header_raw.removesuffix(CR), delimiter, newline)
+    build_fast, build = build_document_fast(fields), build_document(fields, report)
     width = len(columns)
-    for index, (row, whole, line) in enumerate(rows, start):
-        raw = whole.removesuffix(CR)
+    for index, (row, ended, line) in enumerate(rows, start):
+        raw = ended.removesuffix(CR)
         if len(row) != width:
             message = f"the row has {len(row)} field{'s' * (len(row) != 1)}, the header has {width}"
-            raise InputError(message, HINT, f"{feed.name}:{line}")
+            raise InputError(message, HINT, f"{stream.name}:{line}")
         value = dict(zip(columns, row, strict=True))
-        yield quick(value, index, raw, source) or full(value, f"{feed.name}:{line}", index, raw, source)
+        yield build_fast(value, index, raw, source) or build(value, f"{stream.name}:{line}", index, raw, source)
 
 
 def _check_delimiter(columns: list[str], delimiter: str, fields: FieldSettings, where: str) -> None:
-    """Raises InputError for a header that is one column because its delimiter is another one."""
-    mark = next((mark for mark in ",;\t|" if mark in columns[0] and mark != delimiter), None)
-    if len(columns) > 1 or mark is None or columns[0] in (*fields.rank_fields, fields.text_field):
+    """Raises InputError for a header of one column that seems to have another delimiter."""
+    other = next((sign for sign in ",;\t|" if sign in columns[0] and sign != delimiter), None)
+    if len(columns) > 1 or other is None or columns[0] in (*fields.rank_fields, fields.text_field):
         return
-    form = {",": "csv", "\t": "tsv"}.get(mark)
-    hint = (
-        f"`--input-format {form}`" if form else "write it with commas or tabs: those are the delimiters of CSV and TSV"
-    )
-    found = "tabs" if mark == "\t" else f"`{mark}`"
-    raise InputError(f"the header is one column, {name_list(columns)}; is {found} the delimiter?", hint, where)
+    hints = {",": "`--input-format csv`", "\t": "`--input-format tsv`"}
+    hint = hints.get(other, "use commas or tabs: those are the delimiters of CSV and TSV")
+    shown = "the tab" if other == "\t" else f"`{other}`"
+    raise InputError(f"the header is one column, {name_list(columns)}; is {shown} the delimiter?", hint, where)
 
 
 def allow_long_fields() -> None:
-    """Lift the csv module's limit of 128 KB a field: it spares memory, but the rows are in memory already."""
+    """Lift the csv module's limit of 128 KB per field: it saves memory, but the rows are in memory already."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 
-def _rows(feed: InputStream, delimiter: str) -> Iterator[Row]:
+def _rows(stream: InputStream, delimiter: str) -> Iterator[Row]:
     taken: list[bytes] = []
-    lines = _lines(feed, taken)
+    lines = _lines(stream, taken)
     allow_long_fields()
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
@@ -84,9 +89,9 @@ def _rows(feed: InputStream, delimiter: str) -> Iterator[Row]:
             row = next(reader, None)
         except csv.Error as exc:
             if "new-line character" in str(exc):
-                hint = "rows end with a newline: `tr '\\r' '\\n'` converts files of old; or quote the field"
-                raise InputError("a carriage return inside a row", hint, f"{feed.name}:{line}") from exc
-            raise InputError(f"broken quoting: {exc}", HINT, f"{feed.name}:{line}") from exc
+                hint = "rows end with a newline: `tr '\\r' '\\n'` converts old Mac files; or quote the field"
+                raise InputError("a carriage return inside a row", hint, f"{stream.name}:{line}") from exc
+            raise InputError(f"broken quoting: {exc}", HINT, f"{stream.name}:{line}") from exc
         if row is None:
             return
         raw = taken[0] if len(taken) == 1 else b"\n".join(taken)
@@ -97,18 +102,18 @@ def _rows(feed: InputStream, delimiter: str) -> Iterator[Row]:
 
 
 def is_blank(raw: bytes, delimiter: str) -> bool:
-    """Whether a line holds nothing; one of delimiters only, tabs too, is a row of empty fields."""
+    """Whether a line is empty; one of delimiters only, tabs too, is a row of empty fields."""
     return not raw.strip() and delimiter.encode() not in raw
 
 
-def _lines(feed: InputStream, taken: list[bytes]) -> Iterator[str]:
+def _lines(stream: InputStream, taken: list[bytes]) -> Iterator[str]:
     """The text of each line with its end, for the csv reader; what it took since the last row is in `taken`."""
     first = 1
-    for block in feed.records(b"\n"):
+    for block in stream.records(b"\n"):
         try:
             text = block.decode()
         except UnicodeDecodeError as exc:
-            raise not_utf8(block, exc.start, feed.name, first) from exc
+            raise not_utf8(block, exc.start, stream.name, first) from exc
         raws = block.split(b"\n")
         first += len(raws)
         for raw, line in zip(raws, text.split("\n"), strict=True):

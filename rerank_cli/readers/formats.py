@@ -1,4 +1,4 @@
-"""Which format an input has: told by its name, else by its bytes. The rules are those of the manual."""
+"""The format of an input: by its name, else by its bytes. The manual has the same rules."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 BY_SUFFIX: dict[str, InputFormat] = {
     "jsonl": "jsonl", "ndjson": "jsonl", "jsonlines": "jsonl", "json": "json", "yaml": "yaml", "yml": "yaml",
     "csv": "csv", "tsv": "tsv", "tab": "tsv", "txt": "lines", "log": "lines",
-    "parquet": "jsonl",  # the feed turns its rows into JSON lines
+    "parquet": "jsonl",  # the input stream turns its rows into JSON lines
 }  # fmt: skip
 _YAML_START = re.compile(r"---(?:\s|$)|- [\w.-]+:(?:\s|$)|(?:documents|query):(?:\s|$)")
 # How a record or a list of records begins, quotes of Python's included; `[INFO]` and `{x}` are none.
 _JSON_LIKE = re.compile(rb"""\[?\s*\{\s*(?:["'][^"']*["']\s*:|$)|\[\s*$""")
-_ENOUGH = 1 << 16  # characters that settle whether a text that looks like JSON is JSON so far
-_CUT = 32  # an error this near the end of a cut text may be the cut's doing
+_PREFIX = 1 << 16  # characters that decide whether a text that looks like JSON can be JSON
+_CUT = 32  # an error this close to the end of a cut text may come from the cut
 
 
 def by_name(name: str) -> InputFormat | None:
-    """The format that a file's name tells, `.gz` and `.zst` aside; None if it tells none."""
+    """The format by the extension of a name, `.gz` and `.zst` aside; None without a known one."""
     lowered = name.lower()
     for suffix in COMPRESSED:
         lowered = lowered.removesuffix(suffix)
@@ -34,17 +34,19 @@ def by_name(name: str) -> InputFormat | None:
     return BY_SUFFIX.get(suffix) if dot else None
 
 
-def find_format(name: str, feed: InputStream, report: Report) -> InputFormat:
-    """The format by name, else by bytes; lines that look like another one are noted. Raises InputError for UTF-16."""
+def detect_format(name: str, stream: InputStream, report: Report) -> InputFormat:
+    """The format by name, else by bytes; a note if the lines look like another one. Raises InputError for UTF-16."""
     named = by_name(name)
-    if named in {None, "lines"} and feed.lookahead.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if named in {None, "lines"} and stream.lookahead.startswith((b"\xff\xfe", b"\xfe\xff")):
         hint = "convert it with `iconv -f UTF-16 -t UTF-8`, or take it as it is with `--input-format lines`"
-        raise InputError("this looks like UTF-16", hint, feed.name)
-    found = named or sniff(feed)
-    if not named and found == "lines" and (like := _resembled(feed.first_line()[0])):
-        told = f"`--input-format {like.lower()}` says what is wrong, `--input-format lines` spares this note"
-        report.note(f"{feed.name} looks like {like}, but is not valid: its lines are taken as plain text ({told})")
-    return found
+        raise InputError("this looks like UTF-16", hint, stream.name)
+    if named:
+        return named
+    by_bytes = sniff(stream)
+    if by_bytes == "lines" and (like := _resembled(stream.first_line()[0])):
+        options = f"`--input-format {like.lower()}` shows what is wrong, `--input-format lines` hides this note"
+        report.note(f"{stream.name} looks like {like}, but is not valid: its lines are taken as plain text ({options})")
+    return by_bytes
 
 
 def _resembled(line: bytes) -> str | None:
@@ -54,52 +56,52 @@ def _resembled(line: bytes) -> str | None:
     return "YAML" if line.startswith(b"- ") and _YAML_START.match(line.decode("utf-8", "replace")) else None
 
 
-def sniff(feed: InputStream) -> InputFormat:
-    """The format that the bytes tell; reads ahead as far as that takes."""
-    line, _ = feed.first_line()
+def sniff(stream: InputStream) -> InputFormat:
+    """The format by the bytes; reads ahead as far as necessary."""
+    line, _ = stream.first_line()
     start = line[:1]
     if start in {b"{", b'"'} and _is_json(line, (dict, str)):
         return "jsonl"
-    if start in {b"{", b"["} and _whole_is_json(feed):
+    if start in {b"{", b"["} and _whole_is_json(stream):
         return "json"
-    if _YAML_START.match(line.decode("utf-8", "replace")) and _whole_is_yaml(feed):
+    if _YAML_START.match(line.decode("utf-8", "replace")) and _whole_is_yaml(stream):
         return "yaml"
     return "lines"
 
 
-def _is_json(data: bytes | bytearray, kinds: tuple[type, ...]) -> bool:
+def _is_json(data: bytes | bytearray, types: tuple[type, ...]) -> bool:
     from rerank_cli.readers.values import TOO_DEEP, exact
 
     try:
         # With bad UTF-8, or nested too deeply, it is still JSON: the reader says what is wrong with it.
-        return isinstance(exact(data.decode("utf-8", "replace"), ""), kinds)
+        return isinstance(exact(data.decode("utf-8", "replace"), ""), types)
     except InputError as exc:
         return TOO_DEEP in exc.message
 
 
-def _whole_is_json(feed: InputStream) -> bool:
-    """Whether everything is one JSON list or object; what cannot be is seen early, without reading it all."""
+def _whole_is_json(stream: InputStream) -> bool:
+    """Whether everything is one JSON list or object; usually a prefix is enough to rule that out."""
     import json
 
     from rerank_cli.readers.values import TOO_DEEP, blank_from, value_at
 
-    text = feed.lookahead[:_ENOUGH].decode("utf-8", "replace")
-    cut = len(feed.lookahead) > _ENOUGH or feed.grow()
+    text = stream.lookahead[:_PREFIX].decode("utf-8", "replace")
+    cut = len(stream.lookahead) > _PREFIX or stream.grow()
     try:
         _, end = value_at(text, blank_from(text, 0))
-        early = blank_from(text, end) == len(text)
+        possible = blank_from(text, end) == len(text)
     except json.JSONDecodeError as exc:
         at_the_cut = exc.pos >= len(text) - _CUT or exc.msg.startswith("Unterminated string")
-        early = exc.msg == TOO_DEEP or (cut and at_the_cut)
+        possible = exc.msg == TOO_DEEP or (cut and at_the_cut)
     except ValueError:
-        early = True
-    return early and _is_json(feed.fill(), (dict, list))
+        possible = True
+    return possible and _is_json(stream.fill(), (dict, list))
 
 
-def _whole_is_yaml(feed: InputStream) -> bool:
+def _whole_is_yaml(stream: InputStream) -> bool:
     from rerank_cli.readers.yamltext import holds_documents
 
     try:
-        return holds_documents(feed.fill().decode())
+        return holds_documents(stream.fill().decode())
     except UnicodeDecodeError:
         return False

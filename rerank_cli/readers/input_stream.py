@@ -1,4 +1,4 @@
-"""One input as a feed of bytes: opened, decompressed, without byte order mark, with the look-ahead that sniffing needs.
+"""One input as a stream of bytes: opened, decompressed, without byte order mark, with look-ahead for sniffing.
 
 It knows files, stdin and compression; it knows nothing of formats or documents. Every failure becomes an InputError.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BLOCK = 1 << 19  # bytes read at once: some 5,000 records of 100 bytes; larger blocks gain nothing and hold more
-COMPRESSED = (".gz", ".zst", ".zstd")  # as files are named; what they are, their first bytes say
+COMPRESSED = (".gz", ".zst", ".zstd")  # extensions; the first bytes decide what a file is
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
 PARQUET = b"PAR1"
@@ -29,7 +29,7 @@ _VISIBLE = re.compile(rb"\S")
 
 
 class InputStream:
-    """The bytes of one input, once, front to back, with look-ahead kept in `head`.
+    """The bytes of one input, once, front to back, with look-ahead kept in `lookahead`.
 
     Args:
         name: what messages and `Source.name` call it.
@@ -126,7 +126,7 @@ class InputStream:
         return self.lookahead
 
     def whole(self) -> bytes:
-        """Everything, handed over."""
+        """Everything; the look-ahead is empty afterwards."""
         data = bytes(self.fill())
         self.lookahead = bytearray()
         return data
@@ -149,7 +149,7 @@ class InputStream:
             yield rest
 
     def close(self) -> None:
-        """Close a file; stdin is left open, it is not ours."""
+        """Close a file; stdin stays open."""
         if self.name != STDIN:
             self._stream.close()
             self._raw.close()
@@ -186,23 +186,23 @@ def _next_bytes(stream: BinaryIO, size: int) -> bytes:
     return data
 
 
-def open_feed(name: str, stdin: BinaryIO) -> InputStream:
-    """The feed of a file, or of stdin for `-`.
+def open_stream(name: str, stdin: BinaryIO) -> InputStream:
+    """The bytes of a file, or of stdin for `-`.
 
     Raises:
-        InputError: missing, a directory, not permitted or unreadable; the hint names a file that may have been meant.
+        InputError: missing, a directory, not permitted or unreadable; the hint names a similar file.
     """
     if name == "-":
         return InputStream(STDIN, stdin)
     try:
-        stream = open(name, "rb", buffering=0)  # noqa: SIM115, PTH123 the feed closes it
+        stream = open(name, "rb", buffering=0)  # noqa: SIM115, PTH123 InputStream closes it
     except (OSError, ValueError) as exc:
         raise unreadable(name, exc) from exc
     return InputStream(name, cast("BinaryIO", stream))
 
 
 def check_file(name: str) -> None:
-    """Fail before any work if a named file cannot be there; raises InputError."""
+    """Raises InputError, before any work, if a named file cannot be read."""
     if not name:
         raise InputError("the name of a file is empty", "is a variable of the shell unset?")
     try:
@@ -218,7 +218,7 @@ def check_file(name: str) -> None:
 def unreadable(name: str, exc: Exception) -> InputError:
     """The error for a file that cannot be opened, with the hint that fits."""
     if isinstance(exc, FileNotFoundError):
-        return InputError("no such file", _near_file(name), name)
+        return InputError("no such file", _similar_file(name), name)
     if isinstance(exc, IsADirectoryError):
         hint = f"name its files, as in `{name.rstrip('/')}/*`; `--input-format files` ranks whole files"
         return InputError("is a directory", hint, name)
@@ -227,11 +227,11 @@ def unreadable(name: str, exc: Exception) -> InputError:
     return InputError(f"cannot be opened: {reason_of(exc).lower()}", where=name)
 
 
-def _near_file(name: str) -> str | None:
+def _similar_file(name: str) -> str | None:
     path = Path(name)
     try:
         names = os.listdir(path.parent)  # noqa: PTH208 names are all we need
     except (OSError, ValueError):
         return f"there is no folder `{path.parent}`" if str(path.parent) != "." else None
-    near = get_close_matches(path.name, names, n=1, cutoff=0.75)
-    return f"did you mean `{path.parent / near[0]}`?" if near else None
+    similar = get_close_matches(path.name, names, n=1, cutoff=0.75)
+    return f"did you mean `{path.parent / similar[0]}`?" if similar else None

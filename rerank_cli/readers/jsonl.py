@@ -1,4 +1,4 @@
-"""JSON lines: one object or string a line. The hot path of the package: about a microsecond and a half a record.
+"""JSON lines: one object or string per line. The hot path of the package: about 1.5 microseconds per record.
 
 orjson parses; what it refuses or would round goes to the exact parser. A document keeps its line's own bytes.
 """
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import build_document, build_document_fast, kind_of
-from rerank_cli.readers.lines import MOST
+from rerank_cli.fields import build_document, build_document_fast, type_name
+from rerank_cli.readers.chunks import in_slices
 from rerank_cli.readers.values import exact, not_utf8
 from rerank_cli.records import Document, Source
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
 
-    Rare = Callable[[bytes, int, int], Document]  # (line, its number, index)
+    SlowPath = Callable[[bytes, int, int], Document]  # (line, its number, index)
 
 HINT = "plain text is `--input-format lines`"
 WHOLE = "a list, or one object over several lines, is `--input-format json`"
 
 
-def read_jsonl(feed: InputStream, fields: FieldSettings, report: Report, start: int) -> Iterator[list[Document]]:
+def read_jsonl(stream: InputStream, report: Report, fields: FieldSettings, start: int) -> Iterator[list[Document]]:
     """Chunks of documents, numbered from `start`.
 
     Raises:
-        InputError: with file:line, at a line that is neither a JSON object nor a string or lacks the wanted field.
+        InputError: with file:line, at a line that is neither a JSON object nor a string or lacks the field to score.
     """
-    source = Source(feed.name, "json")
-    loads, quick, rare = orjson.loads, build_document_fast(fields), _slow_path(fields, report, source)
+    source = Source(stream.name, "json")
+    loads, build_fast, slow_path = orjson.loads, build_document_fast(fields), _slow_path(fields, report, source)
     first_line = 1
-    for block in feed.records(b"\n"):
+    for block in stream.records(b"\n"):
         documents: list[Document] = []
         append = documents.append
         number = first_line
@@ -48,29 +48,28 @@ def read_jsonl(feed: InputStream, fields: FieldSettings, report: Report, start: 
             try:
                 value = loads(raw)
             except orjson.JSONDecodeError:
-                append(rare(raw, number, start))
+                append(slow_path(raw, number, start))
                 start += 1
                 continue
-            document = quick(value, start, raw, source) if type(value) is dict else None
-            append(document or rare(raw, number, start))
+            document = build_fast(value, start, raw, source) if type(value) is dict else None
+            append(document or slow_path(raw, number, start))
             start += 1
         first_line = number + 1
-        for first in range(0, len(documents), MOST):
-            yield documents[first : first + MOST]
+        yield from in_slices(documents)
 
 
-def _slow_path(fields: FieldSettings, report: Report, source: Source) -> Rare:
-    full = build_document(fields, report)
+def _slow_path(fields: FieldSettings, report: Report, source: Source) -> SlowPath:
+    build = build_document(fields, report)
 
-    def rare(raw: bytes, number: int, index: int) -> Document:
+    def slow_path(raw: bytes, number: int, index: int) -> Document:
         where = f"{source.name}:{number}"
         value = exact_line(raw, where)
         if not isinstance(value, (dict, str)):
-            message = f"a line must hold a JSON object or a string, not {kind_of(value)}"
+            message = f"a line must hold a JSON object or a string, not {type_name(value)}"
             raise InputError(message, WHOLE if isinstance(value, list) else HINT, where)
-        return full(value, where, index, raw, source)
+        return build(value, where, index, raw, source)
 
-    return rare
+    return slow_path
 
 
 def exact_line(raw: bytes, where: str) -> Any:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
-    """What a JSON text holds; `place` words the positions of documents, by default `name:line`.
+    """What a JSON text holds; `place` names the position of a document, by default `name:line`.
 
     Raises:
         InputError: not JSON, with the line; also while the elements are read.
@@ -78,7 +78,7 @@ def _members(text: str, start: int) -> tuple[dict[str, Any], int | None, int]:
         key, position = value_at(text, position)
         position = _expect(text, position, ":")
         if key in keys:
-            raise json.JSONDecodeError(f"key `{shown(key)}` stands twice", text, position)
+            raise json.JSONDecodeError(f"key `{shown(key)}` appears twice", text, position)
         if key == "documents":
             documents_at = position
         value, position = value_at(text, position)
@@ -129,16 +129,12 @@ def _guard(elements: Iterator[Element], name: str) -> Iterator[Element]:
 def _broken(exc: ValueError, name: str) -> InputError:
     if not isinstance(exc, json.JSONDecodeError):
         return InputError(f"not valid JSON: {exc}", where=name)
-    hint = "one JSON value a line is `--input-format jsonl`" if exc.msg == "more after the value" else None
+    hint = "one JSON value per line is `--input-format jsonl`" if exc.msg == "more after the value" else None
     return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, _where(name, exc.doc, exc.pos))
 
 
 def _where(name: str, text: str, position: int) -> str:
-    return placed(name, _line(text, position))
-
-
-def _line(text: str, position: int) -> int:
-    return text.count("\n", 0, position) + 1
+    return placed(name, text.count("\n", 0, position) + 1)
 
 
 def _by_line(text: str, name: str) -> Place:
@@ -148,7 +144,7 @@ def _by_line(text: str, name: str) -> Place:
         nonlocal seen, line, last
         line += text.count("\n", seen, position)
         seen = position
-        beside, last = last == line, line  # not the first of its line: the line alone would say too little
-        return f"{name}:{line}: documents[{number}]" if beside else f"{name}:{line}"
+        shared, last = last == line, line  # not the first of its line: the line alone would be ambiguous
+        return f"{name}:{line}: documents[{number}]" if shared else f"{name}:{line}"
 
     return place

@@ -1,4 +1,4 @@
-"""Plain records: lines, or NUL-terminated ones. Any bytes are welcome; what is not UTF-8 is replaced for scoring only.
+"""Plain records: lines, or NUL-terminated ones. Any bytes are accepted; invalid UTF-8 is replaced for scoring only.
 
 A line's raw bytes keep a trailing carriage return, so that output is the input reordered; its text does not.
 """
@@ -9,6 +9,8 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
+from rerank_cli.fields import refuse_fields
+from rerank_cli.readers.chunks import in_slices
 from rerank_cli.records import Document, Source
 
 if TYPE_CHECKING:
@@ -16,16 +18,19 @@ if TYPE_CHECKING:
 
     from rerank_cli.readers.input_stream import InputStream
     from rerank_cli.report import Report
+    from rerank_cli.settings import FieldSettings
 
-MOST = 8192  # documents a chunk
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
 
 
-def read_lines(feed: InputStream, report: Report, start: int, *, null: bool = False) -> Iterator[list[Document]]:
-    """Chunks of documents, numbered from `start`; records of nothing but blanks are none."""
+def read_lines(
+    stream: InputStream, report: Report, fields: FieldSettings, start: int, *, null: bool = False
+) -> Iterator[list[Document]]:
+    """Chunks of documents, numbered from `start`; blank records are skipped."""
+    refuse_fields(fields, stream.name, "a plain line")
     separator = b"\0" if null else b"\n"
-    source = Source(feed.name, "line")
-    for block in feed.records(separator):
+    source = Source(stream.name, "line")
+    for block in stream.records(separator):
         raws = block.split(separator)
         texts = _texts(block, raws, report, null=null)
         numbers = count(start)
@@ -36,13 +41,7 @@ def read_lines(feed: InputStream, report: Report, start: int, *, null: bool = Fa
         ]
         start += len(documents)
         report.count("blank_lines", len(raws) - len(documents))
-        for first in range(0, len(documents), MOST):
-            yield documents[first : first + MOST]
-
-
-def line_text(raw: bytes) -> str:
-    """The text of one record, as it is scored."""
-    return raw.decode("utf-8", "replace").removesuffix("\r")
+        yield from in_slices(documents)
 
 
 def _texts(block: bytes, raws: list[bytes], report: Report, *, null: bool) -> list[str]:
@@ -50,11 +49,10 @@ def _texts(block: bytes, raws: list[bytes], report: Report, *, null: bool) -> li
         text = block.decode()
     except UnicodeDecodeError:
         report.count("invalid_utf8", sum(map(_invalid, raws)))
-        return [raw.decode("utf-8", "replace") if null else line_text(raw) for raw in raws]
-    if null:
-        return text.split("\0")
-    texts = text.split("\n")
-    return [line.removesuffix("\r") for line in texts] if "\r" in text else texts
+        texts = [raw.decode("utf-8", "replace") for raw in raws]
+    else:
+        texts = text.split("\0" if null else "\n")
+    return texts if null or b"\r" not in block else [line.removesuffix("\r") for line in texts]
 
 
 def _invalid(raw: bytes) -> bool:

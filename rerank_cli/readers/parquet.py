@@ -1,6 +1,6 @@
-"""A Parquet file as JSON lines: one object a row, so that every reader of JSON lines reads Parquet too.
+"""A Parquet file as JSON lines: one object per row, so that every reader of JSON lines reads Parquet too.
 
-Rows are decoded some megabytes at a time, whatever the size of the row groups. What JSON cannot say becomes text:
+Rows are decoded some megabytes at a time, whatever the size of the row groups. Types that JSON lacks become text:
 dates and times as ISO 8601, decimals with all their digits, bytes as UTF-8 where they are, else base64. It knows
 nothing of documents or requests.
 """
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 MAGIC = b"PAR1"
 SUFFIX = ".parquet"
 PART = 4 << 20  # bytes of decoded rows held at once, roughly
-MOST_ROWS = 4096
+MAX_ROWS = 4096
 
 
 def is_parquet(name: str, start: bytes) -> bool:
     """Whether an input is Parquet: by its name, or by its magic with the binary header that must follow.
 
-    Raises InputError for another thing of that name.
+    Raises InputError for another file of that name.
     """
     if start.startswith(MAGIC):
         return name.lower().endswith(SUFFIX) or not start[4:5].decode("latin-1").isprintable()
     if name.lower().endswith(SUFFIX):
-        raise InputError("named `.parquet`, but it is no Parquet file", where=name)
+        raise InputError("named `.parquet`, but it is not a Parquet file", where=name)
     return False
 
 
@@ -37,20 +37,20 @@ class JsonLines(io.RawIOBase):
     """The rows of a Parquet file as a stream of JSON lines.
 
     Args:
-        stream: the file's bytes; anything that cannot seek (a pipe) is copied to a temporary file first.
+        stream: the file's bytes; a stream that cannot seek (a pipe) is copied to a temporary file first.
         name: how messages call it; row 7 is line 7.
         start: what was read of the stream already.
 
     Raises:
         InputError: (also while it is read) pyarrow is missing, the file is damaged or encrypted, or a column name
-            stands twice.
+            appears twice.
     """
 
     def __init__(self, stream: BinaryIO, name: str, start: bytes = b"") -> None:
         self._rest = memoryview(b"")
         self._copy: BinaryIO | None = None
         self._blocks: Iterator[bytes] = iter(())
-        if not stream.seekable() or name == "<stdin>":  # what was read of stdin before us is not ours
+        if not stream.seekable() or name == "<stdin>":  # stdin may have been read before: its start is not at 0
             stream = self._copy = _spooled(stream, start, name)
         stream.seek(0)
         self._blocks = json_blocks(stream, name)
@@ -126,47 +126,47 @@ def _opened(source: BinaryIO | str, name: str) -> tuple[Any, Any]:
 
 
 def _broken(error: Exception, name: str) -> InputError:
-    words = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InputError(f"not a readable Parquet file: {words[:200]}", "was it copied whole?", name)
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return InputError(f"not a readable Parquet file: {reason[:200]}", "was it copied completely?", name)
 
 
 def _rows_at_once(group: Any) -> int:
     """Rows whose decoded values come to about PART bytes."""
-    each: int = max(1, group.total_byte_size // max(1, group.num_rows))
-    return max(1, min(MOST_ROWS, PART // each))
+    row_bytes: int = max(1, group.total_byte_size // max(1, group.num_rows))
+    return max(1, min(MAX_ROWS, PART // row_bytes))
 
 
 def _readable_schema(schema: Any, name: str) -> Any:
-    """The schema with nanoseconds as text, because Python has none. Raises InputError for a name that comes twice."""
+    """The schema with nanoseconds as text, because Python has none. Raises InputError for a repeated name."""
     import pyarrow as pa
 
     for column in schema.names:
         if schema.names.count(column) > 1:
-            raise InputError(f"column `{column}` stands twice", where=name)
+            raise InputError(f"column `{column}` appears twice", where=name)
     return pa.schema([field.with_type(_readable(field.type)) for field in schema])
 
 
-def _readable(kind: Any) -> Any:
+def _readable(arrow_type: Any) -> Any:
     import pyarrow as pa
     from pyarrow import types
 
-    if types.is_dictionary(kind):
-        return _readable(kind.value_type)
-    if (types.is_timestamp(kind) or types.is_time64(kind)) and kind.unit == "ns":
+    if types.is_dictionary(arrow_type):
+        return _readable(arrow_type.value_type)
+    if (types.is_timestamp(arrow_type) or types.is_time64(arrow_type)) and arrow_type.unit == "ns":
         return pa.string()
-    if types.is_duration(kind) and kind.unit == "ns":
+    if types.is_duration(arrow_type) and arrow_type.unit == "ns":
         return pa.duration("us")
-    if types.is_struct(kind):
-        return pa.struct([field.with_type(_readable(field.type)) for field in kind])
-    if types.is_map(kind):
-        return pa.map_(_readable(kind.key_type), _readable(kind.item_type))
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        return pa.list_(_readable(kind.value_type))
-    return kind
+    if types.is_struct(arrow_type):
+        return pa.struct([field.with_type(_readable(field.type)) for field in arrow_type])
+    if types.is_map(arrow_type):
+        return pa.map_(_readable(arrow_type.key_type), _readable(arrow_type.item_type))
+    if types.is_list(arrow_type) or types.is_large_list(arrow_type) or types.is_fixed_size_list(arrow_type):
+        return pa.list_(_readable(arrow_type.value_type))
+    return arrow_type
 
 
 def _as_text(value: Any) -> Any:
-    """What JSON has no value for."""
+    """Values of types that JSON lacks."""
     if isinstance(value, bytes):
         return _bytes_as_text(value)
     if hasattr(value, "isoformat"):  # dates, times, timestamps

@@ -1,7 +1,7 @@
 """Judgements: TREC qrels, BEIR tsv, JSON lines, and requests whose documents carry labels.
 
 It knows nothing of measures. Equal repetitions are ignored, contradictions are errors: an evaluation must not depend on
-which of two grades came last.
+which of two grades comes last.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import Row, grade, json_object, name_of, name_of_file, rows
+from rerank_cli.readers.rows import Row, grade, json_object, name_of_file, record_id, rows
 from rerank_cli.readers.trec import ANONYMOUS, DOCUMENT_KEYS, LABEL, QUERY_KEYS
 
 if TYPE_CHECKING:
@@ -42,15 +42,6 @@ class Qrels:
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # query id -> document ids by index
 
 
-class _Request(NamedTuple):
-    """A labelled request: its text, its documents' names and their grades."""
-
-    query: str
-    text: str | None
-    names: tuple[str, ...]
-    judgements: list[Judgement]
-
-
 def read_qrels(path: str, stdin: BinaryIO | None = None) -> Qrels:
     """All judgements of a file. Raises InputError with `file:line`; also if it holds none at all."""
     qrels = Qrels(name_of_file(path), {})
@@ -77,19 +68,17 @@ def labels_of(runs: list[Run]) -> Qrels:
             for document, relevance in labels.items():
                 _add(qrels.judgements, Judgement(query, document, grade(relevance, run.name), run.name))
     if not qrels.judgements:
-        raise InputError(
-            "there is nothing to judge by: no --qrels, and no `relevance` in the runs", "give `--qrels FILE`"
-        )
+        raise InputError("there are no judgements: neither --qrels nor `relevance` in the runs", "give `--qrels FILE`")
     return qrels
 
 
-def _add(judgements: dict[str, dict[str, int]], found: Judgement) -> None:
-    before = judgements.setdefault(found.query, {}).setdefault(found.document, found.relevance)
-    if before != found.relevance:
-        raise InputError(
-            f"document `{found.document}` of query `{found.query}` is judged {found.relevance}, before it was {before}",
-            where=found.where,
+def _add(judgements: dict[str, dict[str, int]], new: Judgement) -> None:
+    earlier = judgements.setdefault(new.query, {}).setdefault(new.document, new.relevance)
+    if earlier != new.relevance:
+        message = (
+            f"document `{new.document}` of query `{new.query}` is judged {new.relevance} here and {earlier} before"
         )
+        raise InputError(message, where=new.where)
 
 
 def _columns(row: Row) -> Judgement:
@@ -108,21 +97,15 @@ def _columns(row: Row) -> Judgement:
 def _read_json(qrels: Qrels, first: Row, stream: Iterator[Row]) -> None:
     for row in chain([first], stream):
         record = json_object(row)
-        if not isinstance(record.get("documents"), list):
+        if isinstance(record.get("documents"), list):
+            _add_request(qrels, record, row)
+        else:
             _add(qrels.judgements, _json_judgement(record, row.where))
-            continue
-        request = _request(record, row)
-        qrels.judgements.setdefault(request.query, {})
-        for judgement in request.judgements:
-            _add(qrels.judgements, judgement)
-        qrels.names[request.query] = request.names
-        if request.text is not None:
-            qrels.texts[request.query] = request.text
 
 
 def _json_judgement(record: Mapping[str, Any], where: str) -> Judgement:
-    query = name_of(record, QUERY_KEYS, where)
-    document = name_of(record, DOCUMENT_KEYS, where)
+    query = record_id(record, QUERY_KEYS, where)
+    document = record_id(record, DOCUMENT_KEYS, where)
     relevance = next((record[key] for key in GRADE_KEYS if record.get(key) is not None), None)
     if document is None or relevance is None:
         raise InputError(
@@ -133,25 +116,26 @@ def _json_judgement(record: Mapping[str, Any], where: str) -> Judgement:
     return Judgement(ANONYMOUS if query is None else query, document, grade(relevance, where), where)
 
 
-def _request(record: Mapping[str, Any], row: Row) -> _Request:
+def _add_request(qrels: Qrels, record: Mapping[str, Any], row: Row) -> None:
     """A request with a parallel list of grades (`relevance`) or with `relevance` inside its documents."""
     documents: list[Any] = record["documents"]
-    query = name_of(record, ("id", *QUERY_KEYS), row.where) or str(row.number)  # as batch names a request without an id
+    query = record_id(record, ("id", *QUERY_KEYS), row.where) or str(row.number)  # as batch does without an id
     names = tuple(_document_name(document, index, row.where) for index, document in enumerate(documents))
     grades = record.get(LABEL)
     if grades is None:
         grades = [document.get(LABEL) if isinstance(document, dict) else None for document in documents]
     if not isinstance(grades, list) or len(grades) != len(documents):
-        raise InputError("`relevance` must be a list with one grade a document", where=row.where)
-    judgements = [
-        Judgement(query, name, grade(value, row.where), row.where)
-        for name, value in zip(names, grades, strict=True)
-        if value is not None
-    ]
+        raise InputError("`relevance` must be a list with one grade per document", where=row.where)
+    qrels.judgements.setdefault(query, {})
+    for name, value in zip(names, grades, strict=True):
+        if value is not None:
+            _add(qrels.judgements, Judgement(query, name, grade(value, row.where), row.where))
+    qrels.names[query] = names
     text = record.get("query")
-    return _Request(query, text if isinstance(text, str) else None, names, judgements)
+    if isinstance(text, str):
+        qrels.texts[query] = text
 
 
 def _document_name(document: Any, index: int, where: str) -> str:
-    name = name_of(document, DOCUMENT_KEYS, where) if isinstance(document, dict) else None
+    name = record_id(document, DOCUMENT_KEYS, where) if isinstance(document, dict) else None
     return str(index) if name is None else name

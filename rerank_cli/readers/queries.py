@@ -1,4 +1,4 @@
-"""Query files for `batch` and `eval`: one query with its id a row, as tsv, JSON lines or plain lines.
+"""Query files for `batch` and `eval`: one query with its id per row, as TSV, JSON lines or plain lines.
 
 It ranks nothing and knows no documents.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import Row, json_object, name_of, rows
+from rerank_cli.readers.rows import Row, json_object, record_id, rows
 from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
@@ -28,20 +28,20 @@ class Query(NamedTuple):
     where: str
 
 
-def read_queries(path: str, form: QueryFormat = "auto", stdin: BinaryIO | None = None) -> Iterator[Query]:
+def read_queries(path: str, query_format: QueryFormat = "auto", stdin: BinaryIO | None = None) -> Iterator[Query]:
     """The queries of a file in its order. Raises InputError with `file:line` for broken rows and repeated ids.
 
-    `auto`: a first line that starts with `{` means JSON lines, one with a tab tsv (id, text), else one query a line.
+    `auto`: a first line that starts with `{` means JSON lines, one with a tab TSV (id, text), else one query per line.
     """
     seen: set[str] = set()
     for number, row in enumerate(rows(path, stdin)):
-        if number == 0 and form == "auto":
-            form = _sniff(row.text)
-        if number == 0 and form == "tsv" and tuple(row.text.lower().split("\t")) in TSV_HEADERS:
+        if number == 0 and query_format == "auto":
+            query_format = _sniff(row.text)
+        if number == 0 and query_format == "tsv" and tuple(row.text.lower().split("\t")) in TSV_HEADERS:
             continue
-        query = PARSERS[form](row)
+        query = PARSERS[query_format](row)
         if query.id in seen:
-            raise InputError(f"query id `{query.id}` comes twice", where=row.where)
+            raise InputError(f"query id `{query.id}` appears twice", where=row.where)
         seen.add(query.id)
         yield query
 
@@ -68,7 +68,7 @@ def _json(row: Row) -> Query:
     text = next((record[key] for key in TEXT_KEYS if isinstance(record.get(key), str)), None)
     if text is None or is_blank(text):
         raise InputError("a query needs its text in `query` or `text`", where=row.where)
-    return Query(name_of(record, ID_KEYS, row.where) or str(row.number), text, row.where)
+    return Query(record_id(record, ID_KEYS, row.where) or str(row.number), text, row.where)
 
 
 PARSERS: dict[str, Callable[[Row], Query]] = {"tsv": _tsv, "jsonl": _json, "lines": _line}

@@ -1,6 +1,6 @@
-"""Cohere-shaped requests: which keys they have, what each may hold, how they become `RequestOptions` and documents.
+"""Requests in files: their options, their documents, and the errors of both with the place.
 
-It knows nothing of files; `where` is how its caller names the place.
+Which members a request has is known to `rerank_cli.request`. `where` is how the caller names the place.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.fields import build_document, build_document_fast, kind_of, lookup, name_list
+from rerank_cli.fields import build_document, build_document_fast, lookup, name_list, type_name
+from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.values import Element, Parsed, not_a_list
 from rerank_cli.records import Document, Request, RequestOptions, Source
-from rerank_cli.text import has_surrogates, is_blank, replace_surrogates, shown
+from rerank_cli.request import MemberError, members_of, read_options
+from rerank_cli.text import has_surrogates, is_blank, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,24 +24,18 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
 
-_TEXT = ("query", "model")
-_COUNTS = ("top_n", "max_tokens_per_doc", "max_chunks_per_doc")
-_NAMES = ("id", "query_id")
-NOT_SETTINGS = ("documents", "relevance")  # relevance: labels of the documents, read by `eval`
-KEYS = ("query", "documents", "rank_fields", "return_documents", "relevance", *_TEXT[1:], *_COUNTS, *_NAMES)
-
 
 def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSettings, report: Report) -> Request:
     """One request with its query and documents.
 
     Args:
-        data: the JSON text (documents keep their own bytes), or an object that was parsed already.
+        data: the JSON text (documents keep their own bytes), or the parsed object.
         where: how messages name the request, as in `requests.jsonl:3`.
         fields: what is scored; the request's own rank_fields count where no option says otherwise.
         report: receives notes on unknown keys and counts.
 
     Raises:
-        InputError: not JSON, no object, a key of the wrong type, no query, no documents, or a document without field.
+        InputError: not a JSON object, a member of the wrong type, no query or documents, or a document without field.
     """
     if isinstance(data, dict):
         parsed = _parsed_object(data, where)
@@ -50,106 +46,96 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
     if "documents" not in parsed.keys:
         keys = f"; it has {name_list(parsed.keys)}" if parsed.keys else ""
         raise InputError(f"a request is an object with `query` and `documents`{keys}", where=where)
-    body = read_body(parsed.keys, where, report)
-    if body.query is None or is_blank(body.query):
-        raise InputError("the request has no `query`" if body.query is None else "`query` is blank", where=where)
-    source = Source(where, "json")
-    return Request(body.query, list(build(parsed.elements(), effective(fields, body), report, source)), body)
+    options = request_options(parsed.keys, where, report)
+    if options.query is None or is_blank(options.query):
+        raise InputError("the request has no `query`" if options.query is None else "`query` is blank", where=where)
+    scored = scored_fields(fields, options)
+    documents = list(_documents(parsed.elements(), Source(where, "json"), report, scored))
+    return Request(options.query, documents, options)
 
 
-def read_body(keys: Mapping[str, Any], where: str, report: Report) -> RequestOptions:
-    """The settings of a request; null means not said; unknown keys get a note.
+def request_options(members: Mapping[str, Any], where: str, report: Report) -> RequestOptions:
+    """The options of a request; unknown members get a note.
 
     Raises:
-        InputError: a key whose value has the wrong type.
+        InputError: a member whose value has the wrong type.
     """
-    for key in keys:
-        if key not in KEYS:
-            near = did_you_mean(shown(key), KEYS)
-            report.note(f"unknown request key `{shown(key)}` is ignored" + (f"; {near}" if near else ""))
-    said: dict[str, Any] = {key: keys[key] for key in KEYS if keys.get(key) is not None and key not in NOT_SETTINGS}
-    for key in _TEXT:
-        _check(said, key, str, "a string", where)
-    for key in _COUNTS:
-        _check(said, key, int, "a whole number of at least 1", where)
-    _check(said, "return_documents", bool, "true or false", where)
-    for key in _NAMES:
-        if key in said:
-            said[key] = said[key] if isinstance(said[key], str) else str(_check(said, key, int, "a string", where))
-    if "rank_fields" in said:
-        said["rank_fields"] = _rank_fields(said["rank_fields"], where)
-    encodable: dict[str, Any] = {
-        key: replace_surrogates(item) if isinstance(item, str) else item for key, item in said.items()
-    }
-    return RequestOptions(**encodable)
+    known = members_of("file")
+    for name in members:
+        if name not in known:
+            hint = did_you_mean(shown(name), known)
+            report.note(f"unknown request key `{shown(name)}` is ignored" + (f"; {hint}" if hint else ""))
+    try:
+        return read_options(members, "file")
+    except MemberError as error:
+        raise _input_error(error, where) from None
 
 
-def _check(said: dict[str, Any], key: str, kind: type, what: str, where: str) -> Any:
-    value = said.get(key)
-    if value is None:
-        return None
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not fits or (key in _COUNTS and value < 1):
-        number = key in _COUNTS and isinstance(value, (int, float)) and not isinstance(value, bool)
-        found = shown(str(value)) if number else kind_of(value)
-        raise InputError(f"`{key}` must be {what}, not {found}", where=where)
-    return value
+def _input_error(error: MemberError, where: str) -> InputError:
+    name, value = error.member.name, error.value
+    if error.problem == "empty":
+        return InputError(f"`{name}` is empty", "name at least one field, or leave it out", where)
+    if error.member.type == "names":
+        example = isinstance(value, str) and not error.element
+        hint = f'as in `"{name}": ["{shown(value)}"]`' if example else None
+        return InputError(f"`{name}` must be a list of field names", hint, where)
+    expected = {"count": "a whole number of at least 1", "boolean": "true or false"}.get(error.member.type, "a string")
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    actual = shown(str(value)) if number and error.member.type == "count" else type_name(value)
+    return InputError(f"`{name}` must be {expected}, not {actual}", where=where)
 
 
-def _rank_fields(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        hint = f'as in `"rank_fields": ["{shown(value)}"]`' if isinstance(value, str) else None
-        raise InputError("`rank_fields` must be a list of field names", hint, where)
-    if not value:
-        raise InputError("`rank_fields` is empty", "name at least one field, or leave it out", where)
-    return tuple(value)
-
-
-def effective(fields: FieldSettings, body: RequestOptions) -> FieldSettings:
-    """What is scored: options win, else the request's rank_fields."""
-    if fields.rank_fields or fields.explicit_text_field or not body.rank_fields:
+def scored_fields(fields: FieldSettings, request: RequestOptions) -> FieldSettings:
+    """What is scored: options take precedence over the request's rank_fields."""
+    if fields.rank_fields or fields.explicit_text_field or not request.rank_fields:
         return fields
-    return replace(fields, rank_fields=body.rank_fields)
+    return replace(fields, rank_fields=request.rank_fields)
 
 
-def build(
-    elements: Iterable[Element], fields: FieldSettings, report: Report, source: Source, start: int = 0
+def read_elements(
+    parsed: Parsed, source: Source, report: Report, fields: FieldSettings, start: int
+) -> Iterator[list[Document]]:
+    """Chunks of the documents of a parsed text, numbered from `start`."""
+    return in_chunks(_documents(parsed.elements(), source, report, fields, start))
+
+
+def _documents(
+    elements: Iterable[Element], source: Source, report: Report, fields: FieldSettings, start: int = 0
 ) -> Iterator[Document]:
-    """Elements as documents, numbered from `start`."""
-    quick, full = build_document_fast(fields), build_document(fields, report)
+    build_fast, build = build_document_fast(fields), build_document(fields, report)
     for index, (value, raw, where) in enumerate(elements, start):
-        document = quick(value, index, raw, source) if type(value) is dict else None
-        # A text that is not encodable holds a lone surrogate: the full way replaces and counts it.
+        document = build_fast(value, index, raw, source) if type(value) is dict else None
+        # A text that is not encodable holds a lone surrogate: `build` replaces and counts it.
         if document is None or not _encodable(document):
-            document = full(value, where, index, raw, source)
+            document = build(value, where, index, raw, source)
         yield document
 
 
-def check_top(parsed: Parsed, fields: FieldSettings, where: str) -> Parsed:
-    """A whole file: an object without `documents` is one document if it has a field to score, else an InputError."""
+def check_document(parsed: Parsed, fields: FieldSettings, where: str) -> Parsed:
+    """An object without `documents` is one document if it has a field to score. Raises InputError otherwise."""
     keys = parsed.keys
     if not keys or "documents" in keys:
         return parsed
-    if wanted_in(keys, fields):
+    if has_scored_field(keys, fields):
         return Parsed({}, parsed.elements)
-    wanted = fields.rank_fields or (fields.text_field,)
+    names = fields.rank_fields or (fields.text_field,)
     lists = [key for key, item in keys.items() if isinstance(item, list) and key != "rank_fields"]
-    near = get_close_matches("documents", lists, n=1) or (lists if len(lists) == 1 else [])
-    hint = f"pick the list out first, as with `jq -c '.{shown(near[0])}[]'`" if near else None
+    similar = get_close_matches("documents", lists, n=1) or (lists if len(lists) == 1 else [])
+    hint = f"extract the list first, as with `jq -c '.{shown(similar[0])}[]'`" if similar else None
     if isinstance(keys.get("query"), str):
-        how = f"rename `{shown(near[0])}`" if near else 'add `"documents": ["…", "…"]`'
-        hint = f"a request holds its documents in a list named `documents`: {how}"
-    message = f"an object with neither `documents` nor {name_list(wanted)}; it has {name_list(keys)}"
+        change = f"rename `{shown(similar[0])}`" if similar else 'add `"documents": ["…", "…"]`'
+        hint = f"a request holds its documents in a list named `documents`: {change}"
+    message = f"an object with neither `documents` nor {name_list(names)}; it has {name_list(keys)}"
     raise InputError(message, hint, where)
 
 
-def is_meant(value: Mapping[str, Any], fields: FieldSettings) -> bool:
+def is_faulty_request(value: Mapping[str, Any], fields: FieldSettings) -> bool:
     """Whether an object without a list of `documents` is a faulty request rather than a document that has a `query`."""
-    known = all(key in KEYS or isinstance(item, list) for key, item in value.items())
-    return known and isinstance(value.get("query"), str) and not wanted_in(value, fields)
+    known = all(key in members_of("file") or isinstance(item, list) for key, item in value.items())
+    return known and isinstance(value.get("query"), str) and not has_scored_field(value, fields)
 
 
-def wanted_in(value: Mapping[str, Any], fields: FieldSettings) -> bool:
+def has_scored_field(value: Mapping[str, Any], fields: FieldSettings) -> bool:
     """Whether an object has a field to score."""
     return any(lookup(value, name) is not None for name in fields.rank_fields or (fields.text_field,))
 
@@ -172,7 +158,7 @@ def _parsed_object(data: dict[str, Any], where: str) -> Parsed:
 
 
 def json_text(value: Any, where: str) -> bytes:
-    """A value as JSON text, for documents that never were JSON text; raises InputError for what JSON cannot say."""
+    """A value as JSON text, for documents from other formats; raises InputError for what JSON cannot represent."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         return text.encode()
@@ -181,4 +167,4 @@ def json_text(value: Any, where: str) -> bytes:
     except RecursionError as exc:
         raise InputError("nested too deeply", where=where) from exc
     except (TypeError, ValueError) as exc:
-        raise InputError(f"no JSON value: {exc}", where=where) from exc
+        raise InputError(f"not a JSON value: {exc}", where=where) from exc

@@ -1,6 +1,6 @@
 """Numbered rows of evaluation files (runs, qrels, queries, corpora): decoded lines, JSON objects and ids, with places.
 
-It knows neither what a run nor what a judgement is, only how a line becomes a value and how a fault is placed.
+It does not know what a run or a judgement is, only how a line becomes a value and where an error is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.input_stream import STDIN, open_feed
+from rerank_cli.readers.input_stream import STDIN, open_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,30 +38,35 @@ def raw_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int, by
 
     Raises InputError for a file that cannot be read.
     """
-    feed = open_feed(path, stdin or cast("BinaryIO", io.BytesIO()))
+    stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()))
     number = 0
     try:
-        for block in feed.records(b"\n"):
-            for number, line in enumerate(block.split(b"\n"), number + 1):  # noqa: B020 goes on from block to block
+        for block in stream.records(b"\n"):
+            for number, line in enumerate(block.split(b"\n"), number + 1):  # noqa: B020 counts on from block to block
                 raw = line.strip(b" \r\n")
                 if raw and not raw.isspace():
                     yield number, raw
     finally:
-        feed.close()
+        stream.close()
 
 
 def rows(path: str, stdin: BinaryIO | None = None) -> Iterator[Row]:
     """The non-blank lines of a file as text. Raises InputError with `file:line` for invalid UTF-8."""
     name = name_of_file(path)
     for number, raw in raw_rows(path, stdin):
-        try:
-            yield Row(name, number, raw.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise InputError(f"invalid UTF-8: {error.reason}", where=f"{name}:{number}") from None
+        yield decoded_row(name, number, raw)
+
+
+def decoded_row(name: str, number: int, raw: bytes) -> Row:
+    """One line as text. Raises InputError with `file:line` for invalid UTF-8."""
+    try:
+        return Row(name, number, raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"invalid UTF-8: {error.reason}", where=f"{name}:{number}") from None
 
 
 def name_of_file(path: str) -> str:
-    """How messages call a file."""
+    """The name of a file in messages."""
     return STDIN if path == "-" else path
 
 
@@ -88,10 +93,10 @@ def json_object(row: Row) -> dict[str, Any]:
     return value
 
 
-def name_of(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> str | None:
+def record_id(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> str | None:
     """The first of `keys` that a record has, as an id: text or a whole number. None if it has none of them.
 
-    A boolean or a fraction is no id, as for `rank` and `batch`; a list or an object is an InputError.
+    Booleans and fractions are not ids, as for `rank` and `batch`; a list or an object is an InputError.
     """
     for key in keys:
         value = record.get(key)
@@ -110,7 +115,7 @@ def grade(value: Any, where: str) -> int:
     except (TypeError, ValueError):
         number = 0.5
     if isinstance(value, bool) or not number.is_integer():
-        raise InputError(f"relevance `{value}` is no whole number", where=where)
+        raise InputError(f"relevance `{value}` is not a whole number", where=where)
     if abs(number) > LARGEST_GRADE:
         raise InputError(f"relevance `{value}` is too large", f"grades go to {LARGEST_GRADE}", where=where)
     return int(number)

@@ -1,7 +1,7 @@
 """Runs: TREC files and what `rank` and `batch` print, as rankings to evaluate, compare or rerank.
 
 Judgements are read by `qrels`; measures are `evaluation`'s. In a TREC file the score decides (as for trec_eval, which
-ignores the rank column); in our own output the printed rank does, because it is the order that the user was shown.
+ignores the rank column); in our own output the printed rank does, because it is the order that the user saw.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import Row, json_object, json_value, name_of, name_of_file, rows
+from rerank_cli.readers.rows import Row, json_object, json_value, name_of_file, record_id, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,8 +31,8 @@ class RunRow(NamedTuple):
     document: str
     score: float | None
     rank: int | None = None
-    by_index: bool = False  # the document has no id: its 0-based input position stands for it
-    label: Any = None  # its `relevance`, unchecked: it may be something else than a judgement
+    by_index: bool = False  # the document has no id: its 0-based input position is used instead
+    label: Any = None  # its `relevance`, unchecked: it may not be a judgement
     name: str = ""
     line: int = 0
 
@@ -53,21 +53,21 @@ class Run:
 
 
 def read_run(path: str, stdin: BinaryIO | None = None) -> Run:
-    """A whole run. Raises InputError with `file:line` for broken rows and documents that come twice for a query."""
-    found: dict[str, dict[str, tuple[float | None, int | None]]] = {}
+    """A whole run. Raises InputError with `file:line` for broken rows and documents repeated within a query."""
+    ranked: dict[str, dict[str, tuple[float | None, int | None]]] = {}
     labels: dict[str, dict[str, Any]] = {}
     by_index: dict[str, set[str]] = {}
     for row in run_rows(path, stdin):
-        documents = found.setdefault(row.query, {})
+        documents = ranked.setdefault(row.query, {})
         if row.document in documents:
             hint = "are these several rankings? `rerank batch` names their queries" if row.query == ANONYMOUS else None
-            raise InputError(f"document `{row.document}` comes twice for {named(row.query)}", hint, row.where)
+            raise InputError(f"document `{row.document}` appears twice for {named(row.query)}", hint, row.where)
         documents[row.document] = (row.score, row.rank)
         if row.label is not None:
             labels.setdefault(row.query, {})[row.document] = row.label
         if row.by_index:
             by_index.setdefault(row.query, set()).add(row.document)
-    scores = {query: _scores(documents) for query, documents in found.items()}
+    scores = {query: _scores(documents) for query, documents in ranked.items()}
     return Run(name_of_file(path), scores, labels, {query: frozenset(names) for query, names in by_index.items()})
 
 
@@ -84,7 +84,7 @@ def _scores(documents: Mapping[str, tuple[float | None, int | None]]) -> dict[st
 
 
 def run_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[RunRow]:
-    """The rows of a run as they stand: TREC's six columns, JSON lines, or one JSON document of ours."""
+    """The rows of a run in file order: TREC's six columns, JSON lines, or one JSON document that we wrote."""
     stream = rows(path, stdin)
     first = next(stream, None)
     if first is None:
@@ -113,7 +113,7 @@ def _document_rows(text: str, first: Row) -> Iterator[RunRow]:
 
 
 def by_query(stream: Iterable[RunRow]) -> Iterator[tuple[str, list[RunRow]]]:
-    """A run query by query, in bounded memory. Raises InputError if a query's rows do not stand together."""
+    """A run query by query, in bounded memory. Raises InputError if a query's rows are not together."""
     seen: set[str] = set()
     group: list[RunRow] = []
     for row in stream:
@@ -123,7 +123,7 @@ def by_query(stream: Iterable[RunRow]) -> Iterator[tuple[str, list[RunRow]]]:
             group = []
         if row.query in seen:
             raise InputError(
-                f"the rows of {named(row.query)} do not stand together", "sort the run by query", where=row.where
+                f"the rows of {named(row.query)} are not together", "sort the run by query", where=row.where
             )
         group.append(row)
     if group:
@@ -133,7 +133,7 @@ def by_query(stream: Iterable[RunRow]) -> Iterator[tuple[str, list[RunRow]]]:
 def _trec_row(row: Row) -> RunRow:
     columns = row.text.split()
     if len(columns) != 6:
-        hint = "this looks like qrels: they go to --qrels" if len(columns) == 4 else None
+        hint = "this looks like qrels: pass them with --qrels" if len(columns) == 4 else None
         raise InputError(
             f"a run has 6 columns (query Q0 document rank score tag), this line has {len(columns)}", hint, row.where
         )
@@ -142,7 +142,7 @@ def _trec_row(row: Row) -> RunRow:
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise InputError(f"score `{columns[4]}` is no finite number", where=row.where)
+        raise InputError(f"score `{columns[4]}` is not a finite number", where=row.where)
     return RunRow(columns[0], columns[2], score, name=row.name, line=row.number)
 
 
@@ -152,25 +152,25 @@ def _json_rows(record: Mapping[str, Any], row: Row) -> Iterator[RunRow]:
     if isinstance(results, list):
         yield from _response(record, results, row)
         return
-    yield _result(name_of(record, QUERY_KEYS, row.where) or ANONYMOUS, record, row)
+    yield _result(record_id(record, QUERY_KEYS, row.where) or ANONYMOUS, record, row)
 
 
 def _response(record: Mapping[str, Any], results: list[Any], row: Row) -> Iterator[RunRow]:
     """A response, `{"id", "results": […]}`; without ranks its own order counts if scores fall along it."""
-    query = name_of(record, ("id", *QUERY_KEYS), row.where) or ANONYMOUS
+    query = record_id(record, ("id", *QUERY_KEYS), row.where) or ANONYMOUS
     if not all(isinstance(result, dict) for result in results):
         raise InputError("`results` must hold objects", where=row.where)
-    found = [_result(query, result, row) for result in results]
-    kept = [result.score for result in found if result.score is not None]
-    if any(result.rank is None for result in found) and all(above >= below for above, below in pairwise(kept)):
-        found = [result._replace(rank=place) for place, result in enumerate(found, 1)]
-    yield from found
+    run = [_result(query, result, row) for result in results]
+    scores = [result.score for result in run if result.score is not None]
+    if any(result.rank is None for result in run) and all(above >= below for above, below in pairwise(scores)):
+        run = [result._replace(rank=rank) for rank, result in enumerate(run, 1)]
+    yield from run
 
 
 def _result(query: str, record: Mapping[str, Any], row: Row) -> RunRow:
     document = record.get("document")
     inner: Mapping[str, Any] = document if isinstance(document, dict) else {}
-    name = name_of(record, DOCUMENT_KEYS, row.where) or name_of(inner, DOCUMENT_KEYS, row.where)
+    name = record_id(record, DOCUMENT_KEYS, row.where) or record_id(inner, DOCUMENT_KEYS, row.where)
     numbers = _numbers(record)
     index, rank = numbers.get("index"), numbers.get("rank")
     if name is None and (isinstance(index, bool) or not isinstance(index, int)):
@@ -188,14 +188,14 @@ def _result(query: str, record: Mapping[str, Any], row: Row) -> RunRow:
 
 
 def _numbers(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The member that holds index, rank and score: the one that --result-key made, else the record itself.
+    """The member that holds index, rank and score: the one under --result-key, else the record itself.
 
-    A record may have a score of its own, the retriever's: what --result-key made is known by all that it holds.
+    A record may have a score of its own, the retriever's: the one under --result-key is recognised by all its keys.
     """
-    own = any(key in record for key in SCORE_KEYS)
-    made = {"index", "rank", "relevance_score"} if own else {"relevance_score"}
+    scored = any(key in record for key in SCORE_KEYS)
+    required = {"index", "rank", "relevance_score"} if scored else {"relevance_score"}
     members = (value for key, value in record.items() if key != "document" and isinstance(value, dict))
-    nested = [value for value in members if made <= value.keys()]
+    nested = [value for value in members if required <= value.keys()]
     return nested[0] if len(nested) == 1 else record
 
 
@@ -205,5 +205,5 @@ def _score(numbers: Mapping[str, Any], where: str) -> float | None:
         raise InputError("a result needs a relevance_score (or score)", "is this the output of rank or batch?", where)
     value = numbers[key]
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise InputError(f"{key} `{value}` is no number", where=where)
+        raise InputError(f"{key} `{value}` is not a number", where=where)
     return None if value is None else float(value)

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import kind_of
+from rerank_cli.fields import type_name
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 # In valid JSON a line break is never inside a string, so the blanks around one can go without touching any value.
 _AFTER_OPEN = re.compile(r"(?<=[{\[])[ \t\r]*\n[ \t\r\n]*|[ \t\r]*\n[ \t\r\n]*(?=[}\]])")
 _NUMBERED = re.compile(r":\d+$")
-_CONSTANT = re.compile(r'"(?:\\.|[^"\\])*"|(NaN|-?Infinity)')  # strings are matched to be passed over
+_CONSTANT = re.compile(r'"(?:\\.|[^"\\])*"|(NaN|-?Infinity)')  # strings are matched so that they are skipped
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")
 
 
 class Element(NamedTuple):
-    """One document of a list: its value, its own JSON text on one line, and where it stands."""
+    """One document of a list: its value, its own JSON text on one line, and its position."""
 
     value: Any
     raw: bytes
@@ -53,9 +53,9 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def blank_from(text: str, position: int) -> int:
-    """The position of the next character that is no JSON blank, or the end."""
-    found = _BLANKS.match(text, position)
-    return found.end() if found else position
+    """The position of the next character that is not a JSON blank, or the end."""
+    blanks = _BLANKS.match(text, position)
+    return blanks.end() if blanks else position
 
 
 def value_at(text: str, position: int) -> tuple[Any, int]:
@@ -69,8 +69,8 @@ def value_at(text: str, position: int) -> tuple[Any, int]:
     except RecursionError as exc:
         raise json.JSONDecodeError(TOO_DEEP, text, position) from exc
     except _Constant as exc:
-        found = next(match.start() for match in _CONSTANT.finditer(text, position) if match[1])
-        raise json.JSONDecodeError(str(exc), text, found) from exc
+        start = next(match.start() for match in _CONSTANT.finditer(text, position) if match[1])
+        raise json.JSONDecodeError(str(exc), text, start) from exc
 
 
 def expect_end(text: str, position: int) -> None:
@@ -93,7 +93,7 @@ def exact(text: str, where: str, hint: str | None = None) -> Any:
 
 
 def reason(exc: json.JSONDecodeError) -> str:
-    """The parser's words in our case."""
+    """The parser's message, starting in lower case."""
     return exc.msg[:1].lower() + exc.msg[1:]
 
 
@@ -105,7 +105,7 @@ def one_line(text: str) -> str:
 
 
 def decode(data: bytes, name: str) -> str:
-    """UTF-8 text, a byte order mark dropped; raises InputError with the line that is none."""
+    """UTF-8 text, a byte order mark dropped; raises InputError with the line that is not."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -113,10 +113,10 @@ def decode(data: bytes, name: str) -> str:
 
 
 def not_a_list(value: Any, where: str) -> InputError:
-    """The error for a request's `documents` that are none."""
+    """The error for a request's `documents` that are not a list."""
     example = shown(value) if isinstance(value, str) else "…"
     hint = f'as in `"documents": ["{example}"]`: texts or objects, separated by commas'
-    return InputError(f"`documents` must be a list, not {kind_of(value)}", hint, where)
+    return InputError(f"`documents` must be a list, not {type_name(value)}", hint, where)
 
 
 def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> InputError:
@@ -128,5 +128,5 @@ def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> Inpu
 
 
 def placed(name: str, line: int) -> str:
-    """`name:line`; a name that holds the line already, as of a batch's request, gets no second one."""
+    """`name:line`; a name that already ends with a line number, as of a batch's request, gets no second one."""
     return name if line == 1 and _NUMBERED.search(name) else f"{name}:{line}"

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.input_stream import open_feed
+from rerank_cli.readers.input_stream import open_stream
 from rerank_cli.readers.values import decode
 from rerank_cli.records import Document, Source
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def read_files(names: Sequence[str], stdin: BinaryIO) -> Iterator[Document]:
-    """One document a file, in the order given; `-` is stdin.
+    """One document per file, in the order given; `-` is stdin.
 
     Raises:
         InputError: a file that cannot be read or is not UTF-8 text.
     """
     source = Source("files", "file")
     for index, name in enumerate(names):
-        feed = open_feed(name, stdin)
+        stream = open_stream(name, stdin)
         try:
-            text = decode(feed.whole(), feed.name)
+            text = decode(stream.whole(), stream.name)
         except InputError as exc:
-            hint = "leave files out that are no text" if "UTF-8" in exc.message else exc.hint
+            hint = "leave out files that are not text" if "UTF-8" in exc.message else exc.hint
             raise InputError(exc.message, hint) from exc
         finally:
-            feed.close()
+            stream.close()
         raw = os.fsencode(name)
         yield Document(index, raw, text, source, raw.decode("utf-8", "replace"))

@@ -2,7 +2,7 @@
 
 PyYAML's own constructor reads `no` as false and `12:30` as 750 and follows aliases without limit; this one keeps such
 text as text, counts what aliases expand to before anything is copied, refuses duplicate keys, and knows each
-element's line. Dates and whatever else JSON cannot say stay the text that was written.
+element's line. Dates and other types that JSON lacks stay the text that was written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import kind_of
+from rerank_cli.fields import type_name
 from rerank_cli.readers.request import json_text
 from rerank_cli.readers.values import Element, Parsed, decode, not_a_list
 from rerank_cli.text import shown
@@ -22,7 +22,7 @@ from rerank_cli.text import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEPTH = 200  # of nesting: more is an attack, or no document
+DEPTH = 200  # of nesting: more is an attack or not a document
 EXPANSION = 10_000_000  # characters and nodes that aliases may add, beside ten times the input's length
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -64,7 +64,7 @@ class Builder:
         self._expanded = 0
         self._limit = EXPANSION + 10 * length
 
-    def feed(self, event: Any) -> None:
+    def add(self, event: Any) -> None:
         """Take one event; raises InputError."""
         line = event.start_mark.line + 1
         if isinstance(event, yaml.ScalarEvent):
@@ -108,7 +108,7 @@ class Builder:
         if short == "float" and type(value) is int:
             return float(value)
         if type(value) is not _CORE[short]:
-            raise self.error(f"{text[:40]!r} is no {short}", line)
+            raise self.error(f"{text[:40]!r} is not a valid {short}", line)
         return value
 
     def _number(self, text: str, line: int) -> Any:
@@ -176,7 +176,7 @@ class Builder:
 
     def _set_key(self, frame: _Frame, key: str, line: int, *, plain: bool) -> None:
         if key in frame.value:
-            raise self.error(f"key `{shown(key)}` stands twice", line)
+            raise self.error(f"key `{shown(key)}` appears twice", line)
         frame.key = _OPEN if plain and key == "<<" else key
 
     def _place(self, value: Any, line: int, *, noted: bool = False) -> None:
@@ -204,7 +204,7 @@ def load_yaml(text: str, name: str) -> Builder:
     builder = Builder(name, len(text))
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            builder.feed(event)
+            builder.add(event)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         message = f"not valid YAML: {exc.problem or exc.context}"
@@ -232,7 +232,7 @@ def parse_yaml(data: bytes, name: str) -> Parsed:
         numbered = list(zip(top, builder.lines[id(top)], strict=True))
         return Parsed({}, lambda: _elements(numbered, name))
     if not isinstance(top, dict):
-        message = f"YAML input holds a list of documents, a request or `---` documents, not {kind_of(top)}"
+        message = f"YAML input holds a list of documents, a request or `---` documents, not {type_name(top)}"
         raise InputError(message, "plain text is `--input-format lines`", f"{name}:1")
     if "documents" not in top:
         return Parsed(top, lambda: _elements([(top, line)], name))
@@ -263,5 +263,5 @@ def _elements(numbered: list[tuple[Any, int]], name: str, *, several: bool = Fal
         where = f"{name}:{line}"
         if several and isinstance(value, dict) and isinstance(value.get("documents"), list):
             message = "one request of several `---` documents; `rank` takes one request"
-            raise InputError(message, "`rerank batch` takes many requests, one a line as JSON", where)
+            raise InputError(message, "`rerank batch` takes many requests, one per line as JSON", where)
         yield Element(value, json_text(value, where), where)

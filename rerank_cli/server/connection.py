@@ -1,96 +1,136 @@
-"""How patient a connection is: uvicorn's HTTP/1.1 with limits on what a client may owe us.
+"""uvicorn with our limits: how long a connection may take, and how the server stops.
 
-uvicorn itself only limits the time between two requests. It knows nothing of what requests ask.
+uvicorn itself limits only the time between two requests. This module knows nothing of what requests say.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rerank_cli.server.settings import BODY_S, HEADER_S, SEND_BYTES, SEND_S, STOP_S
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def make_protocol() -> Any:
-    """The protocol class for uvicorn's `http` setting."""
-    import h11
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+    from rerank_cli.server.admission import AdmissionControl
 
-    class TimeoutProtocol(H11Protocol):  # type: ignore[misc]  # uvicorn is no dependency of the type check
-        """Closes connections that send headers or a refused body drop by drop, send nothing, or do not read."""
+DRAIN_POLL_S = 0.05
 
-        _owed: Any = None  # the part of a request that the client owes, while a deadline runs for it
-        _deadline: Any = None
-        _reading: Any = None  # runs while the client owes us to read an answer
-        _unread = 0
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._expect(h11.IDLE)
+class DrainingServer(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not a dependency of the type check
+    """Refuses new requests from the moment of the signal; calls `listening` when it listens."""
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            state = self.conn.their_state
-            refused = state is h11.SEND_BODY and self.conn.our_state is h11.DONE
-            self._expect(state if state is h11.IDLE or refused else None)
+    def __init__(self, config: uvicorn.Config, admission: AdmissionControl, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._admission = admission
+        self._listening = listening
 
-        def on_response_complete(self) -> None:
-            """Between requests uvicorn's own timer runs; the rest of a body that was refused has its time."""
-            super().on_response_complete()
-            self._expect(h11.SEND_BODY if self.conn.their_state is h11.SEND_BODY else None)
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, then report it."""
+        await super().startup(sockets)
+        self._listening()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._expect(None)
-            self._stop_reading()
-            super().connection_lost(exc)
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """A signal came: refuse new requests."""
+        self._admission.draining = True
+        super().handle_exit(sig, frame)
 
-        def timeout_keep_alive_handler(self) -> None:
-            if self.transport.get_write_buffer_size():  # closing would wait for a client that does not read
-                self.transport.abort()
-            else:
-                super().timeout_keep_alive_handler()
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Keep listening, so that new requests get their 503, until accepted ones are answered; then stop."""
+        for connection in list(self.server_state.connections):
+            connection.shutdown()  # closes idle ones; a body that is still arriving has STOP_S
+        end = time.monotonic() + self.config.timeout_graceful_shutdown
+        while self._admission.active and not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110 uvicorn's flag
+            await asyncio.sleep(DRAIN_POLL_S)
+        await super().shutdown(sockets)
 
-        def shutdown(self) -> None:
-            """At the signal: a request that is still arriving is no work in flight and has a moment, not BODY_S."""
-            super().shutdown()
-            if self.conn.their_state is h11.SEND_BODY:
-                self.loop.call_later(STOP_S, self._stop_waiting)
 
-        def _stop_waiting(self) -> None:
-            if self.conn.their_state is h11.SEND_BODY:
-                self.transport.close()
+class TimeoutProtocol(H11Protocol):  # type: ignore[misc]  # uvicorn is not a dependency of the type check
+    """Closes connections that send headers or a refused body too slowly, send nothing, or do not read."""
 
-        def pause_writing(self) -> None:
-            super().pause_writing()
+    _expected: Any = None  # the part of a request that must arrive before the deadline
+    _deadline: Any = None
+    _reading: Any = None  # runs while the client must read a response
+    _unread = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """The client must send headers."""
+        super().connection_made(transport)
+        self._expect(h11.IDLE)
+
+    def data_received(self, data: bytes) -> None:
+        """Headers came, or a part of a body: the deadline is for what is still missing."""
+        super().data_received(data)
+        state = self.conn.their_state
+        refused = state is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        self._expect(state if state is h11.IDLE or refused else None)
+
+    def on_response_complete(self) -> None:
+        """Between requests uvicorn's own timer runs; the rest of a refused body has ours."""
+        super().on_response_complete()
+        self._expect(h11.SEND_BODY if self.conn.their_state is h11.SEND_BODY else None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """No deadline is left."""
+        self._expect(None)
+        self._stop_reading()
+        super().connection_lost(exc)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection."""
+        if self.transport.get_write_buffer_size():  # closing would wait for a client that does not read
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """At the signal: a request that is still arriving is not in progress and gets STOP_S, not BODY_S."""
+        super().shutdown()
+        if self.conn.their_state is h11.SEND_BODY:
+            self.loop.call_later(STOP_S, self._stop_waiting)
+
+    def _stop_waiting(self) -> None:
+        if self.conn.their_state is h11.SEND_BODY:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """The client does not read fast enough."""
+        super().pause_writing()
+        self._await_reading()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        self._stop_reading()
+
+    def _expect(self, expected: Any) -> None:
+        if expected is self._expected:
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self._expected = expected
+        if expected is not None:
+            seconds = HEADER_S if expected is h11.IDLE else BODY_S
+            self._deadline = self.loop.call_later(seconds, self.transport.close)
+
+    def _await_reading(self) -> None:
+        self._unread = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(SEND_S, self._check_reading)
+
+    def _check_reading(self) -> None:
+        if self.transport.get_write_buffer_size() > self._unread - SEND_BYTES:
+            self.transport.abort()
+        else:
             self._await_reading()
 
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._stop_reading()
-
-        def _expect(self, owed: Any) -> None:
-            if owed is self._owed:
-                return
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-            self._owed = owed
-            if owed is not None:
-                seconds = HEADER_S if owed is h11.IDLE else BODY_S
-                self._deadline = self.loop.call_later(seconds, self.transport.close)
-
-        def _await_reading(self) -> None:
-            self._unread = self.transport.get_write_buffer_size()
-            self._reading = self.loop.call_later(SEND_S, self._check_reading)
-
-        def _check_reading(self) -> None:
-            if self.transport.get_write_buffer_size() > self._unread - SEND_BYTES:
-                self.transport.abort()
-            else:
-                self._await_reading()
-
-        def _stop_reading(self) -> None:
-            if self._reading is not None:
-                self._reading.cancel()
-                self._reading = None
-
-    return TimeoutProtocol
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None

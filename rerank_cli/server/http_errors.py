@@ -1,8 +1,7 @@
-"""Why a request is refused, in the words of the API that the client was written for.
+"""Why a request is refused, in Cohere's words where Cohere has any.
 
-Cohere's texts are those of its documentation (docs.cohere.com, "Errors"), because clients and their users search for
-them.
-It knows nothing of HTTP beyond status and headers.
+They are those of its documentation (docs.cohere.com, "Errors"), because clients and their users search for them. How an
+API wraps them is a matter of `adapters`. This module knows nothing of HTTP beyond status and headers.
 """
 
 from __future__ import annotations
@@ -26,36 +25,26 @@ UNKNOWN_MODEL = (
 NO_PAGE = "404 page not found"
 BAD_JSON = "invalid json syntax: {reason}"
 UNKNOWN_FIELD = "unknown field: parameter '{name}' is not a valid field. " + REFERENCE
-WRONG_TYPE = "invalid type: parameter {name} is of type {found} but should be of type {wanted}. " + REFERENCE
+WRONG_TYPE = "invalid type: parameter {name} is of type {actual} but should be of type {expected}. " + REFERENCE
 NO_KEY = "no api key supplied"
 BAD_KEY = "invalid api token"
 INTERNAL = "internal server error, see the server's log for id {id}"
 
-# What Text Embeddings Inference calls each kind of failure.
-TEI_KINDS = {
-    400: "validation", 408: "validation", 413: "validation", 415: "validation", 422: "validation",
-    401: "unauthorized", 429: "overloaded", 503: "unhealthy", 504: "overloaded",
-}  # fmt: skip
-
 
 class HttpError(Exception):
-    """A refusal: HTTP status, the text for the client, headers such as Retry-After; `tei` decides the body's shape."""
+    """A refusal: HTTP status, the text for the client, headers such as Retry-After.
+
+    `error_type` is TEI's name for it where the status does not determine that.
+    """
 
     def __init__(
-        self, status: int, message: str, *, headers: dict[str, str] | None = None, kind: str | None = None
+        self, status: int, message: str, *, headers: dict[str, str] | None = None, error_type: str | None = None
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = headers or {}
-        self.kind = kind or TEI_KINDS.get(status, "backend")
-        self.tei = False
-
-    def body(self, request_id: str) -> dict[str, Any]:
-        """The reply: Cohere clients read `message`, those of Jina, Voyage and FastAPI read `detail`, TEI's `error`."""
-        if self.tei:
-            return {"error": self.message, "error_type": self.kind}
-        return {"id": request_id, "message": self.message, "detail": self.message}
+        self.error_type = error_type
 
 
 def retry_later(status: int, message: str, seconds: float) -> HttpError:
@@ -63,16 +52,12 @@ def retry_later(status: int, message: str, seconds: float) -> HttpError:
     return HttpError(status, message, headers={"retry-after": str(max(1, min(60, ceil(seconds))))})
 
 
-def wrong_type(name: str, value: Any, wanted: str) -> HttpError:
+def wrong_type(name: str, value: Any, expected: str) -> HttpError:
     """A field of another type than it must have."""
-    return HttpError(422, WRONG_TYPE.format(name=name, found=json_type(value), wanted=wanted))
+    return HttpError(422, WRONG_TYPE.format(name=name, actual=json_type(value), expected=expected))
 
 
 def json_type(value: Any) -> str:
     """What JSON calls a value."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else "boolean"
-    kinds: tuple[tuple[type, str], ...] = (
-        (str, "string"), (int, "integer"), (float, "number"), (list, "array"), (dict, "object"),
-    )  # fmt: skip
-    return next(name for kind, name in kinds if isinstance(value, kind))
+    names = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+    return names.get(type(value), "null")

@@ -1,4 +1,4 @@
-"""What a server says on stderr: a line a request without any of its text, and what failed inside."""
+"""What a server writes to stderr: one line per request, without any of its text, and internal failures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.text import visible
 
 if TYPE_CHECKING:
-    from rerank_cli.server.call import Call
+    from rerank_cli.server.records import Call
     from rerank_cli.terminal import Terminal
 
 LONGEST_PATH = 200
@@ -35,12 +35,12 @@ class Log:
         self._terminal.say(f"{parts} total_ms={total * 1e3:.0f}")
 
     def failed(self, call: Call, error: Exception) -> None:
-        """The model failed on a request; its message may name the query, so only its kind is told without --debug."""
+        """The model failed on a request; its message may name the query, so only its type is logged without --debug."""
         self._terminal.warn(f"request {call.id}: the scorer failed: {type(error).__name__}")
         self._trace(error)
 
     def internal(self, call: Call, error: Exception) -> None:
-        """A bug of ours."""
+        """A bug in this program."""
         self._terminal.error(
             f"request {call.id}: internal error: {type(error).__name__}", "start with `--debug` for the traceback"
         )

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: requests, waiting, batches. The only module that imports prometheus_client."""
+"""Metrics for Prometheus: requests, waiting times, batches. The only module that imports prometheus_client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """A registry of its own, so that several servers can live in one process (as in tests)."""
+    """Has its own registry, so that several servers can run in one process (as in tests)."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -30,18 +30,18 @@ class Metrics:
         )
         self._documents = Counter("rerank_documents", "Documents ranked.", registry=registry)
         self._tokens = Counter("rerank_tokens", "Document tokens scored.", registry=registry)
-        self._batch = Histogram("rerank_batch_pairs", "Pairs a call of the scorer.", buckets=PAIRS, registry=registry)
+        self._batch = Histogram("rerank_batch_pairs", "Pairs per call of the scorer.", buckets=PAIRS, registry=registry)
         self._batch_seconds = Counter("rerank_scoring_seconds", "Seconds in the scorer.", registry=registry)
-        self._inside = Gauge("rerank_requests_inside", "Requests being read, waiting or scored.", registry=registry)
+        self._active = Gauge("rerank_requests_inside", "Requests being read, waiting or scored.", registry=registry)
         self._waiting = Gauge("rerank_waiting_tokens", "Estimated tokens not yet scored.", registry=registry)
 
-    def watch(self, inside: Callable[[], float], waiting: Callable[[], float]) -> None:
-        """Where the gauges read their values."""
-        self._inside.set_function(inside)
+    def watch(self, active: Callable[[], float], waiting: Callable[[], float]) -> None:
+        """Set the functions that give the gauges their values."""
+        self._active.set_function(active)
         self._waiting.set_function(waiting)
 
-    def answered(self, route: str, status: int, seconds: float) -> None:
-        """A request ended, well or not."""
+    def responded(self, route: str, status: int, seconds: float) -> None:
+        """A request ended, with any status."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
@@ -51,10 +51,10 @@ class Metrics:
         self._tokens.inc(tokens)
         self._queued.observe(queued)
 
-    def tick(self, tick: BatchStats) -> None:
+    def batch(self, stats: BatchStats) -> None:
         """The scorer was called once."""
-        self._batch.observe(tick.pairs)
-        self._batch_seconds.inc(tick.seconds)
+        self._batch.observe(stats.pairs)
+        self._batch_seconds.inc(stats.seconds)
 
     def text(self) -> tuple[bytes, str]:
         """The exposition and its content type."""

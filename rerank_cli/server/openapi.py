@@ -1,11 +1,11 @@
-"""The API's description: OpenAPI 3.1 for machines, one page without scripts for people. Written out, not derived."""
+"""The API's description: OpenAPI 3.1 for machines, one page without scripts for people."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.server.openapi_schemas import FIELDS, SCHEMAS, TEI_FIELDS
+from rerank_cli.server.openapi_schemas import SCHEMAS
 from rerank_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ REFUSALS = {
     "504": "Not scored in time.",
 }
 GETS = {
-    "/health": ("The process answers.", "Status"),
-    "/ready": ("The model is loaded and requests are taken; 503 otherwise.", "Status"),
-    "/v1/models": ("The model.", "Models"),
+    "/health": ("Status", "The process answers."),
+    "/ready": ("Status", "The model is loaded and requests are taken; 503 otherwise."),
+    "/v1/models": ("Models", "The model."),
 }
 EXAMPLE = """curl {url}/v2/rerank -H 'content-type: application/json' \\
   -d '{"model": "any", "query": "reset the router", "documents": ["Hold the pin.", "Open at nine."]}'"""
@@ -44,7 +44,16 @@ STYLE = "body{font:16px/1.5 sans-serif;max-width:50em;margin:2em auto;padding:0 
 
 def describe(settings: ServeSettings) -> dict[str, Any]:
     """The OpenAPI document."""
-    found: dict[str, Any] = {
+    paths = {path: {"post": _post(schema, summary)} for path, (schema, summary) in PATHS.items()}
+    paths |= {path: {"get": _get(schema, summary)} for path, (schema, summary) in GETS.items()}
+    text = {"description": "Prometheus text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    paths["/metrics"] = {"get": {"summary": "Figures.", "responses": {"200": text, "401": _refusal("401")}}}
+    components: dict[str, Any] = {"schemas": SCHEMAS}
+    if settings.keys:
+        components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+        for path in (*PATHS, "/v1/models", "/metrics"):
+            next(iter(paths[path].values()))["security"] = [{"bearer": []}]
+    return {
         "openapi": "3.1.0",
         "info": {
             "title": "rerank serve",
@@ -52,17 +61,9 @@ def describe(settings: ServeSettings) -> dict[str, Any]:
             "description": "One reranking model behind the APIs of Cohere (v1, v2), Jina and Text Embeddings "
             "Inference. Paths count by their suffix.",
         },
-        "paths": {path: {"post": _post(kind, text)} for path, (kind, text) in PATHS.items()},
-        "components": {"schemas": SCHEMAS},
+        "paths": paths,
+        "components": components,
     }
-    found["paths"] |= {path: {"get": _get(text, kind)} for path, (text, kind) in GETS.items()}
-    text = {"description": "Prometheus text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
-    found["paths"]["/metrics"] = {"get": {"summary": "Figures.", "responses": {"200": text, "401": _refusal("401")}}}
-    if settings.keys:
-        found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
-        for path in (*PATHS, "/v1/models", "/metrics"):
-            next(iter(found["paths"][path].values()))["security"] = [{"bearer": []}]
-    return found
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -77,31 +78,31 @@ def _refusal(status: str) -> dict[str, Any]:
     return {"description": REFUSALS[status], "content": _json(_ref("Error"))}
 
 
-def _post(kind: str, text: str) -> dict[str, Any]:
-    reply = _ref("Reply") if kind == "Rerank" else {"anyOf": [_ref("Reply"), _ref("TeiReply")]}
+def _post(schema: str, summary: str) -> dict[str, Any]:
+    response = _ref("Reply") if schema == "Rerank" else {"anyOf": [_ref("Reply"), _ref("TeiReply")]}
     return {
-        "summary": text,
-        "requestBody": {"required": True, "content": _json(_ref(kind))},
+        "summary": summary,
+        "requestBody": {"required": True, "content": _json(_ref(schema))},
         "responses": {
-            "200": {"description": "The documents, best first.", "content": _json(reply)},
+            "200": {"description": "The documents, best first.", "content": _json(response)},
             **{status: _refusal(status) for status in REFUSALS},
         },
     }
 
 
-def _get(text: str, kind: str) -> dict[str, Any]:
-    responses: dict[str, Any] = {"200": {"description": text, "content": _json(_ref(kind))}}
-    if kind == "Models":
+def _get(schema: str, summary: str) -> dict[str, Any]:
+    responses: dict[str, Any] = {"200": {"description": summary, "content": _json(_ref(schema))}}
+    if schema == "Models":
         responses["401"] = _refusal("401")
     else:
-        responses["503"] = {"description": "Not ready.", "content": _json(_ref(kind))}
-    return {"summary": text, "responses": responses}
+        responses["503"] = {"description": "Not ready.", "content": _json(_ref(schema))}
+    return {"summary": summary, "responses": responses}
 
 
 def readable(description: dict[str, Any], url: str) -> str:
     """The description as one page of plain HTML: no scripts, nothing loaded from elsewhere.
 
-    `url` is where the reader found this server: the example calls it there.
+    `url` is this server's address as the reader sees it; the example uses it.
     """
     example = EXAMPLE.replace("{url}", url)
     rows = []
@@ -110,9 +111,10 @@ def readable(description: dict[str, Any], url: str) -> str:
             statuses = ", ".join(operation["responses"])
             title = f"<h2>{method.upper()} {escape(path)}</h2>"
             rows.append(f"{title}<p>{escape(operation['summary'])}</p><p>Answers: {statuses}</p>")
-    fields = []
-    for name, schema in (FIELDS | TEI_FIELDS).items():
-        fields.append(f"<li><code>{escape(name)}</code>: {escape(schema.get('description', ''))}</li>")
+    properties = SCHEMAS["Rerank"]["properties"] | SCHEMAS["Tei"]["properties"]
+    fields = [
+        f"<li><code>{escape(name)}</code>: {escape(schema['description'])}</li>" for name, schema in properties.items()
+    ]
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>rerank serve</title><style>{STYLE}</style>"
         f"<h1>rerank serve</h1><p>{escape(description['info']['description'])} "

@@ -1,43 +1,40 @@
-"""JSON Schemas of the API's requests and replies, as data."""
+"""JSON Schemas of the API's requests, from the table in `rerank_cli.request`, and of its responses."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.request import members_of
+
+if TYPE_CHECKING:
+    from rerank_cli.request import Api, Member
 
 _TEXT = {"type": "string", "pattern": r"\S"}
-_COUNT = {"type": ["integer", "null"], "minimum": 1}
-_BOOLEAN = {"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false"]}]}
-_NAMES = {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}, "minItems": 1}
-_DOCUMENTS = {
-    "type": "array",
-    "minItems": 1,
-    "maxItems": 9999,
-    "items": {"anyOf": [_TEXT, {"type": "object", "properties": {"text": _TEXT}, "required": ["text"]}]},
-    "description": "Strings, or objects with `text` or the rank_fields.",
+_DOCUMENT = {"anyOf": [_TEXT, {"type": "object", "properties": {"text": _TEXT}, "required": ["text"]}]}
+_TYPES: dict[str, dict[str, Any]] = {
+    "string": {"type": ["string", "null"]},
+    "count": {"type": ["integer", "null"], "minimum": 1},
+    "boolean": {"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false"]}]},
+    "names": {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}, "minItems": 1},
+    "documents": {"type": "array", "minItems": 1, "maxItems": 9999},
 }
 
-FIELDS: dict[str, Any] = {
-    "model": {"type": ["string", "null"], "description": "Any name; the loaded model answers."},
-    "query": {**_TEXT, "description": "What is searched for."},
-    "documents": _DOCUMENTS,
-    "top_n": {**_COUNT, "description": "Return the N best only."},
-    "rank_fields": {**_NAMES, "description": "Keys of object documents to score, in this order."},
-    "return_documents": {**_BOOLEAN, "description": "Send the documents back."},
-    "max_chunks_per_doc": {**_COUNT, "description": "At most so many windows of a long document."},
-    "max_tokens_per_doc": {**_COUNT, "description": "Cut longer documents (4096)."},
-    "raw_scores": {**_BOOLEAN, "description": "Logits instead of 0 to 1."},
-}
-TEI_FIELDS: dict[str, Any] = {
-    "query": FIELDS["query"],
-    "texts": {
-        "type": "array", "items": _TEXT, "minItems": 1, "maxItems": 9999,
-        "description": "Documents of a TEI request; the reply is a bare array.",
-    },
-    "top_n": FIELDS["top_n"],
-    "truncate": {**_BOOLEAN, "description": "TEI: false refuses texts beyond the model's window."},
-    "raw_scores": FIELDS["raw_scores"],
-    "return_text": {**_BOOLEAN, "description": "TEI: send the texts back."},
-}  # fmt: skip
+
+def _property(member: Member, *, objects: bool) -> dict[str, Any]:
+    schema = _TEXT if member.type == "string" and member.required else _TYPES[member.type]
+    items = {"items": _DOCUMENT if objects else _TEXT} if member.type == "documents" else {}
+    return {**schema, **items, "description": member.description}
+
+
+def _request(api: Api, *, objects: bool) -> dict[str, Any]:
+    members = [member for member in members_of(api).values() if member.description]
+    return {
+        "type": "object",
+        "required": [member.name for member in members if member.required],
+        "properties": {member.name: _property(member, objects=objects) for member in members},
+    }
+
+
 _RESULT = {
     "type": "object",
     "required": ["index", "relevance_score"],
@@ -64,8 +61,8 @@ _TEI_ROW = {
 }
 
 SCHEMAS: dict[str, Any] = {
-    "Rerank": {"type": "object", "required": ["query", "documents"], "properties": FIELDS},
-    "Tei": {"type": "object", "required": ["query", "texts"], "properties": TEI_FIELDS},
+    "Rerank": _request("rerank", objects=True),
+    "Tei": _request("tei", objects=False),
     "RerankOrTei": {"anyOf": [{"$ref": "#/components/schemas/Rerank"}, {"$ref": "#/components/schemas/Tei"}]},
     "Reply": {
         "type": "object",

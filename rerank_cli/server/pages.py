@@ -1,13 +1,14 @@
-"""What can be fetched with GET: health, readiness, the model, figures, the API's description."""
+"""What can be fetched with GET: health, readiness, the model, metrics, the API's description."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from starlette.responses import Response
+
 from rerank_cli.pipeline import scale_of
-from rerank_cli.server.answer import dump
-from rerank_cli.server.call import Reply
+from rerank_cli.server.json_body import dump
 from rerank_cli.server.openapi import describe, readable
 
 if TYPE_CHECKING:
@@ -21,67 +22,65 @@ if TYPE_CHECKING:
     from rerank_cli.server.settings import ServeSettings
     from rerank_cli.server.worker import Worker
 
-JSON = {"content-type": "application/json"}
+JSON = "application/json"
 
 
 class Server(Protocol):
-    """What pages tell of: the running server, as far as they look at it."""
+    """The running server, as far as pages describe it."""
 
     settings: ServeSettings
     worker: Worker
     info: ScorerInfo
     metrics: Metrics
-    gate: AdmissionControl
+    admission: AdmissionControl
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """How a page is made, and whether it wants a key when the server has keys."""
+    """How a page is built, and whether it needs a key when the server has keys."""
 
-    make: Callable[[Server, Request], Reply]
+    build: Callable[[Server, Request], Response]
     guarded: bool = False
 
 
-def _health(_app: Server, _request: Request) -> Reply:
-    return Reply(200, dump({"status": "ok"}), JSON)
+def _health(_app: Server, _request: Request) -> Response:
+    return Response(dump({"status": "ok"}), media_type=JSON)
 
 
-def _ready(app: Server, _request: Request) -> Reply:
-    if app.worker.alive and not app.gate.draining:
-        return Reply(200, dump({"status": "ready", "model": app.info.model}), JSON)
-    status = "stopping" if app.gate.draining else "the scoring thread has stopped"
-    return Reply(503, dump({"status": status}), {**JSON, "retry-after": "1"})
+def _ready(app: Server, _request: Request) -> Response:
+    if app.worker.alive and not app.admission.draining:
+        return Response(dump({"status": "ready", "model": app.info.model}), media_type=JSON)
+    status = "stopping" if app.admission.draining else "the scoring thread has stopped"
+    return Response(dump({"status": status}), 503, {"retry-after": "1"}, JSON)
 
 
-def _models(app: Server, _request: Request) -> Reply:
-    """In OpenAI's form (`data`) and in Cohere's (`models`); gateways probe either."""
+def _models(app: Server, _request: Request) -> Response:
+    """As OpenAI lists them (`data`) and as Cohere does (`models`); gateways probe either."""
     info = app.info
     names = dict.fromkeys((info.model, *app.settings.names))
-    how = {"revision": info.revision, "backend": info.backend, "dtype": info.dtype, "score_scale": scale_of(info)}
-    own = {"object": "model", "created": 0, "owned_by": "rerank", **how}
-    found = {
+    facts = {"revision": info.revision, "backend": info.backend, "dtype": info.dtype, "score_scale": scale_of(info)}
+    model = {"object": "model", "created": 0, "owned_by": "rerank", **facts}
+    models = {
         "object": "list",
-        "data": [{"id": name, **own} for name in names],
+        "data": [{"id": name, **model} for name in names],
         "models": [{"name": name, "endpoints": ["rerank"]} for name in names],
     }
-    return Reply(200, dump(found), JSON)
+    return Response(dump(models), media_type=JSON)
 
 
-def _metrics(app: Server, _request: Request) -> Reply:
-    text, kind = app.metrics.text()
-    return Reply(200, text, {"content-type": kind})
+def _metrics(app: Server, _request: Request) -> Response:
+    text, content_type = app.metrics.text()
+    return Response(text, media_type=content_type)
 
 
-def _openapi(app: Server, _request: Request) -> Reply:
-    return Reply(200, dump(describe(app.settings)), JSON)
+def _openapi(app: Server, _request: Request) -> Response:
+    return Response(dump(describe(app.settings)), media_type=JSON)
 
 
-def _docs(app: Server, request: Request) -> Reply:
-    headers = {
-        "content-type": "text/html; charset=utf-8",
-        "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-    }
-    return Reply(200, readable(describe(app.settings), str(request.base_url).rstrip("/")).encode(), headers)
+def _docs(app: Server, request: Request) -> Response:
+    page = readable(describe(app.settings), str(request.base_url).rstrip("/"))
+    headers = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return Response(page, headers=headers, media_type="text/html")
 
 
 PAGES: dict[str, Page] = {

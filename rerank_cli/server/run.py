@@ -1,16 +1,14 @@
 """Starting and stopping: the socket, the scoring thread, uvicorn.
 
-Order matters: the port is taken before the model is loaded (a taken port should not cost ten seconds), and the server
+Order matters: the port is taken before the model is loaded (a port in use should fail at once), and the server
 listens only when the model is ready. SIGTERM and Ctrl-C let accepted requests finish and refuse the rest.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from rerank_cli.server.log import Log
     from rerank_cli.server.settings import ServeSettings
 
-DRAIN_POLL_S = 0.05
 GRACE_S = 5.0  # beyond the time that the last accepted request may take
 
 
@@ -39,12 +36,14 @@ def check_extra() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises UsageError if the address is no address of this machine or the port is taken."""
+    """A bound socket. Raises UsageError if the address is not one of this machine or the port is in use."""
     bound: socket.socket | None = None
     try:
         flags = socket.AI_PASSIVE
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[0]
-        bound = socket.socket(family, kind, protocol)
+        family, socket_type, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=flags
+        )[0]
+        bound = socket.socket(family, socket_type, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except (OSError, OverflowError) as error:
@@ -72,10 +71,10 @@ def serve(
     """Serve until a signal ends it; then finish what was accepted.
 
     Args:
-        settings: limits, keys, habits.
-        bound: the socket, as `listen` makes it.
+        settings: limits, keys, names.
+        bound: the socket, from `listen`.
         open_scorer: opens the model, in the thread that will use it.
-        log: gets access lines and failures.
+        log: receives access lines and failures.
         listening: called in the event loop once requests are taken.
 
     Raises:
@@ -86,7 +85,7 @@ def serve(
     from rerank_cli.server.worker import Worker
 
     metrics = Metrics()
-    worker = Worker(open_scorer, metrics.tick)
+    worker = Worker(open_scorer, metrics.batch)
     info = worker.start()
     gc.enable()  # the command line turns it off, because its processes are short
     gc.freeze()  # the model and all modules: never garbage, not worth looking at
@@ -98,15 +97,15 @@ def serve(
 
 
 def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]) -> Any:
-    """uvicorn, told to be quiet, patient with slow answers and impatient with slow requests."""
+    """uvicorn, silent, with long time-outs for responses and short ones for requests."""
     import uvicorn
 
-    from rerank_cli.server.connection import make_protocol
+    from rerank_cli.server.connection import DrainingServer, TimeoutProtocol
 
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # our log says what users need
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # our log has what users need
     config = uvicorn.Config(
         app,
-        http=make_protocol(),
+        http=TimeoutProtocol,
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -118,25 +117,4 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
         timeout_graceful_shutdown=round(settings.timeout_s + GRACE_S),
         h11_max_incomplete_event_size=64 << 10,  # bytes of headers
     )
-
-    class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is no dependency of the type check
-        """Refuses from the moment of the signal, and says when it listens."""
-
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            listening()
-
-        def handle_exit(self, sig: int, frame: Any) -> None:
-            app.gate.draining = True
-            super().handle_exit(sig, frame)
-
-        async def shutdown(self, sockets: Any = None) -> None:
-            """Listen on, to say 503 and where not to send, until what was accepted is answered; then uvicorn's way."""
-            for connection in list(self.server_state.connections):
-                connection.shutdown()  # idle ones end, a body that is still arriving has a moment
-            end = time.monotonic() + config.timeout_graceful_shutdown
-            while app.gate.inside and not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110 uvicorn's flag
-                await asyncio.sleep(DRAIN_POLL_S)
-            await super().shutdown(sockets)
-
-    return Server(config)
+    return DrainingServer(config, app.admission, listening)

@@ -1,4 +1,4 @@
-"""What a server is told: where it listens, who may ask, how much. Frozen; made from options by `cli.serve`."""
+"""The settings of a server: its address, its keys, its limits. Frozen; `cli.serve` builds them from options."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ class ServeSettings:
     limits: Limits = nested(Limits)  # where a request says nothing
 
 
-HEADER_S = 10.0  # a connection that sends no whole header within this is closed
-BODY_S = 30.0  # likewise a body
-SEND_S = 30.0  # and one that does not read at least
-SEND_BYTES = 64 << 10  # of its answer in that time
-STOP_S = 2.0  # what a body that is arriving when the server stops has left
+HEADER_S = 10.0  # a connection that does not send its headers within this time is closed
+BODY_S = 30.0  # the same for a body
+SEND_S = 30.0  # a client must read at least SEND_BYTES of the response per SEND_S
+SEND_BYTES = 64 << 10
+STOP_S = 2.0  # for a body that is still arriving when the server stops
 KEEP_ALIVE_S = 65  # longer than the idle time of usual client pools and proxies, so that they close first
 BODIES = 8  # bodies of the largest size that may be in memory at once
-MOST_FIELDS = 100  # rank_fields of a request: each is looked up in every document
-MOST_NOTES = 20  # a reply is no place for a thousand of them
-MOST_DEPTH = 64  # of JSON
+MAX_FIELDS = 100  # rank_fields per request: each is looked up in every document
+MAX_NOTES = 20  # warnings of ignored fields per response
+MAX_DEPTH = 64  # of JSON

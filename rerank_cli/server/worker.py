@@ -1,9 +1,9 @@
-"""The one thread that owns the scorer: requests in flight share its batches, a piece of each in turn.
+"""The thread that owns the scorer: requests in progress share its batches, a slice of each in turn.
 
-A job is one request's pairs. In each turn every waiting job may put a quantum of tokens into the next tick; a tick is
-one call of the scorer, small enough that a newcomer waits for little. So five documents are not kept waiting by a
-thousand, and many small requests fill batches together. Scores do not depend on the company (the scorer's promise).
-It knows nothing of HTTP or of asyncio.
+A job is one request's pairs. Each waiting job may add a limited number of tokens to the next call of the scorer, which
+is small enough that a new request waits only briefly. So five documents do not wait for a thousand, and many small
+requests fill batches together. A score does not depend on the other pairs of its batch (the scorer's contract).
+This module knows nothing of HTTP or asyncio.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.base import Scorer, ScorerInfo
     from rerank_cli.settings import Limits
 
-TICK = 4096  # estimated tokens of one call of the scorer while few jobs wait: two batches of the engine
-# With many, a call takes more of them, so that sorting by length pays as it does offline: 6 % of padding, not 18 %.
-# Nobody waits longer for that: whoever is served in one call had been served in as many turns of smaller ones.
-JOBS_A_TICK = 4
-MOST_TICKS = 4
-TOKENS_PER_TURN = 1024  # estimated tokens a job puts into a tick before the next job's turn
+TOKENS_PER_CALL = 4096  # estimated tokens per call of the scorer while few jobs wait: two batches of the engine
+# With many jobs a call takes up to four times as much, so that sorting by length pays: 6 % of padding instead of 18 %.
+# Nobody waits longer: the same jobs would need as many turns of smaller calls.
+JOBS_PER_CALL = 4
+MAX_CALL_FACTOR = 4
+TOKENS_PER_TURN = 1024  # estimated tokens that a job adds to a call before the next job's turn
 CHARS_PER_TOKEN = 4
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One request's distinct pairs and what becomes of them. `places`: for each document the position of its pair."""
+    """One request's distinct pairs, their scores and times. `places`: for each document the position of its pair."""
 
     pairs: Sequence[Pair]
     places: Sequence[int]
     limits: Limits
-    done: Callable[[], None]  # called once in the worker's thread, when scores or an error are there
+    done: Callable[[], None]  # called once, in the worker's thread, when scores or an error are available
     scores: list[Score | None] = field(init=False)
     costs: list[int] = field(init=False)  # estimated tokens of each pair
-    order: list[int] = field(init=False)  # positions, longest first, so that a piece's lengths are alike
+    order: list[int] = field(init=False)  # positions, longest first, so that the lengths in a slice are similar
     taken: int = 0
     left: int = field(init=False)
     query_tokens: int = 0
@@ -60,7 +60,7 @@ class Job:
         self.left = len(self.pairs)
 
     def take(self, tokens: float) -> list[int]:
-        """Positions of the next piece: at least one pair, at most about so many tokens."""
+        """Positions of the next slice: at least one pair, and at most about `tokens` tokens."""
         start, room = self.taken, tokens
         while self.taken < len(self.order):
             room -= self.costs[self.order[self.taken]]
@@ -97,11 +97,11 @@ def cost(pair: Pair, limits: Limits) -> int:
 
 
 class Worker:
-    """Starts, feeds and stops the scoring thread. All methods may be called from any thread.
+    """The scoring thread: starts it, gives it jobs, stops it. All methods may be called from any thread.
 
     Args:
-        open_scorer: called once, in the thread, because some scorers belong to the thread that made them.
-        observe: called after each tick, in the thread.
+        open_scorer: called once, in the thread, because some scorers belong to the thread that created them.
+        observe: called after each call of the scorer, in the thread.
     """
 
     def __init__(self, open_scorer: Callable[[], Scorer], observe: Callable[[BatchStats], None]) -> None:
@@ -111,9 +111,9 @@ class Worker:
         self._changed = threading.Condition()
         self._stopping = False
         self._opened = threading.Event()
-        self._fault: BaseException | None = None
+        self._open_error: BaseException | None = None
         self._scorer: Scorer | None = None
-        self._rate = 0.0  # estimated tokens a second, smoothed
+        self._rate = 0.0  # estimated tokens per second, smoothed
         self.waiting = 0  # estimated tokens accepted and not yet scored
         self._thread = threading.Thread(target=self._main, name="rerank-scorer", daemon=True)
 
@@ -121,8 +121,8 @@ class Worker:
         """Open the scorer; returns when it is ready. Raises what opening raised."""
         self._thread.start()
         self._opened.wait()
-        if self._fault is not None:
-            raise self._fault
+        if self._open_error is not None:
+            raise self._open_error
         if self._scorer is None:
             raise ModelError("the scorer did not open")
         return self._scorer.info
@@ -133,7 +133,7 @@ class Worker:
         return self._thread.is_alive() and not self._stopping
 
     def submit(self, job: Job) -> None:
-        """Take a job; its `done` is called later. Raises ModelError if the worker is stopped."""
+        """Accept a job; its `done` is called later. Raises ModelError if the worker is stopped."""
         job.submitted = time.perf_counter()
         with self._changed:
             if not self.alive:
@@ -143,7 +143,7 @@ class Worker:
             self._changed.notify()
 
     def cancel(self, job: Job) -> None:
-        """Give up a job: what is not yet with the scorer will not be scored."""
+        """Cancel a job: pairs that the scorer has not yet received will not be scored."""
         with self._changed:
             job.cancelled = True
             if job in self._jobs:
@@ -151,11 +151,11 @@ class Worker:
                 self.waiting -= job.waiting
 
     def seconds_waiting(self) -> float:
-        """How long the accepted work will take, by the speed so far; 1 while nothing is known."""
+        """How long the accepted work will take at the speed so far; 1 while that is unknown."""
         return self.waiting / self._rate if self._rate else 1.0
 
     def stop(self) -> None:
-        """End the thread after the call of the scorer that is running; jobs that are left fail."""
+        """End the thread after the current call of the scorer; unfinished jobs fail."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -166,57 +166,57 @@ class Worker:
         try:
             self._scorer = self._open_scorer()
         except BaseException as error:  # noqa: BLE001 raised again by start()
-            self._fault = error
+            self._open_error = error
             return
         finally:
             self._opened.set()
-        pieces: list[JobSlice] = []
+        slices: list[JobSlice] = []
         try:
-            while pieces := self._next():
-                self._run(pieces)
+            while slices := self._next():
+                self._run(slices)
         finally:
             with self._changed:
                 self._stopping = True
-                left = dict.fromkeys([*self._jobs, *(piece.job for piece in pieces)])
+                left = dict.fromkeys([*self._jobs, *(job_slice.job for job_slice in slices)])
             for job in left:
                 if not job.finished:
                     self._fail(job, ModelError("the server is stopping"))
             self._scorer.close()
 
     def _next(self) -> list[JobSlice]:
-        """The pieces of the next tick; waits for some. Empty: stop."""
+        """The slices of the next call; waits for a job. Empty: stop."""
         with self._changed:
             while not self._jobs and not self._stopping:
                 self._changed.wait()
             if self._stopping:
                 return []
-            whole = self._scorer is not None and self._scorer.info.whole_query
-            pieces: list[JobSlice] = []
-            room = float(TICK * min(MOST_TICKS, max(1, len(self._jobs) // JOBS_A_TICK)))
+            whole = self._scorer is not None and self._scorer.info.whole_query  # all pairs of a query in one call
+            slices: list[JobSlice] = []
+            room = float(TOKENS_PER_CALL * min(MAX_CALL_FACTOR, max(1, len(self._jobs) // JOBS_PER_CALL)))
             while self._jobs and room > 0:
                 job = self._jobs.popleft()
-                pieces.append(JobSlice(job, job.take(float("inf") if whole else min(TOKENS_PER_TURN, room))))
-                room -= float("inf") if whole else sum(job.costs[position] for position in pieces[-1].positions)
+                slices.append(JobSlice(job, job.take(float("inf") if whole else min(TOKENS_PER_TURN, room))))
+                room -= float("inf") if whole else sum(job.costs[position] for position in slices[-1].positions)
                 if job.taken < len(job.order):
                     self._jobs.append(job)
-            return pieces
+            return slices
 
-    def _run(self, pieces: Sequence[JobSlice]) -> None:
-        """Score pieces, jobs of like limits together."""
+    def _run(self, slices: Sequence[JobSlice]) -> None:
+        """Score slices, jobs with equal limits together."""
         groups: dict[Limits, list[JobSlice]] = {}
-        for piece in pieces:
-            self._begin(piece.job)
-            if piece.job.error is None:
-                groups.setdefault(piece.job.limits, []).append(piece)
+        for job_slice in slices:
+            self._begin(job_slice.job)
+            if job_slice.job.error is None:
+                groups.setdefault(job_slice.job.limits, []).append(job_slice)
         start = time.perf_counter()
         for limits, group in groups.items():
             self._score(group, limits)
         seconds = max(time.perf_counter() - start, 1e-6)
-        tokens = sum(job.costs[position] for job, positions in pieces for position in positions)
+        tokens = sum(job.costs[position] for job, positions in slices for position in positions)
         with self._changed:
             self.waiting -= tokens
             self._rate = tokens / seconds if not self._rate else 0.8 * self._rate + 0.2 * tokens / seconds
-        self._observe(BatchStats(sum(len(piece.positions) for piece in pieces), seconds))
+        self._observe(BatchStats(sum(len(job_slice.positions) for job_slice in slices), seconds))
 
     def _begin(self, job: Job) -> None:
         if job.started:
@@ -225,24 +225,24 @@ class Worker:
         try:
             job.query_tokens, job.query_cut = measure_query(self._scorer, job.pairs[0].query)
         except Exception as error:  # noqa: BLE001 a query that the tokenizer cannot read fails its own request
-            self._fail(job, _known(error))
+            self._fail(job, _as_rerank_error(error))
 
-    def _score(self, pieces: Sequence[JobSlice], limits: Limits) -> None:
-        """One call of the scorer. If it fails, each job is tried alone, so that only those at fault fail."""
+    def _score(self, slices: Sequence[JobSlice], limits: Limits) -> None:
+        """One call of the scorer. If it fails, each job is tried alone, so that only the failing ones fail."""
         if self._scorer is None:
             return
-        pairs = [job.pairs[position] for job, positions in pieces for position in positions]
+        pairs = [job.pairs[position] for job, positions in slices for position in positions]
         try:
             scores = iter(_complete(self._scorer.score(pairs, limits), len(pairs)))
-        except Exception as error:  # noqa: BLE001 whatever it is belongs to the requests, not to the thread
-            jobs = {id(piece.job): piece.job for piece in pieces}
+        except Exception as error:  # noqa: BLE001 the requests fail, not the thread
+            jobs = {id(job_slice.job): job_slice.job for job_slice in slices}
             if len(jobs) == 1:
-                self._fail(pieces[0].job, _known(error))
+                self._fail(slices[0].job, _as_rerank_error(error))
                 return
             for job in jobs.values():
-                self._score([piece for piece in pieces if piece.job is job], limits)
+                self._score([job_slice for job_slice in slices if job_slice.job is job], limits)
             return
-        for job, positions in pieces:
+        for job, positions in slices:
             for position in positions:
                 job.scores[position] = next(scores)
             job.left -= len(positions)
@@ -265,14 +265,14 @@ class Worker:
 
 
 def _complete(scores: Sequence[Score], count: int) -> Sequence[Score]:
-    """The scores, as many as pairs. Raises ModelError: one that is missing would be another document's."""
+    """The scores. Raises ModelError unless there is one per pair: a missing one would shift the others."""
     if len(scores) != count:
         raise ModelError(f"the scorer gave {len(scores)} scores for {count} pairs")
     return scores
 
 
-def _known(error: Exception) -> Exception:
-    """An error of ours as it is, any other as a ModelError."""
+def _as_rerank_error(error: Exception) -> Exception:
+    """A RerankError as it is, any other error as a ModelError."""
     return error if isinstance(error, RerankError) else ModelError(f"{type(error).__name__}: {error}")
 
 
@@ -283,6 +283,6 @@ def measure_query(scorer: Scorer | None, query: str) -> tuple[int, bool]:
     if not isinstance(scorer, LocalScorer):
         return len(query) // CHARS_PER_TOKEN + 1, False
     tokens = len(scorer.encoder.query(query))
-    # What a window has room for shrinks by the query's tokens, until the query is cut.
+    # The room for a document shrinks by the query's tokens, until the query is cut.
     slack = 8  # chat templates merge tokens at their edges
     return tokens, scorer.prompt.room(query) + tokens > scorer.prompt.room("") + slack

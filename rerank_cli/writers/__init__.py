@@ -22,35 +22,37 @@ if TYPE_CHECKING:
 
 __all__ = ["ClosedPipe", "choose_format", "open_output", "ranking_blocks", "write_ranking"]
 
-# How bytes for a terminal are made harmless; the table has done so itself, and its colours must pass.
+# How bytes for a terminal are sanitized; the table has done so itself, and its colours must pass.
 _GUARDS: dict[str, Guard] = {"json": "json", "jsonl": "json", "table": "none"}
 
 
 def write_ranking(ranking: Ranking, settings: OutputSettings, terminal: Terminal, report: Report) -> None:
-    """Write a ranking where and how the settings say; counts what was replaced or missing in the report.
+    """Write a ranking where and how the settings say; the report counts what was replaced or missing.
 
     Raises:
-        ClosedPipe: Nobody reads stdout any more: end quietly with 0.
+        ClosedPipe: The reader of stdout has gone: end quietly with 0.
         OutputError: The output cannot be written.
-        InputError: The format cannot hold the documents (white space in an id of a TREC run).
+        InputError: The format cannot represent the documents (white space in an id of a TREC run).
     """
     from rerank_cli.writers.results import sources_of
 
     sources = sources_of(ranking)
     kinds = {source.kind for source in sources}
-    form = choose_format(settings, terminal, kinds, {source.delimiter for source in sources})
-    if report.counts["invalid_utf8"] and settings.documents and _alters(form, ranking.hits, kinds):
-        report.note("invalid UTF-8 is written as replacement characters, too; `-f lines` writes the bytes as they were")
-    if settings.explain and form not in {"json", "jsonl", "table"}:
-        report.note(f"--explain shows nothing in {form}: json, jsonl and the table have it")
-    with open_output(settings.output, terminal, _GUARDS.get(form, "text")) as write:
-        for block in ranking_blocks(form, ranking, settings, terminal, report):
+    output_format = choose_format(settings, terminal, kinds, {source.delimiter for source in sources})
+    if report.counts["invalid_utf8"] and settings.documents and _alters(output_format, ranking.hits, kinds):
+        report.note("invalid UTF-8 is also written as replacement characters; `-f lines` writes the original bytes")
+    if settings.explain and output_format not in {"json", "jsonl", "table"}:
+        report.note(f"--explain has no effect on {output_format}: json, jsonl and the table show it")
+    with open_output(settings.output, terminal, _GUARDS.get(output_format, "text")) as write:
+        for block in ranking_blocks(output_format, ranking, settings, terminal, report):
             write(block)
 
 
-def _alters(form: str, hits: Sequence[Hit], kinds: Collection[Kind]) -> bool:
-    """Whether a format for other programs writes lines that are no UTF-8 as text; TSV of lines has their own bytes."""
-    if form not in {"json", "jsonl", "csv", "tsv", "markdown"} or (form == "tsv" and set(kinds) == {"line"}):
+def _alters(output_format: str, hits: Sequence[Hit], kinds: Collection[Kind]) -> bool:
+    """Whether a format for other programs writes invalid UTF-8 of lines as text; TSV of lines keeps their bytes."""
+    if output_format not in {"json", "jsonl", "csv", "tsv", "markdown"} or (
+        output_format == "tsv" and set(kinds) == {"line"}
+    ):
         return False
     return any("\ufffd" in hit.document.text for hit in hits if hit.document.source.kind == "line")
 
@@ -58,10 +60,10 @@ def _alters(form: str, hits: Sequence[Hit], kinds: Collection[Kind]) -> bool:
 def choose_format(
     settings: OutputSettings, terminal: Terminal, kinds: Collection[Kind], delimiters: Collection[str] = ()
 ) -> str:
-    """The format meant by `auto`: by the extension of `-o`; a table on a terminal; else what the documents were.
+    """The format of `auto`: by the extension of `-o`; a table on a terminal; else as the documents were read.
 
     Args:
-        settings: The format asked for and the file.
+        settings: The requested format and the file.
         terminal: Whether stdout is one.
         kinds: The kinds of all documents.
         delimiters: Of all rows, to tell TSV from CSV.
@@ -82,30 +84,30 @@ def choose_format(
 
 
 def ranking_blocks(
-    form: str, ranking: Ranking, settings: OutputSettings, terminal: Terminal, report: Report
+    output_format: str, ranking: Ranking, settings: OutputSettings, terminal: Terminal, report: Report
 ) -> Iterator[bytes]:
     """The bytes of a ranking in one format, in blocks; formats are imported when used."""
-    if form == "jsonl":
+    if output_format == "jsonl":
         from rerank_cli.writers import jsonl
 
         return jsonl.blocks(ranking, settings, report)
-    if form == "json":
+    if output_format == "json":
         from rerank_cli.writers import envelope
 
         return envelope.blocks(ranking, settings)
-    if form in {"lines", "ids"}:
+    if output_format in {"lines", "ids"}:
         from rerank_cli.writers import lines
 
-        return (lines.blocks if form == "lines" else lines.id_blocks)(ranking, settings, report)
-    if form in {"csv", "tsv"}:
+        return (lines.blocks if output_format == "lines" else lines.id_blocks)(ranking, settings, report)
+    if output_format in {"csv", "tsv"}:
         from rerank_cli.writers import separated
 
-        return separated.blocks(ranking, "\t" if form == "tsv" else ",", settings, report)
-    if form == "trec":
+        return separated.blocks(ranking, "\t" if output_format == "tsv" else ",", settings, report)
+    if output_format == "trec":
         from rerank_cli.writers import trec
 
         return trec.blocks(ranking, settings, report)
-    if form == "markdown":
+    if output_format == "markdown":
         from rerank_cli.writers import markdown
 
         return markdown.blocks(ranking, settings)

@@ -1,6 +1,6 @@
-"""The JSON format: one object with all results and what made them; no time and no id, so that equal runs compare equal.
+"""The JSON format: one object with all results and their `meta`; no time and no id, so that equal runs compare equal.
 
-Laid out for eyes and `jq` alike: one line a result, one for `meta`. Documents are their own bytes, never re-serialised.
+One line per result and one for `meta`, readable for people and `jq`. Documents keep their bytes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def blocks(ranking: Ranking, settings: OutputSettings) -> Iterator[bytes]:
     """The envelope, some results at a time."""
     yield b'{\n  "results": ['
     separator = b"\n    "
-    for some in results(ranking, settings):
-        yield separator + _SEPARATOR.join(some)
+    for objects in results(ranking, settings):
+        yield separator + _SEPARATOR.join(objects)
         separator = _SEPARATOR
     yield b'%b],\n  "meta": %b\n}\n' % (b"\n  " if ranking.hits else b"", meta_object(ranking.meta))
 
@@ -43,16 +43,16 @@ def results(ranking: Ranking, settings: OutputSettings) -> Iterator[list[bytes]]
 
 
 def rest(hit: Hit, settings: OutputSettings) -> bytes:
-    """What follows the scores: of a document cut or read in windows how it was read, and the document itself."""
+    """What follows the scores: how a document was cut or read in windows, and the document itself."""
     score = hit.score
-    long = b""
+    windows = b""
     if score.windows > 1 or score.truncated:
-        long = b',"truncated":%b,"chunks":%d,"best_chunk":%b' % (
+        windows = b',"truncated":%b,"chunks":%d,"best_chunk":%b' % (
             b"true" if score.truncated else b"false",
             score.windows,
             offsets(score.best),
         )
-    return b'%b,"document":%b' % (long, document_value(hit.document)) if settings.documents else long
+    return b'%b,"document":%b' % (windows, document_value(hit.document)) if settings.documents else windows
 
 
 def document_value(document: Document) -> bytes:
@@ -66,7 +66,7 @@ def document_value(document: Document) -> bytes:
 
 def meta_object(meta: Meta) -> bytes:
     """The `meta` object, on one line."""
-    shown = {
+    members = {
         "schema_version": SCHEMA_VERSION,
         "model": meta.model,
         "revision": meta.revision,
@@ -80,5 +80,5 @@ def meta_object(meta: Meta) -> bytes:
         "tool": f"rerank-cli {__version__}",
     }
     if meta.usage:
-        shown["usage"] = meta.usage
-    return orjson.dumps(shown)
+        members["usage"] = meta.usage
+    return orjson.dumps(members)

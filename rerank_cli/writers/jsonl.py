@@ -1,4 +1,4 @@
-"""JSON Lines: each record's own bytes with its place in the ranking spliced in before the closing brace.
+"""JSON Lines: each record's own bytes with its rank and scores inserted before the closing brace.
 
 Records are never parsed or re-serialised, so big integers, `1.10`, key order and lone surrogates survive.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.settings import OutputSettings
 
-# What stands before the closing brace of an object without members, or of one that a pretty printer laid out.
+# The byte before the closing brace of an object that is empty or was pretty-printed.
 _LOOSE_ENDS = frozenset(b"{ \t\r\n")
 
 
@@ -40,7 +40,7 @@ def nested(members: list[bytes], result_key: str | None) -> list[bytes]:
 def lines(
     hits: Sequence[Hit], members: list[bytes], names: Names, settings: OutputSettings, report: Report
 ) -> list[bytes]:
-    """One line a hit. The usual block, objects without our keys, is recognised as a whole and costs next to nothing."""
+    """One line per hit. The usual block, objects without our keys, is recognised as a whole and is very cheap."""
     if not settings.documents:
         return [b"{%b}\n" % member for member in members]
     raws = [hit.document.raw for hit in hits]

@@ -1,4 +1,4 @@
-"""How the table is laid out: signs and widths for this terminal, bars, and the console that measures and colours.
+"""The layout of the table: glyphs and widths for this terminal, bars, and the console that measures and colours.
 
 Knows hits and widths, not documents.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rerank_cli.settings import OutputSettings
     from rerank_cli.terminal import Terminal
 
-_NARROWEST = 20  # columns; below, nothing can be laid out, and a terminal wraps by itself
+_NARROWEST = 20  # columns; narrower terminals wrap by themselves
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -59,7 +59,7 @@ class RenderContext(NamedTuple):
 
     console: Console
     layout: Layout
-    signs: Glyphs
+    glyphs: Glyphs
     words: frozenset[str]
     span: tuple[float, float]  # scores of an empty and of a full bar
     settings: OutputSettings
@@ -67,7 +67,7 @@ class RenderContext(NamedTuple):
 
 
 def console_for(terminal: Terminal) -> Console:
-    """A console that draws into a string and asks the environment nothing: that was decided by Terminal."""
+    """A console that draws into a string and ignores the environment, which Terminal has read."""
     from rich.console import Console
 
     colored = terminal.colored("stdout")
@@ -86,15 +86,15 @@ def console_for(terminal: Terminal) -> Console:
 
 
 def layout_for(hits: Sequence[Hit], width: int, *, fused: bool) -> Layout:
-    """Column widths from what there is to show: bars and ids shrink and go before the document does."""
+    """Column widths from the contents: bars and ids shrink and disappear before the document does."""
     from rich.cells import cell_len
 
     width = max(_NARROWEST, width)
     scores = [hit.relevance_score for hit in hits if hit.relevance_score is not None] or [0.0]
     id_width = 0
     if width >= 60:
-        most = width // 4 if width < 120 else width // 3
-        id_width = min(most, max(cell_len(visible(id_of(hit.document) or "")) for hit in hits))
+        widest = width // 4 if width < 120 else width // 3
+        id_width = min(widest, max(cell_len(visible(id_of(hit.document) or "")) for hit in hits))
     return Layout(
         width=width,
         rank=len(str(max(hit.rank for hit in hits))),
@@ -114,15 +114,15 @@ def bar_span(ranking: Ranking) -> tuple[float, float]:
 
 
 def number(score: float) -> str:
-    """A score for the eye; exact ones are in the other formats."""
+    """A score rounded for people; the other formats have exact ones."""
     return f"{score:.4f}" if abs(score) < 10_000 else f"{score:.4g}"
 
 
-def bar(score: float, drawing: RenderContext) -> str:
+def bar(score: float, context: RenderContext) -> str:
     """A bar in eighths of a column, or of `#` where only ASCII can be shown."""
-    low, high = drawing.span
+    low, high = context.span
     share = 1.0 if high <= low else max(0.0, min(1.0, (score - low) / (high - low)))
-    if drawing.signs.ascii:
-        return "#" * round(share * drawing.layout.bar)
-    full, eighths = divmod(round(share * drawing.layout.bar * 8), 8)
+    if context.glyphs.ascii:
+        return "#" * round(share * context.layout.bar)
+    full, eighths = divmod(round(share * context.layout.bar * 8), 8)
     return _EIGHTHS[8] * full + (_EIGHTHS[eighths] if eighths else "")

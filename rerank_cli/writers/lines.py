@@ -36,7 +36,7 @@ def line(document: Document, settings: OutputSettings, report: Report) -> bytes:
     if document.source.kind != "json":
         return document.raw
     flat = one_line(document.raw)
-    return separable(decode_string(flat), settings, report) if flat.startswith(b'"') else flat
+    return in_one_record(decode_string(flat), settings, report) if flat.startswith(b'"') else flat
 
 
 def id_blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterator[bytes]:
@@ -54,18 +54,18 @@ def id_bytes(index: int, document: Document, settings: OutputSettings, report: R
     if name is None:
         report.count("missing_id")
         return b"%d" % index
-    return separable(name, settings, report)
+    return in_one_record(name, settings, report)
 
 
 def path_of(document: Document, settings: OutputSettings, report: Report) -> bytes:
-    """The path of a whole file: its own bytes, UTF-8 or not, unless a line break in it would break records apart."""
+    """The path of a whole file: its own bytes, UTF-8 or not, unless a line break in it would split the record."""
     raw = document.raw
     broken = not settings.null and (b"\n" in raw or b"\r" in raw)
-    return separable(raw.decode("utf-8", "replace"), settings, report) if broken else raw
+    return in_one_record(raw.decode("utf-8", "replace"), settings, report) if broken else raw
 
 
-def separable(text: str, settings: OutputSettings, report: Report) -> bytes:
-    r"""Text that does not break records apart: newlines written as `\n`, with a note, unless NUL ends the records."""
+def in_one_record(text: str, settings: OutputSettings, report: Report) -> bytes:
+    r"""Text that does not split a record: newlines written as `\n`, with a note, unless NUL ends the records."""
     if settings.null:
         return to_utf8(text.replace("\0", "\ufffd"))
     if "\n" in text or "\r" in text:

@@ -24,12 +24,12 @@ _EDGE = re.compile(r"^[^\S\x00-\x08\x0b-\x1f\x7f-\x9f]+|[^\S\x00-\x08\x0b-\x1f\x
 
 
 def blocks(ranking: Ranking, settings: OutputSettings) -> Iterator[bytes]:
-    """The table, some rows at a time: rank, score, fused score, id, title (of these three what any hit has), text."""
+    """The table, some rows at a time: rank, score, text, and of fused score, id and title those that any hit has."""
     shape = shape_of(ranking, settings)
     ids = any(id_of(hit.document) is not None for hit in ranking.hits)
     titles = settings.documents and any(title_of(hit.document) is not None for hit in ranking.hits)
-    chosen = {"rank": True, "score": True, "fused": shape.fused, "id": ids, "title": titles, "text": settings.documents}
-    names = [name for name, shown in chosen.items() if shown]
+    shown = {"rank": True, "score": True, "fused": shape.fused, "id": ids, "title": titles, "text": settings.documents}
+    names = [name for name, is_shown in shown.items() if is_shown]
     alignment = ["---:" if name in {"rank", "score", "fused"} else "---" for name in names]
     yield row(names) + row(alignment)
     for hits in blocks_of(ranking.hits):
@@ -44,7 +44,7 @@ def scores(hits: Sequence[Hit]) -> list[str]:
 def values(hit: Hit, score: str, names: list[str]) -> list[str]:
     """The cells of one row, escaped."""
     document = hit.document
-    found = {
+    cells = {
         "rank": str(hit.rank),
         "score": score,
         "fused": "–" if hit.fused_score is None else repr(hit.fused_score),
@@ -52,12 +52,12 @@ def values(hit: Hit, score: str, names: list[str]) -> list[str]:
         "title": escaped(title_of(document) or "") if "title" in names else "",
         "text": escaped(document.text) if "text" in names else "",
     }
-    return [found[name] for name in names]
+    return [cells[name] for name in names]
 
 
-def row(shown: list[str]) -> bytes:
+def row(cells: list[str]) -> bytes:
     """One line of the table."""
-    return to_utf8("| " + " | ".join(shown) + " |\n")
+    return to_utf8("| " + " | ".join(cells) + " |\n")
 
 
 def escaped(text: str) -> str:

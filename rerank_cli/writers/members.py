@@ -17,12 +17,12 @@ _SCALAR = re.compile(rb"\s*(?:%b|[^\s\"{}\[\],]++)\s*" % _STRING, re.DOTALL)
 _BRACKET = re.compile(rb"%b|[{}\[\]]" % _STRING, re.DOTALL)
 # Every ASCII letter and the underscore, written as an escape: how a key may hide from a search for its plain form.
 _ESCAPED_LETTER = re.compile(rb"\\u00[567]")
-_STEP = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}  # a string is no step
+_STEP = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}  # a string does not count
 _SPACE = re.compile(rb"\s*")
 
 
 class Member(NamedTuple):
-    """One member of an object: its key, and where its bytes stand between the commas (or braces) around it."""
+    """One member of an object: its key, and its bytes between the commas (or braces) around it."""
 
     key: str
     start: int
@@ -32,19 +32,19 @@ class Member(NamedTuple):
 
 def members(raw: bytes) -> list[Member]:
     """The top-level members of an object, in order, repeated keys included."""
-    found: list[Member] = []
+    result: list[Member] = []
     start = raw.index(b"{") + 1
     while key := _KEY.match(raw, start):
         end = value_end(raw, key.end())
         name = key[1]
         text = decode_string(name) if b"\\" in name else name[1:-1].decode()
-        found.append(Member(text, start, end, key.end()))
+        result.append(Member(text, start, end, key.end()))
         start = end + 1  # behind the comma, or behind the closing brace, where no key follows
-    return found
+    return result
 
 
 def value_end(raw: bytes, start: int) -> int:
-    """Where the comma or brace behind a value stands; of objects and lists the brackets are counted."""
+    """The position of the comma or brace behind a value; of objects and lists the brackets are counted."""
     scalar = _SCALAR.match(raw, start)
     if scalar:
         return scalar.end()
@@ -80,22 +80,17 @@ def numbers(values: list[float | None]) -> list[bytes]:
 
 
 def one_line(raw: bytes) -> bytes:
-    """JSON text on one line: white space around it dropped; line ends, which stand only between tokens, made spaces."""
+    """JSON text on one line: stripped; line ends, which occur only between tokens, become spaces."""
     return raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
-
-
-def is_blank(raw: bytes) -> bool:
-    """Whether an object's text has no member."""
-    return not raw[1:-1].strip()
 
 
 def splice(raw: bytes, tail: bytes) -> bytes:
     """An object's text with more members before its closing brace."""
-    return b"%b%b%b}" % (raw[:-1], b"" if is_blank(raw) else b",", tail)
+    return b"%b%b%b}" % (raw[:-1], b"," if raw[1:-1].strip() else b"", tail)
 
 
 class Names:
-    """Keys to look for in many objects: a search over bytes that is right to say no, and the exact scan behind it."""
+    """Keys to look for in many objects: a fast search over bytes whose no is reliable, and the exact scan behind it."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = frozenset(names)
@@ -115,8 +110,9 @@ class Names:
         """An object's text without its members of these names, every other byte kept; and which there were."""
         if self.absent(raw):
             return raw, []
-        found = members(raw)
-        gone = [member.key for member in found if member.key in self.names]
-        if not gone:
-            return raw, gone
-        return b"{%b}" % b",".join(raw[each.start : each.end] for each in found if each.key not in self.names), gone
+        every = members(raw)
+        removed = [member.key for member in every if member.key in self.names]
+        if not removed:
+            return raw, removed
+        kept = (raw[member.start : member.end] for member in every if member.key not in self.names)
+        return b"{%b}" % b",".join(kept), removed

@@ -1,4 +1,4 @@
-"""Where result bytes go: stdout or a file that appears whole or not at all.
+"""The destination of result bytes: stdout, or a file that is written completely or not at all.
 
 A pipe whose reader has gone ends the run quietly (`ClosedPipe`); every other failed write is an `OutputError` with its
 reason. Knows nothing of rankings or formats.
@@ -33,7 +33,7 @@ _JSON_UNSAFE = {
 
 
 class ClosedPipe(Exception):
-    """Whoever read our output has left: stop quietly; the command line ends with 0."""
+    """The reader of our output has gone: stop quietly; the command line ends with 0."""
 
 
 def is_stdout(path: Path | None) -> bool:
@@ -48,7 +48,7 @@ def open_output(path: Path | None, terminal: Terminal, guard: Guard = "text") ->
     Args:
         path: The file, or None or `-` for stdout. Pipes and devices are written directly.
         terminal: Whose stdout.
-        guard: How bytes are made harmless if stdout is a terminal: as text, as JSON, or not at all (made so already).
+        guard: How bytes are sanitized if stdout is a terminal: as text, as JSON, or not at all.
 
     Raises:
         ClosedPipe: The reader of the pipe has gone.
@@ -63,7 +63,7 @@ def open_output(path: Path | None, terminal: Terminal, guard: Guard = "text") ->
 
 
 def check_output(path: Path | None) -> None:
-    """Raise the OutputError that `open_output` would end with, before anything is scored for a file that cannot be."""
+    """Raise the OutputError of `open_output` before anything is scored, if the file cannot be written."""
     if path is None or is_stdout(path):
         return
     if path.is_dir():
@@ -75,7 +75,7 @@ def check_output(path: Path | None) -> None:
             raise _failure(str(path), OSError(code, os.strerror(code)))
 
 
-def harmless(data: bytes, guard: Guard) -> bytes:
+def sanitize(data: bytes, guard: Guard) -> bytes:
     """The same bytes with control and bidirectional characters spelt out; newlines, tabs and NUL separators stay."""
     if guard == "none" or (data.isascii() and data.decode("ascii").translate(_PLAIN).isprintable()):
         return data
@@ -89,16 +89,16 @@ _PLAIN = {0x09: None, 0x0A: None}
 
 
 def _stdout(terminal: Terminal, guard: Guard) -> Iterator[Callable[[bytes], None]]:
-    """Standard output: never closed by us, and nothing of ours stays in its buffer."""
+    """Standard output: left open, and its buffer holds nothing of ours."""
     stream = terminal.stdout
     guarded = terminal.stdout_tty and guard != "none"
 
     def write(data: bytes) -> None:
         with _map_write_errors(stream, "stdout"):
-            _write_all(stream, harmless(data, guard) if guarded else data)
+            _write_all(stream, sanitize(data, guard) if guarded else data)
 
     with _map_write_errors(stream, "stdout"):
-        stream.flush()  # whatever was written before us comes first
+        stream.flush()  # what was written earlier comes first
     yield write
 
 
@@ -159,7 +159,7 @@ def _map_write_errors(stream: BinaryIO, name: str) -> Iterator[None]:
 
 
 def _silence(stream: BinaryIO) -> None:
-    """Point the stream's descriptor at the null device, so that what is still buffered goes without a word."""
+    """Point the stream's descriptor at the null device, so that buffered bytes are dropped silently."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -169,8 +169,8 @@ def _silence(stream: BinaryIO) -> None:
 def _write_all(stream: BinaryIO, data: bytes) -> None:
     """Write everything to the descriptor itself, waiting where another process made it non-blocking.
 
-    Past `stream`'s own `write`: with PYTHONUNBUFFERED that is a raw file, which takes a part and tells only by what it
-    returns; and what is never buffered cannot fail once more when the interpreter ends.
+    Past `stream`'s own `write`: with PYTHONUNBUFFERED that is a raw file, which may write only a part
+    and returns how much; and what is not buffered cannot fail again when the interpreter ends.
     """
     try:
         descriptor = stream.fileno()
@@ -188,7 +188,7 @@ def _write_all(stream: BinaryIO, data: bytes) -> None:
 
 
 def _failure(name: str, error: OSError | ValueError) -> OutputError:
-    """The error told to the user, with the system's reason."""
+    """The error for the user, with the system's reason."""
     hints = {
         errno.ENOSPC: "free some space, or write elsewhere with `-o FILE`",
         errno.ENOENT: "create the folder first",

@@ -1,4 +1,4 @@
-"""The part of a document worth showing: the sentence with most of the query's words, and where those words stand.
+"""The part of a document worth showing: the sentence with most of the query's words, and their positions.
 
 Plain text in, plain text and offsets out; knows nothing of terminals.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?![a-z(\[])|(?<=[。！？])|\s*\n\s*")
 _SEARCHED = 50_000  # characters of a passage that are looked through
-# Words that say nothing about a topic; they count only in a query made of nothing else.
+# Words without a topic; they count only in a query of nothing else.
 _COMMON = frozenset(
     """
     a about all an and any are as at be but by can do does for from has have how i if in into is it its me my no not of
@@ -25,10 +25,10 @@ _COMMON = frozenset(
 
 
 def query_words(query: str) -> frozenset[str]:
-    """The words of a query that are worth marking, in the form in which they are compared."""
+    """The words of a query that are worth highlighting, as `stem` gives them."""
     words = [word.casefold() for word in _WORD.findall(query)]
-    telling = [word for word in words if word not in _COMMON]
-    return frozenset(stem(word) for word in telling or words)
+    topical = [word for word in words if word not in _COMMON]
+    return frozenset(stem(word) for word in topical or words)
 
 
 def stem(word: str) -> str:
@@ -39,17 +39,17 @@ def stem(word: str) -> str:
     return folded[:-1] if len(folded) > 3 and folded.endswith("s") and not folded.endswith("ss") else folded
 
 
-def marks(text: str, words: frozenset[str]) -> list[tuple[int, int]]:
-    """Where the words stand in a text; neighbours parted by one space are one mark."""
-    found: list[tuple[int, int]] = []
+def word_spans(text: str, words: frozenset[str]) -> list[tuple[int, int]]:
+    """The positions of the words in a text; neighbours separated by one space are one span."""
+    spans: list[tuple[int, int]] = []
     for match in _WORD.finditer(text):
         if stem(match.group()) not in words:
             continue
-        if found and text[found[-1][1] : match.start()] == " ":
-            found[-1] = (found[-1][0], match.end())
+        if spans and text[spans[-1][1] : match.start()] == " ":
+            spans[-1] = (spans[-1][0], match.end())
         else:
-            found.append(match.span())
-    return found
+            spans.append(match.span())
+    return spans
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -64,7 +64,7 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 
 
 def best_passage(text: str, words: frozenset[str], skip: str | None = None) -> int:
-    """Where the most telling sentence starts: the one with most different words, the first of equals.
+    """Where the sentence with most different words of the query starts; the first of equals.
 
     Args:
         text: The best window of a document.
@@ -74,7 +74,7 @@ def best_passage(text: str, words: frozenset[str], skip: str | None = None) -> i
     head = text[:_SEARCHED]
     spans = list(sentences(head))
     others = [span for span in spans if not skip or not repeats(head[slice(*span)], skip)]
-    best = max(others or spans, key=lambda span: telling(head[slice(*span)], words), default=(0, 0))
+    best = max(others or spans, key=lambda span: count_words(head[slice(*span)], words), default=(0, 0))
     return best[0]
 
 
@@ -83,6 +83,6 @@ def repeats(sentence: str, title: str) -> bool:
     return sentence.rstrip().endswith(title.strip()) and len(sentence) < len(title) + 20
 
 
-def telling(sentence: str, words: frozenset[str]) -> int:
+def count_words(sentence: str, words: frozenset[str]) -> int:
     """How many different words of the query a sentence holds."""
     return len({stem(word) for word in _WORD.findall(sentence)} & words)

@@ -1,4 +1,4 @@
-"""What every format says of a hit beside its document: which keys, in which order, as JSON members or as columns.
+"""What every format writes of a hit beside its document: which keys, in which order, as JSON members or columns.
 
 Also cuts rankings into blocks, and reads a document back as named values. Knows nothing of output files or terminals.
 """
@@ -52,7 +52,7 @@ def shape_of(ranking: Ranking, settings: OutputSettings) -> Shape:
 
 
 def blocks_of(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
-    """The hits in runs of at most BLOCK."""
+    """The hits in slices of at most BLOCK."""
     for start in range(0, len(hits), BLOCK):
         yield hits[start : start + BLOCK]
 
@@ -66,7 +66,7 @@ def score_members(hits: Sequence[Hit], shape: Shape) -> list[bytes]:
         ]
     else:
         placed = [{"index": h.index, "rank": h.rank, "relevance_score": h.relevance_score} for h in hits]
-    # All in one go and cut apart again: half the time of formatting them, and no text in them can hold a brace.
+    # All at once, then split: half the time of formatting each, and no text in them can contain a brace.
     plain = orjson.dumps(placed, default=float)[2:-2].split(b"},{")
     if shape.explain:
         plain = [b'%b,"explain":%b' % (tail, explanation(hit, shape)) for tail, hit in zip(plain, hits, strict=True)]
@@ -134,15 +134,15 @@ def row_cells(document: Document) -> list[tuple[str, str]]:
 
 
 def row_fields(raw: bytes, delimiter: str) -> list[bytes]:
-    """The fields of a CSV/TSV row as they stand in it, quotes included."""
-    mark = delimiter.encode()
-    return [match.group(1) for match in _field(mark).finditer(mark + raw)]
+    """The fields of a CSV/TSV row as they are, quotes included."""
+    separator = delimiter.encode()
+    return [match.group(1) for match in _field(separator).finditer(separator + raw)]
 
 
 @cache
-def _field(mark: bytes) -> re.Pattern[bytes]:
+def _field(separator: bytes) -> re.Pattern[bytes]:
     """A delimiter and the field behind it, read as the csv module does: quotes count only at a field's start."""
-    escaped = re.escape(mark)
+    escaped = re.escape(separator)
     return re.compile(rb'%b((?:"[^"]*(?:""[^"]*)*"?)?[^%b]*)' % (escaped, escaped))
 
 

@@ -1,6 +1,6 @@
 """Reports as bytes: sections of rows as aligned text or Markdown, records as CSV or JSON.
 
-What a section says is its caller's business; this only lays it out. Text of users is made harmless here.
+Its callers choose what a section says; this module lays it out and sanitizes text of users.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _aligned(section: Section) -> str:
 
 
 def shown(cell: str) -> str:
-    """A cell on one line of bearable length."""
+    """A cell on one line of limited length."""
     return shortened(visible(on_one_line(cell)), MAX_CELL)
 
 

@@ -1,4 +1,4 @@
-"""CSV and TSV: rows as they were read with the place in the ranking appended, lines behind scores, objects as columns.
+"""CSV and TSV: rows as they were read with index, rank and scores appended, lines behind scores, objects as columns.
 
 Fields are quoted as RFC 4180 has it, with tabs as with commas; only the TSV of plain lines quotes nothing, because
 there the line is the last column and ends with its record.
@@ -50,7 +50,7 @@ def blocks(ranking: Ranking, delimiter: str, settings: OutputSettings, report: R
 
 
 def are_alike(sources: list[Source], delimiter: str) -> bool:
-    """Whether rows of all sources can stand under one header as they are."""
+    """Whether rows of all sources fit under one header as they are."""
     return {(source.columns, source.delimiter) for source in sources} == {(sources[0].columns, delimiter)}
 
 
@@ -82,7 +82,7 @@ def places_only(hits: Sequence[Hit], frame: Frame) -> Iterator[bytes]:
 
 
 def rows(hits: Sequence[Hit], source: Source, frame: Frame, report: Report) -> Iterator[bytes]:
-    """The rows' own bytes with our columns appended; columns of the same names give way."""
+    """The rows' own bytes with our columns appended, which replace columns of the same names."""
     kept = [number for number, column in enumerate(source.columns) if column not in frame.names]
     replaces = len(kept) < len(source.columns)
     width = max([len(source.columns), *(count_fields(hit.document.raw, source.delimiter) for hit in hits)])
@@ -109,12 +109,12 @@ def count_fields(raw: bytes, delimiter: str) -> int:
 def padded(raw: bytes, delimiter: str, width: int, kept: list[int] | None) -> bytes:
     """A row with as many fields as the widest, less those that are not kept (None: all are)."""
     missing = width - count_fields(raw, delimiter)
-    mark = delimiter.encode()
-    full = raw + mark * missing
+    separator = delimiter.encode()
+    full = raw + separator * missing
     if kept is None:
         return full
     fields = row_fields(full, delimiter)
-    return mark.join([fields[number] for number in kept])
+    return separator.join([fields[number] for number in kept])
 
 
 def objects(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes]:
@@ -139,6 +139,6 @@ def objects(hits: Sequence[Hit], frame: Frame, report: Report) -> Iterator[bytes
 def field(text: str, delimiter: bytes) -> bytes:
     """One value as a field, in quotes where it needs them."""
     raw = to_utf8(text)
-    if delimiter in raw or any(mark in raw for mark in _QUOTED):
+    if delimiter in raw or any(sign in raw for sign in _QUOTED):
         return b'"%b"' % raw.replace(b'"', b'""')
     return raw

@@ -1,6 +1,6 @@
-"""The table for people: rank, score with a bar, id, title or first words, best passage with the query's words marked.
+"""The table for people: rank, score with a bar, id, title or first words, best passage with highlighted words.
 
-Rich only measures, wraps and colours: document text is made harmless first, goes through `rich.text.Text` and never
+Rich only measures, wraps and colours: document text is sanitized first, goes through `rich.text.Text` and never
 through markup. Rendered to a string here, written as bytes by `output`.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.text import visible
 from rerank_cli.writers.layout import Glyphs, Layout, RenderContext, bar, bar_span, console_for, layout_for, number
-from rerank_cli.writers.passages import best_passage, marks, query_words
+from rerank_cli.writers.passages import best_passage, query_words, word_spans
 from rerank_cli.writers.results import id_of, shape_of, title_of
 
 if TYPE_CHECKING:
@@ -28,23 +28,23 @@ _PASSAGE_LINES = 2
 
 
 def blocks(ranking: Ranking, settings: OutputSettings, terminal: Terminal) -> Iterator[bytes]:
-    """The table, a row at a time; nothing for no hits."""
+    """The table, row by row; empty without hits."""
     if not ranking.hits:
         return
-    signs = Glyphs("…", "–", " · ", ascii=False) if terminal.unicode() else Glyphs("...", "-", ", ", ascii=True)
+    glyphs = Glyphs("…", "–", " · ", ascii=False) if terminal.unicode() else Glyphs("...", "-", ", ", ascii=True)
     shape = shape_of(ranking, settings)
-    drawing = RenderContext(
+    context = RenderContext(
         console=console_for(terminal),
         layout=layout_for(ranking.hits, terminal.width(), fused=shape.fused),
-        signs=signs,
+        glyphs=glyphs,
         words=query_words(ranking.query),
         span=bar_span(ranking),
         settings=settings,
         value_name=shape.value_name,
     )
-    yield rendered(drawing, [header(drawing.layout)])
+    yield rendered(context, [header(context.layout)])
     for hit in ranking.hits:
-        yield rendered(drawing, row(hit, drawing))
+        yield rendered(context, row(hit, context))
 
 
 def header(layout: Layout) -> Text:
@@ -57,93 +57,93 @@ def header(layout: Layout) -> Text:
     return Text("  ".join([*shown, "document"]), style="dim")
 
 
-def row(hit: Hit, drawing: RenderContext) -> list[Text]:
+def row(hit: Hit, context: RenderContext) -> list[Text]:
     """The lines of one hit: scores and id beside the first line of the document, the rest of it below."""
     from rich.text import Text
 
-    layout, signs = drawing.layout, drawing.signs
+    layout, glyphs = context.layout, context.glyphs
     first = Text(str(hit.rank).rjust(layout.rank) + "  ")
-    score = signs.missing if hit.relevance_score is None else number(hit.relevance_score)
+    score = glyphs.missing if hit.relevance_score is None else number(hit.relevance_score)
     first.append(score.rjust(layout.score) + "  ", style="bold")
     if layout.bar:
-        drawn = "" if hit.relevance_score is None else bar(hit.relevance_score, drawing)
+        drawn = "" if hit.relevance_score is None else bar(hit.relevance_score, context)
         first.append(drawn.ljust(layout.bar) + "  ", style="green")
     if layout.fused:
-        fused = signs.missing if hit.fused_score is None else number(hit.fused_score)
+        fused = glyphs.missing if hit.fused_score is None else number(hit.fused_score)
         first.append(fused.rjust(layout.fused) + "  ")
     if layout.id:
-        first.append_text(cropped(id_of(hit.document) or "", layout.id, drawing, style="cyan"))
+        first.append_text(cropped(id_of(hit.document) or "", layout.id, context, style="cyan"))
         first.append("  ")
-    lines = body(hit, drawing)
+    lines = body(hit, context)
     return [first.append_text(lines[0]), *(Text(" " * layout.indent).append_text(line) for line in lines[1:])]
 
 
-def cropped(text: str, width: int, drawing: RenderContext, style: str) -> Text:
+def cropped(text: str, width: int, context: RenderContext, style: str) -> Text:
     """An id in its column; the end of a long one stays, because paths differ there."""
     from rich.cells import cell_len, set_cell_size
     from rich.text import Text
 
-    flat = safe(text, drawing)
-    sign = drawing.signs.ellipsis
+    flat = safe(text, context)
+    ellipsis = context.glyphs.ellipsis
     if cell_len(flat) > width:
-        while cell_len(flat) > max(0, width - len(sign)):
+        while cell_len(flat) > max(0, width - len(ellipsis)):
             flat = flat[1:]
-        flat = sign + flat
+        flat = ellipsis + flat
     return Text(set_cell_size(flat, width), style=style)
 
 
-def safe(text: str, drawing: RenderContext) -> str:
-    """Text on one line that cannot harm a terminal; as ASCII where the locale can show no more."""
+def safe(text: str, context: RenderContext) -> str:
+    """Text on one line that cannot harm a terminal; as ASCII where the locale can show only that."""
     flat = " ".join(visible(text[:_SHOWN].replace("\r\n", "\n")).split())
-    return flat.encode("ascii", "backslashreplace").decode("ascii") if drawing.signs.ascii else flat
+    return flat.encode("ascii", "backslashreplace").decode("ascii") if context.glyphs.ascii else flat
 
 
-def body(hit: Hit, drawing: RenderContext) -> list[Text]:
+def body(hit: Hit, context: RenderContext) -> list[Text]:
     """What is shown of a document: id where it has no column, title or first words, best passage, explanation."""
     from rich.text import Text
 
     document = hit.document
     lines: list[Text] = []
     name = id_of(document)
-    if not drawing.layout.id and name:
-        lines.append(cropped(name, drawing.layout.body, drawing, style="cyan"))
-    if drawing.settings.documents:
-        lines += summary(hit, drawing)
-    if drawing.settings.explain:
-        lines += explained(hit, drawing)
+    if not context.layout.id and name:
+        lines.append(cropped(name, context.layout.body, context, style="cyan"))
+    if context.settings.documents:
+        lines += summary(hit, context)
+    if context.settings.explain:
+        lines += explained(hit, context)
     return lines or [Text("" if name else f"({hit.index})")]
 
 
-def summary(hit: Hit, drawing: RenderContext) -> list[Text]:
+def summary(hit: Hit, context: RenderContext) -> list[Text]:
     """Title and best passage, or the text itself if it is short, or its first words and the best passage."""
     from rich.text import Text
 
     document = hit.document
     title = title_of(document)
-    lines = [] if title is None else wrapped(safe(title, drawing), 1, drawing, style="bold")
+    lines = [] if title is None else wrapped(safe(title, context), 1, context, style="bold")
     if hit.relevance_score is None:
-        return lines or [Text(drawing.signs.missing)]
-    text, width = document.text[:_SHOWN], drawing.layout.body
+        return lines or [Text(context.glyphs.missing)]
+    text, width = document.text[:_SHOWN], context.layout.body
     if title is None and len(text) <= width * _PASSAGE_LINES:
-        return wrapped(safe(text, drawing), _PASSAGE_LINES + 1, drawing)
+        return wrapped(safe(text, context), _PASSAGE_LINES + 1, context)
     start, end = hit.score.best if hit.score.best and hit.score.windows > 1 else (0, len(document.text))
-    start += best_passage(document.text[start:end], drawing.words, skip=title)
+    start += best_passage(document.text[start:end], context.words, skip=title)
     if title is None and start < width:  # the passage is among the first words
-        return wrapped(safe(text, drawing), _PASSAGE_LINES + 1, drawing)
+        return wrapped(safe(text, context), _PASSAGE_LINES + 1, context)
     if title is None:
-        lines = wrapped(safe(text, drawing), 1, drawing, style="bold")
-    passage = safe(document.text[start:end], drawing)
-    if passage and passage != safe(title or "", drawing):
-        lines += wrapped(passage, _PASSAGE_LINES, drawing)
+        lines = wrapped(safe(text, context), 1, context, style="bold")
+    passage = safe(document.text[start:end], context)
+    if passage and passage != safe(title or "", context):
+        lines += wrapped(passage, _PASSAGE_LINES, context)
     return lines
 
 
-def explained(hit: Hit, drawing: RenderContext) -> list[Text]:
+def explained(hit: Hit, context: RenderContext) -> list[Text]:
     """`--explain`: the figures behind the score, and the scored text, line by line."""
-    score, signs = hit.score, drawing.signs
-    value = signs.missing if score.value is None else f"{score.value:.6g}"
+    score, glyphs = hit.score, context.glyphs
+    value = glyphs.missing if score.value is None else f"{score.value:.6g}"
     facts = [
-        f"{drawing.value_name} {value}",
+        f"{context.value_name} {value}",
         f"{score.tokens} tokens",
         f"{score.windows} window{'s' * (score.windows != 1)}",
     ]
@@ -151,25 +151,25 @@ def explained(hit: Hit, drawing: RenderContext) -> list[Text]:
         facts.append("best chunk {}-{}".format(*score.best))
     if score.truncated:
         facts.append("truncated")
-    lines = wrapped(signs.between.join(facts), 3, drawing, style="dim")
+    lines = wrapped(glyphs.between.join(facts), 3, context, style="dim")
     for part in hit.document.text[:_SHOWN].splitlines():
-        lines += wrapped(safe(part, drawing), _SHOWN, drawing, style="dim")
+        lines += wrapped(safe(part, context), _SHOWN, context, style="dim")
     return lines
 
 
-def wrapped(text: str, most: int, drawing: RenderContext, style: str = "") -> list[Text]:
-    """Text with the query's words marked, in at most so many lines of the document's column."""
-    width, sign = drawing.layout.body, drawing.signs.ellipsis
-    cut = text[: width * (most + 1) + 20]  # more cannot be seen, and wrapping is slow
-    found = list(marked(cut, drawing, style).wrap(drawing.console, width, overflow="fold"))
-    for line in found:
+def wrapped(text: str, most: int, context: RenderContext, style: str = "") -> list[Text]:
+    """Text with the query's words highlighted, in at most `most` lines of the document's column."""
+    width, ellipsis = context.layout.body, context.glyphs.ellipsis
+    cut = text[: width * (most + 1) + 20]  # more is not visible, and wrapping is slow
+    lines = list(highlighted(cut, context, style).wrap(context.console, width, overflow="fold"))
+    for line in lines:
         line.rstrip()
-    if len(found) <= most and cut == text:
-        return found
-    found = found[:most]
-    shorten(found[-1], width - len(sign))
-    found[-1].append(sign)
-    return found
+    if len(lines) <= most and cut == text:
+        return lines
+    lines = lines[:most]
+    shorten(lines[-1], width - len(ellipsis))
+    lines[-1].append(ellipsis)
+    return lines
 
 
 def shorten(line: Text, width: int) -> None:
@@ -182,12 +182,12 @@ def shorten(line: Text, width: int) -> None:
     line.rstrip()
 
 
-def marked(text: str, drawing: RenderContext, style: str) -> Text:
+def highlighted(text: str, context: RenderContext, style: str) -> Text:
     """Text with the query's words in colour, or between asterisks where there is none."""
     from rich.text import Text
 
-    spans = marks(text, drawing.words)
-    if not drawing.console.no_color:
+    spans = word_spans(text, context.words)
+    if not context.console.no_color:
         result = Text(text, style=style)
         for start, end in spans:
             result.stylize("bold red", start, end)
@@ -199,12 +199,12 @@ def marked(text: str, drawing: RenderContext, style: str) -> Text:
     return Text("".join([*pieces, text[last:]]))
 
 
-def rendered(drawing: RenderContext, lines: list[Text]) -> bytes:
+def rendered(context: RenderContext, lines: list[Text]) -> bytes:
     """Lines as bytes, none wider than the terminal."""
-    console = drawing.console
+    console = context.console
     out = console.file = StringIO()
     for line in lines:
-        line.truncate(drawing.layout.width)
+        line.truncate(context.layout.width)
         line.rstrip()
         console.print(line, soft_wrap=True)
     return out.getvalue().encode("utf-8", "replace")

@@ -1,7 +1,7 @@
-"""TREC runs: `query-id Q0 document-id rank score tag`, one line a hit.
+"""TREC runs: `query-id Q0 document-id rank score tag`, one line per hit.
 
-trec_eval holds scores as float32, ignores the rank column and breaks ties by id, so scores are made strictly decreasing
-float32 numbers, written with the nine digits that tell any two of them apart.
+trec_eval holds scores as float32, ignores the rank column and breaks ties by id, so scores become strictly decreasing
+float32 numbers, written with the nine digits that distinguish any two of them.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
     """The whole run at once: every id is checked before the first byte is written.
 
     Raises:
-        InputError: An id with white space in it, which no reader of runs could tell apart.
+        InputError: An id with white space in it, which would read as two columns.
         UsageError: Likewise of `--query-id` or `--run-tag`.
     """
     for option, value in (("--query-id", settings.query_id), ("--run-tag", settings.run_tag)):
         if value.split() != [value]:
-            raise UsageError(f"`{option}` {value!r} cannot stand in a TREC run: it is empty or holds white space")
+            raise UsageError(f"`{option}` {value!r} cannot be used in a TREC run: it is empty or contains white space")
     hits = sorted((hit for hit in ranking.hits if hit.relevance_score is not None), key=lambda hit: hit.rank)
     ids = [document_id(hit, report) for hit in hits]
     if len(set(ids)) < len(ids):
         repeated = Counter(ids).most_common(1)[0][0]
-        report.warn(f"several documents share an id ({repeated!r} for one): trec_eval refuses such a run")
+        report.warn(f"several documents share an id (for example {repeated!r}): trec_eval rejects such a run")
     scores = decreasing(hit.relevance_score if hit.fused_score is None else hit.fused_score for hit in hits)
     lines = [
         f"{settings.query_id} Q0 {name} {rank} {score:.9g} {settings.run_tag}\n"
@@ -48,10 +48,10 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
 
 
 def require_column(what: str, value: str) -> None:
-    """Raise InputError for a value from the input that cannot stand in a column."""
+    """Raise InputError for a value from the input that cannot be used as a column."""
     if value.split() != [value]:
         raise InputError(
-            f"the {what} {value!r} is empty or holds white space, which separates the columns of a TREC run",
+            f"the {what} {value!r} is empty or contains white space, which separates the columns of a TREC run",
             "choose another id, or another format such as `-f rows`",
         )
 
@@ -64,7 +64,7 @@ def document_id(hit: Hit, report: Report) -> str:
         return str(hit.index)
     if name.split() != [name]:
         raise InputError(
-            f"the id {name!r} holds white space, which separates the columns of a TREC run",
+            f"the id {name!r} contains white space, which separates the columns of a TREC run",
             "choose another id with `--id-field`, or another format such as `-f jsonl`",
             where=hit.document.source.name,
         )

@@ -25,7 +25,8 @@ sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
 from readers_support import load_value  # noqa: E402
 
 from rerank_cli.errors import RerankError  # noqa: E402
-from rerank_cli.readers import open_documents, parse_request  # noqa: E402
+from rerank_cli.readers import open_documents  # noqa: E402
+from rerank_cli.readers.request import parse_request  # noqa: E402
 from rerank_cli.records import Document  # noqa: E402
 from rerank_cli.report import Report  # noqa: E402
 from rerank_cli.settings import INPUT_FORMATS, FieldSettings, InputSettings  # noqa: E402

@@ -107,7 +107,7 @@ class Serving(Client):
         self.stderr = io.StringIO()
         terminal = Terminal(io.BytesIO(), io.BytesIO(), self.stderr)
         metrics = Metrics()
-        self.worker = Worker(scorer, metrics.tick)
+        self.worker = Worker(scorer, metrics.batch)
         info = self.worker.start()
         log = Log(terminal, access=settings.access_log, tracebacks=True)
         self.app = App(settings, self.worker, info, metrics, log)

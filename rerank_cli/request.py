@@ -1,0 +1,151 @@
+"""The members of a rerank request: one table for `rank`, `batch`, `serve` and the OpenAPI description.
+
+A row says how a member is called in JSON, what it may hold, which APIs know it and where its value goes. This module
+knows nothing of files, HTTP or the wording of messages: each caller turns a `MemberError` into its own error.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from rerank_cli.records import RequestOptions
+from rerank_cli.text import replace_surrogates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# `file` is the request in a file of `rank` or `batch`; the others are the APIs of the server. `rerank` is Jina's, with
+# everything that any client of Cohere sends.
+Api = Literal["file", "v1", "v2", "rerank", "tei"]
+# `count` is a whole number of at least 1, `names` a list of field names, `id` a string or a whole number. The values of
+# `documents` and `labels` are read elsewhere, `ignored` ones are not read.
+MemberType = Literal["string", "count", "boolean", "names", "id", "documents", "labels", "ignored"]
+Problem = Literal["type", "below minimum", "empty"]
+
+COMMON: tuple[Api, ...] = ("file", "v1", "v2", "rerank")
+BOOLEANS = {"true": True, "false": False}
+
+
+class Member(NamedTuple):
+    """One member of the JSON object.
+
+    `field` is the field of `RequestOptions` that gets its value, by default the one of the same name.
+    A member without a description is not part of the OpenAPI description.
+    """
+
+    name: str
+    type: MemberType
+    apis: tuple[Api, ...]
+    description: str = ""
+    field: str = ""
+    required: bool = False
+
+
+MEMBERS = (
+    Member("model", "string", COMMON, "Any name; the loaded model answers."),
+    Member("query", "string", (*COMMON, "tei"), "What is searched for.", required=True),
+    Member("documents", "documents", COMMON, "Strings, or objects with `text` or the rank_fields.", required=True),
+    Member("top_n", "count", (*COMMON, "tei"), "Return the N best only."),
+    Member("rank_fields", "names", ("file", "v1", "rerank"), "Keys of object documents to score, in this order."),
+    # LiteLLM and older SDKs send it to v2, where Cohere never documented it.
+    Member("return_documents", "boolean", COMMON, "Send the documents back."),
+    Member("max_chunks_per_doc", "count", ("file", "v1", "rerank"), "At most so many windows of a long document."),
+    Member("max_tokens_per_doc", "count", ("file", "v2", "rerank"), "Cut longer documents (4096)."),
+    Member("raw_scores", "boolean", ("rerank", "tei"), "Logits instead of 0 to 1."),
+    Member("texts", "documents", ("tei",), "Documents of a TEI request; the reply is a bare array.", required=True),
+    Member("truncate", "boolean", ("tei",), "TEI: false refuses texts beyond the model's window."),
+    Member("return_text", "boolean", ("tei",), "TEI: send the texts back.", field="return_documents"),
+    Member("priority", "ignored", ("v2", "rerank")),
+    Member("relevant_spans", "ignored", ("v2", "rerank")),
+    Member("truncation_direction", "ignored", ("tei",)),
+    Member("relevance", "labels", ("file",)),  # of the documents, for `eval`
+    Member("id", "id", ("file",)),
+    Member("query_id", "id", ("file",)),
+)
+
+
+class MemberError(ValueError):
+    """A member whose value is not allowed; `value` is the offending one, which may be an element of a list."""
+
+    def __init__(self, member: Member, value: Any, problem: Problem = "type", *, element: bool = False) -> None:
+        super().__init__(f"{member.name}: {problem}")
+        self.member = member
+        self.value = value
+        self.problem = problem
+        self.element = element
+
+
+@cache
+def members_of(api: Api) -> dict[str, Member]:
+    """The members that an API knows, by name."""
+    return {member.name: member for member in MEMBERS if api in member.apis}
+
+
+def read_options(values: Mapping[str, Any], api: Api, *, lenient: bool = False) -> RequestOptions:
+    """The options of a request; null counts as absent, and members that the API does not know are passed over.
+
+    Args:
+        values: the members of the parsed JSON object.
+        api: whose members they are.
+        lenient: take what HTTP clients send, `5.0` as a whole number and `"true"` as a boolean.
+
+    Raises:
+        MemberError: the value of a member has the wrong type, is below its minimum or empty.
+    """
+    fields: dict[str, Any] = {}
+    for member in members_of(api).values():
+        value = values.get(member.name)
+        read = _READERS.get(member.type)
+        if value is not None and read is not None:
+            fields[member.field or member.name] = read(member, value, lenient)
+    return RequestOptions(**fields)
+
+
+def _string(member: Member, value: Any, _lenient: bool) -> str:
+    if not isinstance(value, str):
+        raise MemberError(member, value)
+    return replace_surrogates(value)
+
+
+def _count(member: Member, value: Any, lenient: bool) -> int:
+    if lenient and isinstance(value, float) and value.is_integer():  # a whole number, as in JSON Schema
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise MemberError(member, value)
+    if value < 1:
+        raise MemberError(member, value, "below minimum")
+    return value
+
+
+def _boolean(member: Member, value: Any, lenient: bool) -> bool:
+    if lenient and isinstance(value, str):
+        value = BOOLEANS.get(value.lower(), value)
+    if not isinstance(value, bool):
+        raise MemberError(member, value)
+    return value
+
+
+def _names(member: Member, value: Any, _lenient: bool) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise MemberError(member, value)
+    if not value:
+        raise MemberError(member, value, "empty")
+    for name in value:
+        if not isinstance(name, str) or not name:
+            raise MemberError(member, name, element=True)
+    return tuple(value)
+
+
+def _id(member: Member, value: Any, lenient: bool) -> str:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if whole else _string(member, value, lenient)
+
+
+_READERS: dict[MemberType, Callable[[Member, Any, bool], Any]] = {
+    "string": _string,
+    "count": _count,
+    "boolean": _boolean,
+    "names": _names,
+    "id": _id,
+}

@@ -1,0 +1,40 @@
+"""JSON bodies of HTTP requests and responses, exactly: big integers and lone surrogates survive in both directions.
+
+It knows no member of any body.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from rerank_cli.errors import InputError
+from rerank_cli.readers.rows import json_value
+from rerank_cli.server import http_errors
+from rerank_cli.server.http_errors import HttpError, wrong_type
+
+
+def load(body: bytes) -> dict[str, Any]:
+    """The object that JSON text holds. Raises HttpError 400 for other text, 422 for another value."""
+    try:
+        value = json_value(body.decode("utf-8-sig"), "")
+    except UnicodeDecodeError as error:
+        raise HttpError(400, http_errors.BAD_JSON.format(reason=f"invalid UTF-8 at byte {error.start}")) from None
+    except InputError as error:
+        reason = error.message.removeprefix("not valid JSON: ")
+        if "set_int_max_str_digits" in reason:  # Python's advice does not help a client
+            reason = "a number has too many digits"
+        raise HttpError(400, http_errors.BAD_JSON.format(reason=reason)) from None
+    if not isinstance(value, dict):
+        raise wrong_type("body", value, "object")
+    return value
+
+
+def dump(value: Any) -> bytes:
+    """JSON text; whole numbers beyond 64 bits and lone surrogates of returned documents take the slower way."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,78 @@
+"""What travels through the server: a call, the request in it, and the ranking of its documents.
+
+`Adapter` is the type of the rows in `adapters`. Records only: nothing here reads, scores or speaks HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rerank_cli.records import Document, Hit, RequestOptions
+    from rerank_cli.request import Api
+    from rerank_cli.server.http_errors import HttpError
+    from rerank_cli.settings import Limits
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP request on its way, for the log; never its texts."""
+
+    id: str
+    method: str
+    path: str
+    client: str
+    adapter: Adapter | None = None  # of the path, then of the body; None: not a rerank path
+    start: float = field(default_factory=time.perf_counter)
+    route: str = "other"  # the label in metrics
+    status: int = 0
+    documents: int = 0
+    queued: float = 0.0  # seconds
+    scored: float = 0.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """One request, whatever API it came by. `values` are the documents as sent, `documents` what is scored of them."""
+
+    adapter: Adapter
+    query: str
+    options: RequestOptions
+    values: list[Any]
+    documents: list[Document]
+    limits: Limits
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RerankResult:
+    """The ranking that answers a request, before it is written as one API wants it."""
+
+    request: RerankRequest
+    request_id: str
+    model: str
+    hits: Sequence[Hit]
+    tokens: int  # of all documents and of the query beside each of their windows
+    computed_tokens: int  # likewise, equal documents counted once, as they are scored
+    search_units: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """All that differs between the APIs: how their clients write a request and read a response."""
+
+    api: Api  # whose members a request has; also the label in metrics
+    paths: tuple[str, ...]  # how its paths end; empty: requests are recognised by their body
+    response: Callable[[RerankResult], Any]  # the JSON value of a response
+    error: Callable[[HttpError, str], dict[str, Any]]  # of an error response, from the error and the request's id
+    headers: Callable[[RerankResult, Call], dict[str, str]] | None = None  # further headers of a response
+    documents: str = "documents"  # the member that holds the documents
+    objects: bool = True  # documents may be objects
+    needs_model: bool = False  # a request without `model` is refused
+    refuse_cut_query: bool = False  # where a long document is an error, so is a query that would be cut
+    lenient: Adapter | None = None  # reads requests in its place unless the server is strict

@@ -1,0 +1,171 @@
+"""The members of a body to a `RerankRequest`: its query, documents and options, and warnings of what was ignored.
+
+It refuses with `HttpError` in Cohere's words and knows nothing of HTTP, queues or scorers. Explicit nulls count as
+absent and "true"/"false" as booleans, because clients send them (LangChain, RAGFlow).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rerank_cli.errors import InputError, did_you_mean
+from rerank_cli.fields import make_renderer
+from rerank_cli.records import Document, Source
+from rerank_cli.report import Report
+from rerank_cli.request import MemberError, members_of, read_options
+from rerank_cli.server import http_errors
+from rerank_cli.server.http_errors import HttpError, wrong_type
+from rerank_cli.server.records import Adapter, RerankRequest
+from rerank_cli.server.settings import MAX_DEPTH, MAX_FIELDS, MAX_NOTES
+from rerank_cli.settings import FieldSettings
+from rerank_cli.text import is_blank, shown
+
+if TYPE_CHECKING:
+    from rerank_cli.records import RequestOptions
+    from rerank_cli.request import Api, Member
+    from rerank_cli.server.settings import ServeSettings
+    from rerank_cli.settings import Limits
+
+SOURCE = Source("documents", "json")
+JSON_TYPES = {"string": "string", "count": "integer", "boolean": "boolean", "names": "array"}
+
+
+def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings) -> RerankRequest:
+    """The request that a body holds. Raises HttpError."""
+    members = {name: value for name, value in body.items() if value is not None}
+    rules = adapter if settings.strict or adapter.lenient is None else adapter.lenient
+    notes = _unknown_members(members, members_of(rules.api), settings)
+    options = _options(members, rules.api)
+    if rules.needs_model and not options.model:
+        raise HttpError(400, http_errors.NO_MODEL)
+    query = _query(options, settings)
+    values = _documents(members, rules, settings, options.max_chunks_per_doc or 1)
+    report = Report()
+    documents = _render(values, options.rank_fields or (), settings, report)
+    _refuse_blank(documents)
+    warnings = (*notes, *report.warnings())
+    return RerankRequest(adapter, query, options, values, documents, _limits(options, settings.limits), warnings)
+
+
+def _unknown_members(members: dict[str, Any], known: dict[str, Member], settings: ServeSettings) -> list[str]:
+    """Warnings of members that change nothing. Raises HttpError 422 for an unknown one if strict."""
+    notes = []
+    for key, value in members.items():
+        name = shown(key)
+        member = known.get(key)
+        if isinstance(value, dict | list) and (member is None or member.type != "documents"):
+            _refuse_unsendable(f"field `{name}`", value)
+        if member is not None and member.type == "ignored":
+            notes.append(f"field `{name}` has no effect on this server")
+        elif member is None:
+            if settings.strict:
+                raise HttpError(422, http_errors.UNKNOWN_FIELD.format(name=name))
+            if len(notes) < MAX_NOTES:
+                hint = did_you_mean(name, known)
+                notes.append(f"unknown field `{name}` is ignored" + (f"; {hint}" if hint else ""))
+    return notes[:MAX_NOTES]
+
+
+def _options(members: dict[str, Any], api: Api) -> RequestOptions:
+    try:
+        options = read_options(members, api, lenient=True)
+    except MemberError as error:
+        raise _http_error(error) from None
+    fields = len(options.rank_fields or ())
+    if fields > MAX_FIELDS:
+        raise HttpError(422, f"rank_fields has {fields} names; this server takes at most {MAX_FIELDS}")
+    return options
+
+
+def _http_error(error: MemberError) -> HttpError:
+    """The error of a member, in Cohere's words."""
+    name = error.member.name
+    if error.problem == "empty":
+        return HttpError(400, http_errors.NO_FIELDS)
+    if error.problem == "below minimum":
+        return HttpError(400, f"invalid request: {name} must be at least 1")
+    return wrong_type(name, error.value, "non-empty string" if error.element else JSON_TYPES[error.member.type])
+
+
+def _query(options: RequestOptions, settings: ServeSettings) -> str:
+    query = options.query or ""
+    if is_blank(query):
+        raise HttpError(400, http_errors.BLANK_QUERY, error_type="empty")
+    if len(query) > settings.max_query:
+        raise HttpError(422, f"the query has {len(query)} characters; this server takes at most {settings.max_query}")
+    return query
+
+
+def _documents(members: dict[str, Any], rules: Adapter, settings: ServeSettings, chunks: int) -> list[Any]:
+    """The documents as sent, not too many and none too large."""
+    values = members.get(rules.documents, [])
+    if not isinstance(values, list):
+        raise wrong_type(rules.documents, values, "array")
+    if not values:
+        raise HttpError(400, http_errors.NO_DOCUMENTS, error_type="empty")
+    most = settings.max_documents
+    if len(values) * chunks >= most:
+        raise HttpError(400, http_errors.TOO_MANY.format(most=most))
+    for index, value in enumerate(values):
+        if isinstance(value, str):
+            _refuse_long(index, len(value), settings)
+        elif isinstance(value, dict) and rules.objects:
+            _refuse_unsendable(f"document at index {index}", value)
+        else:
+            expected = "string or object" if rules.objects else "string"
+            raise wrong_type(f"{rules.documents}[{index}]", value, expected)
+    return values
+
+
+def _refuse_long(index: int, length: int, settings: ServeSettings) -> None:
+    if length > settings.max_document:
+        most = settings.max_document
+        raise HttpError(422, f"document at index {index} has {length} characters; this server takes at most {most}")
+
+
+def _refuse_unsendable(what: str, value: Any) -> None:
+    """Raises HttpError 422 for what is nested too deep, or holds a number that could not be sent back (1e999)."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        if any(isinstance(inner, float) and math.isinf(inner) for inner in level):
+            raise HttpError(422, f"{what} has a number beyond the range of a double")
+        level = [inner for inner in level if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise HttpError(422, f"{what} is nested deeper than {MAX_DEPTH} levels")
+
+
+def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSettings, report: Report) -> list[Document]:
+    """What is scored of each document: a string itself, of an object its `text` or the rank fields, in order."""
+    render_string = make_renderer(FieldSettings(), report)
+    render_object = make_renderer(FieldSettings(rank_fields=rank_fields), report)
+    documents = []
+    for index, value in enumerate(values):
+        render = render_string if isinstance(value, str) else render_object
+        try:
+            text, head = render(value, f"document at index {index}")
+        except InputError as error:
+            raise HttpError(400, f"invalid request: {error.message}") from None
+        _refuse_long(index, len(text), settings)
+        documents.append(Document(index, b"", text, SOURCE, None, head))
+    return documents
+
+
+def _refuse_blank(documents: list[Document]) -> None:
+    blank = [document.index for document in documents if is_blank(document.text)]
+    if len(blank) == len(documents) > 1:
+        raise HttpError(400, http_errors.ALL_BLANK, error_type="empty")
+    if blank:
+        raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=blank[0]), error_type="empty")
+
+
+def _limits(options: RequestOptions, own: Limits) -> Limits:
+    return replace(
+        own,
+        max_tokens_per_doc=options.max_tokens_per_doc or own.max_tokens_per_doc,
+        max_chunks_per_doc=options.max_chunks_per_doc or own.max_chunks_per_doc,
+        long_documents="error" if options.truncate is False else own.long_documents,
+    )

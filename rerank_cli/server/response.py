@@ -1,0 +1,89 @@
+"""Scores to a response: order, tokens, search units and warnings; the adapter of the request's API then words it.
+
+It knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rerank_cli import pipeline
+from rerank_cli.billing import DEFAULT_CHUNK, chunk_of, search_units
+from rerank_cli.errors import NonFiniteError
+from rerank_cli.report import Report
+from rerank_cli.server import http_errors
+from rerank_cli.server.http_errors import HttpError
+from rerank_cli.server.json_body import dump
+from rerank_cli.server.records import RerankRequest, RerankResult
+from rerank_cli.settings import RankSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rerank_cli.records import Score
+    from rerank_cli.scorers.base import ScorerInfo
+    from rerank_cli.server.worker import Job
+
+
+def build_response(
+    request: RerankRequest, job: Job, request_id: str, info: ScorerInfo, notes: Sequence[str] = ()
+) -> tuple[bytes, RerankResult]:
+    """The response's JSON, and the result that it describes.
+
+    Raises HttpError for a document without any token, and for a cut query where nothing may be cut.
+    """
+    scores = _document_scores(request, job)
+    if request.adapter.refuse_cut_query and job.query_cut and request.limits.long_documents == "error":
+        raise HttpError(422, f"the query has {job.query_tokens} tokens, more than half of the model's window")
+    options = request.options
+    settings = RankSettings(top_n=options.top_n, raw_scores=bool(options.raw_scores), limits=request.limits)
+    # Search units are what Cohere would bill under the model name that the client gave.
+    chunk = chunk_of(options.model or "") or DEFAULT_CHUNK
+    result = RerankResult(
+        request,
+        request_id,
+        info.model,
+        hits=pipeline.assemble(options.query or "", request.documents, scores, info, settings, Report()).hits,
+        tokens=_tokens(job, scores),
+        computed_tokens=_tokens(job, filter(None, job.scores)),
+        search_units=search_units(job.query_tokens, (score.tokens for score in scores), chunk),
+        warnings=(*request.warnings, *notes, *_warnings(request, job, scores, info)),
+    )
+    return dump(request.adapter.response(result)), result
+
+
+def _document_scores(request: RerankRequest, job: Job) -> list[Score]:
+    """One score per document, every one a finite number."""
+    if job.error is not None:
+        raise job.error
+    scores = [score for place in job.places if (score := job.scores[place]) is not None]
+    for index, score in enumerate(scores):
+        if score.value is None:  # nothing but characters that the tokenizer drops
+            raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=index), error_type="empty")
+    try:
+        pipeline.require_finite(scores, [job.pairs[place] for place in job.places], request.documents)
+    except NonFiniteError:
+        raise HttpError(500, "the model gave a score that is not a number") from None
+    return scores
+
+
+def _tokens(job: Job, scores: Iterable[Score]) -> int:
+    """Tokens that the model read: each window of a document with the query beside it."""
+    return sum(score.tokens + job.query_tokens * score.windows for score in scores)
+
+
+def _warnings(request: RerankRequest, job: Job, scores: Sequence[Score], info: ScorerInfo) -> tuple[str, ...]:
+    """What the scoring did to the texts."""
+    report = Report()
+    pipeline.check_language(request.query, request.documents, info, report)
+    cut = sum(score.truncated for score in scores)
+    if cut:
+        limits = request.limits
+        what = "1 document was cut" if cut == 1 else f"{cut} documents were cut"
+        reasons = f"max_tokens_per_doc {limits.max_tokens_per_doc}"
+        reasons += f", max_chunks_per_doc {limits.max_chunks_per_doc}" if limits.max_chunks_per_doc else ""
+        reasons += ", one window per document" if limits.long_documents == "truncate" else ""
+        report.warn(f"{what} ({reasons})")
+    if job.query_cut:
+        report.warn("the query was cut to half of the model's window")
+    return report.warnings()
