@@ -111,7 +111,7 @@ def test_ro_neither_writes_nor_makes_a_file(path):
     assert store.get([key(1)]) == {}
     store.close()
     assert not path.parent.exists()
-    assert "there is not a score cache" in report.notes[0]
+    assert "there is no score cache" in report.notes[0]
     known = fill(path, 3)
     before = path.read_bytes()
     store = opened(path, mode="ro")
@@ -544,7 +544,7 @@ def test_a_score_that_is_no_number_is_not_remembered(path):
 
 def test_a_model_that_changed_meanwhile_is_refused(path):
     other = ScorerInfo("m", None, "test", "fp64", "log-odds", "another digest")
-    with pytest.raises(ModelError, match="is not what its files said"):
+    with pytest.raises(ModelError, match="changed while it was opened"):
         cached(path, [], facts=other).score(PAIRS, Limits())
 
 

@@ -167,7 +167,7 @@ def test_resume_refuses_a_lost_errors_file(run, tmp_path: Path) -> None:
     (tmp_path / "bad").unlink()
     result = run("batch", "in.jsonl", "-o", "out", "--errors", "bad", "--resume")
     assert result.code == 2
-    assert "not what its state says" in result.err
+    assert "does not match its state file" in result.err
 
 
 @pytest.mark.parametrize("grade", ["2147483648", "99999999999999999999"])
