@@ -17,7 +17,7 @@ from rerank_cli.records import Pair
 from rerank_cli.report import Report
 from rerank_cli.scorers.encoding import Encoder
 from rerank_cli.scorers.open_local import open_local
-from rerank_cli.scorers.prompts import ChatPrompt, RequestOptions, make_prompt
+from rerank_cli.scorers.prompts import ChatPrompt, DocumentSlice, make_prompt
 from rerank_cli.settings import Limits, ModelSettings
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Co"]), max_size=60)
@@ -51,7 +51,7 @@ def test_the_prompts_of_sentence_transformers_short_and_too_long(made, qwen) -> 
     for row, mask, (query, document) in zip(features["input_ids"], features["attention_mask"], pairs, strict=True):
         room = prompt.room(query)
         (tokens,) = encoder.documents([document], long=room)
-        found, _ = prompt.build(query, RequestOptions(document, tokens, 0, min(room, len(tokens.ids))))
+        found, _ = prompt.build(query, DocumentSlice(document, tokens, 0, min(room, len(tokens.ids))))
         assert found == row[mask.bool()].tolist()
 
 
