@@ -14,10 +14,10 @@ from models_made import COMMIT, DOCUMENTS, QUERY, into_hub_cache, made, ours, ow
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError
-from rerank_cli.models import LoadPolicy
 from rerank_cli.models.files import safetensors_header
 from rerank_cli.models.folder import max_tokens
 from rerank_cli.models.heads import activation, head
+from rerank_cli.models.reference import LoadPolicy
 from rerank_cli.records import LOG_ODDS
 from rerank_cli.report import Report
 from rerank_cli.scorers import selection
