@@ -69,7 +69,7 @@ class ScoreCache:
                 report.warn(f"the score cache {path} cannot be written: new scores are not kept")
             self._connection = open_file(path, "rw" if self._writable else "ro", busy_s)
             if self._connection is None:
-                report.note(f"there is no score cache at {path} yet (--cache-mode ro makes none)")
+                report.note(f"there is no score cache at {path} yet (--cache-mode ro creates none)")
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Score]:
         """The scores of those keys that are known; duplicates in `keys` cost nothing extra."""

@@ -213,12 +213,7 @@ def download(
 ) -> Snapshot:
     """Fetch the needed files of a repository into the hub's cache; intact files are kept, the rest is fetched.
 
-    Args:
-        repository: `owner/name`.
-        revision: branch, tag or commit; None is the default branch.
-        file_filter: which files.
-        progress: called with (files done, files in all).
-
+    `revision` is a branch, tag or commit; None is the default branch. `progress` gets (files done, files in all).
     Raises ModelError: not found, gated, no usable weights, or the hub did not answer.
     """
     for what in ("TELEMETRY", "PROGRESS_BARS", "UPDATE_CHECK"):

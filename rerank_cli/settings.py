@@ -111,10 +111,7 @@ class InputSettings:
     """Which documents are read and how."""
 
     files: tuple[str, ...] = _input(
-        "",
-        "Documents to rank; `-` is stdin. Without files, stdin is read.",
-        metavar="[FILE]...",
-        many=True,
+        "", "Documents to rank; `-` is stdin. Without files, stdin is read.", metavar="[FILE]...", many=True
     )
     input_format: InputFormat = _input(
         "--input-format",
@@ -177,12 +174,7 @@ class OutputSettings:
         in_short_help=True,
     )
     json: bool = _output(
-        "--json",
-        "Same as -f json.",
-        default=False,
-        configurable=False,
-        overrides=("format",),
-        in_short_help=True,
+        "--json", "Same as -f json.", default=False, configurable=False, overrides=("format",), in_short_help=True
     )
     output: Path | None = _output(
         "--output -o",
@@ -217,11 +209,7 @@ class RemoteSettings:
     auth_header: str | None = _remote("--auth-header", "Send the key in this header.", metavar="NAME")
     client_name: str | None = _remote("--client-name", "X-Client-Name.", metavar="NAME")
     headers: tuple[str, ...] = _remote(
-        "--header",
-        "Extra header; `X: @env:NAME` for secrets; repeatable.",
-        metavar="'X: V'",
-        many=True,
-        name="header",
+        "--header", "Extra header; `X: @env:NAME` for secrets; repeatable.", metavar="'X: V'", many=True, name="header"
     )
     extra: str | None = _remote("--extra", "Members added to the request body.", metavar="JSON", json_text=True)
     batch_docs: int | None = _count("--batch-docs", "Documents per request.")
@@ -231,12 +219,7 @@ class RemoteSettings:
     )
     retries: int = _remote("--retries", "Attempts after the first.", metavar="N", default=5, minimum=0)
     max_wait_s: float = _remote(
-        "--max-wait",
-        "Longest wait that a provider may ask for.",
-        metavar="S",
-        default=60.0,
-        minimum=0,
-        name="max_wait",
+        "--max-wait", "Longest wait that a provider may ask for.", metavar="S", default=60.0, minimum=0, name="max_wait"
     )
     requests_per_minute: int | None = _count("--requests-per-minute", "Client-side limit.")
     tokens_per_minute: int | None = _count("--tokens-per-minute", "Client-side limit.")
@@ -268,11 +251,7 @@ class ModelSettings:
         in_short_help=True,
     )
     backend: Backend = _model(
-        "--backend",
-        "auto, onnx, openvino or torch.",
-        metavar="NAME",
-        default="auto",
-        choices=get_args(Backend),
+        "--backend", "auto, onnx, openvino or torch.", metavar="NAME", default="auto", choices=get_args(Backend)
     )
     device: str = _model("--device", "auto, cpu, cuda, cuda:N.", metavar="NAME", default="auto")
     dtype: Dtype = _model(

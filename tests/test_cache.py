@@ -105,7 +105,7 @@ def test_read_only_mode_creates_and_writes_nothing(path):
     assert store.get([key(1)]) == {}
     store.close()
     assert not path.parent.exists()
-    assert "there is not a score cache" in report.notes[0]
+    assert "there is no score cache" in report.notes[0]
     known = fill(path, 3)
     before = path.read_bytes()
     store = opened(path, mode="ro")

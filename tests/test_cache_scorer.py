@@ -140,7 +140,7 @@ def test_a_nan_score_is_not_stored(path):
 
 def test_a_model_that_changed_since_its_digest_was_taken_is_refused(path):
     other = ScorerInfo("m", None, "test", "fp64", "log-odds", "another digest")
-    with pytest.raises(ModelError, match="is not what its files said"):
+    with pytest.raises(ModelError, match="changed while it was opened"):
         cached(path, [], facts=other).score(PAIRS, Limits())
 
 

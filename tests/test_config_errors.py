@@ -50,10 +50,7 @@ WRONG = {
         '[endpoints.x]\nprovidr = "tei"',
         "endpoints.x.providr: unknown key\nhint: did you mean `provider`?",
     ),
-    "endpoint's provider": (
-        '[endpoints.x]\nprovider = "te"',
-        "endpoints.x.provider: unknown provider `te`\nhint: ",
-    ),
+    "endpoint's provider": ('[endpoints.x]\nprovider = "te"', "endpoints.x.provider: unknown provider `te`\nhint: "),
     "endpoint's place": (
         '[endpoints.x]\nprovider = "tei"\nurl = "not a url"',
         "endpoints.x.url: not an http(s) URL\nhint: ",

@@ -14,10 +14,10 @@ from tiny_models import COMMIT, DOCUMENTS, QUERY, edit, into_hub_cache, made, ou
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError
-from rerank_cli.models import LoadPolicy
 from rerank_cli.models.files import safetensors_header
 from rerank_cli.models.folder import max_tokens
 from rerank_cli.models.heads import activation, head
+from rerank_cli.models.reference import LoadPolicy
 from rerank_cli.records import LOG_ODDS
 from rerank_cli.scorers.open_local import identify
 from rerank_cli.settings import ModelSettings
@@ -155,14 +155,14 @@ def test_unknown_modules_are_refused_by_name_and_never_imported(made, tmp_path: 
     entries = json.loads((folder / "modules.json").read_text())
     entries[2]["type"] = kind
     (folder / "modules.json").write_text(json.dumps(entries))
-    refused(folder, f"a module of the type `{kind}`, which is not known", "known modules")
+    refused(folder, f"a module of the unsupported type `{kind}`", "supported modules")
 
 
 def test_modules_outside_the_folder_or_with_unknown_pooling_are_refused(made, tmp_path: Path) -> None:
     folder = made.copied("ettin", tmp_path / "odd")
     entries = json.loads((folder / "modules.json").read_text())
     edit(folder / entries[1]["path"] / "config.json", pooling_mode="attention")
-    refused(folder, "pools by `attention`")
+    refused(folder, "unsupported pooling `attention`")
     entries[2]["path"] = "../elsewhere"
     (folder / "modules.json").write_text(json.dumps(entries))
     refused(folder, "leaves the folder")
@@ -243,9 +243,9 @@ def test_a_snapshot_may_link_to_its_own_blobs_only(made, hf_home: Path) -> None:
     [
         (lambda data: data[:-100], "describes"),
         (lambda data: data + b"more", "describes"),
-        (lambda data: b"\xff" * 8 + data[8:], "cut short"),
+        (lambda data: b"\xff" * 8 + data[8:], "is truncated"),
         (lambda data: data[:8] + b"}" + data[9:], "broken safetensors header"),
-        (lambda data: b"", "cut short"),
+        (lambda data: b"", "is truncated"),
         (lambda data: (2).to_bytes(8, "little") + b"[]", "broken safetensors header"),
     ],
     ids=["cut", "longer", "length", "json", "empty", "list"],

@@ -97,7 +97,7 @@ def test_a_broken_copy_is_ignored_with_a_note_and_listed(run, converted, fault) 
         assert f"`rerank models convert {folder}` replaces it" in result.err
     shown = run("models", "show", str(folder), "--json")
     assert (shown.code, shown.json["converted"], shown.json["backend"]) == (0, None, "torch")
-    assert "left aside" in shown.err
+    assert "is not used" in shown.err
     listed = run("models", "list", "--json")
     assert (listed.code, [row["name"] for row in listed.json]) == (0, ["builtin", str(copy)])
     assert BROKEN_COPIES[fault] in listed.json[1]["problem"]

@@ -55,7 +55,7 @@ def test_show_prints_the_properties_and_the_backend(run, cached, made) -> None:
     )
     assert (shown["backend"], shown["revision"], shown["converted"]) == ("torch", COMMIT, None)
     assert "chat template" in run("models", "show", str(made.folder("qwen3"))).text
-    assert "is no reranker" in run("models", "show", "acme/embedder").err
+    assert "is not a reranker" in run("models", "show", "acme/embedder").err
     builtin = run("models", "show", "builtin", "--json").json
     assert builtin["license"] == "apache-2.0"
     assert builtin["backend"] == "onnx"
@@ -127,7 +127,7 @@ def test_convert_refuses_to_overwrite_and_to_convert_what_has_no_weights(made, t
     (tmp_path / "full" / "precious.txt").write_text("keep")
     result = run("models", "convert", str(made.folder("bert")), "-o", str(tmp_path / "full"))
     assert result.code == 4
-    assert "is no converted copy" in result.err
+    assert "is not a converted copy" in result.err
     assert "no torch weights" in run("models", "convert", "builtin").err
     assert run("models", "convert", str(made.folder("bert")), "--form", "fp8").code == 2
 

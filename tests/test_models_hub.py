@@ -15,7 +15,7 @@ from tiny_models import COMMIT, DOCUMENTS, QUERY, made, ours, own_caches  # noqa
 
 from rerank_cli import hub, models
 from rerank_cli.errors import ModelError
-from rerank_cli.models import LoadPolicy
+from rerank_cli.models.reference import LoadPolicy
 
 TOKEN = "hf_secret_token"
 

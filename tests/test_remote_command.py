@@ -146,8 +146,7 @@ def test_a_key_in_the_url_is_not_shown(run):
 
 
 @pytest.mark.parametrize(
-    "option",
-    [("--api-key-env", KEY), ("--header", f"X-Foo: @env:{KEY}"), ("--header", f"X-Foo: Bearer {KEY}")],
+    "option", [("--api-key-env", KEY), ("--header", f"X-Foo: @env:{KEY}"), ("--header", f"X-Foo: Bearer {KEY}")]
 )
 def test_a_key_in_the_wrong_place_is_not_repeated(run, option):
     done = run("-q", "q", "-m", "cohere:x", *option, stdin=DOCS)

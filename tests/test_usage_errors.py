@@ -80,8 +80,7 @@ def test_the_summary_does_not_mix_with_results(run, free, tmp_path: Path) -> Non
     ],
 )
 @pytest.mark.parametrize(
-    ("place", "why"),
-    [("no/such", "No such file"), ("q.tsv/such", "Not a directory"), (".", "Is a directory")],
+    ("place", "why"), [("no/such", "No such file"), ("q.tsv/such", "Not a directory"), (".", "Is a directory")]
 )
 def test_an_unwritable_output_is_reported_before_anything_is_scored(
     run, free, tmp_path: Path, arguments, place: str, why: str

@@ -11,18 +11,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from contrast_sites import (
-    FUNCTION_WORDS,
-    OPENING,
-    content,
-    covered,
-    gathered,
-    like,
-    pairs,
-    sites,
-    whole,
-    words,
-)
+from contrast_sites import FUNCTION_WORDS, OPENING, content, covered, gathered, like, pairs, sites, whole, words
 from contrast_templates import distinct, template_records, wrapped, wrapping
 
 if TYPE_CHECKING:

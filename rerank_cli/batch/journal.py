@@ -1,4 +1,4 @@
-"""An output file that grows and can be resumed: `F.partial`, and beside it `F.state`, which records what is in it.
+"""An output file that grows and can be resumed: `F.partial`, and next to it `F.state`, which records what is in it.
 
 A killed run leaves both. `--resume` checks that input, options and model are the same, cuts the partial file back to
 the last row in the state, and continues from there. It knows nothing of queries or scores.

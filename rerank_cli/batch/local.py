@@ -141,7 +141,7 @@ def report_start(journal: Journal, terminal: Terminal) -> None:
 
 
 def errors_path(plan: BatchPlan, target: Path) -> Path | None:
-    """Where the bad rows of one output go: --errors, or a file beside each output of --out-dir."""
+    """Where the bad rows of one output go: --errors, or a file next to each output of --out-dir."""
     if plan.errors is None or plan.out_dir is None:
         return plan.errors
     return target.with_name(target.name + ".errors")

@@ -56,7 +56,7 @@ class RankingJobConfig:
 
     folder: str  # of the outputs, absolute
     settings: BatchSettings
-    errors: bool  # write bad rows beside each output
+    errors: bool  # write bad rows next to each output
     identity: str  # options and model: a part that was ranked with others does not count as done
 
 

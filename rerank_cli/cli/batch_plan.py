@@ -42,11 +42,7 @@ class BatchFiles:
 
     queries: str | None = _input("--queries", "Queries: tsv (id, text), jsonl or lines.", metavar="FILE")
     query_format: QueryFormat = _input(
-        "--query-format",
-        "auto, tsv, jsonl or lines.",
-        metavar="FORMAT",
-        default="auto",
-        choices=get_args(QueryFormat),
+        "--query-format", "auto, tsv, jsonl or lines.", metavar="FORMAT", default="auto", choices=get_args(QueryFormat)
     )
     documents: tuple[str, ...] = _input(
         "--documents", "Rank these for every query; repeatable.", metavar="FILE", many=True

@@ -22,14 +22,7 @@ FILES = {"bash": "rerank.bash", "zsh": "_rerank", "fish": "rerank.fish"}
 class Shell:
     """Which shell."""
 
-    shell: str = option(
-        "",
-        "bash, zsh or fish.",
-        metavar="SHELL",
-        choices=tuple(FILES),
-        required=True,
-        group=GENERAL,
-    )
+    shell: str = option("", "bash, zsh or fish.", metavar="SHELL", choices=tuple(FILES), required=True, group=GENERAL)
 
 
 def completion(call: Call) -> int:

@@ -23,11 +23,7 @@ class Shown:
     """Which command's options."""
 
     command: str = option(
-        "",
-        "The command whose options are shown (default: rank).",
-        unset=DEFAULT,
-        metavar="[COMMAND]",
-        group=GENERAL,
+        "", "The command whose options are shown (default: rank).", unset=DEFAULT, metavar="[COMMAND]", group=GENERAL
     )
 
 

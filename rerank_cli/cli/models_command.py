@@ -25,11 +25,7 @@ class Named:
     """Which model."""
 
     name: str = option(
-        "",
-        "builtin, a Hugging Face name or a folder (./path).",
-        metavar="MODEL",
-        required=True,
-        group=MODEL,
+        "", "builtin, a Hugging Face name or a folder (./path).", metavar="MODEL", required=True, group=MODEL
     )
 
 

@@ -56,12 +56,7 @@ class Console:
     """How the terminal is drawn on."""
 
     color: ColorChoice = option(
-        "--color",
-        "auto, always or never.",
-        metavar="WHEN",
-        default="auto",
-        choices=get_args(ColorChoice),
-        group=OUTPUT,
+        "--color", "auto, always or never.", metavar="WHEN", default="auto", choices=get_args(ColorChoice), group=OUTPUT
     )
 
 

@@ -77,8 +77,7 @@ def _url(where: str, value: str) -> None:
     names = [pair.partition("=")[0].replace("-", "_") for pair in parts.query.split("&")]
     if inside or any(KEY.search(name) for name in names):
         raise ConfigError(
-            f"{where}: the URL holds a secret",
-            'use `api_key_env = "NAME"`, or `header = ["Name: @env:VARIABLE"]`',
+            f"{where}: the URL holds a secret", 'use `api_key_env = "NAME"`, or `header = ["Name: @env:VARIABLE"]`'
         )
 
 

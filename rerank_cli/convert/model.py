@@ -137,11 +137,7 @@ def _export(scorer: LocalScorer, folder: Path, notify: Callable[[str], None]) ->
     vocabulary = int(model.config.get("vocab_size") or 1000)
     notify("exporting to ONNX")
     export_network(
-        network,
-        folder / FILES["fp32"],
-        vocabulary=vocabulary,
-        left_padded=model.left_padded,
-        typed=model.token_types,
+        network, folder / FILES["fp32"], vocabulary=vocabulary, left_padded=model.left_padded, typed=model.token_types
     )
     shutil.copyfile(model.tokenizer, folder / "tokenizer.json")
 

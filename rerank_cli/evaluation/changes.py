@@ -9,13 +9,13 @@ from rerank_cli.writers.sections import Section, csv_rows, json_text, markdown, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerank_cli.evaluation.correlation import Move, RankingChange
+    from rerank_cli.evaluation.correlation import Move, RankChange
 
 SCHEMA_VERSION = 1
 MOVES = 3  # the largest moves of a query shown in its row
 
 
-def render(names: tuple[str, str], changes: Sequence[RankingChange], limit: int, report_format: str) -> str:
+def render(names: tuple[str, str], changes: Sequence[RankChange], limit: int, report_format: str) -> str:
     """The comparison in one of `table`, `markdown`, `csv`, `json`; `limit` 0 shows all queries in tables."""
     if report_format == "json":
         return json_text(as_json(names, changes))
@@ -24,7 +24,7 @@ def render(names: tuple[str, str], changes: Sequence[RankingChange], limit: int,
     return (markdown if report_format == "markdown" else text)(sections(names, changes, limit))
 
 
-def sections(names: tuple[str, str], changes: Sequence[RankingChange], limit: int) -> list[Section]:
+def sections(names: tuple[str, str], changes: Sequence[RankChange], limit: int) -> list[Section]:
     """Means over the queries, then the queries that changed most (lowest overlap first)."""
     taus = [change.tau for change in changes if change.tau is not None]
     row = (
@@ -50,7 +50,7 @@ def sections(names: tuple[str, str], changes: Sequence[RankingChange], limit: in
     return [first, Section("most changed", ("query", "moves", "common", "tau", "RBO", "first changed"), rows, 2)]
 
 
-def largest(change: RankingChange) -> list[Move]:
+def largest(change: RankChange) -> list[Move]:
     """The largest moves among the documents of both runs; without any, those in one run only."""
     moved = [move for move in change.moves if move.before and move.after and move.before != move.after]
     moved.sort(key=lambda move: (-abs((move.before or 0) - (move.after or 0)), move.after or 0))
@@ -61,7 +61,7 @@ def _move(move: Move) -> str:
     return f"{move.document} {move.before or '–'}→{move.after or '–'}"
 
 
-def as_json(names: tuple[str, str], changes: Sequence[RankingChange]) -> dict[str, Any]:
+def as_json(names: tuple[str, str], changes: Sequence[RankChange]) -> dict[str, Any]:
     """Everything, with each document's ranks."""
     return {
         "schema_version": SCHEMA_VERSION,
@@ -70,7 +70,7 @@ def as_json(names: tuple[str, str], changes: Sequence[RankingChange]) -> dict[st
     }
 
 
-def _record(change: RankingChange) -> dict[str, Any]:
+def _record(change: RankChange) -> dict[str, Any]:
     return {
         "query_id": change.query,
         "common": change.common,

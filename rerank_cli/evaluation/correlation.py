@@ -29,7 +29,7 @@ class Move(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RankingChange:
+class RankChange:
     """How the order of one query changed; `tau` is None with fewer than two common documents, or all of them tied."""
 
     query: str
@@ -40,7 +40,7 @@ class RankingChange:
     moves: tuple[Move, ...]  # in the order of the second run, then those that left
 
 
-def compare(before: Scores, after: Scores, p: float = RBO_P, depth: int | None = None) -> list[RankingChange]:
+def compare(before: Scores, after: Scores, p: float = RBO_P, depth: int | None = None) -> list[RankChange]:
     """The change of each query that is in either run, in the order of the first, then of the second."""
     queries = dict.fromkeys([*before, *after])
     return [compare_query(query, before.get(query, {}), after.get(query, {}), p, depth) for query in queries]
@@ -48,13 +48,13 @@ def compare(before: Scores, after: Scores, p: float = RBO_P, depth: int | None =
 
 def compare_query(
     query: str, before: Mapping[str, float], after: Mapping[str, float], p: float = RBO_P, depth: int | None = None
-) -> RankingChange:
+) -> RankChange:
     """The change of one query, looking at the first `depth` documents of each run."""
     old, new = trec_order(before)[:depth], trec_order(after)[:depth]
     ranks = {document: rank for rank, document in enumerate(old, 1)}
     moves = [Move(document, ranks.pop(document, None), rank) for rank, document in enumerate(new, 1)]
     common = [move.document for move in moves if move.before]
-    return RankingChange(
+    return RankChange(
         query=query,
         common=len(common),
         tau=kendall_tau([before[document] for document in common], [after[document] for document in common]),

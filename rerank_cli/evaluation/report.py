@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 
 class Extras(NamedTuple):
-    """What a report shows beside the means: assertions, values by query, the worst queries with their texts."""
+    """What a report shows besides the means: assertions, values by query, the worst queries with their texts."""
 
     verdicts: Sequence[Verdict] = ()
     by_query: bool = False

@@ -83,8 +83,7 @@ def _tokenizer(base: Path, folder: Path) -> Path:
         if (place / "tokenizer.json").is_file():
             return check_inside(place / "tokenizer.json", folder)
     raise ModelError(
-        f"{base} has no tokenizer.json",
-        "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)",
+        f"{base} has no tokenizer.json", "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
     )
 
 
@@ -173,9 +172,9 @@ def max_tokens(config: dict[str, Any], settings: dict[str, Any], steps: Steps | 
     if table > 0 and config.get("model_type") in OFFSET_POSITIONS:
         table -= int(config.get("pad_token_id") or 0) + 1
     limits = [table] if table > 0 else []
-    told = settings.get("model_max_length")
-    if isinstance(told, int | float) and 0 < told < 1_000_000:  # transformers writes 1e30 for "unknown"
-        limits.append(int(told))
+    limit = settings.get("model_max_length")
+    if isinstance(limit, int | float) and 0 < limit < 1_000_000:  # transformers writes 1e30 for "unknown"
+        limits.append(int(limit))
     limits += steps.limits() if steps else []
     return min(limits, default=DEFAULT_LIMIT)
 
@@ -205,7 +204,7 @@ def find_graphs(base: Path, folder: Path) -> dict[str, Path]:
 
 
 def _weights(base: Path, folder: Path, policy: LoadPolicy, graphs: dict[str, Path]) -> tuple[Path, ...]:
-    """Torch weights; a folder with a graph may have none, and pickles beside a graph are left alone."""
+    """Torch weights; a folder with a graph may have none, and pickles next to a graph are not read."""
     try:
         weights = find_weights(base, allow_pickle=policy.allow_pickle)
     except ModelError:

@@ -157,8 +157,7 @@ class CachedScorer:
             if inner.info.digest != self._info.digest:
                 inner.close()
                 raise ModelError(
-                    f"the model `{self._info.model}` changed while it was opened",
-                    "run again, or with --no-cache",
+                    f"the model `{self._info.model}` changed while it was opened", "run again, or with --no-cache"
                 )
             self._inner = inner
         return self._inner

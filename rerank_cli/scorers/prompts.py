@@ -169,8 +169,7 @@ class ChatPrompt:
         whole = text.replace(chats.QUERY, "red deer").replace(chats.DOCUMENT, "A stag, 12 points.")
         if self._encoder.controlled(whole) != self.ids("red deer", "A stag, 12 points."):
             raise ModelError(
-                "the tokenizer treats text after a control token in an unsupported way",
-                "please report this model",
+                "the tokenizer treats text after a control token in an unsupported way", "please report this model"
             )
 
 
