@@ -339,7 +339,7 @@ START_UP_ERRORS = {
     "a key file that is none": (["--keys-file", "missing.txt"], 3, "cannot read the keys"),
     "a variable without keys": (["--keys-env", "NOTHING"], 2, "holds no key"),
     "a key instead of a variable": (["--keys-env", "sk-123"], 2, "not the name of an environment variable"),
-    "a port that is none": (["--port", "70000"], 2, "is no port"),
+    "a port out of range": (["--port", "70000"], 2, "is too large"),
     "an address of nobody": (["--host", "192.0.2.1", "--port", "0"], 2, "cannot listen on 192.0.2.1"),
     "a remote model": (["-m", "cohere:rerank-v3.5"], 2, "serve runs a local model"),
     "a model that is not there": (["-m", "./nowhere", "--port", "0"], 4, "nowhere"),

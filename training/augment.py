@@ -56,7 +56,7 @@ class Shown(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """One training list: a query, its positive first, its negatives; `twin`: the query in a form that means the same."""
+    """One training list: a query, its positive first, its negatives; `twin`: the query in an equivalent form."""
 
     query: str
     documents: list[Shown]
