@@ -56,7 +56,7 @@ class Option:
     configurable: bool = True  # False: command line only
     comma_separated: bool = False  # one text that is a list: files may write a list
     json_text: bool = False  # one text of JSON: files may write a table
-    overrides: tuple[str, ...] = ()  # options whose values from weaker sources no longer count
+    overrides: tuple[str, ...] = ()  # where it is set (a flag: switched on), weaker sources do not set these
     required: bool = False
 
     @property

@@ -144,7 +144,8 @@ def _strongest(layers: list[Layer], options: Mapping[str, Option]) -> dict[str, 
     """Option name to the layer that sets it: the strongest, unless a stronger one sets an option that overrides it."""
     chosen: dict[str, Layer] = {}
     for layer in layers:
-        overridden = {other for name in chosen for other in options[name].overrides}
+        on = [name for name, (_, values) in chosen.items() if values[name] is not False]
+        overridden = {other for name in on for other in options[name].overrides}
         chosen |= {name: layer for name in layer[1] if name not in chosen and name not in overridden}
     return _drop_inherited_trust(chosen)
 

@@ -57,7 +57,6 @@ class Provider:
     results: str  # "" = the body itself is the array
     index: str
     score: str
-    text: str | None
     kind: Literal["unit", "logit", "model", "upstream"]
     usage: str | None  # dotted path, or `header:name`
     error: tuple[str, ...]
@@ -68,6 +67,7 @@ class Provider:
     request_tokens: int | None  # query x documents + documents
     requests_per_minute: int | None
     tokens_per_minute: int | None
+    # What is billed. Only search units and tokens can be estimated (cost.py); another name is shown as it is.
     billing: Literal["search_units", "tokens", "rerank_units"] | None
 
     @property
