@@ -235,9 +235,8 @@ def clear(path: Path) -> int:
     try:
         return _empty(path)
     except sqlite3.OperationalError as error:
-        raise OutputError(
-            f"cannot clear the score cache {path}: {error}", "is another rerank writing to it?"
-        ) from error
+        hint = "is another rerank writing to it?"
+        raise OutputError(f"cannot clear the score cache {path}: {error}", hint) from error
     except (sqlite3.DatabaseError, ForeignFileError) as error:
         _refuse_foreign(path, error)
         for file in _files(path):
@@ -248,9 +247,8 @@ def clear(path: Path) -> int:
 def _refuse_foreign(path: Path, error: Exception) -> None:
     """Raise InputError if SQLite's error means that a file is not a score cache: `clear` would not replace it."""
     if isinstance(error, ForeignFileError) or not is_cache_file(path):
-        raise InputError(
-            f"{path} is not a score cache: {error}", "it was not changed; choose another with --cache-path"
-        ) from error
+        hint = "it was not changed; choose another with --cache-path"
+        raise InputError(f"{path} is not a score cache: {error}", hint) from error
 
 
 def _empty(path: Path) -> int:
@@ -284,12 +282,9 @@ def _opened(path: Path, mode: CacheMode) -> Iterator[sqlite3.Connection | None]:
             if connection is not None:
                 connection.close()
     except (sqlite3.OperationalError, OSError) as error:
-        raise InputError(
-            f"cannot read the score cache {path}: {error}",
-            "check its permissions, and whether another rerank is writing to it",
-        ) from error
+        hint = "check its permissions, and whether another rerank is writing to it"
+        raise InputError(f"cannot read the score cache {path}: {error}", hint) from error
     except (sqlite3.Error, ForeignFileError) as error:
         _refuse_foreign(path, error)
-        raise InputError(
-            f"cannot read the score cache {path}: {error}", "`rerank cache clear` makes a new one"
-        ) from error
+        hint = "`rerank cache clear` makes a new one"
+        raise InputError(f"cannot read the score cache {path}: {error}", hint) from error

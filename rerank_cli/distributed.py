@@ -117,9 +117,8 @@ def _connected(cluster: Cluster, threads: int) -> Iterator[Any]:
         import ray
         import ray.data
     except ImportError as error:
-        raise ModelError(
-            f"--engine ray needs Ray ({error})", "pip install 'rerank-cli[ray]', on every machine of the cluster"
-        ) from error
+        hint = "pip install 'rerank-cli[ray]', on every machine of the cluster"
+        raise ModelError(f"--engine ray needs Ray ({error})", hint) from error
     folder = tempfile.mkdtemp(prefix="rerank-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)  # noqa: PTH112, S108 sockets need a short path
     try:
         _init(ray, cluster, threads, folder)
@@ -220,10 +219,8 @@ def _room(ray: Any, cluster: Cluster, threads: int) -> int:
     if cluster.gpus_per_worker:
         fits = min(fits, gpus / cluster.gpus_per_worker + 1e-9)  # 1 // 0.2 is 4
     if fits < 1:
-        raise ModelError(
-            f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs: no room for a worker",
-            "lower --threads or --gpus-per-worker",
-        )
+        hint = "lower --threads or --gpus-per-worker"
+        raise ModelError(f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs: no room for a worker", hint)
     return int(fits)
 
 

@@ -152,9 +152,8 @@ class Journal:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if not strict:
                 return State()
-            raise UsageError(
-                f"--resume: cannot read {self._state_path}: {error}", "start over without --resume"
-            ) from None
+            hint = "start over without --resume"
+            raise UsageError(f"--resume: cannot read {self._state_path}: {error}", hint) from None
         if strict:
             self._check(record, state)
         return state
@@ -163,10 +162,8 @@ class Journal:
         """Raise UsageError unless the previous run had the same identity, and its output matches its state."""
         for name, value in self._identity.items():
             if record["identity"].get(name) != value:
-                raise UsageError(
-                    f"--resume: {name} changed since {self.partial} was started",
-                    f"restore it, or start over without --resume (this drops {self.partial.name})",
-                )
+                hint = f"restore it, or start over without --resume (this drops {self.partial.name})"
+                raise UsageError(f"--resume: {name} changed since {self.partial} was started", hint)
         renamed = state.complete and not self.partial.stat().st_size
         whole = self.target if renamed else self.partial
         if record.get("version") != VERSION or not _holds(whole, state.output_bytes):

@@ -71,7 +71,5 @@ def many(count: int, noun: str) -> str:
 def raise_if_rows_failed(tally: Tally) -> None:
     """Raise RowsFailed if rows failed."""
     if tally.counts["failed"]:
-        raise RowsFailed(
-            f"{tally.counts['failed']:,} of {many(tally.counts['rows'], 'row')} failed",
-            "see the messages above, or --errors FILE",
-        )
+        hint = "see the messages above, or --errors FILE"
+        raise RowsFailed(f"{tally.counts['failed']:,} of {many(tally.counts['rows'], 'row')} failed", hint)

@@ -79,9 +79,8 @@ def report(action: Callable[[Path], dict[str, Any]], call: Call) -> int:
     as_json = call.settings(AsJson).json
     path = cache_path(call.terminal.env, call.settings(CacheFile).cache_path)
     if path.is_dir():
-        raise InputError(
-            f"{path} is a folder, no score cache", f"name the file in it: --cache-path {path / CACHE_FILE}"
-        )
+        hint = f"name the file in it: --cache-path {path / CACHE_FILE}"
+        raise InputError(f"{path} is a folder, no score cache", hint)
     found = action(path)
     write_report(json_text(found) if as_json else lines(found), None, call.terminal, as_json=as_json)
     if found.get("damaged") or found.get("problems"):

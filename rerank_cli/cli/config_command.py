@@ -61,9 +61,8 @@ def checked(command: str) -> str:
     from rerank_cli.errors import UsageError, did_you_mean
 
     if command not in COMMANDS:
-        raise UsageError(
-            f"unknown command `{command}`", did_you_mean(command, COMMANDS) or "choose one of " + ", ".join(COMMANDS)
-        )
+        hint = did_you_mean(command, COMMANDS) or "choose one of " + ", ".join(COMMANDS)
+        raise UsageError(f"unknown command `{command}`", hint)
     return command
 
 

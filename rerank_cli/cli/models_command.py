@@ -121,9 +121,8 @@ def pull(call: Call) -> int:
         raise UsageError(f"`{name}` is no Hugging Face name", "write it as owner/name, with @revision if you like")
     repository, _, revision = name.partition("@")
     if hub.is_offline(loading.offline):
-        raise UsageError(
-            "`models pull` needs the network, and it is switched off", "leave out --offline and HF_HUB_OFFLINE"
-        )
+        hint = "leave out --offline and HF_HUB_OFFLINE"
+        raise UsageError("`models pull` needs the network, and it is switched off", hint)
     want = hub.FileFilter(loading.backend, allow_pickle=loading.allow_pickle, code=loading.trust_remote_code)
     with call.terminal.progress(f"fetching {name}") as advance:
         snapshot = hub.download(repository, revision or None, want, lambda _done, _all: advance(1))
@@ -146,10 +145,8 @@ def verify(call: Call) -> int:
     facts = inventory.verified(name, FileFilter(loading.backend, allow_pickle=loading.allow_pickle))
     _print(facts, call)
     if facts["problems"]:
-        raise ModelError(
-            f"{name}: {len(facts['problems'])} of its files are missing or not what they were",
-            "install rerank-cli again" if name == BUILTIN else f"`rerank models pull {name}` fetches them again",
-        )
+        hint = "install rerank-cli again" if name == BUILTIN else f"`rerank models pull {name}` fetches them again"
+        raise ModelError(f"{name}: {len(facts['problems'])} of its files are missing or not what they were", hint)
     return 0
 
 

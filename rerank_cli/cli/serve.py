@@ -95,10 +95,8 @@ def keys_of(file: Path | None, variable: str | None, env: Mapping[str, str]) -> 
         keys += keys_in(file)
     if variable is not None:
         if not is_variable(variable):
-            raise UsageError(
-                "--keys-env: this is not the name of an environment variable",
-                "keys themselves do not belong here: put them in a variable and name that",
-            )
+            hint = "keys themselves do not belong here: put them in a variable and name that"
+            raise UsageError("--keys-env: this is not the name of an environment variable", hint)
         found = env.get(variable, "").replace(",", " ").split()
         if not found:
             raise UsageError(f"--keys-env: the variable {variable} holds no key", f"export {variable}=…")

@@ -122,9 +122,8 @@ def unknown(where: str, name: str, value: Any, known: Collection[str]) -> Config
     """The error for a key that nothing knows; a secret's name gets the secret's message."""
     secrets.refuse_key(where, name)
     what = "section" if isinstance(value, dict) else "key"
-    return ConfigError(
-        f"{where}: unknown {what}", did_you_mean(name, known) or "docs/config.md and `rerank --help` list them"
-    )
+    hint = did_you_mean(name, known) or "docs/config.md and `rerank --help` list them"
+    return ConfigError(f"{where}: unknown {what}", hint)
 
 
 def _twice(where: str, name: str, seen: Collection[str]) -> None:
@@ -241,9 +240,8 @@ def check_endpoints(where: str, value: Any, catalogue: Catalogue) -> dict[str, d
         raise ConfigError(f"{where}: expected tables", "write [endpoints.NAME], then provider, url, model, api_key_env")
     for name, entry in value.items():
         if not ENDPOINT_NAME.fullmatch(name) or name == "builtin":
-            raise ConfigError(
-                f"{where}.{one_line(name)}: no name for an endpoint", "letters, digits, `_`, `.` and `-`; not builtin"
-            )
+            hint = "letters, digits, `_`, `.` and `-`; not builtin"
+            raise ConfigError(f"{where}.{one_line(name)}: no name for an endpoint", hint)
         for key, member in entry.items():
             here = f"{where}.{name}.{one_line(key)}"
             if key not in NAMED_KEYS:

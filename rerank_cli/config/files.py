@@ -150,6 +150,5 @@ def parse(raw: bytes, path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, and what int() and datetime say of absurd literals
-        raise ConfigError(
-            f"{path}: not valid TOML: {on_one_line(str(error))}", 'strings need quotes, as in model = "builtin"'
-        ) from None
+        hint = 'strings need quotes, as in model = "builtin"'
+        raise ConfigError(f"{path}: not valid TOML: {on_one_line(str(error))}", hint) from None

@@ -34,10 +34,8 @@ def refuse_untrusted(where: str, option: Option, value: Any) -> None:
 def refuse_table(where: str, name: str) -> None:
     """`[endpoints]` and `[prices]` of a project file. Raises ConfigError."""
     what = "endpoints decide where documents and keys go" if name == "endpoints" else "prices belong to endpoints"
-    raise ConfigError(
-        f"{where}: {what}, so a project file may not set them",
-        "put the table in your user file (`rerank config -v` says where) or a file given with --config",
-    )
+    hint = "put the table in your user file (`rerank config -v` says where) or a file given with --config"
+    raise ConfigError(f"{where}: {what}, so a project file may not set them", hint)
 
 
 def elsewhere(name: str) -> str:

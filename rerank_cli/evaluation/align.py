@@ -37,10 +37,8 @@ def _query(query: str, run: Run, qrels: Qrels) -> str:
         return query
     if len(qrels.judgements) == 1:
         return next(iter(qrels.judgements))
-    raise InputError(
-        f"{run.name} does not name a query, and {qrels.name} judges {len(qrels.judgements)}",
-        "write the run with `rerank batch`, or with `rerank rank -f trec --query-id ID`",
-    )
+    hint = "write the run with `rerank batch`, or with `rerank rank -f trec --query-id ID`"
+    raise InputError(f"{run.name} does not name a query, and {qrels.name} judges {len(qrels.judgements)}", hint)
 
 
 def _document(name: str, names: tuple[str, ...], unnamed: frozenset[str]) -> str:

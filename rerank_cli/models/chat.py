@@ -117,9 +117,8 @@ def _environment(where: Path) -> Any:
         from jinja2.ext import loopcontrols
         from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError:
-        raise ModelError(
-            f"the chat template of {where} needs Jinja", "install it: pip install 'rerank-cli[torch]'"
-        ) from None
+        hint = "install it: pip install 'rerank-cli[torch]'"
+        raise ModelError(f"the chat template of {where} needs Jinja", hint) from None
 
     def refuse(message: str) -> None:
         raise ModelError(f"the chat template of {where} refuses: {message}")

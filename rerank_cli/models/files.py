@@ -133,9 +133,8 @@ def safetensors_header(path: Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise BrokenFileError(f"{path} has a broken safetensors header: {error!r}") from error
     if 8 + length + end != size:
-        raise ModelError(
-            f"{path} has {size} bytes, but its header describes {8 + length + end}", "download or copy it again"
-        )
+        hint = "download or copy it again"
+        raise ModelError(f"{path} has {size} bytes, but its header describes {8 + length + end}", hint)
     tensors: dict[str, Any] = header
     return tensors
 

@@ -82,9 +82,8 @@ def _tokenizer(base: Path, folder: Path) -> Path:
     for place in (base, folder):
         if (place / "tokenizer.json").is_file():
             return check_inside(place / "tokenizer.json", folder)
-    raise ModelError(
-        f"{base} has no tokenizer.json", "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
-    )
+    hint = "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
+    raise ModelError(f"{base} has no tokenizer.json", hint)
 
 
 def _family(config: dict[str, Any], steps: Steps | None, folder: Path) -> Family:
@@ -147,10 +146,8 @@ def _chat(base: Path, names: tuple[str, ...], config: dict[str, Any], steps: Ste
 
 def _check_chat(family: Family, chat: Chat | None, folder: Path) -> None:
     if family == "decoder" and chat is None:
-        raise ModelError(
-            f"{folder} is a decoder without a template for query and document",
-            "a decoder reranker needs a chat template with the roles `query` and `document`",
-        )
+        hint = "a decoder reranker needs a chat template with the roles `query` and `document`"
+        raise ModelError(f"{folder} is a decoder without a template for query and document", hint)
 
 
 def default_prompt(saved: dict[str, Any]) -> str | None:

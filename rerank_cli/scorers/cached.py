@@ -156,9 +156,8 @@ class CachedScorer:
             inner = self._open_scorer()
             if inner.info.digest != self._info.digest:
                 inner.close()
-                raise ModelError(
-                    f"the model `{self._info.model}` changed while it was opened", "run again, or with --no-cache"
-                )
+                hint = "run again, or with --no-cache"
+                raise ModelError(f"the model `{self._info.model}` changed while it was opened", hint)
             self._inner = inner
         return self._inner
 

@@ -49,9 +49,8 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         if bound is not None:
             bound.close()
-        raise UsageError(
-            f"cannot listen on {host} port {port}: {reason_of(error)}", "choose another --port or --host"
-        ) from None
+        hint = "choose another --port or --host"
+        raise UsageError(f"cannot listen on {host} port {port}: {reason_of(error)}", hint) from None
     return bound
 
 

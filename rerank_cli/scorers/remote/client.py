@@ -111,10 +111,8 @@ class Client:
             words = f"{url} did not answer within {self._timeout_s:g} s"
             return Transient(RemoteError(words, "a slow server needs a longer --timeout or a smaller --batch-docs"))
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return RemoteError(
-                f"the certificate of {url} is not trusted: {cause.verify_message}",
-                "a private authority is named by --ca-bundle FILE or SSL_CERT_FILE",
-            )
+            hint = "a private authority is named by --ca-bundle FILE or SSL_CERT_FILE"
+            return RemoteError(f"the certificate of {url} is not trusted: {cause.verify_message}", hint)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return RemoteError(f"TLS handshake with {url} failed: {cause.reason or cause}", "is it http:// instead?")
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:

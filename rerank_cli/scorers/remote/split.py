@@ -147,9 +147,8 @@ def find_bounds(provider: Provider, remote: RemoteSettings, max_chunks: int | No
     if asked is not None and asked < 1:
         raise UsageError("--batch-docs must be at least 1")
     if asked and hard and asked > hard:
-        raise UsageError(
-            f"{provider.id} takes at most {hard:,} documents in a request", f"--batch-docs {hard} or fewer"
-        )
+        hint = f"--batch-docs {hard} or fewer"
+        raise UsageError(f"{provider.id} takes at most {hard:,} documents in a request", hint)
     documents = asked or min(provider.max_docs, hard or provider.max_docs)
     tokens = int(provider.request_tokens * TOKEN_SHARE) if provider.request_tokens else None
     return Bounds(documents, provider.max_body or load_table().max_body, tokens)

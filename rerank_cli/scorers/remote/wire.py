@@ -119,10 +119,8 @@ def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeErro
     if not start:
         raise RemoteError("the reply is empty instead of JSON") from None
     if start.startswith("<") or "html" in content_type:
-        raise RemoteError(
-            f"the reply is {content_type or 'a page'} instead of JSON: `{start}`",
-            "this URL is a web page or a login, not a rerank route: check --endpoint",
-        ) from None
+        hint = "this URL is a web page or a login, not a rerank route: check --endpoint"
+        raise RemoteError(f"the reply is {content_type or 'a page'} instead of JSON: `{start}`", hint) from None
     raise RemoteError(f"the reply is not complete JSON ({error}): `{start}`") from None
 
 
@@ -153,11 +151,8 @@ def parse_scores(provider: Provider, payload: Any, n: int) -> list[float]:
         scores[index] = score
     missing = [i for i, score in enumerate(scores) if score is None]
     if missing:
-        raise BadReplyError(
-            f"asked for {n} scores and got {n - len(missing)}",
-            "the endpoint drops documents: is a top_n set in the gateway?",
-            missing[0],
-        )
+        hint = "the endpoint drops documents: is a top_n set in the gateway?"
+        raise BadReplyError(f"asked for {n} scores and got {n - len(missing)}", hint, missing[0])
     return [score for score in scores if score is not None]
 
 
