@@ -56,7 +56,5 @@ def reason(option: Option) -> str:
 
 def _model(where: str, value: str) -> None:
     if value != "builtin" and not HUB_NAME.fullmatch(value):
-        raise ConfigError(
-            f"{where}: a project file may choose `builtin` or a Hugging Face name, not `{one_line(value)}`",
-            elsewhere("model"),
-        )
+        message = f"{where}: a project file may choose `builtin` or a Hugging Face name, not `{one_line(value)}`"
+        raise ConfigError(message, elsewhere("model"))

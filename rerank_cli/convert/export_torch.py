@@ -51,10 +51,8 @@ def export_network(network: Any, path: Path, *, vocabulary: int, left_padded: bo
                     opset_version=OPSET,
                 )
         except Exception as error:  # the exporter raises whatever an operator of the model raises
-            raise ModelError(
-                f"torch cannot export this network: {(str(error).splitlines() or [repr(error)])[0]}",
-                "run it with `--backend torch`",
-            ) from error
+            message = f"torch cannot export this network: {(str(error).splitlines() or [repr(error)])[0]}"
+            raise ModelError(message, "run it with `--backend torch`") from error
     _gather(path)
 
 

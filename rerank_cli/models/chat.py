@@ -88,10 +88,8 @@ def render(chat: Chat, instruction: str | None, where: Path) -> str:
         text = chat.instructed.replace(INSTRUCTION, instruction)
     for placeholder, role in ((QUERY, "query"), (DOCUMENT, "document")):
         if placeholder not in text:
-            raise ModelError(
-                f"the chat template of {where} drops the {role}: it has no message of the role `{role}`",
-                "a reranker's template has the roles `query` and `document`",
-            )
+            message = f"the chat template of {where} drops the {role}: it has no message of the role `{role}`"
+            raise ModelError(message, "a reranker's template has the roles `query` and `document`")
     return text
 
 

@@ -116,10 +116,8 @@ def _manifest(path: Path) -> dict[str, Any]:
     """The manifest, its members checked."""
     manifest = read_json(path)
     if manifest.get("format") != FORMAT:
-        raise ModelError(
-            f"{path.parent} was converted by another version of rerank (format {manifest.get('format')})",
-            "convert the model again: `rerank models convert`",
-        )
+        message = f"{path.parent} was converted by another version of rerank (format {manifest.get('format')})"
+        raise ModelError(message, "convert the model again: `rerank models convert`")
     for name in MEMBERS:
         if name not in manifest or (manifest[name] is None and name not in OPTIONAL):
             raise BrokenFileError(f"{path} has no `{name}`", "convert the model again: `rerank models convert`")

@@ -50,10 +50,8 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
 def require_column(what: str, value: str) -> None:
     """Raise InputError for a value from the input that cannot be used as a column."""
     if value.split() != [value]:
-        raise InputError(
-            f"the {what} {value!r} is empty or contains white space, which separates the columns of a TREC run",
-            "choose another id, or another format such as `-f rows`",
-        )
+        message = f"the {what} {value!r} is empty or contains white space, which separates the columns of a TREC run"
+        raise InputError(message, "choose another id, or another format such as `-f rows`")
 
 
 def document_id(hit: Hit, report: Report) -> str:

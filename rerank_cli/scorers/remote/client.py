@@ -96,9 +96,8 @@ class Client:
         for piece in response.iter_bytes():
             size += len(piece)
             if size > limit:
-                raise RemoteError(
-                    f"the reply of {self._target.shown_url} exceeds {limit >> 20} MiB: not read any further"
-                )
+                message = f"the reply of {self._target.shown_url} exceeds {limit >> 20} MiB: not read any further"
+                raise RemoteError(message)
             pieces.append(piece)
         return b"".join(pieces)
 

@@ -267,7 +267,5 @@ class RemoteScorer:
 
 
 def _no_split(model: str, why: str) -> UsageError:
-    return UsageError(
-        f"{model} compares all documents of a request with each other: {why}, whose scores are not comparable",
-        "send fewer documents, raise --batch-docs, or accept it with --allow-split",
-    )
+    message = f"{model} compares all documents of a request with each other: {why}, whose scores are not comparable"
+    return UsageError(message, "send fewer documents, raise --batch-docs, or accept it with --allow-split")

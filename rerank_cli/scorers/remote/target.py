@@ -139,10 +139,8 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
         hint = "leave --offline (RERANK_OFFLINE) out, or choose a local model: -m builtin"
         raise UsageError(f"--offline: {provider.id} is on the network, at {urlsplit(url).hostname}", hint)
     if provider.key_required and not any(isinstance(value, Secret) for _, value in headers) and not loopback:
-        raise ConfigError(
-            f"no key for {provider.id}: the environment variable `{choice.key_env or provider.keys[0]}` is unset",
-            "export it, or name another with --api-key-env NAME or --api-key-file FILE",
-        )
+        message = f"no key for {provider.id}: the environment variable `{choice.key_env or provider.keys[0]}` is unset"
+        raise ConfigError(message, "export it, or name another with --api-key-env NAME or --api-key-file FILE")
     if settings.instruction and not provider.instruction:
         raise UsageError(f"{provider.id} does not take --instruction", "send fields of one provider with --extra '{…}'")
     model = choice.model or provider.model_default or ""

@@ -165,9 +165,8 @@ def _item(provider: Provider, item: Any, n: int) -> tuple[int, float]:
     if not 0 <= index < n:
         raise BadReplyError(f"a result has the {provider.index} {index}, but only {n} documents were sent")
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise BadReplyError(
-            f"the {provider.score} of a document is {_type_name(score)} instead of a number", document=index
-        )
+        message = f"the {provider.score} of a document is {_type_name(score)} instead of a number"
+        raise BadReplyError(message, document=index)
     return index, _double(score)
 
 
