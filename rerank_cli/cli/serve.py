@@ -63,10 +63,10 @@ def open_model(model: ModelSettings, terminal: Terminal) -> Scorer:
     """The scorer, and what is to be said of it. Raises ModelError or UsageError."""
     from rerank_cli.cli.rank import describe, print_warnings
     from rerank_cli.report import Report
-    from rerank_cli.scorers.registry import open_scorer
+    from rerank_cli.scorers.open_local import open_local
 
     report = Report()
-    scorer = open_scorer(model, terminal.env, report)
+    scorer = open_local(model, report)
     print_warnings(report, terminal)
     terminal.detail(describe(scorer.info))
     return scorer

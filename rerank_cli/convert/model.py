@@ -121,7 +121,7 @@ def _open_original(model: LocalModel, threads: int) -> LocalScorer:
 
     choice = torch_on_cpu("the original")
     opener = partial(TorchEngine, choice=choice, threads=threads, packed=False)
-    return build_scorer(model, scorer_info(model, choice, ""), opener)
+    return build_scorer(model, scorer_info(model, choice), opener)
 
 
 def _scores(scorer: LocalScorer) -> list[float]:

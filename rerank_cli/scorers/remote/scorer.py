@@ -96,7 +96,7 @@ class RemoteScorer:
             backend="remote",
             dtype="unknown",
             scale=provider.scale,
-            digest=hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+            make_digest=hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS)).hexdigest,
             reason=target.shown_url,
             whole_query=True,
             listwise=target.listwise,
