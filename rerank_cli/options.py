@@ -12,9 +12,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 INPUT, MODEL, LONG, RANKING, EVALUATION, OUTPUT, REMOTE, CACHE, SERVER, GENERAL = (
     "Input",
@@ -40,7 +38,7 @@ class Option:
     """One option, or a positional argument where it has no flags."""
 
     name: str  # of its variable RERANK_<NAME>, and in configuration files
-    flags: tuple[str, ...]
+    flags: tuple[str, ...]  # none: it is positional
     help: str
     group: str
     kind: type = str  # bool, int, float, str or Path
@@ -58,11 +56,6 @@ class Option:
     json_text: bool = False  # one text of JSON: files may write a table
     overrides: tuple[str, ...] = ()  # options whose values from weaker sources no longer count
     required: bool = False
-
-    @property
-    def is_argument(self) -> bool:
-        """Whether it is positional."""
-        return not self.flags
 
     @property
     def is_flag(self) -> bool:
@@ -116,12 +109,8 @@ def nested(record: type) -> Any:
 def same(record: type, name: str) -> Any:
     """The option `name` of another record."""
     declared = next(each for each in fields(record) if each.name == name)
-    shared = replace(declared.metadata["option"], name=_name(declared))
-    return field(default=declared.default, metadata={"option": shared})
-
-
-def _name(declared: Any) -> str:
-    return str(declared.metadata["option"].name or declared.name)
+    found = declared.metadata["option"]
+    return field(default=declared.default, metadata={"option": replace(found, name=found.name or name)})
 
 
 @cache
@@ -131,17 +120,6 @@ def options_of(record: type) -> tuple[Option, ...]:
     for declared in fields(record):
         if "settings" in declared.metadata:
             found += options_of(declared.metadata["settings"])
-        elif "option" in declared.metadata:
-            found.append(replace(declared.metadata["option"], name=_name(declared)))
+        elif option := declared.metadata.get("option"):
+            found.append(replace(option, name=option.name or declared.name))
     return tuple(found)
-
-
-def fill(record: type[T], values: dict[str, Any]) -> T:
-    """A settings record with the values of its options; what is None or missing keeps the field's default."""
-    members: dict[str, Any] = {}
-    for declared in fields(record):  # type: ignore[arg-type]  # settings are dataclasses
-        if "settings" in declared.metadata:
-            members[declared.name] = fill(declared.metadata["settings"], values)
-        elif "option" in declared.metadata and values.get(_name(declared)) is not None:
-            members[declared.name] = values[_name(declared)]
-    return record(**members)

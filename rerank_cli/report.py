@@ -6,6 +6,7 @@ A `Report` is the only mutable thing that readers, scorers and the pipeline shar
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ WORDING: dict[str, tuple[str, str]] = {
 }
 
 
+@dataclass(eq=False)
 class Report:
     """Counters, warnings and notes of one run. Warnings reach `meta`; notes only stderr."""
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.notes: list[str] = []
-        self._warnings: list[str] = []
-        self._replaced: dict[str, None] = {}  # keys, in the order in which they came up
+    counts: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    _warnings: list[str] = field(default_factory=list)
+    _replaced: dict[str, None] = field(default_factory=dict)  # keys, in the order in which they came up
 
     def count(self, what: str, n: int = 1) -> None:
         """Add n occurrences of a counter; warnings are worded for those in WORDING, the rest are plain figures."""

@@ -59,7 +59,8 @@ class RunnableCommand(TyperCommand):
         values = call.values
         verbosity = -1 if values["quiet"] else values["verbose"]
         terminal = replace(call.terminal, verbosity=verbosity, color=values.get("color", "auto"))
-        terminal.detail("configuration: " + ("; ".join(file.shown for file in call.files) or "no file"))
+        if verbosity > 0:
+            terminal.detail("configuration: " + ("; ".join(file.shown for file in call.files) or "no file"))
         return self.command.run(replace(call, terminal=terminal))
 
 

@@ -36,7 +36,8 @@ def read_json(path: Path, types: Types | None = None) -> dict[str, Any]:
     value = read_any_json(path)
     if not isinstance(value, dict):
         raise BrokenFileError(f"{path} is not a JSON object")
-    check_types(value, types or {}, path)
+    if types:
+        check_types(value, types, path)
     return value
 
 

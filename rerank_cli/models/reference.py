@@ -47,9 +47,9 @@ def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
 
 def resolve(reference: str, policy: LoadPolicy = DEFAULT_POLICY) -> LocalModel:
     """The local model of a reference. Raises ModelError or UsageError with a hint; may download a hub repository."""
-    require_known(reference, policy.endpoints)
     if reference == BUILTIN:
         return builtin()
+    require_known(reference, policy.endpoints)
     if is_path(reference):
         return _folder(reference, policy)
     return _repository(reference, policy)

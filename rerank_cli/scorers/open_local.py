@@ -86,10 +86,11 @@ def build_scorer(
 
 def make_plan(settings: ModelSettings) -> Plan:
     """Resolve the model, choose its engine, and digest what decides its scores."""
-    policy = models.LoadPolicy.of(settings)
-    if settings.model != models.BUILTIN and settings.backend == "auto" and wants_gpu(settings):
-        policy = replace(policy, backend="gpu")
-    model = models.resolve(settings.model, policy)
+    if settings.model == models.BUILTIN:
+        model = models.builtin()
+    else:
+        backend = "gpu" if settings.backend == "auto" and wants_gpu(settings) else settings.backend
+        model = models.resolve(settings.model, replace(models.LoadPolicy.of(settings), backend=backend))
     choice = selection.choose(model, settings)
     return Plan(model, choice, scorer_info(model, choice, partial(digest_of, model, choice, settings)))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def is_remote(settings: ModelSettings) -> bool:
     """Whether a reference names a provider (`cohere:…`) or a named endpoint of the configuration."""
     name = settings.model
-    return not models.is_path(name) and (":" in name or name in settings.remote.endpoints)
+    return (":" in name or name in settings.remote.endpoints) and not models.is_path(name)
 
 
 def open_scorer(
