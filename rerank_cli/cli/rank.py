@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -122,15 +123,12 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
         return None
     delta = relevance_delta(call.values["qrels"], settings, terminal)
     watched = delta.observer(output.query_id) if delta else None
-    scorer = open_scorer(model, terminal.env, report, rules.cache_of(call))
-    try:
+    with closing(open_scorer(model, terminal.env, report, rules.cache_of(call))) as scorer:
         if terminal.verbosity > 0:
             terminal.detail(describe(scorer.info))
         chunks = watched.chunks(stream.chunks) if watched else stream.chunks
         with terminal.progress("ranking") as advance:
             ranking = rank_chunks(query, chunks, scorer, settings, report, advance)
-    finally:
-        scorer.close()
     write_ranking(ranking, output, terminal, report)
     if delta and watched:
         delta.add(output.query_id, watched, ranking.hits)
