@@ -41,11 +41,8 @@ class State:
 class Journal:
     """The growing output of one batch, and its errors file if there is one.
 
-    Args:
-        target: the finished file; if it is a link, the file it points to is replaced.
-        errors: where bad rows are written, or None.
-        identity: what must not change between runs, by its name in messages.
-        resume: continue where a previous run stopped, if there is one.
+    A `target` that is a link has the file it points to replaced; `errors` is where bad rows are written; `identity` is
+    what must not change between runs, by its name in messages; `resume` continues where a previous run stopped.
 
     Raises UsageError: the previous run had another input, options or model; OutputError: a file cannot be written, or
     another process is writing it.

@@ -58,11 +58,7 @@ class Call:
 
 
 class Options:
-    """The options of all commands for the check of configuration files; a command is imported when a file names it.
-
-    Args:
-        root: the root command, which lists and loads the others.
-    """
+    """The options of all commands for the check of configuration files; a command is imported when a file names it."""
 
     def __init__(self, root: Any) -> None:
         self._root = root

@@ -22,11 +22,8 @@ HELP = ("-h", "--help")
 class RunnableCommand(TyperCommand):
     """A command in Typer's hands.
 
-    Args:
-        name: what it is called.
-        command: its declaration.
-        section: the top-level command it belongs to, whose section of configuration files counts.
-        extra: options that are accepted without being used.
+    `section` is the top-level command it belongs to, whose section of configuration files counts; `extra` are options
+    that are accepted without being used.
     """
 
     def __init__(self, name: str, command: Command, section: str, extra: tuple[Option, ...] = ()) -> None:

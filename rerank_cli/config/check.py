@@ -41,15 +41,10 @@ class Checked:
 
 
 def check_file(file: ConfigFile, command: str, catalogue: Catalogue) -> Checked:
-    """Check every key of a file, also those of other commands, and keep what concerns one.
+    """Check every key of a file, also those of other commands, and keep what concerns the command about to run.
 
-    Args:
-        file: as read.
-        command: the command about to run; its section beats the keys at the top.
-        catalogue: all options.
-
-    Raises:
-        ConfigError: an unknown key or section, a wrong type or value, a secret, or what a project file may not say.
+    Its section overrides the keys at the top. Raises ConfigError: an unknown key or section, a wrong type or value, a
+    secret, or what a project file may not say.
     """
     shared: dict[str, Any] = {}
     section: dict[str, Any] = {}

@@ -22,13 +22,8 @@ def refuse_key(where: str, name: str) -> None:
 def refuse_value(where: str, name: str, value: Any) -> None:
     """The value of an option that may carry a secret: headers, key variables, URLs, request members.
 
-    Args:
-        where: `file: key` for the message.
-        name: the option.
-        value: as TOML has it, of the right type.
-
-    Raises:
-        ConfigError: it holds a literal secret; the message does not repeat it.
+    `where` is `file: key`; `value` is of the right type, as TOML has it. Raises ConfigError if it holds a literal
+    secret; the message does not repeat it.
     """
     if name == "header":
         for header in value:

@@ -64,12 +64,8 @@ def convert(
 ) -> Converted:
     """Convert a model with torch weights and keep the copy at `target` if every form agrees with the original.
 
-    Args:
-        model: a resolved model; its chat template is rendered in the copy.
-        forms: of `fp32`, `int8` and `ir`; all are made from the float32 export.
-        target: the copy's folder, replaced if it is an older copy.
-        threads: of the comparison.
-        notify: called with each step.
+    Forms are `fp32`, `int8` and `ir`, all made from the float32 export; the chat template is rendered in the copy. An
+    older copy at `target` is replaced. `threads` are those of the comparison; `notify` is called with each step.
 
     Raises ModelError: no torch weights, a missing package, an export that fails, or a form that does not agree.
     """

@@ -37,10 +37,7 @@ TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", 
 def find_chat(folder: Path, model_type: str, names: tuple[str, ...]) -> Chat | None:
     """The template of a folder if it has both roles, else that of a known model, else None.
 
-    Args:
-        folder: where tokenizer_config.json and chat_template.jinja lie.
-        model_type: of config.json.
-        names: of the model: reference, folder, `_name_or_path`.
+    `model_type` is that of config.json; `names` are the model's: reference, folder, `_name_or_path`.
     """
     settings = optional_json(folder / "tokenizer_config.json")
     source = template_source(folder, settings)

@@ -137,11 +137,8 @@ def manifest_of(
 ) -> dict[str, Any]:
     """The manifest of a copy; the model's chat template must be plain already.
 
-    Args:
-        model: the source.
-        graphs: form -> file name in the copy.
-        digests: form -> SHA-256 of all that decides the scores of that form.
-        check: the comparison with the original.
+    `graphs` maps a form to its file, `digests` to the SHA-256 of all that decides its scores; `check` is the comparison
+    with the original.
     """
     from rerank_cli.version import __version__
 

@@ -29,9 +29,7 @@ class BrokenFileError(ModelError):
 def read_json(path: Path, types: Types | None = None) -> dict[str, Any]:
     """A JSON object from a model's file; anything else is a BrokenFileError naming the file.
 
-    Args:
-        path: the file.
-        types: of members, where they are present and not null.
+    `types` are those of members, where they are present and not null.
     """
     value = read_any_json(path)
     if not isinstance(value, dict):

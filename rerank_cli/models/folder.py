@@ -160,10 +160,7 @@ def default_prompt(saved: dict[str, Any]) -> str | None:
 def max_tokens(config: dict[str, Any], settings: dict[str, Any], steps: Steps | None = None) -> int:
     """Tokens a whole input may have: the position table, less RoBERTa's offset, and the tokenizer's own limit.
 
-    Args:
-        config: of the transformer.
-        settings: tokenizer_config.json.
-        steps: of a module repository, whose `max_seq_length` stands for the tokenizer's limit.
+    `settings` is tokenizer_config.json; the `max_seq_length` of a module repository stands for the tokenizer's limit.
     """
     table = int(config.get("max_position_embeddings") or 0)
     if table > 0 and config.get("model_type") in OFFSET_POSITIONS:

@@ -56,10 +56,7 @@ def activation(name: str | None, default: str, where: Path) -> str:
 def scale_of(config: dict[str, Any], saved: dict[str, Any], where: Path) -> str:
     """The scale of a classification head: log-odds, unless its saved activation says otherwise.
 
-    Args:
-        config: the transformer's config.json.
-        saved: config_sentence_transformers.json, or an empty dict.
-        where: the folder, for messages.
+    `config` is the transformer's config.json, `saved` config_sentence_transformers.json or empty.
     """
     inner = config.get("sentence_transformers") or {}
     name = (

@@ -99,9 +99,8 @@ def cost(pair: Pair, limits: Limits) -> int:
 class Worker:
     """The scoring thread: starts it, gives it jobs, stops it. All methods may be called from any thread.
 
-    Args:
-        open_scorer: called once, in the thread, because some scorers belong to the thread that created them.
-        observe: called after each call of the scorer, in the thread.
+    `open_scorer` is called once, in the thread, because some scorers belong to the thread that created them; `observe`
+    after each call of the scorer, in the thread.
     """
 
     def __init__(self, open_scorer: Callable[[], Scorer], observe: Callable[[BatchStats], None]) -> None:

@@ -27,9 +27,8 @@ _LARGEST = 3.4028234663852886e38
 def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterator[bytes]:
     """The whole run at once: every id is checked before the first byte is written.
 
-    Raises:
-        InputError: An id with white space in it, which would read as two columns.
-        UsageError: Likewise of `--query-id` or `--run-tag`.
+    Raises InputError for an id with white space in it, which would read as two columns, UsageError for such a
+    `--query-id` or `--run-tag`.
     """
     for option, value in (("--query-id", settings.query_id), ("--run-tag", settings.run_tag)):
         if value.split() != [value]:

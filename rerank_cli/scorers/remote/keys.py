@@ -53,15 +53,7 @@ Header = tuple[str, "str | Secret"]
 def find_key(provider: Provider, remote: RemoteSettings, env: Mapping[str, str], named: str | None) -> Secret | None:
     """The key: --api-key-env, then --api-key-file, then a named endpoint's variable, then the provider's own variables.
 
-    Args:
-        provider: the provider.
-        remote: the flags.
-        env: the environment.
-        named: `api_key_env` of a named endpoint.
-
-    Returns:
-        The key; None if no place was named and no variable of the provider is set.
-
+    `named` is `api_key_env` of a named endpoint. None if no place was named and no variable of the provider is set.
     Raises UsageError: a named variable is unset, or the file cannot be read or holds no usable key.
     """
     if remote.api_key_env:
@@ -105,13 +97,10 @@ def _usable(value: str, where: str, *, blanks: bool = False) -> Secret:
 
 
 def auth_headers(provider: Provider, key: Secret | None, auth_header: str | None) -> list[Header]:
-    """The header that carries the key.
+    """The header that carries the key, by the provider's rule; none without a key.
 
-    Args:
-        provider: its usual header.
-        key: None = no header.
-        auth_header: `NAME` sends the bare key (with `Bearer` for Authorization); `NAME: TEMPLATE` with `{key}` in it
-            is the whole value.
+    An `auth_header` of `NAME` sends the bare key (with `Bearer` for Authorization), one of `NAME: TEMPLATE` with
+    `{key}` in it is the whole value.
     """
     if key is None:
         return []

@@ -14,11 +14,9 @@ from rerank_cli.scorers.remote.split import text_of
 
 
 def fields_of(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
-    """The object of a rendered text; None if nothing in it is visible.
+    """The object of a rendered text (`--field-format yaml`); None if nothing in it is visible.
 
-    Args:
-        text: what `fields` rendered with `--field-format yaml`.
-        names: the rank fields; a text that is not a mapping of them is sent as the first.
+    A text that is not a mapping of the rank fields `names` is sent as the first of them.
     """
     values = {name: _as_text(value) for name, value in _mapping(text, names).items()}
     return values if any(value.strip() for value in values.values()) else None

@@ -94,17 +94,10 @@ def text_of(text: str) -> str | None:
 def group_pairs(
     pairs: Iterable[Pair], make: Callable[[str], Text | None] = text_of, *, share: bool
 ) -> tuple[list[QueryGroup], list[int]]:
-    """Pairs by query, in order of first sight.
+    """Pairs by query, in order of first sight, and the positions of blank texts, which are never sent.
 
-    Args:
-        pairs: queries and texts in the caller's order.
-        make: what is sent for a text; None = nothing.
-        share: send equal texts of a query once; not for listwise models, whose scores depend on the other documents.
-
-    Returns:
-        The groups, and the positions of blank texts, which are never sent.
-
-    Raises UsageError: a blank query.
+    `make` gives what is sent for a text, None for nothing. With `share`, equal texts of a query are sent once: not for
+    listwise models, whose scores depend on the other documents. Raises UsageError: a blank query.
     """
     groups: dict[str, QueryGroup] = {}
     seen: dict[tuple[str, str], Item] = {}

@@ -125,17 +125,9 @@ def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeErro
 
 
 def parse_scores(provider: Provider, payload: Any, n: int) -> list[float]:
-    """The scores of a reply, by document.
+    """The scores of a reply, one number per document in the order sent, perhaps NaN or infinite.
 
-    Args:
-        provider: says where they stand.
-        payload: the decoded reply.
-        n: documents that were sent.
-
-    Returns:
-        n numbers in the order of the documents sent, perhaps NaN or infinite.
-
-    Raises BadReplyError: an index is wrong, missing or repeated, or a score is not a number.
+    `n` documents were sent. Raises BadReplyError: an index is wrong, missing or repeated, or a score is not a number.
     """
     results = get(payload, provider.results)
     if not isinstance(results, list):

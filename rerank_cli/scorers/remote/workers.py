@@ -32,11 +32,8 @@ def run_all(
 ) -> None:
     """Exchange all batches, calling `keep` in this thread for each result as it arrives.
 
-    Args:
-        batches: taken lazily, by one worker at a time.
-        exchange: sends one batch; gets `pause(seconds)`, which raises early when another worker fails.
-        keep: receives each result.
-        workers: threads; one: everything runs in this thread.
+    Batches are taken lazily, by one worker at a time. `exchange` sends one and gets `pause(seconds)`, which raises
+    early when another worker fails. With one worker everything runs in this thread.
 
     Raises BaseException: the first that `exchange` raised, at once.
     """
