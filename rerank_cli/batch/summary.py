@@ -54,10 +54,7 @@ def conclude(tally: Tally, info: ScorerInfo, terminal: Terminal, summary: Path |
         **{key: counts[key] for key in COUNTED},
         "complete": complete,
         "seconds": round(seconds, 3),
-        "model": info.model,
-        "revision": info.revision,
-        "backend": info.backend,
-        "dtype": info.dtype,
+        **{name: getattr(info, name) for name in ("model", "revision", "backend", "dtype")},
     }
     with open_output(summary, terminal, "json") as write:
         write(json.dumps(record).encode() + b"\n")

@@ -14,8 +14,6 @@ from rerank_cli.settings import Backend, ModelSettings
 
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
-    from rerank_cli.convert.model import Converted
-    from rerank_cli.models.facts import LocalModel
 
 FORMS = {"fp32": "fp32", "int8": "int8", "openvino": "ir"}
 
@@ -173,7 +171,9 @@ def convert(call: Call) -> int:
     target = conversion.output or folder_of(model)
     threads = conversion.threads or cpu.available_threads()
     made = convert_model(model, list(dict.fromkeys(forms)), target, threads, call.terminal.detail)
-    _print(record_of(model, made), call)
+    compared = [asdict(comparison) for comparison in made.comparisons]
+    facts = {"name": model.name, "revision": model.revision, "folder": str(made.folder), "forms": compared}
+    _print(facts, call)
     return 0
 
 
@@ -195,16 +195,6 @@ COMMAND = Group(
         "convert": Command(convert, (Named, Conversion, Loading, AsJson), without=frozenset({"backend"})),
     },
 )
-
-
-def record_of(model: LocalModel, made: Converted) -> dict[str, Any]:
-    """A conversion as JSON has it."""
-    return {
-        "name": model.name,
-        "revision": model.revision,
-        "folder": str(made.folder),
-        "forms": [asdict(comparison) for comparison in made.comparisons],
-    }
 
 
 def _print(found: Any, call: Call) -> None:

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rerank_cli.config import secrets, trust
 from rerank_cli.config.files import expanded, one_line
@@ -14,21 +14,31 @@ from rerank_cli.errors import ConfigError, did_you_mean
 from rerank_cli.settings import NAMED_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from rerank_cli.config.catalogue import Catalogue
     from rerank_cli.config.files import ConfigFile
     from rerank_cli.options import Option
 
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 PATH_STARTS = ("./", "../", "~")
-KINDS: dict[type, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-    Path: "a path (a string)",
-}
+NUMBERS_AND_TEXT: dict[type, str] = {int: "a whole number", float: "a number", str: "a string"}
+KINDS = {**NUMBERS_AND_TEXT, bool: "true or false", Path: "a path (a string)"}
+
+
+class Catalogue(Protocol):
+    """What configuration must know of the program: the options of its commands, loaded when a file names a command."""
+
+    def commands(self) -> Collection[str]:
+        """Names that may be sections."""
+
+    def of(self, command: str) -> Mapping[str, Option]:
+        """The options of one command."""
+
+    def everywhere(self) -> Mapping[str, list[Option]]:
+        """The options of all commands, by name."""
+
+    def check_endpoint(self, where: str, entry: Mapping[str, object]) -> None:
+        """Raise ConfigError for a named endpoint that cannot be right, as with an unknown provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +220,7 @@ def finite(value: float) -> bool:
 
 def described(value: Any) -> str:
     """A TOML value's type in TOML's words; never the value, which may be a secret in the wrong place."""
-    names = {
-        bool: "a boolean",
-        int: "a whole number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "a table",
-    }
+    names = {**NUMBERS_AND_TEXT, bool: "a boolean", list: "a list", dict: "a table"}
     return names.get(type(value), "a date or time")
 
 

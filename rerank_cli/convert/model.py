@@ -236,15 +236,10 @@ def agrees(result: Comparison, expected: list[float], actual: list[float]) -> bo
     """Whether a form may replace its original: the same numbers in float32, the same order in eight bits."""
     import numpy as np
 
-    if form_is_exact(result.form):
+    if result.form != "int8":
         allowed = TOLERANCE * np.maximum(1.0, np.abs(expected))
         return bool((np.abs(np.array(expected) - np.array(actual)) <= allowed).all())
     return result.mean <= INT8_MEAN * float(np.std(expected)) and result.correlation >= INT8_ORDER
-
-
-def form_is_exact(form: str) -> bool:
-    """Whether a form computes in float32."""
-    return form != "int8"
 
 
 def _replace(folder: Path, target: Path) -> None:

@@ -82,14 +82,8 @@ def with_converted(model: LocalModel) -> LocalModel:
     except ModelError as error:
         note = f"the converted copy is not used: {error.message}; `rerank models convert {model.name}` replaces it"
         return replace(model, notes=(*model.notes, note))
-    return replace(
-        model,
-        graphs=copy.graphs,
-        chat=copy.chat,
-        instruction=copy.instruction,
-        pad_id=copy.pad_id,
-        converted=copy.converted,
-    )
+    taken = ("graphs", "chat", "instruction", "pad_id", "converted")
+    return replace(model, **{name: getattr(copy, name) for name in taken})
 
 
 def read_converted(folder: Path, name: str) -> LocalModel:

@@ -6,6 +6,7 @@ builds inputs, `models` describes models. Scores of a pair do not depend on the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rerank_cli import windows
@@ -64,20 +65,15 @@ class TokenCount(NamedTuple):
     truncated: bool
 
 
+@dataclass(eq=False)
 class LocalScorer:
     """Scores pairs with a local model. Not thread-safe; one at a time is also the fastest on a CPU."""
 
-    def __init__(self, model: LocalModel, encoder: Encoder, prompt: Prompt, engine: Engine, info: ScorerInfo) -> None:
-        self.model = model
-        self.encoder = encoder
-        self.prompt = prompt
-        self.engine = engine
-        self._info = info
-
-    @property
-    def info(self) -> ScorerInfo:
-        """Model, backend and scale of the scores."""
-        return self._info
+    model: LocalModel
+    encoder: Encoder
+    prompt: Prompt
+    engine: Engine
+    info: ScorerInfo
 
     def usage(self) -> dict[str, float]:
         """Local models bill nothing."""
@@ -119,7 +115,9 @@ class LocalScorer:
         inputs: list[_Input] = []
         counts: list[TokenCount] = []
         for number, pair in enumerate(pairs):
-            _refuse_long(pair, len(encoded[number].ids), capacities[number], limits)
+            tokens = min(len(encoded[number].ids), limits.max_tokens_per_doc)
+            if tokens > capacities[number] and limits.long_documents == "error":
+                raise TooLongError(pair, tokens, capacities[number])
             pair = Pair(pair.query, texts[number], pair.title_chars)  # noqa: PLW2901 the text that was tokenised
             windows_of_pair, count = self._windows(number, pair, encoded[number], capacities[number], limits)
             shorter = len(texts[number]) < len(pairs[number].text)
@@ -222,13 +220,6 @@ class LocalScorer:
             message = (str(error).strip() or type(error).__name__).splitlines()[0]
             hint = "do model and tokenizer belong together? `rerank doctor` checks them"
             raise ModelError(f"{self.model.name} failed in {self.engine.name}: {message}", hint) from error
-
-
-def _refuse_long(pair: Pair, tokens: int, capacity: int, limits: Limits) -> None:
-    """Raise TooLongError for a document that exceeds its window, if long documents are errors."""
-    count = min(tokens, limits.max_tokens_per_doc)
-    if count > capacity and limits.long_documents == "error":
-        raise TooLongError(pair, count, capacity)
 
 
 def _cut_text(text: str, max_tokens: int) -> str:

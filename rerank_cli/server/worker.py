@@ -82,13 +82,6 @@ class JobSlice(NamedTuple):
     positions: list[int]
 
 
-class BatchStats(NamedTuple):
-    """What one call of the scorer did, for the metrics."""
-
-    pairs: int
-    seconds: float
-
-
 def cost(pair: Pair, limits: Limits) -> int:
     """Roughly the tokens of a pair: a token has about four bytes of UTF-8, in any script."""
     text = pair.text[: limits.max_tokens_per_doc * CHARS_PER_TOKEN]
@@ -100,10 +93,10 @@ class Worker:
     """The scoring thread: starts it, gives it jobs, stops it. All methods may be called from any thread.
 
     `open_scorer` is called once, in the thread, because some scorers belong to the thread that created them; `observe`
-    after each call of the scorer, in the thread.
+    with the pairs and seconds of each call of the scorer, in the thread.
     """
 
-    def __init__(self, open_scorer: Callable[[], Scorer], observe: Callable[[BatchStats], None]) -> None:
+    def __init__(self, open_scorer: Callable[[], Scorer], observe: Callable[[int, float], None]) -> None:
         self._open_scorer = open_scorer
         self._observe = observe
         self._jobs: deque[Job] = deque()
@@ -215,7 +208,7 @@ class Worker:
         with self._changed:
             self.waiting -= tokens
             self._rate = tokens / seconds if not self._rate else 0.8 * self._rate + 0.2 * tokens / seconds
-        self._observe(BatchStats(sum(len(job_slice.positions) for job_slice in slices), seconds))
+        self._observe(sum(len(job_slice.positions) for job_slice in slices), seconds)
 
     def _begin(self, job: Job) -> None:
         if job.started:
@@ -232,7 +225,10 @@ class Worker:
             return
         pairs = [job.pairs[position] for job, positions in slices for position in positions]
         try:
-            scores = iter(_complete(self._scorer.score(pairs, limits), len(pairs)))
+            scored = self._scorer.score(pairs, limits)
+            if len(scored) != len(pairs):  # a missing one would shift the others
+                raise ModelError(f"the scorer gave {len(scored)} scores for {len(pairs)} pairs")
+            scores = iter(scored)
         except Exception as error:  # noqa: BLE001 the requests fail, not the thread
             jobs = {id(job_slice.job): job_slice.job for job_slice in slices}
             if len(jobs) == 1:
@@ -261,13 +257,6 @@ class Worker:
         job.finished = time.perf_counter()
         if not job.cancelled:
             job.done()
-
-
-def _complete(scores: Sequence[Score], count: int) -> Sequence[Score]:
-    """The scores. Raises ModelError unless there is one per pair: a missing one would shift the others."""
-    if len(scores) != count:
-        raise ModelError(f"the scorer gave {len(scores)} scores for {count} pairs")
-    return scores
 
 
 def _as_rerank_error(error: Exception) -> Exception:

@@ -172,15 +172,8 @@ def _double(score: float) -> float:
 def _type_name(value: Any) -> str:
     if value is None:
         return "null or missing"
-    names = {
-        str: "a string",
-        bool: "a boolean",
-        dict: "an object",
-        list: "an array",
-        int: "a number",
-        float: "a number",
-    }
-    return names.get(type(value), "not a number")
+    names = {str: "a string", bool: "a boolean", dict: "an object", list: "an array"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else "not a number")
 
 
 def find_message(provider: Provider, payload: Any) -> str:
