@@ -225,10 +225,7 @@ class Worker:
             return
         pairs = [job.pairs[position] for job, positions in slices for position in positions]
         try:
-            scored = self._scorer.score(pairs, limits)
-            if len(scored) != len(pairs):  # a missing one would shift the others
-                raise ModelError(f"the scorer gave {len(scored)} scores for {len(pairs)} pairs")
-            scores = iter(scored)
+            scores = iter(_complete(self._scorer.score(pairs, limits), len(pairs)))
         except Exception as error:  # noqa: BLE001 the requests fail, not the thread
             jobs = {id(job_slice.job): job_slice.job for job_slice in slices}
             if len(jobs) == 1:
@@ -257,6 +254,13 @@ class Worker:
         job.finished = time.perf_counter()
         if not job.cancelled:
             job.done()
+
+
+def _complete(scores: Sequence[Score], count: int) -> Sequence[Score]:
+    """The scores. Raises ModelError unless there is one per pair: a missing one would shift the others."""
+    if len(scores) != count:
+        raise ModelError(f"the scorer gave {len(scores)} scores for {count} pairs")
+    return scores
 
 
 def _as_rerank_error(error: Exception) -> Exception:

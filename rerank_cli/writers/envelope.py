@@ -67,9 +67,6 @@ def document_value(document: Document) -> bytes:
 
 def meta_object(meta: Meta) -> bytes:
     """The `meta` object, on one line."""
-    members = asdict(meta)
+    members = {"schema_version": SCHEMA_VERSION, **asdict(meta), "tool": f"rerank-cli {__version__}"}
     usage = members.pop("usage")
-    tool = f"rerank-cli {__version__}"
-    return orjson.dumps(
-        {"schema_version": SCHEMA_VERSION, **members, "tool": tool, **({"usage": usage} if usage else {})}
-    )
+    return orjson.dumps(members | ({"usage": usage} if usage else {}))
