@@ -14,19 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-INPUT, MODEL, LONG, RANKING, EVALUATION, OUTPUT, REMOTE, CACHE, SERVER, GENERAL = (
-    "Input",
-    "Model",
-    "Long documents",
-    "Ranking",
-    "Evaluation",
-    "Output",
-    "Remote endpoints",
-    "Score cache",
-    "Server",
+GROUPS = (  # in the order of help
+    "Input", "Ranking", "Evaluation", "Output", "Server", "Long documents", "Model", "Remote endpoints", "Score cache",
     "General",
-)
-GROUPS = (INPUT, RANKING, EVALUATION, OUTPUT, SERVER, LONG, MODEL, REMOTE, CACHE, GENERAL)  # in the order of help
+)  # fmt: skip
+INPUT, RANKING, EVALUATION, OUTPUT, SERVER, LONG, MODEL, REMOTE, CACHE, GENERAL = GROUPS
 # Groups that a project's rerank.toml may set; `model` besides, by hub name (rerank_cli.config.trust).
 PROJECT_GROUPS = frozenset({INPUT, RANKING, EVALUATION, OUTPUT, LONG})
 ENV_PREFIX = "RERANK_"

@@ -69,15 +69,7 @@ class Terminal:
         stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         if hasattr(stderr, "reconfigure"):
             stderr.reconfigure(errors="backslashreplace")
-        return Terminal(
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            env=os.environ,
-            stdin_tty=stdin.isatty(),
-            stdout_tty=stdout.isatty(),
-            stderr_tty=stderr.isatty(),
-        )
+        return Terminal(stdin, stdout, stderr, os.environ, stdin.isatty(), stdout.isatty(), stderr.isatty())
 
     def width(self) -> int:
         """Columns to draw in: COLUMNS, else the terminal's, else 80."""

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,15 +119,7 @@ class Journal:
             self.delete_state()
 
     def _save(self, state: State) -> None:
-        record = {
-            "version": VERSION,
-            "identity": self._identity,
-            "next_row": state.next_row,
-            "output_bytes": state.output_bytes,
-            "errors_bytes": state.errors_bytes,
-            "counts": dict(state.counts),
-            "complete": state.complete,
-        }
+        record = {"version": VERSION, "identity": self._identity, **asdict(state), "counts": dict(state.counts)}
         before = self.state
         try:
             with replacing(self._state_path, partial(_failure, path=self._state_path), self._new_state) as write:

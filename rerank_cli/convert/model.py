@@ -110,12 +110,12 @@ def _check_target(target: Path, model: LocalModel) -> None:
 def _open_original(model: LocalModel, threads: int) -> LocalScorer:
     """The torch scorer in float32 on the CPU."""
     from rerank_cli.scorers.open_local import build_scorer, scorer_info
-    from rerank_cli.scorers.selection import require, this_machine, torch_on_cpu
+    from rerank_cli.scorers.selection import EngineChoice, require, this_machine
 
     require("torch", this_machine())
     from rerank_cli.scorers.torch_engine import TorchEngine
 
-    choice = torch_on_cpu("the original")
+    choice = EngineChoice("torch", "weights", "fp32", "cpu", "the original")
     opener = partial(TorchEngine, choice=choice, threads=threads, packed=False)
     return build_scorer(model, scorer_info(model, choice), opener)
 
@@ -143,10 +143,18 @@ def _make_forms(forms: Sequence[str], folder: Path, notify: Callable[[str], None
     for form in forms:
         if form == "int8":
             notify("8-bit weights and products")
-            _to_int8(folder)
+            import onnx
+
+            from rerank_cli.convert.export_torch import save_graph
+            from rerank_cli.convert.rewrite import Form, quantize_graph
+
+            save_graph(quantize_graph(onnx.load(str(folder / FILES["fp32"])), Form.PER_TOKEN), folder / FILES["int8"])
         elif form == "ir":
             notify("converting to OpenVINO")
-            _to_openvino(folder)
+            _need("openvino", "openvino")
+            from rerank_cli.scorers.openvino_engine import save_as_ir
+
+            save_as_ir(folder / FILES["fp32"], folder / FILES["ir"])
     if "fp32" not in forms:
         for path in folder.glob(FILES["fp32"] + "*"):
             path.unlink()
@@ -169,22 +177,6 @@ def _check_forms(
         comparisons.append(compare_form(form))
     _write_manifest(folder, manifest_of(model, graphs, digests, {c.form: asdict(c) for c in comparisons}))
     return tuple(comparisons)
-
-
-def _to_int8(folder: Path) -> None:
-    import onnx
-
-    from rerank_cli.convert.export_torch import save_graph
-    from rerank_cli.convert.rewrite import Form, quantize_graph
-
-    save_graph(quantize_graph(onnx.load(str(folder / FILES["fp32"])), Form.PER_TOKEN), folder / FILES["int8"])
-
-
-def _to_openvino(folder: Path) -> None:
-    _need("openvino", "openvino")
-    from rerank_cli.scorers.openvino_engine import save_as_ir
-
-    save_as_ir(folder / FILES["fp32"], folder / FILES["ir"])
 
 
 def _digest(model: LocalModel, folder: Path, form: str) -> str:

@@ -131,17 +131,9 @@ def as_json(evaluation: Evaluation, extras: Extras) -> dict[str, Any]:
 
 
 def _comparison(comparison: Comparison, extras: Extras) -> dict[str, Any]:
-    return {
-        "run": comparison.run,
-        "baseline": comparison.baseline,
-        "measure": str(comparison.measure),
-        "delta": asdict(comparison.delta),
-        "p": comparison.p,
-        "wins": comparison.wins,
-        "losses": comparison.losses,
-        "ties": comparison.ties,
-        **({"by_query": comparison.deltas} if extras.by_query else {}),
-    }
+    record = asdict(comparison) | {"measure": str(comparison.measure)}
+    deltas = record.pop("deltas")
+    return record | ({"by_query": deltas} if extras.by_query else {})
 
 
 def _mean_records(evaluation: Evaluation) -> list[dict[str, Any]]:

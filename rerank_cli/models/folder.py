@@ -31,11 +31,8 @@ CONFIG: Types = {"max_position_embeddings": int, "pad_token_id": int, "architect
                  "sbert_ce_default_activation_function": str}  # fmt: skip
 TOKENIZER: Types = {"model_input_names": list}
 SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": str}
-TASKS: dict[str, Family] = {
-    "sequence-classification": "classification",
-    "text-generation": "decoder",
-    "feature-extraction": "modules",
-}
+TASKS: dict[str, Family] = {"sequence-classification": "classification", "text-generation": "decoder",
+                            "feature-extraction": "modules"}  # fmt: skip
 
 
 def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:

@@ -89,15 +89,12 @@ def make_plan(settings: ModelSettings) -> Plan:
     if settings.model == models.BUILTIN:
         model = models.builtin()
     else:
-        backend = "gpu" if settings.backend == "auto" and wants_gpu(settings) else settings.backend
+        backend, device = settings.backend, settings.device
+        if backend == "auto" and (device.startswith(("cuda", "mps")) or (device == "auto" and selection.has_cuda())):
+            backend = "gpu"  # torch weights are faster there than a graph
         model = models.resolve(settings.model, replace(models.LoadPolicy.of(settings), backend=backend))
     choice = selection.choose(model, settings)
     return Plan(model, choice, scorer_info(model, choice, partial(digest_of, model, choice, settings)))
-
-
-def wants_gpu(settings: ModelSettings) -> bool:
-    """Whether torch weights are faster than a graph here."""
-    return settings.device.startswith(("cuda", "mps")) or (settings.device == "auto" and selection.has_cuda())
 
 
 def scorer_info(model: LocalModel, choice: EngineChoice, make_digest: Callable[[], str] = str) -> ScorerInfo:

@@ -155,11 +155,6 @@ def require(backend: str, machine: Machine) -> None:
         raise ModelError(f"the {backend} backend needs {wanted}, not installed here", hint)
 
 
-def torch_on_cpu(reason: str) -> EngineChoice:
-    """Torch in float32 on the CPU: the reference for conversions."""
-    return EngineChoice("torch", "weights", "fp32", "cpu", reason)
-
-
 def choose_form(model: LocalModel, form: str) -> EngineChoice:
     """The backend that belongs to one form of a model."""
     backend = "openvino" if form == "ir" else "onnx"

@@ -150,9 +150,9 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
 def build_url(choice: ProviderModel, key: Secret | None = None) -> str:
     """The full URL: the provider's own base, or --endpoint completed by the provider's rule."""
     provider, endpoint = choice.provider, choice.endpoint
-    path = provider.path.replace("{model_path}", _model_path(provider, choice.model)).replace(
-        "{model}", quote(choice.model, safe="")
-    )
+    # NVIDIA's hosted route: dots of the model's name become `_` in the path and stay dots in the body.
+    model_path = provider.model_paths.get(choice.model, quote(choice.model.replace(".", "_")))
+    path = provider.path.replace("{model_path}", model_path).replace("{model}", quote(choice.model, safe=""))
     if endpoint is None:
         if "{" in provider.base:
             kin = [
@@ -220,11 +220,6 @@ def azure_candidates(url: str) -> str:
     parts = urlsplit(url)
     host = f"{parts.scheme}://{parts.netloc}"
     return ", ".join(f"{host}{path}" for path in ("/v2/rerank", "/v1/rerank", "/providers/cohere/v2/rerank"))
-
-
-def _model_path(provider: Provider, model: str) -> str:
-    """NVIDIA's hosted route: dots of the model name become `_` in the path and stay dots in the body."""
-    return provider.model_paths.get(model, quote(model.replace(".", "_")))
 
 
 def query_secrets(url: str) -> tuple[Secret, ...]:

@@ -214,14 +214,10 @@ def parse_usage(provider: Provider, payload: Any, headers: Mapping[str, str]) ->
     billed = get(payload, "meta.billed_units")
     usage |= billed if isinstance(billed, dict) else {}
     return {
-        name: _whole(value)
+        name: int(value) if value == int(value) else value
         for name, value in usage.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(_double(value))
     }
-
-
-def _whole(value: float) -> float:
-    return int(value) if value == int(value) else value
 
 
 def parse_warnings(payload: Any) -> list[str]:
