@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import Score
     from rerank_cli.report import Report
 
+WRITING_FAILS = ("locked", "full", "readonly")  # existing rows can still be read
 BUSY_S = 10.0  # how long to wait for another process's write
 LOOKUP = 900  # keys a SELECT: below the oldest SQLite's limit of 999 variables
 TRANSACTION = 20_000  # rows written at once: short enough that other processes hardly wait
@@ -136,7 +137,7 @@ class ScoreCache:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if self._connection is not None and self._writable and _only_writing_fails(error):
+            if self._connection is not None and self._writable and any(word in str(error) for word in WRITING_FAILS):
                 self._writable = False
                 self._report.warn(f"the score cache {self._path} cannot be written ({error}): new scores are not kept")
             else:
@@ -152,11 +153,6 @@ class ScoreCache:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
         self._connection = None
-
-
-def _only_writing_fails(error: Exception) -> bool:
-    """Locked by another writer, disk full, read-only: existing rows can still be read."""
-    return any(word in str(error) for word in ("locked", "full", "readonly"))
 
 
 def _insert(connection: sqlite3.Connection, rows: list[tuple[bytes, bytes, int]]) -> None:

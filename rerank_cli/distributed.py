@@ -204,15 +204,12 @@ def _unreachable(cluster: Cluster, error: Exception) -> ModelError:
 
 
 def _workers(ray: Any, cluster: Cluster, threads: int) -> int:
-    """How many workers to start. A cluster may grow to the number asked for, this machine does not."""
+    """How many workers to start. A cluster may grow to the number asked for, this machine does not.
+
+    Raises ModelError if there is no room for any.
+    """
     if cluster.workers and cluster.address:
         return cluster.workers
-    room = _room(ray, cluster, threads)
-    return min(cluster.workers or room, room)
-
-
-def _room(ray: Any, cluster: Cluster, threads: int) -> int:
-    """How many workers fit into the cluster. Raises ModelError if none does."""
     resources = ray.cluster_resources()
     cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
     fits = cpus // threads
@@ -221,7 +218,7 @@ def _room(ray: Any, cluster: Cluster, threads: int) -> int:
     if fits < 1:
         hint = "lower --threads or --gpus-per-worker"
         raise ModelError(f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs: no room for a worker", hint)
-    return int(fits)
+    return min(cluster.workers or int(fits), int(fits))
 
 
 def _error(record: dict[str, Any]) -> RerankError:

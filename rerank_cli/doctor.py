@@ -67,7 +67,9 @@ def examine(settings: ModelSettings, report: Report) -> Diagnosis:
     """Look at the machine, open the model, score the canary. A model that cannot be opened is a failed check."""
     from rerank_cli.scorers.open_local import make_plan, open_local
 
-    diagnosis = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads(settings)})
+    # Affinity and the quota of a container count.
+    threads = {"cores": os.cpu_count() or 1, "used": settings.threads or cpu.available_threads()}
+    diagnosis = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads})
     try:
         plan = make_plan(settings)
         facts = ("name", "revision", "family", "max_tokens", "scale")
@@ -116,11 +118,6 @@ def processor() -> dict[str, Any]:
         "bf16": bool(features & {"avx512_bf16", "amx_bf16", "bf16"}),
         "gpu": has_cuda(),
     }
-
-
-def threads(settings: ModelSettings) -> dict[str, int]:
-    """Cores of the machine, and threads that a run takes: affinity and the container's quota count."""
-    return {"cores": os.cpu_count() or 1, "used": settings.threads or cpu.available_threads()}
 
 
 def check_order(scorer: LocalScorer) -> Check:

@@ -72,15 +72,11 @@ class Option:
 
 
 def option(flags: str, help: str, *, default: Any = None, unset: Any = None, name: str = "", **more: Any) -> Any:  # noqa: A002 argparse's and Typer's word
-    """A field that is an option.
+    """A field that is an option; `more` are further members of `Option`.
 
-    Args:
-        flags: separated by blanks, `--on/--off` for a flag that can be switched off; empty for a positional argument.
-        help: one sentence for the command line.
-        default: the value without any source; shown in help.
-        unset: what the field holds where nothing is set and `default` is None.
-        name: the option's name where it is not the field's.
-        more: further members of `Option`.
+    `flags` are separated by blanks, `--on/--off` for a flag that can be switched off; a positional argument has none.
+    `help` is one sentence for the command line. `default` is the value without any source, shown in help; `unset` is
+    what the field holds where nothing is set and `default` is None. `name` is the option's where it is not the field's.
     """
     names, _, negation = flags.partition("/")
     if default is not None and not isinstance(default, tuple):

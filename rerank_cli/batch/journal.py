@@ -135,7 +135,8 @@ class Journal:
         """The state of a previous run; the start if there is none. With `strict`, it must match this run."""
         try:
             record = json.loads(self._state_path.read_bytes())
-            state = _state(record)
+            numbers = (record["next_row"], record["output_bytes"], record["errors_bytes"])
+            state = State(*numbers, tuple(sorted(record["counts"].items())), bool(record.get("complete")))
         except FileNotFoundError:
             return State()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -164,12 +165,6 @@ def files_beside(target: Path) -> tuple[Path, Path, Path]:
     own = Path(os.path.realpath(target))
     partial, state, new = (own.with_name(own.name + end) for end in (".partial", ".state", ".state.new"))
     return partial, state, new
-
-
-def _state(record: dict[str, Any]) -> State:
-    counts = tuple(sorted(record["counts"].items()))
-    complete = bool(record.get("complete"))
-    return State(record["next_row"], record["output_bytes"], record["errors_bytes"], counts, complete)
 
 
 def _holds(path: Path, size: int) -> bool:

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.errors import ExitCode, RerankError
+from rerank_cli.errors import ExitCode, RerankError, traceback_of
 from rerank_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -97,13 +97,6 @@ def debugging(argv: Sequence[str], terminal: Terminal) -> bool:
     from rerank_cli.config.files import said
 
     return "--debug" in argv or said(terminal.env, "RERANK_DEBUG")
-
-
-def traceback_of(error: BaseException) -> str:
-    """The traceback without locals: they may hold keys."""
-    import traceback
-
-    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def print_help(text: str, argv: Sequence[str], terminal: Terminal) -> int:

@@ -35,8 +35,12 @@ def serve(call: Call) -> int:
 
     terminal = call.terminal
     server.check_extra()
-    settings = settings_of(call)
-    model = model_of(call)
+    settings = call.settings(ServeSettings)
+    keys = keys_of(settings.keys_file, settings.keys_env, terminal.env)
+    settings = replace(settings, keys=keys, names=(call.values["model"], *settings.names))
+    what = "serve runs a local model, and `{model}` is a remote one"
+    # Threads that spin between batches would burn a core while the server waits for requests.
+    model = replace(local_model_of(call, what, "clients can call it directly"), spinning=False)
     bound = server.listen(settings.host, settings.port)
     url = server.url_of(bound)
 
@@ -70,20 +74,6 @@ def open_model(model: ModelSettings, terminal: Terminal) -> Scorer:
     print_warnings(report, terminal)
     terminal.detail(describe(scorer.info))
     return scorer
-
-
-def settings_of(call: Call) -> ServeSettings:
-    """The server's settings. Raises UsageError or InputError for what cannot be."""
-    settings = call.settings(ServeSettings)
-    keys = keys_of(settings.keys_file, settings.keys_env, call.terminal.env)
-    return replace(settings, keys=keys, names=(call.values["model"], *settings.names))
-
-
-def model_of(call: Call) -> ModelSettings:
-    """The local model. Raises UsageError for a remote one: clients can call that themselves."""
-    what = "serve runs a local model, and `{model}` is a remote one"
-    # Threads that spin between batches would burn a core while the server waits for requests.
-    return replace(local_model_of(call, what, "clients can call it directly"), spinning=False)
 
 
 def keys_of(file: Path | None, variable: str | None, env: Mapping[str, str]) -> tuple[str, ...]:

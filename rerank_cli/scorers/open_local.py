@@ -89,7 +89,8 @@ def make_plan(settings: ModelSettings) -> Plan:
     if settings.model == models.BUILTIN:
         model = models.builtin()
     else:
-        backend, device = settings.backend, settings.device
+        backend: str = settings.backend
+        device = settings.device
         if backend == "auto" and (device.startswith(("cuda", "mps")) or (device == "auto" and selection.has_cuda())):
             backend = "gpu"  # torch weights are faster there than a graph
         model = models.resolve(settings.model, replace(models.LoadPolicy.of(settings), backend=backend))

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rerank_cli.models import LocalModel
     from rerank_cli.settings import ModelSettings
 
-EXTRAS = {"torch": "torch", "openvino": "openvino", "onnx": None}
 PACKAGES = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -151,7 +150,7 @@ def require(backend: str, machine: Machine) -> None:
     there = {"torch": machine.torch, "openvino": machine.openvino, "onnx": True}[backend]
     if not there:
         wanted = "torch and transformers" if backend == "torch" else PACKAGES[backend]
-        hint = f"install it: pip install 'rerank-cli[{EXTRAS[backend]}]', or choose another with `--backend`"
+        hint = f"install it: pip install 'rerank-cli[{backend}]', or choose another with `--backend`"
         raise ModelError(f"the {backend} backend needs {wanted}, not installed here", hint)
 
 

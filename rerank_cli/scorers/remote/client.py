@@ -64,9 +64,6 @@ class Client:
         self._deadline = _install_deadline(transport)
         self._client = httpx2.Client(transport=transport, trust_env=False, follow_redirects=False)
 
-    def __repr__(self) -> str:
-        return f"Client({self._target.shown_url!r})"
-
     def post(self, body: bytes) -> Reply:
         """Post a JSON body and read the reply, all within the time-out.
 

@@ -18,7 +18,10 @@ def fields_of(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
 
     A text that is not a mapping of the rank fields `names` is sent as the first of them.
     """
-    values = {name: _as_text(value) for name, value in _mapping(text, names).items()}
+    values = {
+        name: text_of(value) or "" if isinstance(value, str) else orjson.dumps(value).decode()
+        for name, value in _mapping(text, names).items()
+    }
     return values if any(value.strip() for value in values.values()) else None
 
 
@@ -31,7 +34,3 @@ def _mapping(text: str, names: tuple[str, ...]) -> dict[str, Any]:
     except yaml.YAMLError:
         value = None
     return value if isinstance(value, dict) and set(value) <= set(names) else {names[0]: text}
-
-
-def _as_text(value: Any) -> str:
-    return text_of(value) or "" if isinstance(value, str) else orjson.dumps(value).decode()

@@ -71,9 +71,6 @@ class RemoteScorer:
         native = bool(provider.rank_fields) and (provider.native_by_default or remote.native_rank_fields)
         self._rank_fields = remote.rank_fields if native else ()  # objects are sent, the provider chooses
 
-    def __repr__(self) -> str:
-        return f"RemoteScorer({self.info.model!r}, {self._target.shown_url!r})"
-
     @property
     def info(self) -> ScorerInfo:
         """Provider, model, URL, and headers that a gateway may route by; no key enters the digest."""
