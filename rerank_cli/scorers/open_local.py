@@ -85,7 +85,7 @@ def build_scorer(
 
 
 def make_plan(settings: ModelSettings) -> Plan:
-    """Resolve the model, choose its engine, and digest what decides its scores."""
+    """Resolve the model, choose its engine, and describe the scorer; nothing heavy is imported."""
     if settings.model == models.BUILTIN:
         model = models.builtin()
     else:
