@@ -10,7 +10,7 @@ from rerank_cli import pipeline
 from rerank_cli.errors import UsageError, did_you_mean
 from rerank_cli.records import Document, Ranking, Source
 from rerank_cli.report import Report
-from rerank_cli.scorers.registry import open_scorer
+from rerank_cli.scorers.registry import open_now
 from rerank_cli.settings import FieldSettings, Limits, ModelSettings, RankSettings, RemoteSettings
 from rerank_cli.text import is_blank
 
@@ -44,7 +44,7 @@ class Reranker:
                 f.name for settings_class in (Limits, ModelSettings, RemoteSettings) for f in fields(settings_class)
             ]
             raise UsageError(f"Reranker has no option `{name}`", did_you_mean(name, known))
-        self._scorer = open_scorer(settings, os.environ, self.report)
+        self._scorer = open_now(settings, os.environ, self.report)
 
     def score(self, query: str, documents: Sequence[str | Mapping[str, Any]]) -> list[float]:
         """Logits of a local model or the provider's scores, one per document in input order; NaN for an empty one."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import Score
     from rerank_cli.report import Report
 
+WRITING_FAILS = ("locked", "full", "readonly")  # existing rows can still be read
 BUSY_S = 10.0  # how long to wait for another process's write
 LOOKUP = 900  # keys a SELECT: below the oldest SQLite's limit of 999 variables
 TRANSACTION = 20_000  # rows written at once: short enough that other processes hardly wait
@@ -136,7 +137,7 @@ class ScoreCache:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if self._connection is not None and self._writable and _only_writing_fails(error):
+            if self._connection is not None and self._writable and any(word in str(error) for word in WRITING_FAILS):
                 self._writable = False
                 self._report.warn(f"the score cache {self._path} cannot be written ({error}): new scores are not kept")
             else:
@@ -152,11 +153,6 @@ class ScoreCache:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
         self._connection = None
-
-
-def _only_writing_fails(error: Exception) -> bool:
-    """Locked by another writer, disk full, read-only: existing rows can still be read."""
-    return any(word in str(error) for word in ("locked", "full", "readonly"))
 
 
 def _insert(connection: sqlite3.Connection, rows: list[tuple[bytes, bytes, int]]) -> None:
@@ -235,9 +231,8 @@ def clear(path: Path) -> int:
     try:
         return _empty(path)
     except sqlite3.OperationalError as error:
-        raise OutputError(
-            f"cannot clear the score cache {path}: {error}", "is another rerank writing to it?"
-        ) from error
+        hint = "is another rerank writing to it?"
+        raise OutputError(f"cannot clear the score cache {path}: {error}", hint) from error
     except (sqlite3.DatabaseError, ForeignFileError) as error:
         _refuse_foreign(path, error)
         for file in _files(path):
@@ -248,9 +243,8 @@ def clear(path: Path) -> int:
 def _refuse_foreign(path: Path, error: Exception) -> None:
     """Raise InputError if SQLite's error means that a file is not a score cache: `clear` would not replace it."""
     if isinstance(error, ForeignFileError) or not is_cache_file(path):
-        raise InputError(
-            f"{path} is not a score cache: {error}", "it was not changed; choose another with --cache-path"
-        ) from error
+        hint = "it was not changed; choose another with --cache-path"
+        raise InputError(f"{path} is not a score cache: {error}", hint) from error
 
 
 def _empty(path: Path) -> int:
@@ -284,12 +278,9 @@ def _opened(path: Path, mode: CacheMode) -> Iterator[sqlite3.Connection | None]:
             if connection is not None:
                 connection.close()
     except (sqlite3.OperationalError, OSError) as error:
-        raise InputError(
-            f"cannot read the score cache {path}: {error}",
-            "check its permissions, and whether another rerank is writing to it",
-        ) from error
+        hint = "check its permissions, and whether another rerank is writing to it"
+        raise InputError(f"cannot read the score cache {path}: {error}", hint) from error
     except (sqlite3.Error, ForeignFileError) as error:
         _refuse_foreign(path, error)
-        raise InputError(
-            f"cannot read the score cache {path}: {error}", "`rerank cache clear` makes a new one"
-        ) from error
+        hint = "`rerank cache clear` makes a new one"
+        raise InputError(f"cannot read the score cache {path}: {error}", hint) from error

@@ -9,6 +9,10 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def available_threads(root: Path = Path("/")) -> int:
@@ -17,29 +21,19 @@ def available_threads(root: Path = Path("/")) -> int:
     A pool as large as the host inside a quota of one core is throttled most of the time. `root` is for tests.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [quota for quota in (_quota_v2(root), _quota_v1(root)) if quota is not None]
+    quotas = [*_quotas(root, "sys/fs/cgroup", "", "cpu.max")]
+    quotas += _quotas(root, "sys/fs/cgroup/cpu", "cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")
     return max(1, min([affinity, *[int(quota + 0.5) or 1 for quota in quotas]]))
 
 
-def _quota_v2(root: Path) -> float | None:
-    """The tightest `cpu.max` from this process's cgroup up to the root, in cores."""
-    base = root / "sys/fs/cgroup"
-    quotas: list[float] = []
-    for folder in _own_and_parents(base, _cgroup_path(root, "")):
-        words = _read(folder / "cpu.max").split()
-        if len(words) == 2 and words[0].isdigit() and int(words[1]) > 0:
-            quotas.append(int(words[0]) / int(words[1]))
-    return min(quotas, default=None)
-
-
-def _quota_v1(root: Path) -> float | None:
-    base = root / "sys/fs/cgroup/cpu"
-    quotas: list[float] = []
-    for folder in _own_and_parents(base, _cgroup_path(root, "cpu")):
-        quota, period = _read(folder / "cpu.cfs_quota_us").strip(), _read(folder / "cpu.cfs_period_us").strip()
-        if quota.isdigit() and period.isdigit() and int(period) > 0:  # -1 means no quota
-            quotas.append(int(quota) / int(period))
-    return min(quotas, default=None)
+def _quotas(root: Path, base: str, controller: str, *files: str) -> Iterator[float]:
+    """The quotas in cores from this process's cgroup up to the root; `files` hold quota and period, in microseconds."""
+    parts = [part for part in _cgroup_path(root, controller).split("/") if part and part != ".."]
+    for depth in range(len(parts), -1, -1):
+        folder = root.joinpath(base, *parts[:depth])
+        words = " ".join(_read(folder / name) for name in files).split()
+        if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]) > 0:  # max and -1 mean no quota
+            yield int(words[0]) / int(words[1])
 
 
 def _cgroup_path(root: Path, controller: str) -> str:
@@ -49,11 +43,6 @@ def _cgroup_path(root: Path, controller: str) -> str:
         if controller in controllers.split(","):
             return path.lstrip("/")
     return ""
-
-
-def _own_and_parents(base: Path, path: str) -> list[Path]:
-    parts = [part for part in path.split("/") if part and part != ".."]
-    return [base.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
 
 
 def _read(path: Path) -> str:

@@ -117,9 +117,8 @@ def _connected(cluster: Cluster, threads: int) -> Iterator[Any]:
         import ray
         import ray.data
     except ImportError as error:
-        raise ModelError(
-            f"--engine ray needs Ray ({error})", "pip install 'rerank-cli[ray]', on every machine of the cluster"
-        ) from error
+        hint = "pip install 'rerank-cli[ray]', on every machine of the cluster"
+        raise ModelError(f"--engine ray needs Ray ({error})", hint) from error
     folder = tempfile.mkdtemp(prefix="rerank-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)  # noqa: PTH112, S108 sockets need a short path
     try:
         _init(ray, cluster, threads, folder)
@@ -205,26 +204,21 @@ def _unreachable(cluster: Cluster, error: Exception) -> ModelError:
 
 
 def _workers(ray: Any, cluster: Cluster, threads: int) -> int:
-    """How many workers to start. A cluster may grow to the number asked for, this machine does not."""
+    """How many workers to start. A cluster may grow to the number asked for, this machine does not.
+
+    Raises ModelError if there is no room for any.
+    """
     if cluster.workers and cluster.address:
         return cluster.workers
-    room = _room(ray, cluster, threads)
-    return min(cluster.workers or room, room)
-
-
-def _room(ray: Any, cluster: Cluster, threads: int) -> int:
-    """How many workers fit into the cluster. Raises ModelError if none does."""
     resources = ray.cluster_resources()
     cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
     fits = cpus // threads
     if cluster.gpus_per_worker:
         fits = min(fits, gpus / cluster.gpus_per_worker + 1e-9)  # 1 // 0.2 is 4
     if fits < 1:
-        raise ModelError(
-            f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs: no room for a worker",
-            "lower --threads or --gpus-per-worker",
-        )
-    return int(fits)
+        hint = "lower --threads or --gpus-per-worker"
+        raise ModelError(f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs: no room for a worker", hint)
+    return min(cluster.workers or int(fits), int(fits))
 
 
 def _error(record: dict[str, Any]) -> RerankError:

@@ -67,26 +67,21 @@ def examine(settings: ModelSettings, report: Report) -> Diagnosis:
     """Look at the machine, open the model, score the canary. A model that cannot be opened is a failed check."""
     from rerank_cli.scorers.open_local import make_plan, open_local
 
-    diagnosis = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads(settings)})
+    # Affinity and the quota of a container count.
+    threads = {"cores": os.cpu_count() or 1, "used": settings.threads or cpu.available_threads()}
+    diagnosis = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads})
     try:
         plan = make_plan(settings)
-        diagnosis.info["model"] = {
-            "name": plan.model.name,
-            "revision": plan.model.revision,
-            "family": plan.model.family,
-            "max_tokens": plan.model.max_tokens,
-            "scale": plan.model.scale,
-            "backend": plan.choice.backend,
-            "device": plan.choice.device,
-            "dtype": plan.choice.dtype,
-            "reason": plan.choice.reason,
-        }
+        facts = ("name", "revision", "family", "max_tokens", "scale")
+        chosen = ("backend", "device", "dtype", "reason")
+        diagnosis.info["model"] = {name: getattr(plan.model, name) for name in facts}
+        diagnosis.info["model"] |= {name: getattr(plan.choice, name) for name in chosen}
         scorer = open_local(settings, report)
     except RerankError as error:
         diagnosis.checks.append(Check("opens", False, error.message + (f" ({error.hint})" if error.hint else "")))
         return diagnosis
     diagnosis.checks.append(Check("opens", True, f"{plan.model.name} on {plan.choice.backend}"))
-    diagnosis.info["engine"] = engine_settings(scorer)
+    diagnosis.info["engine"] = {"name": scorer.engine.name, **getattr(scorer.engine, "settings", {})}
     try:
         for check in (check_order, check_invariance, check_prompt, check_finite, check_engine):
             diagnosis.checks.append(_guarded(check, scorer))
@@ -123,16 +118,6 @@ def processor() -> dict[str, Any]:
         "bf16": bool(features & {"avx512_bf16", "amx_bf16", "bf16"}),
         "gpu": has_cuda(),
     }
-
-
-def threads(settings: ModelSettings) -> dict[str, int]:
-    """Cores of the machine, and threads that a run takes: affinity and the container's quota count."""
-    return {"cores": os.cpu_count() or 1, "used": settings.threads or cpu.available_threads()}
-
-
-def engine_settings(scorer: LocalScorer) -> dict[str, str]:
-    """The engine's own settings, read back."""
-    return {"name": scorer.engine.name, **getattr(scorer.engine, "settings", {})}
 
 
 def check_order(scorer: LocalScorer) -> Check:

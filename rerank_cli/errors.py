@@ -128,6 +128,13 @@ class AssertionFailed(RerankError):
     code = ExitCode.ASSERTION
 
 
+def traceback_of(error: BaseException) -> str:
+    """The traceback without locals: they may hold keys."""
+    import traceback
+
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """The hint for a misspelt name, or None if nothing known is close."""
     matches = get_close_matches(word, [name for name in known if name != word], n=1, cutoff=0.6)

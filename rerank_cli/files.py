@@ -33,12 +33,11 @@ def replacing(
 ) -> Iterator[Callable[[bytes], None]]:
     """A `write(bytes)` into a file beside `target`, which takes its place when the block ends without an error.
 
-    Whatever ends the block, no half-written file stays behind. The new file has the old one's permissions and owner.
+    Whatever ends the block, no half-written file stays behind. The new file has the old one's permissions and owner; a
+    link at `target` is replaced itself.
 
-    Args:
-        target: where the file stands in the end; a link there is replaced itself.
-        failure: what is raised for an error of the system while writing and renaming; by default that error.
-        temporary: the file to write first, overwritten if it is there; by default one under a name of its own.
+    `failure` makes what is raised for an error of the system while writing and renaming, by default that error. The
+    file written first is `temporary`, overwritten if it is there, or one under a name of its own.
     """
     new = temporary or target.with_name(f".rerank-{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:

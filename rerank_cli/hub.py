@@ -95,10 +95,8 @@ def locate(repository: str, revision: str | None, file_filter: FileFilter, *, of
         pull = f"`rerank models pull {reference_of(repository, revision)}`"
         what = f"{', '.join(missing)} of `{repository}`" if snapshot else f"`{repository}`"
         at = f" at `{revision}`" if revision and not snapshot else ""
-        raise ModelError(
-            f"{what}{at} is not in the cache at {cache_folder()}, and the network must not be used",
-            _near(repository, revision, pull) or f"fetch it once with the network: {pull}",
-        )
+        hint = _near(repository, revision, pull) or f"fetch it once with the network: {pull}"
+        raise ModelError(f"{what}{at} is not in the cache at {cache_folder()}, and the network must not be used", hint)
     return download(repository, revision, file_filter)
 
 
@@ -201,10 +199,8 @@ def choose(files: Iterable[str], file_filter: FileFilter, *, classifier: bool = 
     chosen = next((files for files in order if files), [])
     if not chosen:
         only = ", only pickled weights" if weights["pickle"] else ""
-        raise ModelError(
-            f"the repository has no usable weights: no safetensors, ONNX or OpenVINO file{only}",
-            "try another revision, or `--allow-pickle` if you trust its author" if only else "is it a model?",
-        )
+        hint = "try another revision, or `--allow-pickle` if you trust its author" if only else "is it a model?"
+        raise ModelError(f"the repository has no usable weights: no safetensors, ONNX or OpenVINO file{only}", hint)
     return sorted({*small, *chosen, *filter(HEADS.match, weights["torch"])})
 
 
@@ -267,18 +263,14 @@ def _model_error(error: Exception, repository: str, revision: str | None) -> Mod
 
     reference = reference_of(repository, revision)
     if isinstance(error, errors.GatedRepoError):
-        return ModelError(
-            f"`{repository}` is gated: its owner must grant access",
-            f"ask for access at https://huggingface.co/{repository}, then log in (`hf auth login`) or set HF_TOKEN",
-        )
+        hint = f"ask for access at https://huggingface.co/{repository}, then log in (`hf auth login`) or set HF_TOKEN"
+        return ModelError(f"`{repository}` is gated: its owner must grant access", hint)
     if isinstance(error, errors.RevisionNotFoundError):
         return ModelError(f"`{repository}` has no revision `{revision}`", "give a branch, a tag or a full commit")
     if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
         known = did_you_mean(repository, set(cached_repositories()) - {repository})
-        return ModelError(
-            f"no model `{reference}` on the hub, or it is private and no valid token was found",
-            known or "check the name; for a private model log in (`hf auth login`) or set HF_TOKEN",
-        )
+        hint = known or "check the name; for a private model log in (`hf auth login`) or set HF_TOKEN"
+        return ModelError(f"no model `{reference}` on the hub, or it is private and no valid token was found", hint)
     from_afar = errors.HfHubHTTPError | errors.LocalEntryNotFoundError | ConnectionError
     if isinstance(error, OSError) and not isinstance(error, from_afar):
         return ModelError(f"cannot store `{reference}` in {cache_folder()}: {error}", "check the disk, or set HF_HOME")

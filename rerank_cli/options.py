@@ -12,23 +12,13 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
-
-INPUT, MODEL, LONG, RANKING, EVALUATION, OUTPUT, REMOTE, CACHE, SERVER, GENERAL = (
-    "Input",
-    "Model",
-    "Long documents",
-    "Ranking",
-    "Evaluation",
-    "Output",
-    "Remote endpoints",
-    "Score cache",
-    "Server",
+GROUPS = (  # in the order of help
+    "Input", "Ranking", "Evaluation", "Output", "Server", "Long documents", "Model", "Remote endpoints", "Score cache",
     "General",
-)
-GROUPS = (INPUT, RANKING, EVALUATION, OUTPUT, SERVER, LONG, MODEL, REMOTE, CACHE, GENERAL)  # in the order of help
+)  # fmt: skip
+INPUT, RANKING, EVALUATION, OUTPUT, SERVER, LONG, MODEL, REMOTE, CACHE, GENERAL = GROUPS
 # Groups that a project's rerank.toml may set; `model` besides, by hub name (rerank_cli.config.trust).
 PROJECT_GROUPS = frozenset({INPUT, RANKING, EVALUATION, OUTPUT, LONG})
 ENV_PREFIX = "RERANK_"
@@ -40,7 +30,7 @@ class Option:
     """One option, or a positional argument where it has no flags."""
 
     name: str  # of its variable RERANK_<NAME>, and in configuration files
-    flags: tuple[str, ...]
+    flags: tuple[str, ...]  # none: it is positional
     help: str
     group: str
     kind: type = str  # bool, int, float, str or Path
@@ -58,11 +48,6 @@ class Option:
     json_text: bool = False  # one text of JSON: files may write a table
     overrides: tuple[str, ...] = ()  # where it is set (a flag: switched on), weaker sources do not set these
     required: bool = False
-
-    @property
-    def is_argument(self) -> bool:
-        """Whether it is positional."""
-        return not self.flags
 
     @property
     def is_flag(self) -> bool:
@@ -87,15 +72,11 @@ class Option:
 
 
 def option(flags: str, help: str, *, default: Any = None, unset: Any = None, name: str = "", **more: Any) -> Any:  # noqa: A002 argparse's and Typer's word
-    """A field that is an option.
+    """A field that is an option; `more` are further members of `Option`.
 
-    Args:
-        flags: separated by blanks, `--on/--off` for a flag that can be switched off; empty for a positional argument.
-        help: one sentence for the command line.
-        default: the value without any source; shown in help.
-        unset: what the field holds where nothing is set and `default` is None.
-        name: the option's name where it is not the field's.
-        more: further members of `Option`.
+    `flags` are separated by blanks, `--on/--off` for a flag that can be switched off; a positional argument has none.
+    `help` is one sentence for the command line. `default` is the value without any source, shown in help; `unset` is
+    what the field holds where nothing is set and `default` is None. `name` is the option's where it is not the field's.
     """
     names, _, negation = flags.partition("/")
     if default is not None and not isinstance(default, tuple):
@@ -116,12 +97,8 @@ def nested(record: type) -> Any:
 def same(record: type, name: str) -> Any:
     """The option `name` of another record."""
     declared = next(each for each in fields(record) if each.name == name)
-    shared = replace(declared.metadata["option"], name=_name(declared))
-    return field(default=declared.default, metadata={"option": shared})
-
-
-def _name(declared: Any) -> str:
-    return str(declared.metadata["option"].name or declared.name)
+    found = declared.metadata["option"]
+    return field(default=declared.default, metadata={"option": replace(found, name=found.name or name)})
 
 
 @cache
@@ -131,17 +108,6 @@ def options_of(record: type) -> tuple[Option, ...]:
     for declared in fields(record):
         if "settings" in declared.metadata:
             found += options_of(declared.metadata["settings"])
-        elif "option" in declared.metadata:
-            found.append(replace(declared.metadata["option"], name=_name(declared)))
+        elif option := declared.metadata.get("option"):
+            found.append(replace(option, name=option.name or declared.name))
     return tuple(found)
-
-
-def fill(record: type[T], values: dict[str, Any]) -> T:
-    """A settings record with the values of its options; what is None or missing keeps the field's default."""
-    members: dict[str, Any] = {}
-    for declared in fields(record):  # type: ignore[arg-type]  # settings are dataclasses
-        if "settings" in declared.metadata:
-            members[declared.name] = fill(declared.metadata["settings"], values)
-        elif "option" in declared.metadata and values.get(_name(declared)) is not None:
-            members[declared.name] = values[_name(declared)]
-    return record(**members)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from rerank_cli.settings import Fusion
 
-INFINITY = math.inf
 RRF_K = 60  # Cormack, Clarke and Büttcher 2009, "Reciprocal Rank Fusion outperforms Condorcet"
 
 
@@ -29,7 +28,7 @@ def sigmoid(logit: float) -> float:
 
 def order(values: Sequence[float | None]) -> list[int]:
     """Positions best first: a stable sort, so ties keep input order; None (empty documents) last."""
-    keys = [INFINITY if value is None else -value for value in values]
+    keys = [math.inf if value is None else -value for value in values]
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 

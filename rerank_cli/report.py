@@ -6,56 +6,46 @@ A `Report` is the only mutable thing that readers, scorers and the pipeline shar
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# One row a counter: (singular, plural), each with {n}; {keys} are those replaced. The order is that of the warnings.
-WORDING: dict[str, tuple[str, str]] = {
-    "invalid_utf8": (
-        "{n} line holds invalid UTF-8: scored with replacement characters",
-        "{n} lines hold invalid UTF-8: scored with replacement characters",
-    ),
+# One row per counter, in the order of the warnings: how a warning begins for one, for n, and how it ends.
+WORDING: dict[str, tuple[str, str, str]] = {
+    "invalid_utf8": ("{n} line holds", "{n} lines hold", "invalid UTF-8: scored with replacement characters"),
     "empty": (
         "{n} document is empty: it has no score and comes last",
-        "{n} documents are empty: they have no score and come last",
+        "{n} documents are empty: they have no score and come last", "",
     ),
     "truncated": (
-        "{n} document was cut (see --max-tokens-per-doc, --long-documents, --max-chunks-per-doc)",
-        "{n} documents were cut (see --max-tokens-per-doc, --long-documents, --max-chunks-per-doc)",
+        "{n} document was", "{n} documents were",
+        "cut (see --max-tokens-per-doc, --long-documents, --max-chunks-per-doc)",
     ),
-    "query_cut": (
-        "the query was cut to half of the model's window",
-        "{n} queries were cut to half of the model's window",
-    ),
-    "duplicates": (
-        "{n} document repeats the text of an earlier one: left out (--dedupe)",
-        "{n} documents repeat the text of an earlier one: left out (--dedupe)",
-    ),
+    "query_cut": ("the query was", "{n} queries were", "cut to half of the model's window"),
+    "duplicates": ("{n} document repeats", "{n} documents repeat", "the text of an earlier one: left out (--dedupe)"),
     "replaced_keys": (
-        "{n} record already had a result key ({keys}): replaced (--result-key chooses another name)",
-        "{n} records already had a result key ({keys}): replaced (--result-key chooses another name)",
+        "{n} record", "{n} records",
+        "already had a result key ({keys}): replaced (--result-key chooses another name)",
     ),
     "replaced_surrogates": (
-        "{n} document holds lone surrogates: scored with replacement characters",
-        "{n} documents hold lone surrogates: scored with replacement characters",
+        "{n} document holds", "{n} documents hold", "lone surrogates: scored with replacement characters",
     ),
     "missing_id": (
-        "{n} document has no id: its index stands instead",
-        "{n} documents have no id: their index stands instead",
+        "{n} document has no id: its index stands", "{n} documents have no id: their index stands", "instead",
     ),
-}
+}  # fmt: skip
 
 
+@dataclass(eq=False)
 class Report:
     """Counters, warnings and notes of one run. Warnings reach `meta`; notes only stderr."""
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.notes: list[str] = []
-        self._warnings: list[str] = []
-        self._replaced: dict[str, None] = {}  # keys, in the order in which they came up
+    counts: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    _warnings: list[str] = field(default_factory=list)
+    _replaced: dict[str, None] = field(default_factory=dict)  # keys, in the order in which they came up
 
     def count(self, what: str, n: int = 1) -> None:
         """Add n occurrences of a counter; warnings are worded for those in WORDING, the rest are plain figures."""
@@ -88,8 +78,8 @@ class Report:
         """All warnings in words, those counted first."""
         keys = ", ".join(f"`{key}`" for key in self._replaced)
         counted = [
-            words[self.counts[what] > 1].format(n=self.counts[what], keys=keys)
-            for what, words in WORDING.items()
+            f"{(one, many)[self.counts[what] > 1]} {end}".rstrip().format(n=self.counts[what], keys=keys)
+            for what, (one, many, end) in WORDING.items()
             if self.counts[what]
         ]
         return (*counted, *self._warnings)

@@ -85,13 +85,8 @@ def members_of(api: Api) -> dict[str, Member]:
 def read_options(values: Mapping[str, Any], api: Api, *, lenient: bool = False) -> RequestOptions:
     """The options of a request; null counts as absent, and members that the API does not know are passed over.
 
-    Args:
-        values: the members of the parsed JSON object.
-        api: whose members they are.
-        lenient: take what HTTP clients send, `5.0` as a whole number and `"true"` as a boolean.
-
-    Raises:
-        MemberError: the value of a member has the wrong type, is below its minimum or empty.
+    `lenient` takes what HTTP clients send: `5.0` as a whole number and `"true"` as a boolean. Raises MemberError: the
+    value of a member has the wrong type, is below its minimum or empty.
     """
     fields: dict[str, Any] = {}
     for member in members_of(api).values():

@@ -22,23 +22,27 @@ if TYPE_CHECKING:
 ColorChoice = Literal["auto", "always", "never"]
 
 
+@dataclass
 class Progress:
     """How far a run is: call it with n more done, and tell it a total that became known or better estimated."""
 
-    def __init__(self, bar: Any = None, task: Any = None) -> None:
-        self.done = 0
-        self._bar, self._task = bar, task
+    bar: Any = None  # Rich's, while one is drawn
+    task: Any = None
+    rate: str | None = None  # what is counted per second, if that is shown
+    done: int = 0
 
     def __call__(self, n: int) -> None:
         """N more are done."""
         self.done += n
-        if self._bar is not None:
-            self._bar.advance(self._task, n)
+        if self.bar is not None:
+            self.bar.advance(self.task, n)
+            if self.rate and (speed := self.bar.tasks[0].speed):
+                self.bar.update(self.task, speed=f"{speed:,.0f} {self.rate}/s")
 
     def expect(self, total: int) -> None:
         """The total, as far as it is known by now."""
-        if self._bar is not None:
-            self._bar.update(self._task, total=max(total, self.done))
+        if self.bar is not None:
+            self.bar.update(self.task, total=max(total, self.done))
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,7 @@ class Terminal:
         stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         if hasattr(stderr, "reconfigure"):
             stderr.reconfigure(errors="backslashreplace")
-        return Terminal(
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            env=os.environ,
-            stdin_tty=stdin.isatty(),
-            stdout_tty=stdout.isatty(),
-            stderr_tty=stderr.isatty(),
-        )
+        return Terminal(stdin, stdout, stderr, os.environ, stdin.isatty(), stdout.isatty(), stderr.isatty())
 
     def width(self) -> int:
         """Columns to draw in: COLUMNS, else the terminal's, else 80."""
@@ -153,20 +149,6 @@ class Terminal:
             task = bar.add_task(what, total=total, speed="")
             self.above.append(lambda text: console.print(Text(text), soft_wrap=True))
             try:
-                yield _Rated(bar, task, rate) if rate else Progress(bar, task)
+                yield Progress(bar, task, rate)
             finally:
                 self.above.pop()
-
-
-class _Rated(Progress):
-    """Progress that also says how many a second."""
-
-    def __init__(self, bar: Any, task: Any, rate: str) -> None:
-        super().__init__(bar, task)
-        self._rate = rate
-
-    def __call__(self, n: int) -> None:
-        super().__call__(n)
-        speed = self._bar.tasks[0].speed
-        if speed:
-            self._bar.update(self._task, speed=f"{speed:,.0f} {self._rate}/s")

@@ -13,7 +13,7 @@ NO_NUMBER = "no-number"  # a text that begins so has the logit NaN
 class FreeScorer:
     """Logit = the finite number at the start of the text, else its length modulo 97."""
 
-    info = ScorerInfo("free", None, "none", "fp64", "log-odds", "free")
+    info = ScorerInfo("free", None, "none", "fp64", "log-odds", lambda: "free")
 
     def __init__(self) -> None:
         self.calls = 0

@@ -28,7 +28,7 @@ def path(tmp_path):
 
 # --- the scorer behind it -------------------------------------------------------------------------------------------
 
-FACTS = ScorerInfo("m", None, "test", "fp64", "log-odds", "digest")
+FACTS = ScorerInfo("m", None, "test", "fp64", "log-odds", lambda: "digest")
 
 
 class Counting:
@@ -139,7 +139,7 @@ def test_a_nan_score_is_not_stored(path):
 
 
 def test_a_model_that_changed_since_its_digest_was_taken_is_refused(path):
-    other = ScorerInfo("m", None, "test", "fp64", "log-odds", "another digest")
+    other = ScorerInfo("m", None, "test", "fp64", "log-odds", lambda: "another digest")
     with pytest.raises(ModelError, match="changed while it was opened"):
         cached(path, [], facts=other).score(PAIRS, Limits())
 
@@ -175,7 +175,7 @@ def test_a_full_hit_imports_no_engine(path):
         "from rerank_cli.records import Pair\nfrom rerank_cli.report import Report\n"
         "from rerank_cli.scorers.base import ScorerInfo\nfrom rerank_cli.scorers.cached import CachedScorer\n"
         "from rerank_cli.settings import Limits\n"
-        "report = Report()\ninfo = ScorerInfo('m', None, 'test', 'fp64', 'log-odds', 'digest')\n"
+        "report = Report()\ninfo = ScorerInfo('m', None, 'test', 'fp64', 'log-odds', lambda: 'digest')\n"
         "scorer = CachedScorer(info, lambda: 1 / 0, ScoreCache(Path(sys.argv[1]), report), report)\n"
         "print(scorer.score([Pair('q', 'bb')], Limits())[0].value)\n"
         "print([m for m in ('onnxruntime', 'tokenizers', 'torch', 'numpy') if m in sys.modules])\n"

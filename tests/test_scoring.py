@@ -14,7 +14,7 @@ from rerank_cli.records import Pair, Score
 from rerank_cli.report import Report
 from rerank_cli.scorers.batching import batches
 from rerank_cli.scorers.encoding import Encoder
-from rerank_cli.scorers.registry import open_scorer
+from rerank_cli.scorers.registry import open_now
 from rerank_cli.settings import Limits, ModelSettings
 
 QUERY = "What is the capital of the United States?"
@@ -30,7 +30,7 @@ def report() -> Report:
 
 @pytest.fixture(scope="module")
 def scorer(report: Report):
-    scorer = open_scorer(ModelSettings(), {}, report)
+    scorer = open_now(ModelSettings(), {}, report)
     yield scorer
     scorer.close()
 
@@ -57,7 +57,7 @@ def test_a_score_is_bitwise_the_same_alone_and_in_any_batch(scorer) -> None:
 
 def test_a_score_is_bitwise_the_same_with_one_thread_and_two(scorer) -> None:
     texts = some_texts(12, seed=3)
-    one = open_scorer(ModelSettings(threads=1), {}, Report())
+    one = open_now(ModelSettings(threads=1), {}, Report())
     assert [s.value for s in score(one, texts)] == [s.value for s in score(scorer, texts)]
     one.close()
 

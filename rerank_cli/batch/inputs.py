@@ -31,9 +31,8 @@ def check_inputs(plan: BatchPlan, terminal: Terminal) -> None:
         if name != "-":
             check_file(name)
     if terminal.stdin_tty and plan.implicit_stdin:
-        raise UsageError(
-            "no requests: name files, or pipe them in", "one JSON object per line; see `rerank batch --help`"
-        )
+        hint = "one JSON object per line; see `rerank batch --help`"
+        raise UsageError("no requests: name files, or pipe them in", hint)
     if plan.resume and not all(map(is_rereadable, names)):
         raise UsageError("--resume needs input files: stdin or a pipe cannot be read again")
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,11 +41,8 @@ class State:
 class Journal:
     """The growing output of one batch, and its errors file if there is one.
 
-    Args:
-        target: the finished file; if it is a link, the file it points to is replaced.
-        errors: where bad rows are written, or None.
-        identity: what must not change between runs, by its name in messages.
-        resume: continue where a previous run stopped, if there is one.
+    A `target` that is a link has the file it points to replaced; `errors` is where bad rows are written; `identity` is
+    what must not change between runs, by its name in messages; `resume` continues where a previous run stopped.
 
     Raises UsageError: the previous run had another input, options or model; OutputError: a file cannot be written, or
     another process is writing it.
@@ -122,15 +119,7 @@ class Journal:
             self.delete_state()
 
     def _save(self, state: State) -> None:
-        record = {
-            "version": VERSION,
-            "identity": self._identity,
-            "next_row": state.next_row,
-            "output_bytes": state.output_bytes,
-            "errors_bytes": state.errors_bytes,
-            "counts": dict(state.counts),
-            "complete": state.complete,
-        }
+        record = {"version": VERSION, "identity": self._identity, **asdict(state), "counts": dict(state.counts)}
         before = self.state
         try:
             with replacing(self._state_path, partial(_failure, path=self._state_path), self._new_state) as write:
@@ -146,15 +135,15 @@ class Journal:
         """The state of a previous run; the start if there is none. With `strict`, it must match this run."""
         try:
             record = json.loads(self._state_path.read_bytes())
-            state = _state(record)
+            numbers = (record["next_row"], record["output_bytes"], record["errors_bytes"])
+            state = State(*numbers, tuple(sorted(record["counts"].items())), bool(record.get("complete")))
         except FileNotFoundError:
             return State()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if not strict:
                 return State()
-            raise UsageError(
-                f"--resume: cannot read {self._state_path}: {error}", "start over without --resume"
-            ) from None
+            hint = "start over without --resume"
+            raise UsageError(f"--resume: cannot read {self._state_path}: {error}", hint) from None
         if strict:
             self._check(record, state)
         return state
@@ -163,10 +152,8 @@ class Journal:
         """Raise UsageError unless the previous run had the same identity, and its output matches its state."""
         for name, value in self._identity.items():
             if record["identity"].get(name) != value:
-                raise UsageError(
-                    f"--resume: {name} changed since {self.partial} was started",
-                    f"restore it, or start over without --resume (this drops {self.partial.name})",
-                )
+                hint = f"restore it, or start over without --resume (this drops {self.partial.name})"
+                raise UsageError(f"--resume: {name} changed since {self.partial} was started", hint)
         renamed = state.complete and not self.partial.stat().st_size
         whole = self.target if renamed else self.partial
         if record.get("version") != VERSION or not _holds(whole, state.output_bytes):
@@ -178,12 +165,6 @@ def files_beside(target: Path) -> tuple[Path, Path, Path]:
     own = Path(os.path.realpath(target))
     partial, state, new = (own.with_name(own.name + end) for end in (".partial", ".state", ".state.new"))
     return partial, state, new
-
-
-def _state(record: dict[str, Any]) -> State:
-    counts = tuple(sorted(record["counts"].items()))
-    complete = bool(record.get("complete"))
-    return State(record["next_row"], record["output_bytes"], record["errors_bytes"], counts, complete)
 
 
 def _holds(path: Path, size: int) -> bool:

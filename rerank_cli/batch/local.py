@@ -41,16 +41,16 @@ class Session:
     report: Report
     tally: Tally
     advance: Progress
-    delta: RelevanceDelta
+    delta: RelevanceDelta | None  # None: nothing could be reported
     rows: int | None  # about how many there are, if that is known
 
 
 def run_local(plan: BatchPlan, scorer: Scorer, terminal: Terminal, report: Report, tally: Tally) -> None:
     """Rank every input in turn. What is done is kept whatever ends the run."""
-    from rerank_cli.evaluation.before import RelevanceDelta
+    from rerank_cli.evaluation.before import relevance_delta
 
     make_folder(plan.out_dir)
-    delta = RelevanceDelta(plan.qrels, plan.settings.settings_of(RequestOptions()), terminal)
+    delta = relevance_delta(plan.qrels, plan.settings.settings_of(RequestOptions()), terminal)
     rows = count_rows(plan) if terminal.animated() else None
     journals: list[Journal] = []
     with terminal.progress("ranking", rate="pairs") as advance:
@@ -64,7 +64,8 @@ def run_local(plan: BatchPlan, scorer: Scorer, terminal: Terminal, report: Repor
         journal.delete_state()
     if tally.skipped and plan.qrels:
         terminal.note("before → after covers the rows of this run, not those of the run before it")
-    delta.print_report()
+    if delta:
+        delta.print_report()
 
 
 def make_folder(path: Path | None) -> None:
@@ -176,7 +177,7 @@ def run_blocks(output: Output, start: int, session: Session) -> Iterator[Block]:
         for message in block.failures:
             terminal.say(visible(message))
         for row, ranking, _ in block.ranked:
-            if ranking and row.request:
+            if session.delta and ranking and row.request:
                 session.delta.add_documents(row.name, row.request.documents, ranking.hits)
         session.tally.fresh.update(block.counts)
         expect_pairs(session)

@@ -217,10 +217,8 @@ def done_before(part: Part, config: RankingJobConfig) -> Done | None:
     except (FileNotFoundError, ValueError):
         return None
     if record.get("identity") != identity_of(part, config):
-        raise UsageError(
-            f"--resume: the input, an option or the model changed since {target} was written",
-            "restore it, or start over without --resume",
-        )
+        hint = "restore it, or start over without --resume"
+        raise UsageError(f"--resume: the input, an option or the model changed since {target} was written", hint)
     return Done(*(record[name] for name in Done._fields)) if target.exists() else None
 
 

@@ -54,10 +54,7 @@ def conclude(tally: Tally, info: ScorerInfo, terminal: Terminal, summary: Path |
         **{key: counts[key] for key in COUNTED},
         "complete": complete,
         "seconds": round(seconds, 3),
-        "model": info.model,
-        "revision": info.revision,
-        "backend": info.backend,
-        "dtype": info.dtype,
+        **{name: getattr(info, name) for name in ("model", "revision", "backend", "dtype")},
     }
     with open_output(summary, terminal, "json") as write:
         write(json.dumps(record).encode() + b"\n")
@@ -71,7 +68,5 @@ def many(count: int, noun: str) -> str:
 def raise_if_rows_failed(tally: Tally) -> None:
     """Raise RowsFailed if rows failed."""
     if tally.counts["failed"]:
-        raise RowsFailed(
-            f"{tally.counts['failed']:,} of {many(tally.counts['rows'], 'row')} failed",
-            "see the messages above, or --errors FILE",
-        )
+        hint = "see the messages above, or --errors FILE"
+        raise RowsFailed(f"{tally.counts['failed']:,} of {many(tally.counts['rows'], 'row')} failed", hint)

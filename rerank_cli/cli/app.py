@@ -5,6 +5,7 @@ Each command lives in one module and is imported on first use, so that `rerank -
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +82,7 @@ def options_of(name: str) -> tuple[Option, ...]:
     return load(name).options
 
 
-def root() -> Root:
-    """The root command."""
-    return Root(name="rerank", rich_markup_mode=None, no_args_is_help=False, add_help_option=False)
+root = partial(Root, name="rerank", rich_markup_mode=None, no_args_is_help=False, add_help_option=False)
 
 
 def _help(*, complete: bool) -> str:

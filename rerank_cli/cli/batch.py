@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.cli.batch_plan import BatchFiles, BatchOutputs, BatchRun, plan_of
 from rerank_cli.cli.command import Command
 from rerank_cli.cli.rank import Expectations
+from rerank_cli.report import Report
 from rerank_cli.settings import CacheSettings, InputSettings, ModelSettings, RankSettings
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ def batch(call: Call) -> int:
     from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
     from rerank_cli.cli import rules
     from rerank_cli.cli.rank import describe, print_report
-    from rerank_cli.report import Report
     from rerank_cli.scorers.registry import open_scorer
     from rerank_cli.writers.output import ClosedPipe, check_output
 

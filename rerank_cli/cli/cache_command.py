@@ -11,7 +11,6 @@ from rerank_cli.options import same
 from rerank_cli.settings import CacheSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from rerank_cli.cli.sources import Call
@@ -33,7 +32,12 @@ def show_info(call: Call) -> int:
       rerank cache info
       rerank cache info --json | jq .bytes
     """
-    return report(info, call)
+    from rerank_cli.cache import info
+
+    path = path_of(call)
+    found = info(path)
+    days = {"oldest_use": day(found.oldest_day), "newest_use": day(found.newest_day)}
+    return report({"path": str(path), "scores": found.rows, "bytes": found.bytes, **days}, call)
 
 
 def verify_rows(call: Call) -> int:
@@ -42,7 +46,16 @@ def verify_rows(call: Call) -> int:
     examples:
       rerank cache verify --json
     """
-    return report(verify, call)
+    from rerank_cli.cache import verify
+
+    path = path_of(call)
+    found = verify(path)
+    problems = list(found.problems)
+    facts = {"path": str(path), "scores": found.rows, "damaged": found.damaged, "problems": problems}
+    report(facts, call)
+    if found.damaged or problems:
+        raise InputError(f"the score cache {path} is damaged", HINT)
+    return 0
 
 
 def clear_scores(call: Call) -> int:
@@ -51,7 +64,10 @@ def clear_scores(call: Call) -> int:
     examples:
       rerank cache clear --cache-path ci/scores.sqlite
     """
-    return report(clear, call)
+    from rerank_cli.cache import clear
+
+    path = path_of(call)
+    return report({"path": str(path), "forgotten": clear(path)}, call)
 
 
 RECORDS = (CacheFile, AsJson)
@@ -71,41 +87,25 @@ COMMAND = Group(
 )
 
 
-def report(action: Callable[[Path], dict[str, Any]], call: Call) -> int:
-    """Do it and print what was found. Raises InputError if the cache is damaged."""
+def path_of(call: Call) -> Path:
+    """The cache file that the options name. Raises InputError for a folder."""
     from rerank_cli.cache_file import CACHE_FILE, cache_path
+
+    path = cache_path(call.terminal.env, call.settings(CacheFile).cache_path)
+    if path.is_dir():
+        hint = f"name the file in it: --cache-path {path / CACHE_FILE}"
+        raise InputError(f"{path} is a folder, no score cache", hint)
+    return path
+
+
+def report(found: dict[str, Any], call: Call) -> int:
+    """Print what was found, as JSON or one value per line."""
     from rerank_cli.writers.sections import json_text, write_report
 
     as_json = call.settings(AsJson).json
-    path = cache_path(call.terminal.env, call.settings(CacheFile).cache_path)
-    if path.is_dir():
-        raise InputError(
-            f"{path} is a folder, no score cache", f"name the file in it: --cache-path {path / CACHE_FILE}"
-        )
-    found = action(path)
-    write_report(json_text(found) if as_json else lines(found), None, call.terminal, as_json=as_json)
-    if found.get("damaged") or found.get("problems"):
-        raise InputError(f"the score cache {path} is damaged", HINT)
+    lines = "".join(f"{name}: {'none' if value in (None, []) else value}\n" for name, value in found.items())
+    write_report(json_text(found) if as_json else lines, None, call.terminal, as_json=as_json)
     return 0
-
-
-def lines(found: dict[str, Any]) -> str:
-    """One value per line."""
-    return "".join(f"{name}: {'none' if value in (None, []) else value}\n" for name, value in found.items())
-
-
-def info(path: Path) -> dict[str, Any]:
-    """Where it is, how large, how old."""
-    from rerank_cli.cache import info as look
-
-    found = look(path)
-    return {
-        "path": str(path),
-        "scores": found.rows,
-        "bytes": found.bytes,
-        "oldest_use": day(found.oldest_day),
-        "newest_use": day(found.newest_day),
-    }
 
 
 def day(days: int | None) -> str | None:
@@ -113,18 +113,3 @@ def day(days: int | None) -> str | None:
     from datetime import UTC, datetime
 
     return None if days is None else datetime.fromtimestamp(days * 86_400, UTC).date().isoformat()
-
-
-def verify(path: Path) -> dict[str, Any]:
-    """Every page and row, checked."""
-    from rerank_cli.cache import verify as check
-
-    found = check(path)
-    return {"path": str(path), "scores": found.rows, "damaged": found.damaged, "problems": list(found.problems)}
-
-
-def clear(path: Path) -> dict[str, Any]:
-    """Delete all scores."""
-    from rerank_cli.cache import clear as empty
-
-    return {"path": str(path), "forgotten": empty(path)}

@@ -40,7 +40,7 @@ def config(call: Call) -> int:
     from rerank_cli.writers.output import open_output
 
     terminal, command = call.terminal, checked(call.settings(Shown).command)
-    options = [one for one in options_of(command) if not one.is_argument]
+    options = [one for one in options_of(command) if one.flags]
     texts = {name: call.values[name] for name in ("config", "no_config") if call.is_typed(name)}
     shown = read(command, options, texts, terminal, root())
     rows = {one.name: value_of(one, shown) for one in options if one.configurable}
@@ -61,9 +61,8 @@ def checked(command: str) -> str:
     from rerank_cli.errors import UsageError, did_you_mean
 
     if command not in COMMANDS:
-        raise UsageError(
-            f"unknown command `{command}`", did_you_mean(command, COMMANDS) or "choose one of " + ", ".join(COMMANDS)
-        )
+        hint = did_you_mean(command, COMMANDS) or "choose one of " + ", ".join(COMMANDS)
+        raise UsageError(f"unknown command `{command}`", hint)
     return command
 
 

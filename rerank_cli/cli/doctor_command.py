@@ -34,17 +34,13 @@ def doctor(call: Call) -> int:
     found = examine(settings, report)
     for note in report.notes:
         terminal.note(note)
-    shown = json_text(as_record(found)) if as_json else as_text(found)
+    record = {"healthy": found.healthy, **found.info, "checks": [check._asdict() for check in found.checks]}
+    shown = json_text(record) if as_json else as_text(found)
     write_report(shown, None, terminal, as_json=as_json)
     return ExitCode.OK if found.healthy else ExitCode.MODEL
 
 
 COMMAND = Command(doctor, (ModelSettings, AsJson), **LOCAL_ONLY)
-
-
-def as_record(found: Diagnosis) -> dict[str, Any]:
-    """The diagnosis as JSON has it."""
-    return {"healthy": found.healthy, **found.info, "checks": [check._asdict() for check in found.checks]}
 
 
 def as_text(found: Diagnosis) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -47,20 +48,13 @@ def dry_run(
     except UsageError as error:
         refused = error.message
     with open_output(output.output, terminal, "json" if form == "json" else "text") as write:
-        write(as_json(found, refused) if form == "json" else as_text(found))
+        record = {"schema_version": 1, "dry_run": True, **asdict(found), "refused": refused}
+        write(json.dumps(record, ensure_ascii=False).encode() + b"\n" if form == "json" else as_text(found))
     if form == "text":
         for note in found.notes:
             terminal.note(note)
     if refused:
         terminal.warn(f"without --dry-run this is refused: {refused}")
-
-
-def as_json(found: Estimate, refused: str | None) -> bytes:
-    """The estimate as one object; `refused` says why --max-units would stop the run."""
-    import json
-
-    record = {"schema_version": 1, "dry_run": True, **asdict(found), "refused": refused}
-    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
 
 
 def as_text(found: Estimate) -> bytes:

@@ -31,7 +31,7 @@ class HelpRequested(Exception):
 
 def of_command(command: Command, path: str, *, complete: bool) -> str:
     """The help of one command, called as `path`; `complete` shows all options instead of the most used."""
-    arguments = [one.metavar for one in command.options if one.is_argument]
+    arguments = [one.metavar for one in command.options if not one.flags]
     summary, _, examples = command.help.partition("\n\n")
     parts = [textwrap.fill(summary, WIDTH), " ".join([f"usage: {path} [OPTIONS]", *arguments])]
     if examples:

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.errors import ExitCode, RerankError
+from rerank_cli.errors import ExitCode, RerankError, traceback_of
 from rerank_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -41,14 +41,17 @@ def run() -> None:
 
 def main(argv: Sequence[str], terminal: Terminal) -> int:
     """Run one command line and return its exit code; prints errors and hints, never raises."""
-    from typer.exceptions import TyperException
+    from typer.exceptions import Exit, TyperException
 
+    from rerank_cli.cli.app import root
     from rerank_cli.cli.help import HelpRequested
     from rerank_cli.cli.root_help import NothingAsked
     from rerank_cli.writers.output import ClosedPipe
 
     try:
-        return int(dispatch(argv, terminal) or 0)
+        return int(root().main(args=list(argv), prog_name="rerank", standalone_mode=False, obj=terminal) or 0)
+    except Exit as done:
+        return done.exit_code
     except NothingAsked as asked:
         terminal.say(asked.text.rstrip("\n"))
         return ExitCode.USAGE
@@ -69,18 +72,6 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
         return ExitCode.TERMINATED
     except Exception as error:  # noqa: BLE001 the last resort: no traceback for users
         return internal(error, argv, terminal)
-
-
-def dispatch(argv: Sequence[str], terminal: Terminal) -> Any:
-    """Hand argv to the Typer app."""
-    from typer.exceptions import Exit
-
-    from rerank_cli.cli.app import root
-
-    try:
-        return root().main(args=list(argv), prog_name="rerank", standalone_mode=False, obj=terminal)
-    except Exit as done:
-        return done.exit_code
 
 
 def failed(error: RerankError, argv: Sequence[str], terminal: Terminal) -> int:
@@ -106,13 +97,6 @@ def debugging(argv: Sequence[str], terminal: Terminal) -> bool:
     from rerank_cli.config.files import said
 
     return "--debug" in argv or said(terminal.env, "RERANK_DEBUG")
-
-
-def traceback_of(error: BaseException) -> str:
-    """The traceback without locals: they may hold keys."""
-    import traceback
-
-    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def print_help(text: str, argv: Sequence[str], terminal: Terminal) -> int:

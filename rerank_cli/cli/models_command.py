@@ -14,8 +14,6 @@ from rerank_cli.settings import Backend, ModelSettings
 
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
-    from rerank_cli.convert.model import Converted
-    from rerank_cli.models.facts import LocalModel
 
 FORMS = {"fp32": "fp32", "int8": "int8", "openvino": "ir"}
 
@@ -121,9 +119,8 @@ def pull(call: Call) -> int:
         raise UsageError(f"`{name}` is no Hugging Face name", "write it as owner/name, with @revision if you like")
     repository, _, revision = name.partition("@")
     if hub.is_offline(loading.offline):
-        raise UsageError(
-            "`models pull` needs the network, and it is switched off", "leave out --offline and HF_HUB_OFFLINE"
-        )
+        hint = "leave out --offline and HF_HUB_OFFLINE"
+        raise UsageError("`models pull` needs the network, and it is switched off", hint)
     want = hub.FileFilter(loading.backend, allow_pickle=loading.allow_pickle, code=loading.trust_remote_code)
     with call.terminal.progress(f"fetching {name}") as advance:
         snapshot = hub.download(repository, revision or None, want, lambda _done, _all: advance(1))
@@ -146,10 +143,8 @@ def verify(call: Call) -> int:
     facts = inventory.verified(name, FileFilter(loading.backend, allow_pickle=loading.allow_pickle))
     _print(facts, call)
     if facts["problems"]:
-        raise ModelError(
-            f"{name}: {len(facts['problems'])} of its files are missing or not what they were",
-            "install rerank-cli again" if name == BUILTIN else f"`rerank models pull {name}` fetches them again",
-        )
+        hint = "install rerank-cli again" if name == BUILTIN else f"`rerank models pull {name}` fetches them again"
+        raise ModelError(f"{name}: {len(facts['problems'])} of its files are missing or not what they were", hint)
     return 0
 
 
@@ -176,7 +171,9 @@ def convert(call: Call) -> int:
     target = conversion.output or folder_of(model)
     threads = conversion.threads or cpu.available_threads()
     made = convert_model(model, list(dict.fromkeys(forms)), target, threads, call.terminal.detail)
-    _print(record_of(model, made), call)
+    compared = [asdict(comparison) for comparison in made.comparisons]
+    facts = {"name": model.name, "revision": model.revision, "folder": str(made.folder), "forms": compared}
+    _print(facts, call)
     return 0
 
 
@@ -198,16 +195,6 @@ COMMAND = Group(
         "convert": Command(convert, (Named, Conversion, Loading, AsJson), without=frozenset({"backend"})),
     },
 )
-
-
-def record_of(model: LocalModel, made: Converted) -> dict[str, Any]:
-    """A conversion as JSON has it."""
-    return {
-        "name": model.name,
-        "revision": model.revision,
-        "folder": str(made.folder),
-        "forms": [asdict(comparison) for comparison in made.comparisons],
-    }
 
 
 def _print(found: Any, call: Call) -> None:

@@ -24,7 +24,7 @@ TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 def parameter(option: Option) -> Any:
     """The Typer parameter of an option; its value arrives as text, True, a count, or a list of texts."""
-    if option.is_argument:
+    if not option.flags:
         return TyperArgument(
             param_decls=[option.name],
             type_descriptor=None,  # type: ignore[arg-type]  # only Typer's own conversion asks for it
@@ -75,7 +75,7 @@ def _one(value: Any, option: Option, name: str) -> Any:
         return Path(value)
     if option.comma_separated:
         return _names(str(value), name)
-    return _choice(str(value), option, name)
+    return _choice(str(value), option, name) if option.choices else str(value)
 
 
 def _boolean(text: str, name: str) -> bool:
@@ -101,8 +101,8 @@ def _number(value: Any, option: Option, name: str) -> int | float:
 
 
 def _choice(text: str, option: Option, name: str) -> str:
-    """One of the choices of the option, or any text if it has none."""
-    if option.choices and text not in option.choices:
+    """One of the choices of the option."""
+    if text not in option.choices:
         hint = did_you_mean(text, option.choices) or f"choose one of {', '.join(option.choices)}"
         raise UsageError(f"{name}: unknown value `{text}`", hint)
     return text

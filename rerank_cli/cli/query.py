@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 
-def query_option(query: str | None, file: Path | None, terminal: Terminal) -> str | None:
-    """The query of --query or --query-file (`-` is stdin). Raises UsageError if both are given."""
-    if file is None:
-        return query
+def query_of_file(file: Path, query: str | None, terminal: Terminal) -> str:
+    """The query of --query-file (`-` is stdin). Raises UsageError if --query is given too."""
     if query is not None:
         raise UsageError("--query and --query-file exclude each other", "give one of them")
     from rerank_cli.readers import read_query

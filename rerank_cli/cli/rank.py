@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,7 +77,8 @@ def rank(call: Call) -> int:
 
     expected = call.settings(Expectations)
     places = parse_expectations(expected.expect)  # a wrong one is reported before anything is scored or billed
-    check_output(call.values["output"])
+    if call.values["output"]:
+        check_output(call.values["output"])
     report = Report()
     try:
         ranking = rank_documents(call, report)
@@ -94,11 +96,11 @@ COMMAND = Command(
 
 def rank_documents(call: Call, report: Report) -> Ranking | None:
     """The ranking of what the options name, written where they say; None for a dry run."""
-    from rerank_cli import pipeline
     from rerank_cli.cli import rules
-    from rerank_cli.cli.query import find_query, query_option
+    from rerank_cli.cli.query import find_query, query_of_file
     from rerank_cli.cli.usage_errors import check_files
-    from rerank_cli.evaluation.before import RelevanceDelta
+    from rerank_cli.evaluation.before import relevance_delta
+    from rerank_cli.pipeline import rank as rank_chunks
     from rerank_cli.readers import open_documents
     from rerank_cli.scorers.registry import open_scorer
     from rerank_cli.writers import write_ranking
@@ -106,7 +108,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     terminal, typed = call.terminal, call.settings(Query)
     inputs = rules.inputs_of(call)
     check_files(inputs.files, typed.query)
-    asked = query_option(typed.query, typed.query_file, terminal)
+    asked = query_of_file(typed.query_file, typed.query, terminal) if typed.query_file else typed.query
     stream = open_documents(inputs, terminal, report, stdin_taken=str(typed.query_file) == "-")
     query = find_query(asked, stream.body)
     settings = rules.requested(rules.rank_settings_of(call), stream.body, frozenset(call.sources))
@@ -119,18 +121,18 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
 
         dry_run(query, stream, model, settings.limits, output, terminal)
         return None
-    delta = RelevanceDelta(call.values["qrels"], settings, terminal)
-    scorer = open_scorer(model, terminal.env, report, rules.cache_of(call))
-    try:
-        terminal.detail(describe(scorer.info))
+    delta = relevance_delta(call.values["qrels"], settings, terminal)
+    watched = delta.observer(output.query_id) if delta else None
+    with closing(open_scorer(model, terminal.env, report, rules.cache_of(call))) as scorer:
+        if terminal.verbosity > 0:
+            terminal.detail(describe(scorer.info))
+        chunks = watched.chunks(stream.chunks) if watched else stream.chunks
         with terminal.progress("ranking") as advance:
-            watched = delta.observer(output.query_id)
-            ranking = pipeline.rank(query, watched.chunks(stream.chunks), scorer, settings, report, advance)
-    finally:
-        scorer.close()
+            ranking = rank_chunks(query, chunks, scorer, settings, report, advance)
     write_ranking(ranking, output, terminal, report)
-    delta.add(output.query_id, watched, ranking.hits)
-    delta.print_report()
+    if delta and watched:
+        delta.add(output.query_id, watched, ranking.hits)
+        delta.print_report()
     return ranking
 
 

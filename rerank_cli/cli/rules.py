@@ -118,10 +118,8 @@ def model_of(call: Call, request: RequestOptions | None = None) -> ModelSettings
     settings = replace(settings, remote=remote)
     typed = next((name for name in REMOTE_ONLY if call.is_typed(name)), None)
     if typed and not is_remote(settings):
-        raise UsageError(
-            f"--{typed.replace('_', '-')} belongs to a remote endpoint, and `{settings.model}` is a local model",
-            "name the provider, as in `-m tei:` or `-m cohere:rerank-v3.5`",
-        )
+        message = f"--{typed.replace('_', '-')} belongs to a remote endpoint, and `{settings.model}` is a local model"
+        raise UsageError(message, "name the provider, as in `-m tei:` or `-m cohere:rerank-v3.5`")
     return settings
 
 

@@ -35,8 +35,12 @@ def serve(call: Call) -> int:
 
     terminal = call.terminal
     server.check_extra()
-    settings = settings_of(call)
-    model = model_of(call)
+    settings = call.settings(ServeSettings)
+    keys = keys_of(settings.keys_file, settings.keys_env, terminal.env)
+    settings = replace(settings, keys=keys, names=(call.values["model"], *settings.names))
+    what = "serve runs a local model, and `{model}` is a remote one"
+    # Threads that spin between batches would burn a core while the server waits for requests.
+    model = replace(local_model_of(call, what, "clients can call it directly"), spinning=False)
     bound = server.listen(settings.host, settings.port)
     url = server.url_of(bound)
 
@@ -63,27 +67,13 @@ def open_model(model: ModelSettings, terminal: Terminal) -> Scorer:
     """The scorer, and what is to be said of it. Raises ModelError or UsageError."""
     from rerank_cli.cli.rank import describe, print_warnings
     from rerank_cli.report import Report
-    from rerank_cli.scorers.registry import open_scorer
+    from rerank_cli.scorers.open_local import open_local
 
     report = Report()
-    scorer = open_scorer(model, terminal.env, report)
+    scorer = open_local(model, report)
     print_warnings(report, terminal)
     terminal.detail(describe(scorer.info))
     return scorer
-
-
-def settings_of(call: Call) -> ServeSettings:
-    """The server's settings. Raises UsageError or InputError for what cannot be."""
-    settings = call.settings(ServeSettings)
-    keys = keys_of(settings.keys_file, settings.keys_env, call.terminal.env)
-    return replace(settings, keys=keys, names=(call.values["model"], *settings.names))
-
-
-def model_of(call: Call) -> ModelSettings:
-    """The local model. Raises UsageError for a remote one: clients can call that themselves."""
-    what = "serve runs a local model, and `{model}` is a remote one"
-    # Threads that spin between batches would burn a core while the server waits for requests.
-    return replace(local_model_of(call, what, "clients can call it directly"), spinning=False)
 
 
 def keys_of(file: Path | None, variable: str | None, env: Mapping[str, str]) -> tuple[str, ...]:
@@ -95,10 +85,8 @@ def keys_of(file: Path | None, variable: str | None, env: Mapping[str, str]) -> 
         keys += keys_in(file)
     if variable is not None:
         if not is_variable(variable):
-            raise UsageError(
-                "--keys-env: this is not the name of an environment variable",
-                "keys themselves do not belong here: put them in a variable and name that",
-            )
+            hint = "keys themselves do not belong here: put them in a variable and name that"
+            raise UsageError("--keys-env: this is not the name of an environment variable", hint)
         found = env.get(variable, "").replace(",", " ").split()
         if not found:
             raise UsageError(f"--keys-env: the variable {variable} holds no key", f"export {variable}=…")

@@ -5,17 +5,17 @@ The one place where these meet. It knows options and not what they are for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rerank_cli.cli.params import from_variable, typed_values
 from rerank_cli.config.files import Role, find_files
-from rerank_cli.options import ENV_PREFIX, fill
+from rerank_cli.options import ENV_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
-    from rerank_cli.config import Catalogue, Checked, ConfigFile
+    from rerank_cli.config import Checked, ConfigFile
     from rerank_cli.options import Option
     from rerank_cli.terminal import Terminal
 
@@ -39,8 +39,14 @@ class Call:
     prices: dict[str, float] = field(default_factory=dict)
 
     def settings(self, record: type[T]) -> T:
-        """A settings record, filled with the values of its options."""
-        return fill(record, self.values)
+        """A settings record with the values of its options; what is None or missing keeps the field's default."""
+        members: dict[str, Any] = {}
+        for declared in fields(record):  # type: ignore[arg-type]  # settings are dataclasses
+            if "settings" in declared.metadata:
+                members[declared.name] = self.settings(declared.metadata["settings"])
+            elif option := declared.metadata.get("option"):
+                members[declared.name] = self.values.get(option.name or declared.name)
+        return record(**{name: value for name, value in members.items() if value is not None})
 
     def is_set(self, name: str) -> bool:
         """Whether any source set the option."""
@@ -52,11 +58,7 @@ class Call:
 
 
 class Options:
-    """The options of all commands for the check of configuration files; a command is imported when a file names it.
-
-    Args:
-        root: the root command, which lists and loads the others.
-    """
+    """The options of all commands for the check of configuration files; a command is imported when a file names it."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
@@ -71,7 +73,7 @@ class Options:
         """The options of one command by name."""
         if command not in self._known:
             options = self._root.get_command(None, command).options
-            self._known[command] = {option.name: option for option in options if not option.is_argument}
+            self._known[command] = {option.name: option for option in options if option.flags}
         return self._known[command]
 
     def everywhere(self) -> Mapping[str, list[Option]]:
@@ -90,27 +92,19 @@ class Options:
         check_named(where, entry)
 
 
-def read(command: str, options: Iterable[Option], texts: Mapping[str, Any], terminal: Terminal, root: Any) -> Call:
-    """The values of a command's options.
+def read(command: str, options: Sequence[Option], texts: Mapping[str, Any], terminal: Terminal, root: Any) -> Call:
+    """The values of a command's options; `texts` is what the command line has, by option name, as Typer parsed it.
 
-    Args:
-        command: its name, which is its section's.
-        options: its options.
-        texts: what the command line has, as Typer parsed it, by option name.
-        terminal: whose environment counts.
-        root: the root command, for the options of other commands, which files may set too.
-
-    Raises:
-        UsageError: a value of the command line that is not right.
-        ConfigError: a file or variable that is not right.
+    Files may set options of other commands too, which `root` lists. Raises UsageError for a value of the command line
+    that is not right, ConfigError for one of a file or variable.
     """
     by_name = {option.name: option for option in options}
     files = find_files(terminal.env, texts.get("config"), none=bool(texts.get("no_config")))
-    catalogue = Options(root)
-    checked = [_checked(file, command, catalogue) for file in files]
-    layers = [  # strongest first
+    checked = _check_files(files, command, root) if files else []
+    variables = {one.name: terminal.env.get(ENV_PREFIX + one.name.upper()) for one in options if one.configurable}
+    layers = [  # strongest first; an empty variable counts as unset
         (COMMAND_LINE, typed_values(texts, by_name)),
-        ("", _variables(by_name.values(), terminal.env)),
+        ("", {name: from_variable(text, by_name[name]) for name, text in variables.items() if text}),
         *((file.shown, typed_values(one.values, by_name)) for file, one in zip(files, checked, strict=True)),
     ]
     values = {name: option.default for name, option in by_name.items()}
@@ -125,33 +119,23 @@ def read(command: str, options: Iterable[Option], texts: Mapping[str, Any], term
     return Call(terminal, values, sources, tuple(files), endpoints, prices)
 
 
-def _checked(file: ConfigFile, command: str, catalogue: Catalogue) -> Checked:
+def _check_files(files: list[ConfigFile], command: str, root: Any) -> list[Checked]:
     from rerank_cli.config import check_file
 
-    return check_file(file, command, catalogue)
-
-
-def _variables(options: Iterable[Option], env: Mapping[str, str]) -> dict[str, Any]:
-    """Values of RERANK_<OPTION> variables; an empty variable counts as unset."""
-    return {
-        option.name: from_variable(text, option)
-        for option in options
-        if option.configurable and (text := env.get(ENV_PREFIX + option.name.upper()))
-    }
+    catalogue = Options(root)
+    return [check_file(file, command, catalogue) for file in files]
 
 
 def _strongest(layers: list[Layer], options: Mapping[str, Option]) -> dict[str, Layer]:
-    """Option name to the layer that sets it: the strongest, unless a stronger one sets an option that overrides it."""
+    """Option name to the layer that sets it: the strongest, unless a stronger one sets an option that overrides it.
+
+    If a project file chose the model, trust that the environment or a user file gives does not count.
+    """
     chosen: dict[str, Layer] = {}
     for layer in layers:
         on = [name for name, (_, values) in chosen.items() if values[name] is not False]
         overridden = {other for name in on for other in options[name].overrides}
         chosen |= {name: layer for name in layer[1] if name not in chosen and name not in overridden}
-    return _drop_inherited_trust(chosen)
-
-
-def _drop_inherited_trust(chosen: dict[str, Layer]) -> dict[str, Layer]:
-    """Without trust that the environment or a user file gives, if a project file chose the model."""
     if "model" not in chosen or not chosen["model"][0].startswith(Role.PROJECT.value):
         return chosen
     return {name: layer for name, layer in chosen.items() if name not in RUNS_CODE or layer[0] == COMMAND_LINE}

@@ -22,11 +22,8 @@ HELP = ("-h", "--help")
 class RunnableCommand(TyperCommand):
     """A command in Typer's hands.
 
-    Args:
-        name: what it is called.
-        command: its declaration.
-        section: the top-level command it belongs to, whose section of configuration files counts.
-        extra: options that are accepted without being used.
+    `section` is the top-level command it belongs to, whose section of configuration files counts; `extra` are options
+    that are accepted without being used.
     """
 
     def __init__(self, name: str, command: Command, section: str, extra: tuple[Option, ...] = ()) -> None:
@@ -59,7 +56,8 @@ class RunnableCommand(TyperCommand):
         values = call.values
         verbosity = -1 if values["quiet"] else values["verbose"]
         terminal = replace(call.terminal, verbosity=verbosity, color=values.get("color", "auto"))
-        terminal.detail("configuration: " + ("; ".join(file.shown for file in call.files) or "no file"))
+        if verbosity > 0:
+            terminal.detail("configuration: " + ("; ".join(file.shown for file in call.files) or "no file"))
         return self.command.run(replace(call, terminal=terminal))
 
 

@@ -4,8 +4,7 @@
 They know nothing of Typer and of providers: both come in as a `Catalogue`, which `rerank_cli.cli.sources` builds.
 """
 
-from rerank_cli.config.catalogue import Catalogue
-from rerank_cli.config.check import Checked, check_file
+from rerank_cli.config.check import Catalogue, Checked, check_file
 from rerank_cli.config.files import ConfigFile, Role, find_files
 
 __all__ = ["Catalogue", "Checked", "ConfigFile", "Role", "check_file", "find_files"]

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rerank_cli.config import secrets, trust
 from rerank_cli.config.files import expanded, one_line
@@ -14,21 +14,31 @@ from rerank_cli.errors import ConfigError, did_you_mean
 from rerank_cli.settings import NAMED_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from rerank_cli.config.catalogue import Catalogue
     from rerank_cli.config.files import ConfigFile
     from rerank_cli.options import Option
 
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 PATH_STARTS = ("./", "../", "~")
-KINDS: dict[type, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-    Path: "a path (a string)",
-}
+NUMBERS_AND_TEXT: dict[type, str] = {int: "a whole number", float: "a number", str: "a string"}
+KINDS = {**NUMBERS_AND_TEXT, bool: "true or false", Path: "a path (a string)"}
+
+
+class Catalogue(Protocol):
+    """What configuration must know of the program: the options of its commands, loaded when a file names a command."""
+
+    def commands(self) -> Collection[str]:
+        """Names that may be sections."""
+
+    def of(self, command: str) -> Mapping[str, Option]:
+        """The options of one command."""
+
+    def everywhere(self) -> Mapping[str, list[Option]]:
+        """The options of all commands, by name."""
+
+    def check_endpoint(self, where: str, entry: Mapping[str, object]) -> None:
+        """Raise ConfigError for a named endpoint that cannot be right, as with an unknown provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +51,10 @@ class Checked:
 
 
 def check_file(file: ConfigFile, command: str, catalogue: Catalogue) -> Checked:
-    """Check every key of a file, also those of other commands, and keep what concerns one.
+    """Check every key of a file, also those of other commands, and keep what concerns the command about to run.
 
-    Args:
-        file: as read.
-        command: the command about to run; its section beats the keys at the top.
-        catalogue: all options.
-
-    Raises:
-        ConfigError: an unknown key or section, a wrong type or value, a secret, or what a project file may not say.
+    Its section overrides the keys at the top. Raises ConfigError: an unknown key or section, a wrong type or value, a
+    secret, or what a project file may not say.
     """
     shared: dict[str, Any] = {}
     section: dict[str, Any] = {}
@@ -122,9 +127,8 @@ def unknown(where: str, name: str, value: Any, known: Collection[str]) -> Config
     """The error for a key that nothing knows; a secret's name gets the secret's message."""
     secrets.refuse_key(where, name)
     what = "section" if isinstance(value, dict) else "key"
-    return ConfigError(
-        f"{where}: unknown {what}", did_you_mean(name, known) or "docs/config.md and `rerank --help` list them"
-    )
+    hint = did_you_mean(name, known) or "docs/config.md and `rerank --help` list them"
+    return ConfigError(f"{where}: unknown {what}", hint)
 
 
 def _twice(where: str, name: str, seen: Collection[str]) -> None:
@@ -216,14 +220,7 @@ def finite(value: float) -> bool:
 
 def described(value: Any) -> str:
     """A TOML value's type in TOML's words; never the value, which may be a secret in the wrong place."""
-    names = {
-        bool: "a boolean",
-        int: "a whole number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "a table",
-    }
+    names = {**NUMBERS_AND_TEXT, bool: "a boolean", list: "a list", dict: "a table"}
     return names.get(type(value), "a date or time")
 
 
@@ -241,9 +238,8 @@ def check_endpoints(where: str, value: Any, catalogue: Catalogue) -> dict[str, d
         raise ConfigError(f"{where}: expected tables", "write [endpoints.NAME], then provider, url, model, api_key_env")
     for name, entry in value.items():
         if not ENDPOINT_NAME.fullmatch(name) or name == "builtin":
-            raise ConfigError(
-                f"{where}.{one_line(name)}: no name for an endpoint", "letters, digits, `_`, `.` and `-`; not builtin"
-            )
+            hint = "letters, digits, `_`, `.` and `-`; not builtin"
+            raise ConfigError(f"{where}.{one_line(name)}: no name for an endpoint", hint)
         for key, member in entry.items():
             here = f"{where}.{name}.{one_line(key)}"
             if key not in NAMED_KEYS:

@@ -48,16 +48,10 @@ class ConfigFile:
 
 
 def find_files(env: Mapping[str, str], named: str | None, *, none: bool, start: Path | None = None) -> list[ConfigFile]:
-    """The files that count, strongest first: --config, project, user.
+    """The files that count, strongest first: --config (`named`), project, user; none with --no-config (`none`).
 
-    Args:
-        env: the environment; RERANK_CONFIG and RERANK_NO_CONFIG count here.
-        named: the value of --config, or None.
-        none: --no-config was given.
-        start: the folder whose project is meant; the current one by default.
-
-    Raises:
-        ConfigError: a file cannot be read or is no TOML, or --config and --no-config are both given.
+    RERANK_CONFIG and RERANK_NO_CONFIG of `env` count too; `start` is the folder whose project is meant, by default the
+    current one. Raises ConfigError: a file cannot be read or is no TOML, or --config and --no-config are both given.
     """
     if named and none:
         raise ConfigError("--config and --no-config exclude each other", "give one of them")
@@ -150,6 +144,5 @@ def parse(raw: bytes, path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, and what int() and datetime say of absurd literals
-        raise ConfigError(
-            f"{path}: not valid TOML: {on_one_line(str(error))}", 'strings need quotes, as in model = "builtin"'
-        ) from None
+        hint = 'strings need quotes, as in model = "builtin"'
+        raise ConfigError(f"{path}: not valid TOML: {on_one_line(str(error))}", hint) from None

@@ -15,22 +15,15 @@ KEY = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|authorization
 def refuse_key(where: str, name: str) -> None:
     """A key such as `api_key` or `token` that is no option. Raises ConfigError."""
     if KEY.search(name):
-        raise ConfigError(
-            f"{where}: a secret does not belong in a file",
-            'name the variable that holds it: `api_key_env = "CO_API_KEY"`',
-        )
+        hint = 'name the variable that holds it: `api_key_env = "CO_API_KEY"`'
+        raise ConfigError(f"{where}: a secret does not belong in a file", hint)
 
 
 def refuse_value(where: str, name: str, value: Any) -> None:
     """The value of an option that may carry a secret: headers, key variables, URLs, request members.
 
-    Args:
-        where: `file: key` for the message.
-        name: the option.
-        value: as TOML has it, of the right type.
-
-    Raises:
-        ConfigError: it holds a literal secret; the message does not repeat it.
+    `where` is `file: key`; `value` is of the right type, as TOML has it. Raises ConfigError if it holds a literal
+    secret; the message does not repeat it.
     """
     if name == "header":
         for header in value:
@@ -53,19 +46,16 @@ def _header(where: str, header: str) -> None:
         _variable(where, value.removeprefix("@env:"))
     elif is_credential(name, value):
         shown = name if re.fullmatch(r"[\w-]{1,64}", name) else "Authorization"
-        raise ConfigError(
-            f"{where}: a secret does not belong in a file", f"put it in a variable and write '{shown}: @env:VARIABLE'"
-        )
+        hint = f"put it in a variable and write '{shown}: @env:VARIABLE'"
+        raise ConfigError(f"{where}: a secret does not belong in a file", hint)
 
 
 def _variable(where: str, value: str) -> None:
     from rerank_cli.net import is_variable
 
     if not is_variable(value):
-        raise ConfigError(
-            f"{where}: not the name of an environment variable",
-            "the key itself does not belong in a file: put it in a variable and name that",
-        )
+        hint = "the key itself does not belong in a file: put it in a variable and name that"
+        raise ConfigError(f"{where}: not the name of an environment variable", hint)
 
 
 def _url(where: str, value: str) -> None:
@@ -76,9 +66,8 @@ def _url(where: str, value: str) -> None:
         raise ConfigError(f"{where}: not a URL") from None
     names = [pair.partition("=")[0].replace("-", "_") for pair in parts.query.split("&")]
     if inside or any(KEY.search(name) for name in names):
-        raise ConfigError(
-            f"{where}: the URL holds a secret", 'use `api_key_env = "NAME"`, or `header = ["Name: @env:VARIABLE"]`'
-        )
+        hint = 'use `api_key_env = "NAME"`, or `header = ["Name: @env:VARIABLE"]`'
+        raise ConfigError(f"{where}: the URL holds a secret", hint)
 
 
 def _loaded(where: str, value: Any) -> Any:

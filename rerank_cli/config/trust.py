@@ -23,26 +23,22 @@ ELSEWHERE = "put it in your user file (`rerank config -v` says where), a file gi
 
 def refuse_untrusted(where: str, option: Option, value: Any) -> None:
     """Check one option of a project file. Raises ConfigError with the reason and where it may stand."""
+    elsewhere = ELSEWHERE.format(option.name.upper())
     if option.name == "model":
-        _model(where, value)
+        if value != "builtin" and not HUB_NAME.fullmatch(value):
+            message = f"{where}: a project file may choose `builtin` or a Hugging Face name, not `{one_line(value)}`"
+            raise ConfigError(message, elsewhere)
     elif option.group not in PROJECT_GROUPS:
-        raise ConfigError(f"{where}: {reason(option)}, so a project file may not set it", elsewhere(option.name))
+        raise ConfigError(f"{where}: {reason(option)}, so a project file may not set it", elsewhere)
     elif option.names_path:
-        raise ConfigError(f"{where}: a project file may not name files", elsewhere(option.name))
+        raise ConfigError(f"{where}: a project file may not name files", elsewhere)
 
 
 def refuse_table(where: str, name: str) -> None:
     """`[endpoints]` and `[prices]` of a project file. Raises ConfigError."""
     what = "endpoints decide where documents and keys go" if name == "endpoints" else "prices belong to endpoints"
-    raise ConfigError(
-        f"{where}: {what}, so a project file may not set them",
-        "put the table in your user file (`rerank config -v` says where) or a file given with --config",
-    )
-
-
-def elsewhere(name: str) -> str:
-    """The hint: where a refused option may stand."""
-    return ELSEWHERE.format(name.upper())
+    hint = "put the table in your user file (`rerank config -v` says where) or a file given with --config"
+    raise ConfigError(f"{where}: {what}, so a project file may not set them", hint)
 
 
 def reason(option: Option) -> str:
@@ -54,11 +50,3 @@ def reason(option: Option) -> str:
     if option.group == "Score cache":
         return "it decides which files are written"
     return "it is no input, ranking or output option"
-
-
-def _model(where: str, value: str) -> None:
-    if value != "builtin" and not HUB_NAME.fullmatch(value):
-        raise ConfigError(
-            f"{where}: a project file may choose `builtin` or a Hugging Face name, not `{one_line(value)}`",
-            elsewhere("model"),
-        )

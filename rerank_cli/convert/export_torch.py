@@ -19,17 +19,10 @@ SMALL = 1024  # bytes; smaller tensors stay in the graph
 
 
 def export_network(network: Any, path: Path, *, vocabulary: int, left_padded: bool, typed: bool) -> None:
-    """Write `network(input_ids, attention_mask, token_type_ids)` as ONNX.
+    """Write a float32 `network(input_ids, attention_mask, token_type_ids)` as ONNX, its weights as `NAME.onnx.data`.
 
-    The TorchScript exporter is used: it needs no further package and takes seconds. The example holds padding, so that
-    no shortcut for full rows is recorded.
-
-    Args:
-        network: a float32 network on the CPU.
-        path: the file to write; its weights go to `NAME.onnx.data` in the same folder.
-        vocabulary: ids below it are valid.
-        left_padded: where the example's padding goes.
-        typed: whether segment ids are other than 0.
+    The TorchScript exporter is used: it needs no further package and takes seconds. The example has ids below
+    `vocabulary`, segment ids other than 0 if `typed`, and padding, so that no shortcut for full rows is recorded.
 
     Raises ModelError: the network cannot be exported.
     """
@@ -51,10 +44,8 @@ def export_network(network: Any, path: Path, *, vocabulary: int, left_padded: bo
                     opset_version=OPSET,
                 )
         except Exception as error:  # the exporter raises whatever an operator of the model raises
-            raise ModelError(
-                f"torch cannot export this network: {(str(error).splitlines() or [repr(error)])[0]}",
-                "run it with `--backend torch`",
-            ) from error
+            message = f"torch cannot export this network: {(str(error).splitlines() or [repr(error)])[0]}"
+            raise ModelError(message, "run it with `--backend torch`") from error
     _gather(path)
 
 

@@ -64,12 +64,8 @@ def convert(
 ) -> Converted:
     """Convert a model with torch weights and keep the copy at `target` if every form agrees with the original.
 
-    Args:
-        model: a resolved model; its chat template is rendered in the copy.
-        forms: of `fp32`, `int8` and `ir`; all are made from the float32 export.
-        target: the copy's folder, replaced if it is an older copy.
-        threads: of the comparison.
-        notify: called with each step.
+    Forms are `fp32`, `int8` and `ir`, all made from the float32 export; the chat template is rendered in the copy. An
+    older copy at `target` is replaced. `threads` are those of the comparison; `notify` is called with each step.
 
     Raises ModelError: no torch weights, a missing package, an export that fails, or a form that does not agree.
     """
@@ -114,14 +110,14 @@ def _check_target(target: Path, model: LocalModel) -> None:
 def _open_original(model: LocalModel, threads: int) -> LocalScorer:
     """The torch scorer in float32 on the CPU."""
     from rerank_cli.scorers.open_local import build_scorer, scorer_info
-    from rerank_cli.scorers.selection import require, this_machine, torch_on_cpu
+    from rerank_cli.scorers.selection import EngineChoice, require, this_machine
 
     require("torch", this_machine())
     from rerank_cli.scorers.torch_engine import TorchEngine
 
-    choice = torch_on_cpu("the original")
+    choice = EngineChoice("torch", "weights", "fp32", "cpu", "the original")
     opener = partial(TorchEngine, choice=choice, threads=threads, packed=False)
-    return build_scorer(model, scorer_info(model, choice, ""), opener)
+    return build_scorer(model, scorer_info(model, choice), opener)
 
 
 def _scores(scorer: LocalScorer) -> list[float]:
@@ -147,10 +143,18 @@ def _make_forms(forms: Sequence[str], folder: Path, notify: Callable[[str], None
     for form in forms:
         if form == "int8":
             notify("8-bit weights and products")
-            _to_int8(folder)
+            import onnx
+
+            from rerank_cli.convert.export_torch import save_graph
+            from rerank_cli.convert.rewrite import Form, quantize_graph
+
+            save_graph(quantize_graph(onnx.load(str(folder / FILES["fp32"])), Form.PER_TOKEN), folder / FILES["int8"])
         elif form == "ir":
             notify("converting to OpenVINO")
-            _to_openvino(folder)
+            _need("openvino", "openvino")
+            from rerank_cli.scorers.openvino_engine import save_as_ir
+
+            save_as_ir(folder / FILES["fp32"], folder / FILES["ir"])
     if "fp32" not in forms:
         for path in folder.glob(FILES["fp32"] + "*"):
             path.unlink()
@@ -173,22 +177,6 @@ def _check_forms(
         comparisons.append(compare_form(form))
     _write_manifest(folder, manifest_of(model, graphs, digests, {c.form: asdict(c) for c in comparisons}))
     return tuple(comparisons)
-
-
-def _to_int8(folder: Path) -> None:
-    import onnx
-
-    from rerank_cli.convert.export_torch import save_graph
-    from rerank_cli.convert.rewrite import Form, quantize_graph
-
-    save_graph(quantize_graph(onnx.load(str(folder / FILES["fp32"])), Form.PER_TOKEN), folder / FILES["int8"])
-
-
-def _to_openvino(folder: Path) -> None:
-    _need("openvino", "openvino")
-    from rerank_cli.scorers.openvino_engine import save_as_ir
-
-    save_as_ir(folder / FILES["fp32"], folder / FILES["ir"])
 
 
 def _digest(model: LocalModel, folder: Path, form: str) -> str:
@@ -240,15 +228,10 @@ def agrees(result: Comparison, expected: list[float], actual: list[float]) -> bo
     """Whether a form may replace its original: the same numbers in float32, the same order in eight bits."""
     import numpy as np
 
-    if form_is_exact(result.form):
+    if result.form != "int8":
         allowed = TOLERANCE * np.maximum(1.0, np.abs(expected))
         return bool((np.abs(np.array(expected) - np.array(actual)) <= allowed).all())
     return result.mean <= INT8_MEAN * float(np.std(expected)) and result.correlation >= INT8_ORDER
-
-
-def form_is_exact(form: str) -> bool:
-    """Whether a form computes in float32."""
-    return form != "int8"
 
 
 def _replace(folder: Path, target: Path) -> None:

@@ -151,7 +151,8 @@ class _Rewriter(GraphBuilder):
         import numpy as np
 
         if source not in self._rows:
-            zero_point = GELU_ZERO_POINT if self._producer(source) == "Gelu" else ZERO_POINT
+            after_gelu = any(node.op_type == "Gelu" and source in node.output for node in self.old.graph.node)
+            zero_point = GELU_ZERO_POINT if after_gelu else ZERO_POINT
             zero = self.constant(np.array(zero_point, np.uint8))
             scale = self._row_scale(source, zero_point)
             flat = self.node("Reshape", [scale, self.constant(np.array([-1], np.int64))])
@@ -183,10 +184,6 @@ class _Rewriter(GraphBuilder):
         if self.opset < 18:
             return self.node(operator, [source], axes=[-1], keepdims=1)
         return self.node(operator, [source, self.constant(np.array([-1], np.int64))], keepdims=1)
-
-    def _producer(self, name: str) -> str:
-        """The operator that makes a value, or nothing for an input."""
-        return next((node.op_type for node in self.old.graph.node if name in node.output), "")
 
     def _store(self, name: str, weight: np.ndarray[Any, Any], *, rows: bool = False) -> tuple[str, str]:
         """The names of the 8-bit weight and of its scales, stored once for each name."""

@@ -37,10 +37,8 @@ def _query(query: str, run: Run, qrels: Qrels) -> str:
         return query
     if len(qrels.judgements) == 1:
         return next(iter(qrels.judgements))
-    raise InputError(
-        f"{run.name} does not name a query, and {qrels.name} judges {len(qrels.judgements)}",
-        "write the run with `rerank batch`, or with `rerank rank -f trec --query-id ID`",
-    )
+    hint = "write the run with `rerank batch`, or with `rerank rank -f trec --query-id ID`"
+    raise InputError(f"{run.name} does not name a query, and {qrels.name} judges {len(qrels.judgements)}", hint)
 
 
 def _document(name: str, names: tuple[str, ...], unnamed: frozenset[str]) -> str:
@@ -54,10 +52,8 @@ def _check(scores: Scores, run: Run, qrels: Qrels, report: Report) -> None:
     if not retrieved:
         report.warn(f"{run.name} ranks nothing: every judged query counts 0")
     if retrieved and not common:
-        raise InputError(
-            f"no query of {run.name} is judged in {qrels.name} (`{retrieved[0]}` against `{next(iter(judged))}`)",
-            "do both use the same query ids?",
-        )
+        message = f"no query of {run.name} is judged in {qrels.name} (`{retrieved[0]}` against `{next(iter(judged))}`)"
+        raise InputError(message, "do both use the same query ids?")
     if common and not any(document in judged[query] for query in common for document in scores[query]):
         document, other = next(iter(scores[common[0]])), next(iter(judged[common[0]]), "")
         report.warn(

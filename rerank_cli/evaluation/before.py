@@ -68,17 +68,39 @@ class LabelObserver:
             self.labels |= {document_id(document): label for document, label in labels if label is not None}
 
 
-class BeforeAfter:
-    """Labelled queries before and after ranking, and the measures of both."""
+def relevance_delta(qrels: str | None, settings: RankSettings, terminal: Terminal) -> RelevanceDelta | None:
+    """What reports before → after; None where nothing could be reported.
 
-    def __init__(self) -> None:
+    A ranking cut above the measures' depth has no fair "after", so a small --top-n or --min-score suppresses it.
+    """
+    fair = (settings.top_n is None or settings.top_n >= DEPTH) and settings.min_score is None
+    if qrels is None:
+        return RelevanceDelta(terminal, None) if fair else None
+    from rerank_cli.readers.qrels import read_qrels
+
+    return RelevanceDelta(terminal, read_qrels(qrels, terminal.stdin).judgements, fair=fair)
+
+
+class RelevanceDelta:
+    """Labelled queries of a run before and after ranking, and the lines on stderr about them."""
+
+    def __init__(self, terminal: Terminal, qrels: Judgements | None, *, fair: bool = True) -> None:
+        self._terminal, self._qrels, self._fair = terminal, qrels, fair
         self._judgements: Judgements = {}
         self._before: Scores = {}
         self._after: Scores = {}
 
+    def observer(self, query: str) -> LabelObserver:
+        """An observer for one query: of --qrels, or of the documents' own labels."""
+        judged = self._qrels
+        if judged is None:
+            return LabelObserver()
+        # `rank` has one query, mostly without an id: judgements of one query are meant for it.
+        return LabelObserver(judged.get(query) or (next(iter(judged.values())) if len(judged) == 1 else {}))
+
     def add(self, query: str, observer: LabelObserver, hits: Sequence[Hit]) -> None:
         """One ranked query; without labels it does not count."""
-        if not observer.labels:
+        if not observer.labels or not self._fair:
             return
         best = nsmallest(DEPTH, hits, key=lambda hit: hit.rank)  # --keep-order lists them in another order
         ranked = [document_id(hit.document) for hit in best if hit.relevance_score is not None]
@@ -86,8 +108,11 @@ class BeforeAfter:
         self._before[query] = _by_place(observer.first)
         self._after[query] = _by_place(ranked)
 
-    def __len__(self) -> int:
-        return len(self._judgements)
+    def add_documents(self, query: str, documents: Sequence[Document], hits: Sequence[Hit]) -> None:
+        """One ranked query whose documents are all in memory."""
+        observer = self.observer(query)
+        observer.observe(documents)
+        self.add(query, observer, hits)
 
     def lines(self) -> list[str]:
         """`nDCG@10 0.4120 → 0.5870 (+0.1750)`, one per measure; empty without labels.
@@ -98,59 +123,20 @@ class BeforeAfter:
             return []
         return before_after(self._judgements, self._before, self._after, parse_measures(MEASURES))
 
-
-def _by_place(names: Sequence[str]) -> dict[str, float]:
-    return {name: -float(place) for place, name in enumerate(names)}
-
-
-class RelevanceDelta:
-    """The lines on stderr about labelled queries of a run.
-
-    A ranking cut above the measures' depth has no fair "after", so a small --top-n or --min-score suppresses them.
-    """
-
-    def __init__(self, qrels: str | None, settings: RankSettings, terminal: Terminal) -> None:
-        self._terminal = terminal
-        self._queries = BeforeAfter()
-        self._fair = (settings.top_n is None or settings.top_n >= DEPTH) and settings.min_score is None
-        self._judgements: dict[str, dict[str, int]] | None = None
-        if qrels is not None:
-            from rerank_cli.readers.qrels import read_qrels
-
-            self._judgements = read_qrels(qrels, terminal.stdin).judgements
-
-    def observer(self, query: str) -> LabelObserver:
-        """An observer for one query: of --qrels, or of the documents' own labels."""
-        judged = self._judgements
-        if judged is None:
-            return LabelObserver()
-        # `rank` has one query, mostly without an id: judgements of one query are meant for it.
-        return LabelObserver(judged.get(query) or (next(iter(judged.values())) if len(judged) == 1 else {}))
-
-    def add(self, query: str, observer: LabelObserver, hits: Sequence[Hit]) -> None:
-        """One ranked query."""
-        if self._fair:
-            self._queries.add(query, observer, hits)
-
-    def add_documents(self, query: str, documents: Sequence[Document], hits: Sequence[Hit]) -> None:
-        """One ranked query whose documents are all in memory."""
-        observer = self.observer(query)
-        observer.observe(documents)
-        self.add(query, observer, hits)
-
     def print_report(self) -> None:
         """Print the lines. Raises ModelError if --qrels was given and pytrec_eval is missing."""
-        asked = self._judgements is not None
-        if not len(self._queries):
-            if asked:
-                self._terminal.note("--qrels: no before → after: no query is judged, or --top-n or --min-score cut it")
-            return
+        if self._qrels is not None and not self._judgements:
+            self._terminal.note("--qrels: no before → after: no query is judged, or --top-n or --min-score cut it")
         try:
-            lines = self._queries.lines()
+            lines = self.lines()
         except ModelError:
-            if asked:
+            if self._qrels is not None:
                 raise
             self._terminal.detail("documents carry labels; before → after needs: pip install 'rerank-cli[eval]'")
             return
         for line in lines:
             self._terminal.note(line)
+
+
+def _by_place(names: Sequence[str]) -> dict[str, float]:
+    return {name: -float(place) for place, name in enumerate(names)}

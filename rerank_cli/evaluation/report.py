@@ -5,6 +5,7 @@ The keys of the records are a contract: additions only. Nothing is computed here
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.evaluation.summary import worst
@@ -111,7 +112,7 @@ def as_json(evaluation: Evaluation, extras: Extras) -> dict[str, Any]:
             {
                 "run": run.name,
                 "queries": run.queries,
-                "means": {str(measure): _estimate(estimate) for measure, estimate in run.means.items()},
+                "means": {str(measure): asdict(estimate) for measure, estimate in run.means.items()},
                 **({"by_query": by_measure(run.values)} if extras.by_query else {}),
             }
             for run in evaluation.runs
@@ -129,22 +130,10 @@ def as_json(evaluation: Evaluation, extras: Extras) -> dict[str, Any]:
     return record
 
 
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {"mean": estimate.mean, "low": estimate.low, "high": estimate.high}
-
-
 def _comparison(comparison: Comparison, extras: Extras) -> dict[str, Any]:
-    return {
-        "run": comparison.run,
-        "baseline": comparison.baseline,
-        "measure": str(comparison.measure),
-        "delta": _estimate(comparison.delta),
-        "p": comparison.p,
-        "wins": comparison.wins,
-        "losses": comparison.losses,
-        "ties": comparison.ties,
-        **({"by_query": comparison.deltas} if extras.by_query else {}),
-    }
+    record = asdict(comparison) | {"measure": str(comparison.measure)}
+    deltas = record.pop("deltas")
+    return record | ({"by_query": deltas} if extras.by_query else {})
 
 
 def _mean_records(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -155,7 +144,7 @@ def _mean_records(evaluation: Evaluation) -> list[dict[str, Any]]:
         for measure, estimate in run.means.items():
             comparison = against.get((run.name, measure))
             row: dict[str, Any] = {"run": run.name, "measure": str(measure), "queries": evaluation.queries}
-            row |= _estimate(estimate) | {"baseline": comparison.baseline if comparison else None}
+            row |= asdict(estimate) | {"baseline": comparison.baseline if comparison else None}
             row |= {
                 "delta": comparison.delta.mean if comparison else None,
                 "delta_low": comparison.delta.low if comparison else None,

@@ -59,9 +59,8 @@ def _pytrec_eval() -> Any:
     try:
         import pytrec_eval
     except ImportError as error:
-        raise ModelError(
-            "evaluation needs pytrec_eval, which is not installed", "pip install 'rerank-cli[eval]'"
-        ) from error
+        hint = "pip install 'rerank-cli[eval]'"
+        raise ModelError("evaluation needs pytrec_eval, which is not installed", hint) from error
     return pytrec_eval
 
 

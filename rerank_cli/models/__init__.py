@@ -4,6 +4,6 @@ Only configuration files are opened here; engines read weights. No numerical lib
 """
 
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LoadPolicy, LocalModel
-from rerank_cli.models.reference import is_path, require_known, resolve
+from rerank_cli.models.reference import builtin, is_path, require_known, resolve
 
-__all__ = ["BUILTIN", "BUILTIN_FOLDER", "LoadPolicy", "LocalModel", "is_path", "require_known", "resolve"]
+__all__ = ["BUILTIN", "BUILTIN_FOLDER", "LoadPolicy", "LocalModel", "builtin", "is_path", "require_known", "resolve"]

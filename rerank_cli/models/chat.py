@@ -37,10 +37,7 @@ TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", 
 def find_chat(folder: Path, model_type: str, names: tuple[str, ...]) -> Chat | None:
     """The template of a folder if it has both roles, else that of a known model, else None.
 
-    Args:
-        folder: where tokenizer_config.json and chat_template.jinja lie.
-        model_type: of config.json.
-        names: of the model: reference, folder, `_name_or_path`.
+    `model_type` is that of config.json; `names` are the model's: reference, folder, `_name_or_path`.
     """
     settings = optional_json(folder / "tokenizer_config.json")
     source = template_source(folder, settings)
@@ -88,10 +85,8 @@ def render(chat: Chat, instruction: str | None, where: Path) -> str:
         text = chat.instructed.replace(INSTRUCTION, instruction)
     for placeholder, role in ((QUERY, "query"), (DOCUMENT, "document")):
         if placeholder not in text:
-            raise ModelError(
-                f"the chat template of {where} drops the {role}: it has no message of the role `{role}`",
-                "a reranker's template has the roles `query` and `document`",
-            )
+            message = f"the chat template of {where} drops the {role}: it has no message of the role `{role}`"
+            raise ModelError(message, "a reranker's template has the roles `query` and `document`")
     return text
 
 
@@ -117,9 +112,8 @@ def _environment(where: Path) -> Any:
         from jinja2.ext import loopcontrols
         from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError:
-        raise ModelError(
-            f"the chat template of {where} needs Jinja", "install it: pip install 'rerank-cli[torch]'"
-        ) from None
+        hint = "install it: pip install 'rerank-cli[torch]'"
+        raise ModelError(f"the chat template of {where} needs Jinja", hint) from None
 
     def refuse(message: str) -> None:
         raise ModelError(f"the chat template of {where} refuses: {message}")

@@ -82,14 +82,8 @@ def with_converted(model: LocalModel) -> LocalModel:
     except ModelError as error:
         note = f"the converted copy is not used: {error.message}; `rerank models convert {model.name}` replaces it"
         return replace(model, notes=(*model.notes, note))
-    return replace(
-        model,
-        graphs=copy.graphs,
-        chat=copy.chat,
-        instruction=copy.instruction,
-        pad_id=copy.pad_id,
-        converted=copy.converted,
-    )
+    taken = ("graphs", "chat", "instruction", "pad_id", "converted")
+    return replace(model, **{name: getattr(copy, name) for name in taken})
 
 
 def read_converted(folder: Path, name: str) -> LocalModel:
@@ -116,10 +110,8 @@ def _manifest(path: Path) -> dict[str, Any]:
     """The manifest, its members checked."""
     manifest = read_json(path)
     if manifest.get("format") != FORMAT:
-        raise ModelError(
-            f"{path.parent} was converted by another version of rerank (format {manifest.get('format')})",
-            "convert the model again: `rerank models convert`",
-        )
+        message = f"{path.parent} was converted by another version of rerank (format {manifest.get('format')})"
+        raise ModelError(message, "convert the model again: `rerank models convert`")
     for name in MEMBERS:
         if name not in manifest or (manifest[name] is None and name not in OPTIONAL):
             raise BrokenFileError(f"{path} has no `{name}`", "convert the model again: `rerank models convert`")
@@ -139,11 +131,8 @@ def manifest_of(
 ) -> dict[str, Any]:
     """The manifest of a copy; the model's chat template must be plain already.
 
-    Args:
-        model: the source.
-        graphs: form -> file name in the copy.
-        digests: form -> SHA-256 of all that decides the scores of that form.
-        check: the comparison with the original.
+    `graphs` maps a form to its file, `digests` to the SHA-256 of all that decides its scores; `check` is the comparison
+    with the original.
     """
     from rerank_cli.version import __version__
 

@@ -23,11 +23,7 @@ def problem_of(path: Path) -> str | None:
     if SHA256.fullmatch(blob):
         return None if sha256(path) == blob else "differs from its SHA-256"
     if SHA1.fullmatch(blob):
-        return None if git_sha1(path) == blob else "differs from its git digest"
+        data = path.read_bytes()
+        git_name = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+        return None if git_name == blob else "differs from its git digest"
     return "is not a link to a blob: it has no recorded digest"
-
-
-def git_sha1(path: Path) -> str:
-    """Git's name for a file's contents."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

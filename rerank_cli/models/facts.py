@@ -35,14 +35,9 @@ class LoadPolicy:
     @staticmethod
     def of(settings: ModelSettings) -> LoadPolicy:
         """The part of the settings that is about files."""
-        return LoadPolicy(
-            offline=settings.offline,
-            require_revision=settings.require_revision,
-            trust_remote_code=settings.trust_remote_code,
-            allow_pickle=settings.allow_pickle,
-            backend=settings.backend,
-            endpoints=tuple(settings.remote.endpoints),
-        )
+        names = ("offline", "require_revision", "trust_remote_code", "allow_pickle", "backend")
+        own = {name: getattr(settings, name) for name in names}
+        return LoadPolicy(**own, endpoints=tuple(settings.remote.endpoints))
 
 
 @dataclass(frozen=True, slots=True)

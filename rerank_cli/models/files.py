@@ -29,14 +29,13 @@ class BrokenFileError(ModelError):
 def read_json(path: Path, types: Types | None = None) -> dict[str, Any]:
     """A JSON object from a model's file; anything else is a BrokenFileError naming the file.
 
-    Args:
-        path: the file.
-        types: of members, where they are present and not null.
+    `types` are those of members, where they are present and not null.
     """
     value = read_any_json(path)
     if not isinstance(value, dict):
         raise BrokenFileError(f"{path} is not a JSON object")
-    check_types(value, types or {}, path)
+    if types:
+        check_types(value, types, path)
     return value
 
 
@@ -133,9 +132,8 @@ def safetensors_header(path: Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise BrokenFileError(f"{path} has a broken safetensors header: {error!r}") from error
     if 8 + length + end != size:
-        raise ModelError(
-            f"{path} has {size} bytes, but its header describes {8 + length + end}", "download or copy it again"
-        )
+        hint = "download or copy it again"
+        raise ModelError(f"{path} has {size} bytes, but its header describes {8 + length + end}", hint)
     tensors: dict[str, Any] = header
     return tensors
 

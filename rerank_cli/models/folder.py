@@ -31,11 +31,8 @@ CONFIG: Types = {"max_position_embeddings": int, "pad_token_id": int, "architect
                  "sbert_ce_default_activation_function": str}  # fmt: skip
 TOKENIZER: Types = {"model_input_names": list}
 SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": str}
-TASKS: dict[str, Family] = {
-    "sequence-classification": "classification",
-    "text-generation": "decoder",
-    "feature-extraction": "modules",
-}
+TASKS: dict[str, Family] = {"sequence-classification": "classification", "text-generation": "decoder",
+                            "feature-extraction": "modules"}  # fmt: skip
 
 
 def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
@@ -82,9 +79,8 @@ def _tokenizer(base: Path, folder: Path) -> Path:
     for place in (base, folder):
         if (place / "tokenizer.json").is_file():
             return check_inside(place / "tokenizer.json", folder)
-    raise ModelError(
-        f"{base} has no tokenizer.json", "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
-    )
+    hint = "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
+    raise ModelError(f"{base} has no tokenizer.json", hint)
 
 
 def _family(config: dict[str, Any], steps: Steps | None, folder: Path) -> Family:
@@ -147,10 +143,8 @@ def _chat(base: Path, names: tuple[str, ...], config: dict[str, Any], steps: Ste
 
 def _check_chat(family: Family, chat: Chat | None, folder: Path) -> None:
     if family == "decoder" and chat is None:
-        raise ModelError(
-            f"{folder} is a decoder without a template for query and document",
-            "a decoder reranker needs a chat template with the roles `query` and `document`",
-        )
+        hint = "a decoder reranker needs a chat template with the roles `query` and `document`"
+        raise ModelError(f"{folder} is a decoder without a template for query and document", hint)
 
 
 def default_prompt(saved: dict[str, Any]) -> str | None:
@@ -163,10 +157,7 @@ def default_prompt(saved: dict[str, Any]) -> str | None:
 def max_tokens(config: dict[str, Any], settings: dict[str, Any], steps: Steps | None = None) -> int:
     """Tokens a whole input may have: the position table, less RoBERTa's offset, and the tokenizer's own limit.
 
-    Args:
-        config: of the transformer.
-        settings: tokenizer_config.json.
-        steps: of a module repository, whose `max_seq_length` stands for the tokenizer's limit.
+    `settings` is tokenizer_config.json; the `max_seq_length` of a module repository stands for the tokenizer's limit.
     """
     table = int(config.get("max_position_embeddings") or 0)
     if table > 0 and config.get("model_type") in OFFSET_POSITIONS:

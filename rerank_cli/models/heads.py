@@ -31,10 +31,8 @@ def head(config: dict[str, Any], where: Path) -> tuple[int, int]:
     labels = config.get("id2label") or {}
     count = len(labels) or int(config.get("num_labels", 0)) or 2  # two is transformers' default
     if count > 2:
-        raise ModelError(
-            f"{where} has {count} labels: a reranker has one logit, or two (irrelevant, relevant)",
-            "this looks like a classifier of another task",
-        )
+        hint = "this looks like a classifier of another task"
+        raise ModelError(f"{where} has {count} labels: a reranker has one logit, or two (irrelevant, relevant)", hint)
     if count == 1:
         return 1, 0
     if labels and set(labels) != {"0", "1"}:
@@ -50,20 +48,15 @@ def activation(name: str | None, default: str, where: Path) -> str:
         return default
     module, _, bare = name.rpartition(".")
     if module not in ACTIVATION_PLACES or bare not in ACTIVATIONS:
-        raise ModelError(
-            f"{where} asks for the activation `{name}`, which is not one of torch.nn's known ones",
-            "such a name would have to be imported and run; it is refused",
-        )
+        hint = "such a name would have to be imported and run; it is refused"
+        raise ModelError(f"{where} asks for the activation `{name}`, which is not one of torch.nn's known ones", hint)
     return bare
 
 
 def scale_of(config: dict[str, Any], saved: dict[str, Any], where: Path) -> str:
     """The scale of a classification head: log-odds, unless its saved activation says otherwise.
 
-    Args:
-        config: the transformer's config.json.
-        saved: config_sentence_transformers.json, or an empty dict.
-        where: the folder, for messages.
+    `config` is the transformer's config.json, `saved` config_sentence_transformers.json or empty.
     """
     inner = config.get("sentence_transformers") or {}
     name = (

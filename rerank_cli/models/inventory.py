@@ -145,9 +145,8 @@ def verified(reference: str, needed: hub.FileFilter) -> dict[str, Any]:
         repository, _, revision = reference.partition("@")
         snapshot = hub.cached(repository, revision or None)
         if snapshot is None:
-            raise ModelError(
-                f"`{reference}` is not in the cache at {hub.cache_folder()}", "`rerank models pull` fetches it"
-            )
+            hint = "`rerank models pull` fetches it"
+            raise ModelError(f"`{reference}` is not in the cache at {hub.cache_folder()}", hint)
         checks, folder = _hub_checks(snapshot.folder, needed), snapshot.folder
     else:
         raise UsageError(

@@ -113,10 +113,8 @@ def _kind(name: str, folder: Path) -> str:
     kind = name.rpartition(".")[2]
     known = any(name.startswith(place + ".") for place in PLACES)
     if not known or kind not in KINDS:
-        raise ModelError(
-            f"{folder} has a module of the unsupported type `{name}`",
-            f"supported modules of sentence-transformers: {', '.join(sorted(KINDS))}",
-        )
+        hint = f"supported modules of sentence-transformers: {', '.join(sorted(KINDS))}"
+        raise ModelError(f"{folder} has a module of the unsupported type `{name}`", hint)
     return kind
 
 
@@ -168,8 +166,6 @@ def output_labels(modules: tuple[Module, ...], where: Path) -> int:
             labels = int(module.config["out_features"])
     if not labels:
         kinds = ", ".join(module.kind for module in modules) or "only a transformer"
-        raise ModelError(
-            f"{where} is an embedding model ({kinds}): nothing in it gives a score for a pair",
-            "a reranker ends in a Dense module with the output `scores`, or in LogitScore",
-        )
+        hint = "a reranker ends in a Dense module with the output `scores`, or in LogitScore"
+        raise ModelError(f"{where} is an embedding model ({kinds}): nothing in it gives a score for a pair", hint)
     return labels

@@ -41,16 +41,15 @@ def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
         return
     folder = f"a folder is written with a leading `./`: `-m ./{reference}`" if Path(reference).is_dir() else None
     hint = folder or did_you_mean(reference, [BUILTIN, *endpoints])
-    raise UsageError(
-        f"unknown model `{reference}`", hint or "use `builtin`, a folder (`./path`) or a Hugging Face name"
-    )
+    hint = hint or "use `builtin`, a folder (`./path`) or a Hugging Face name"
+    raise UsageError(f"unknown model `{reference}`", hint)
 
 
 def resolve(reference: str, policy: LoadPolicy = DEFAULT_POLICY) -> LocalModel:
     """The local model of a reference. Raises ModelError or UsageError with a hint; may download a hub repository."""
-    require_known(reference, policy.endpoints)
     if reference == BUILTIN:
         return builtin()
+    require_known(reference, policy.endpoints)
     if is_path(reference):
         return _folder(reference, policy)
     return _repository(reference, policy)
@@ -92,15 +91,11 @@ def _repository(reference: str, policy: LoadPolicy) -> LocalModel:
     repository, _, revision = reference.partition("@")
     pinned = COMMIT.fullmatch(revision) is not None
     if policy.require_revision and not pinned:
-        raise UsageError(
-            f"`{reference}` is not pinned, and --require-revision asks for a full commit",
-            f"write it as `{repository}@<40 hex digits>`; `rerank models show {repository}` shows the cached one",
-        )
+        hint = f"write it as `{repository}@<40 hex digits>`; `rerank models show {repository}` shows the cached one"
+        raise UsageError(f"`{reference}` is not pinned, and --require-revision asks for a full commit", hint)
     if policy.trust_remote_code and not pinned:
-        raise UsageError(
-            f"--trust-remote-code needs a pinned revision, and `{reference}` has none",
-            f"read the code, then write `{repository}@<40 hex digits>`",
-        )
+        hint = f"read the code, then write `{repository}@<40 hex digits>`"
+        raise UsageError(f"--trust-remote-code needs a pinned revision, and `{reference}` has none", hint)
     files = hub.FileFilter(policy.backend, allow_pickle=policy.allow_pickle, code=policy.trust_remote_code)
     try:
         snapshot = hub.locate(repository, revision or None, files, offline=policy.offline)

@@ -5,7 +5,8 @@ A scorer turns (query, text) pairs into numbers. It knows nothing of files, ids,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from rerank_cli.errors import InputError
@@ -19,13 +20,11 @@ if TYPE_CHECKING:
 Advance: TypeAlias = "Callable[[int], None]"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScorerInfo:
     """A scorer, as rankings describe it.
 
     `scale` is the scale of `Score.value`: `log-odds` is shown through a sigmoid, others unchanged.
-    `digest` identifies everything that can change a score (weights, tokenizer, backend, dtype, template): the cache
-    key.
     """
 
     model: str
@@ -33,11 +32,16 @@ class ScorerInfo:
     backend: str
     dtype: str
     scale: str
-    digest: str
+    make_digest: Callable[[], str] = field(compare=False, repr=False)
     reason: str = ""  # why this backend, for -v
     english_only: bool = False
     whole_query: bool = False  # needs all documents of a query in one call: splitting, budget, listwise models
     listwise: bool = False  # a score depends on the other documents of the query in the same call
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies all that can change a score (weights, tokenizer, backend, dtype, template): part of cache keys."""
+        return self.make_digest()
 
 
 class Scorer(Protocol):

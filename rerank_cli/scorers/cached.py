@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.errors import ModelError, RemoteError
 from rerank_cli.scorers.base import TooLongError
+from rerank_cli.scorers.deferred import DeferredScorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,28 +90,27 @@ class CachedScorer:
         report: Report,
         policy: CachePolicy = LOCAL,
     ) -> None:
-        self._info = info
+        self._scorer = DeferredScorer(info, self._open)
         self._open_scorer = open_scorer
         self._cache = cache
         self._report = report
         self._policy = policy
-        self._inner: Scorer | None = None
 
     @property
     def info(self) -> ScorerInfo:
-        """The scorer's info; the inner scorer's own once it is open."""
-        return self._inner.info if self._inner else self._info
+        """The scorer's info."""
+        return self._scorer.info
 
     def usage(self) -> dict[str, float]:
         """What was billed in this run: nothing for what the cache knew."""
-        return self._inner.usage() if self._inner else {}
+        return self._scorer.usage()
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
         """One `Score` per pair, in input order; equal pairs are scored once.
 
         What was scored before a failure is kept, so that a second run resumes. Raises what the inner scorer raises.
         """
-        keys = (listwise_keys if self._policy.listwise else pair_keys)(self._info.digest, limits, pairs)
+        keys = (listwise_keys if self._policy.listwise else pair_keys)(self.info.digest, limits, pairs)
         scores = self._cache.get(keys)
         if self._policy.listwise:
             scores = _whole_queries(keys, pairs, scores)
@@ -136,7 +136,7 @@ class CachedScorer:
         for start in range(0, len(keys), max(1, size)):
             block = keys[start : start + size]
             try:
-                scores = self._scorer().score([pairs[missing[key]] for key in block], limits, advance)
+                scores = self._scorer.score([pairs[missing[key]] for key in block], limits, advance)
             except (RemoteError, TooLongError) as error:
                 self._keep(block, getattr(error, "scores", ()))  # PartialError: answered pairs are paid for
                 raise
@@ -151,21 +151,17 @@ class CachedScorer:
             {key: score for key, score in pairs if score and (score.value is None or isfinite(score.value))}
         )
 
-    def _scorer(self) -> Scorer:
-        if self._inner is None:
-            inner = self._open_scorer()
-            if inner.info.digest != self._info.digest:
-                inner.close()
-                raise ModelError(
-                    f"the model `{self._info.model}` changed while it was opened", "run again, or with --no-cache"
-                )
-            self._inner = inner
-        return self._inner
+    def _open(self) -> Scorer:
+        inner = self._open_scorer()
+        if inner.info.digest != self.info.digest:
+            inner.close()
+            message = f"the model `{self.info.model}` changed while it was opened"
+            raise ModelError(message, "run again, or with --no-cache")
+        return inner
 
     def close(self) -> None:
         """Close the scorer, if it was opened, and the cache."""
-        if self._inner is not None:
-            self._inner.close()
+        self._scorer.close()
         self._cache.close()
 
 

@@ -138,10 +138,8 @@ class Encoder:
         end_first = len(parts) - 1 - parts[::-1].index(0) + 1
         end_second = len(parts) - 1 - parts[::-1].index(1) + 1
         if end_first == second:
-            raise ModelError(
-                f"the tokenizer {self._path} has no pair template: query and document would run into each other",
-                "use a tokenizer.json whose post-processor joins pairs, as the model was trained",
-            )
+            message = f"the tokenizer {self._path} has no pair template: query and document would run into each other"
+            raise ModelError(message, "use a tokenizer.json whose post-processor joins pairs, as the model was trained")
         ids, types = encoding.ids, encoding.type_ids
         return Template(
             tuple(ids[:first]),

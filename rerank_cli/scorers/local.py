@@ -6,6 +6,7 @@ builds inputs, `models` describes models. Scores of a pair do not depend on the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rerank_cli import windows
@@ -57,27 +58,15 @@ class _Input(NamedTuple):
     offsets: tuple[int, int]
 
 
-class TokenCount(NamedTuple):
-    """The tokens of a pair's document that are scored, and whether it was cut."""
-
-    tokens: int
-    truncated: bool
-
-
+@dataclass(eq=False)
 class LocalScorer:
     """Scores pairs with a local model. Not thread-safe; one at a time is also the fastest on a CPU."""
 
-    def __init__(self, model: LocalModel, encoder: Encoder, prompt: Prompt, engine: Engine, info: ScorerInfo) -> None:
-        self.model = model
-        self.encoder = encoder
-        self.prompt = prompt
-        self.engine = engine
-        self._info = info
-
-    @property
-    def info(self) -> ScorerInfo:
-        """Model, backend and scale of the scores."""
-        return self._info
+    model: LocalModel
+    encoder: Encoder
+    prompt: Prompt
+    engine: Engine
+    info: ScorerInfo
 
     def usage(self) -> dict[str, float]:
         """Local models bill nothing."""
@@ -110,21 +99,22 @@ class LocalScorer:
             scores.append(Score(values[chosen], tokens, len(positions), best, truncated))
         return scores
 
-    def _prepare(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[_Input], list[TokenCount]]:
-        """Windows of all pairs and each pair's token count; a pair without tokens has no window."""
+    def _prepare(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[_Input], list[tuple[int, bool]]]:
+        """Windows of all pairs; how many tokens of each are scored, and whether it was cut. No token, no window."""
         capacities = [self._capacity(pair.query) for pair in pairs]
         longest = max(1, min([limits.max_tokens_per_doc, *capacities]))
         texts = [_cut_text(pair.text, limits.max_tokens_per_doc) for pair in pairs]
         encoded = self.encoder.documents(texts, long=longest)
         inputs: list[_Input] = []
-        counts: list[TokenCount] = []
+        counts: list[tuple[int, bool]] = []
         for number, pair in enumerate(pairs):
-            _refuse_long(pair, len(encoded[number].ids), capacities[number], limits)
+            tokens = min(len(encoded[number].ids), limits.max_tokens_per_doc)
+            if tokens > capacities[number] and limits.long_documents == "error":
+                raise TooLongError(pair, tokens, capacities[number])
             pair = Pair(pair.query, texts[number], pair.title_chars)  # noqa: PLW2901 the text that was tokenised
-            windows_of_pair, count = self._windows(number, pair, encoded[number], capacities[number], limits)
-            shorter = len(texts[number]) < len(pairs[number].text)
-            inputs += windows_of_pair
-            counts.append(TokenCount(count.tokens, count.truncated or shorter))
+            own, count, truncated = self._windows(number, pair, encoded[number], capacities[number], limits)
+            inputs += own
+            counts.append((count, truncated or len(texts[number]) < len(pairs[number].text)))
         return inputs, counts
 
     def _capacity(self, query: str) -> int:
@@ -134,12 +124,12 @@ class LocalScorer:
 
     def _windows(
         self, number: int, pair: Pair, tokens: Tokens, capacity: int, limits: Limits
-    ) -> tuple[list[_Input], TokenCount]:
+    ) -> tuple[list[_Input], int, bool]:
         """The windows of one pair under the limits: cut first, then chunk or truncate."""
         count = min(len(tokens.ids), limits.max_tokens_per_doc)
         truncated = count < len(tokens.ids)
         if count == 0:
-            return [], TokenCount(0, truncated)
+            return [], 0, truncated
         if count <= capacity or limits.long_documents == "truncate":
             end = min(count, capacity)
             spans, repeated = [windows.Span(0, end)], 0
@@ -153,7 +143,7 @@ class LocalScorer:
                 spans = spans[: limits.max_chunks_per_doc]
                 truncated, count = True, spans[-1].end
         slices = [DocumentSlice(pair.text, tokens, span.start, span.end, repeated) for span in spans]
-        return [self._input(number, pair.query, body) for body in slices], TokenCount(count, truncated)
+        return [self._input(number, pair.query, body) for body in slices], count, truncated
 
     @staticmethod
     def _title_tokens(title_chars: int, tokens: Tokens, capacity: int) -> int:
@@ -222,13 +212,6 @@ class LocalScorer:
             message = (str(error).strip() or type(error).__name__).splitlines()[0]
             hint = "do model and tokenizer belong together? `rerank doctor` checks them"
             raise ModelError(f"{self.model.name} failed in {self.engine.name}: {message}", hint) from error
-
-
-def _refuse_long(pair: Pair, tokens: int, capacity: int, limits: Limits) -> None:
-    """Raise TooLongError for a document that exceeds its window, if long documents are errors."""
-    count = min(tokens, limits.max_tokens_per_doc)
-    if count > capacity and limits.long_documents == "error":
-        raise TooLongError(pair, count, capacity)
 
 
 def _cut_text(text: str, max_tokens: int) -> str:

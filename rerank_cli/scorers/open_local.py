@@ -52,7 +52,12 @@ def identify(settings: ModelSettings) -> ScorerInfo:
 
 def open_local(settings: ModelSettings, report: Report) -> LocalScorer:
     """The scorer of a local model on the chosen backend. Raises ModelError or UsageError with a hint."""
-    model, choice, info = make_plan(settings)
+    return open_plan(make_plan(settings), settings, report)
+
+
+def open_plan(plan: Plan, settings: ModelSettings, report: Report) -> LocalScorer:
+    """The scorer that was planned for these settings, ready to score. Raises ModelError or UsageError with a hint."""
+    model, choice, info = plan
     for note in model.notes:
         report.note(note)
     threads = settings.threads or cpu.available_threads()
@@ -80,29 +85,28 @@ def build_scorer(
 
 
 def make_plan(settings: ModelSettings) -> Plan:
-    """Resolve the model, choose its engine, and digest what decides its scores."""
-    policy = models.LoadPolicy.of(settings)
-    if settings.model != models.BUILTIN and settings.backend == "auto" and wants_gpu(settings):
-        policy = replace(policy, backend="gpu")
-    model = models.resolve(settings.model, policy)
+    """Resolve the model, choose its engine, and describe the scorer; nothing heavy is imported."""
+    if settings.model == models.BUILTIN:
+        model = models.builtin()
+    else:
+        backend: str = settings.backend
+        device = settings.device
+        if backend == "auto" and (device.startswith(("cuda", "mps")) or (device == "auto" and selection.has_cuda())):
+            backend = "gpu"  # torch weights are faster there than a graph
+        model = models.resolve(settings.model, replace(models.LoadPolicy.of(settings), backend=backend))
     choice = selection.choose(model, settings)
-    return Plan(model, choice, scorer_info(model, choice, digest_of(model, choice, settings)))
+    return Plan(model, choice, scorer_info(model, choice, partial(digest_of, model, choice, settings)))
 
 
-def wants_gpu(settings: ModelSettings) -> bool:
-    """Whether torch weights are faster than a graph here."""
-    return settings.device.startswith(("cuda", "mps")) or (settings.device == "auto" and selection.has_cuda())
-
-
-def scorer_info(model: LocalModel, choice: EngineChoice, digest: str) -> ScorerInfo:
-    """The info of a local scorer."""
+def scorer_info(model: LocalModel, choice: EngineChoice, make_digest: Callable[[], str] = str) -> ScorerInfo:
+    """The info of a local scorer; without `make_digest` its digest is empty."""
     return ScorerInfo(
         model=model.name,
         revision=model.revision,
         backend=choice.backend,
         dtype=choice.dtype,
         scale=model.scale,
-        digest=digest,
+        make_digest=make_digest,
         reason=choice.reason,
         english_only=model.english_only,
     )
@@ -112,7 +116,7 @@ def open_form(model: LocalModel, form: str, threads: int) -> LocalScorer:
     """The scorer of one form of a converted copy, independent of this machine's choice."""
     choice = selection.choose_form(model, form)
     opener = partial(open_engine, choice=choice, threads=threads)
-    return build_scorer(model, scorer_info(model, choice, ""), opener)
+    return build_scorer(model, scorer_info(model, choice), opener)
 
 
 def open_engine(

@@ -23,13 +23,9 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoEngine:
-    """One compiled model; `settings` are those that OpenVINO reports.
+    """One compiled model, from an ONNX or IR file; `settings` are those that OpenVINO reports.
 
-    Args:
-        graph: an ONNX or IR file.
-        threads: of inference.
-        dtype: `fp32` or `bf16`.
-        cache: folder for compiled models, which make the next start faster; created if possible.
+    `dtype` is `fp32` or `bf16`; `cache` is a folder for compiled models, which make the next start faster.
     """
 
     name = "openvino"

@@ -168,9 +168,8 @@ class ChatPrompt:
         """Tokenising the parts must give the tokens of the whole text."""
         whole = text.replace(chats.QUERY, "red deer").replace(chats.DOCUMENT, "A stag, 12 points.")
         if self._encoder.controlled(whole) != self.ids("red deer", "A stag, 12 points."):
-            raise ModelError(
-                "the tokenizer treats text after a control token in an unsupported way", "please report this model"
-            )
+            hint = "please report this model"
+            raise ModelError("the tokenizer treats text after a control token in an unsupported way", hint)
 
 
 def _split(text: str, encoder: Encoder) -> list[int | str]:

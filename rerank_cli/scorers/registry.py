@@ -1,4 +1,4 @@
-"""From a model reference to an open scorer: the one place that chooses the scorer.
+"""From a model reference to a scorer: the one place that chooses the scorer.
 
 Local references go to a backend, `provider:model` and named endpoints to `remote`. It opens nothing by itself.
 """
@@ -6,6 +6,7 @@ Local references go to a backend, `provider:model` and named endpoints to `remot
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rerank_cli import models
@@ -23,19 +24,30 @@ if TYPE_CHECKING:
 def is_remote(settings: ModelSettings) -> bool:
     """Whether a reference names a provider (`cohere:…`) or a named endpoint of the configuration."""
     name = settings.model
-    return not models.is_path(name) and (":" in name or name in settings.remote.endpoints)
+    return (":" in name or name in settings.remote.endpoints) and not models.is_path(name)
 
 
 def open_scorer(
     settings: ModelSettings, env: Mapping[str, str], report: Report, cache: CacheSettings | None = None
 ) -> Scorer:
-    """The scorer of `settings.model`, ready to score, behind the score cache if there is one.
+    """The scorer of `settings.model`, behind the score cache if there is one; a local one is opened at its first pair.
 
-    Raises ModelError, UsageError or RemoteError with a hint; with `offline`, endpoints beyond this machine are refused,
-    with a cache only at the first pair that it does not know.
+    Raises ModelError, UsageError or RemoteError with a hint, for a model that is missing at once. With `offline`,
+    endpoints beyond this machine are refused, with a cache only at the first pair that it does not know.
     """
     if cache is not None:
         return _open_cached(settings, env, report, cache)
+    if is_remote(settings):
+        return open_now(settings, env, report)
+    from rerank_cli.scorers.deferred import DeferredScorer
+    from rerank_cli.scorers.open_local import make_plan, open_plan
+
+    plan = make_plan(settings)
+    return DeferredScorer(plan.info, partial(open_plan, plan, settings, report))
+
+
+def open_now(settings: ModelSettings, env: Mapping[str, str], report: Report) -> Scorer:
+    """The scorer of `settings.model`, ready to score. Raises ModelError, UsageError or RemoteError with a hint."""
     if is_remote(settings):
         from rerank_cli.scorers.remote import open_remote
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rerank_cli.models import LocalModel
     from rerank_cli.settings import ModelSettings
 
-EXTRAS = {"torch": "torch", "openvino": "openvino", "onnx": None}
 PACKAGES = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -107,9 +106,8 @@ def choose(model: LocalModel, settings: ModelSettings, machine: Machine | None =
 def _builtin(model: LocalModel, settings: ModelSettings) -> EngineChoice:
     """The embedded graphs: per-token 8-bit on ONNX Runtime, weight-only for OpenVINO and --dtype fp32."""
     if settings.device not in {"auto", "cpu"}:
-        raise ModelError(
-            "the built-in model runs on the CPU", "leave `--device` out, or choose another model with `-m`"
-        )
+        hint = "leave `--device` out, or choose another model with `-m`"
+        raise ModelError("the built-in model runs on the CPU", hint)
     if settings.backend == "torch":
         raise ModelError("the built-in model has no torch weights", "use `--backend onnx` (the default) or openvino")
     if settings.backend == "openvino":
@@ -152,15 +150,8 @@ def require(backend: str, machine: Machine) -> None:
     there = {"torch": machine.torch, "openvino": machine.openvino, "onnx": True}[backend]
     if not there:
         wanted = "torch and transformers" if backend == "torch" else PACKAGES[backend]
-        raise ModelError(
-            f"the {backend} backend needs {wanted}, not installed here",
-            f"install it: pip install 'rerank-cli[{EXTRAS[backend]}]', or choose another with `--backend`",
-        )
-
-
-def torch_on_cpu(reason: str) -> EngineChoice:
-    """Torch in float32 on the CPU: the reference for conversions."""
-    return EngineChoice("torch", "weights", "fp32", "cpu", reason)
+        hint = f"install it: pip install 'rerank-cli[{backend}]', or choose another with `--backend`"
+        raise ModelError(f"the {backend} backend needs {wanted}, not installed here", hint)
 
 
 def choose_form(model: LocalModel, form: str) -> EngineChoice:
@@ -173,10 +164,8 @@ def choose_form(model: LocalModel, form: str) -> EngineChoice:
 
 def _torch(model: LocalModel, settings: ModelSettings, machine: Machine, reason: str) -> EngineChoice:
     if not model.weights:
-        raise ModelError(
-            f"{model.folder} has no usable weights for torch: no safetensors file",
-            "use `--backend onnx` if it has a graph, or a revision with model.safetensors",
-        )
+        hint = "use `--backend onnx` if it has a graph, or a revision with model.safetensors"
+        raise ModelError(f"{model.folder} has no usable weights for torch: no safetensors file", hint)
     device = settings.device
     if device == "auto":
         device = "cuda" if machine.cuda else "cpu"
@@ -197,14 +186,11 @@ def _graph(model: LocalModel, settings: ModelSettings, backend: str, reason: str
         int8 = settings.dtype == "int8"
         wanted = "int8 graph" if int8 else f"graph for the {backend} backend"
         command, other = (" --form int8", "leave `--dtype` out") if int8 else ("", "use `--backend torch`")
-        raise ModelError(
-            f"{model.name} has no {wanted}", f"make one: `rerank models convert {model.name}{command}`, or {other}"
-        )
+        hint = f"make one: `rerank models convert {model.name}{command}`, or {other}"
+        raise ModelError(f"{model.name} has no {wanted}", hint)
     if backend == "onnx" and settings.dtype in {"bf16", "fp16"}:
-        raise ModelError(
-            f"ONNX Runtime runs a graph as it is, in {form}, not in {settings.dtype}",
-            "use `--backend openvino` or `--backend torch`, or leave `--dtype` out",
-        )
+        hint = "use `--backend openvino` or `--backend torch`, or leave `--dtype` out"
+        raise ModelError(f"ONNX Runtime runs a graph as it is, in {form}, not in {settings.dtype}", hint)
     dtype = _cpu_dtype(settings) if backend == "openvino" else form
     return EngineChoice(backend, form, dtype, "cpu", reason, model.graphs[form])
 

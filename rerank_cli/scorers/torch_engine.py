@@ -62,9 +62,8 @@ class TorchEngine:
         if device in backends and not backends[device]():
             raise ModelError(f"torch finds no device `{choice.device}` here", "use `--device cpu`")
         if device == "cuda" and (self._device.index or 0) >= self._torch.cuda.device_count():
-            raise ModelError(
-                f"torch finds no device `{choice.device}` here", f"there are {self._torch.cuda.device_count()}"
-            )
+            hint = f"there are {self._torch.cuda.device_count()}"
+            raise ModelError(f"torch finds no device `{choice.device}` here", hint)
         if device == "cuda" and choice.dtype == "bf16" and not self._torch.cuda.is_bf16_supported():
             raise ModelError("this GPU has no bf16", "use `--dtype fp16` or `--dtype fp32`")
 
@@ -86,10 +85,8 @@ class TorchEngine:
             return self._forward(feeds)
         except self._torch.OutOfMemoryError as error:
             if rows == 1:
-                raise ModelError(
-                    f"out of memory on {self._device} for one input of {tokens} tokens",
-                    "use `--device cpu`, `--dtype bf16`, or a smaller --max-tokens-per-doc",
-                ) from error
+                hint = "use `--device cpu`, `--dtype bf16`, or a smaller --max-tokens-per-doc"
+                raise ModelError(f"out of memory on {self._device} for one input of {tokens} tokens", hint) from error
         if self._device.type == "cuda":
             self._torch.cuda.empty_cache()
         self._most_cells = (rows // 2) * tokens

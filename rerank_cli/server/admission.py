@@ -126,9 +126,8 @@ async def read_body(request: Request, settings: ServeSettings) -> bytes:
                     raise too_large(settings)
                 parts.append(part)
     except TimeoutError:
-        raise HttpError(
-            408, f"the body did not arrive within {BODY_S:g} seconds", headers={"connection": "close"}
-        ) from None
+        hint = f"the body did not arrive within {BODY_S:g} seconds"
+        raise HttpError(408, hint, headers={"connection": "close"}) from None
     return b"".join(parts)
 
 

@@ -22,7 +22,7 @@ from rerank_cli.server import admission, http_errors
 from rerank_cli.server.adapters import JINA, adapter_of_body, adapter_of_path
 from rerank_cli.server.http_errors import HttpError, retry_later
 from rerank_cli.server.json_body import dump, load
-from rerank_cli.server.pages import PAGES
+from rerank_cli.server.pages import GUARDED, PAGES
 from rerank_cli.server.records import Call
 from rerank_cli.server.rerank_request import read_request
 from rerank_cli.server.response import build_response
@@ -102,9 +102,9 @@ class App:
             raise HttpError(404, http_errors.NO_PAGE)
         call.route = "page"
         refuse_method(call.method, "GET", "HEAD")
-        if page.guarded:
+        if page in GUARDED:
             admission.check_key(request.headers, self.settings.keys)
-        return page.build(self, request)
+        return page(self, request)
 
     async def rerank(self, request: Request, call: Call, of_path: Adapter) -> Response:
         """One rerank request, from its headers to its response."""

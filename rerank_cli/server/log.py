@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from rerank_cli.errors import traceback_of
 from rerank_cli.text import visible
 
 if TYPE_CHECKING:
@@ -48,6 +49,4 @@ class Log:
 
     def _trace(self, error: Exception) -> None:
         if self._tracebacks:
-            import traceback
-
-            self._terminal.say("".join(traceback.format_exception(error)).rstrip())
+            self._terminal.say(traceback_of(error))

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rerank_cli.server.worker import BatchStats
-
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -51,10 +49,10 @@ class Metrics:
         self._tokens.inc(tokens)
         self._queued.observe(queued)
 
-    def batch(self, stats: BatchStats) -> None:
+    def batch(self, pairs: int, seconds: float) -> None:
         """The scorer was called once."""
-        self._batch.observe(stats.pairs)
-        self._batch_seconds.inc(stats.seconds)
+        self._batch.observe(pairs)
+        self._batch_seconds.inc(seconds)
 
     def text(self) -> tuple[bytes, str]:
         """The exposition and its content type."""

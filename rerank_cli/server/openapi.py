@@ -5,38 +5,14 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.server.openapi_schemas import SCHEMAS
+from rerank_cli.server.openapi_schemas import DATA, SCHEMAS
 from rerank_cli.version import __version__
 
 if TYPE_CHECKING:
     from rerank_cli.server.settings import ServeSettings
 
-PATHS = {
-    "/v2/rerank": ("Rerank", "Rank documents as Cohere's v2 API does."),
-    "/v1/rerank": (
-        "Rerank",
-        "Rank documents as Cohere's v1 and Jina's API do: objects, rank_fields, return_documents.",
-    ),
-    "/rerank": ("RerankOrTei", "As v1; a body with `texts` is answered as Text Embeddings Inference does."),
-}
-REFUSALS = {
-    "400": "Blank query or document, no documents, too many, top_n below 1, malformed JSON.",
-    "401": "No key or a wrong one.",
-    "404": "Unknown model (only with --strict).",
-    "408": "The body did not arrive in time.",
-    "413": "The body is too large.",
-    "415": "The body is not JSON.",
-    "422": "A field of the wrong type, a query or document that is too long, an unknown field (only with --strict).",
-    "429": "Too many requests wait; see Retry-After.",
-    "500": "Internal error.",
-    "503": "The server is stopping or the model failed; see Retry-After.",
-    "504": "Not scored in time.",
-}
-GETS = {
-    "/health": ("Status", "The process answers."),
-    "/ready": ("Status", "The model is loaded and requests are taken; 503 otherwise."),
-    "/v1/models": ("Models", "The model."),
-}
+# Path -> (schema, summary); status -> meaning.
+PATHS, GETS, REFUSALS = (DATA[name] for name in ("posts", "gets", "refusals"))
 EXAMPLE = """curl {url}/v2/rerank -H 'content-type: application/json' \\
   -d '{"model": "any", "query": "reset the router", "documents": ["Hold the pin.", "Open at nine."]}'"""
 STYLE = "body{font:16px/1.5 sans-serif;max-width:50em;margin:2em auto;padding:0 1em}pre{background:#eee;padding:1em}"

@@ -1,8 +1,11 @@
-"""JSON Schemas of the API's requests, from the table in `rerank_cli.request`, and of its responses."""
+"""JSON Schemas of the API's requests, from the table in `rerank_cli.request`, and what `openapi.json` says besides."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from rerank_cli.request import members_of
 
@@ -35,54 +38,5 @@ def _request(api: Api, *, objects: bool) -> dict[str, Any]:
     }
 
 
-_RESULT = {
-    "type": "object",
-    "required": ["index", "relevance_score"],
-    "properties": {
-        "index": {"type": "integer", "minimum": 0},
-        "relevance_score": {"type": "number"},
-        "document": {"type": "object"},
-    },
-}
-_META = {
-    "type": "object",
-    "required": ["api_version", "billed_units", "tokens", "warnings"],
-    "properties": {
-        "api_version": {"type": "object", "properties": {"version": {"enum": ["1", "2"]}}},
-        "billed_units": {"type": "object", "properties": {"search_units": {"type": "integer", "minimum": 1}}},
-        "tokens": {"type": "object"},
-        "warnings": {"type": "array", "items": {"type": "string"}},
-    },
-}
-_TEI_ROW = {
-    "type": "object",
-    "required": ["index", "score"],
-    "properties": {"index": {"type": "integer"}, "score": {"type": "number"}, "text": {"type": "string"}},
-}
-
-SCHEMAS: dict[str, Any] = {
-    "Rerank": _request("rerank", objects=True),
-    "Tei": _request("tei", objects=False),
-    "RerankOrTei": {"anyOf": [{"$ref": "#/components/schemas/Rerank"}, {"$ref": "#/components/schemas/Tei"}]},
-    "Reply": {
-        "type": "object",
-        "required": ["id", "object", "model", "results", "meta", "usage"],
-        "properties": {
-            "id": {"type": "string"},
-            "object": {"const": "list"},
-            "model": {"type": "string"},
-            "results": {"type": "array", "items": _RESULT},
-            "meta": _META,
-            "usage": {"type": "object", "properties": {"total_tokens": {"type": "integer"}}},
-        },
-    },
-    "TeiReply": {"type": "array", "items": _TEI_ROW},
-    "Error": {
-        "anyOf": [
-            {"type": "object", "required": ["id", "message", "detail"]},
-            {"type": "object", "required": ["error", "error_type"]},
-        ]
-    },
-    "Status": {"type": "object", "required": ["status"]},
-    "Models": {"type": "object", "required": ["object", "data", "models"]},
-}
+DATA: dict[str, Any] = orjson.loads(Path(__file__).with_name("openapi.json").read_bytes())
+SCHEMAS = {"Rerank": _request("rerank", objects=True), "Tei": _request("tei", objects=False), **DATA["schemas"]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.responses import Response
@@ -33,14 +32,6 @@ class Server(Protocol):
     info: ScorerInfo
     metrics: Metrics
     admission: AdmissionControl
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """How a page is built, and whether it needs a key when the server has keys."""
-
-    build: Callable[[Server, Request], Response]
-    guarded: bool = False
 
 
 def _health(_app: Server, _request: Request) -> Response:
@@ -83,11 +74,12 @@ def _docs(app: Server, request: Request) -> Response:
     return Response(page, headers=headers, media_type="text/html")
 
 
-PAGES: dict[str, Page] = {
-    "/health": Page(_health),
-    "/ready": Page(_ready),
-    "/v1/models": Page(_models, guarded=True),
-    "/metrics": Page(_metrics, guarded=True),
-    "/openapi.json": Page(_openapi),
-    "/docs": Page(_docs),
+PAGES: dict[str, Callable[[Server, Request], Response]] = {
+    "/health": _health,
+    "/ready": _ready,
+    "/v1/models": _models,
+    "/metrics": _metrics,
+    "/openapi.json": _openapi,
+    "/docs": _docs,
 }
+GUARDED = frozenset({_models, _metrics})  # need a key when the server has keys

@@ -49,9 +49,8 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         if bound is not None:
             bound.close()
-        raise UsageError(
-            f"cannot listen on {host} port {port}: {reason_of(error)}", "choose another --port or --host"
-        ) from None
+        hint = "choose another --port or --host"
+        raise UsageError(f"cannot listen on {host} port {port}: {reason_of(error)}", hint) from None
     return bound
 
 
@@ -68,17 +67,10 @@ def serve(
     log: Log,
     listening: Callable[[App], None],
 ) -> None:
-    """Serve until a signal ends it; then finish what was accepted.
+    """Serve until a signal ends it; then finish what was accepted. Raises RerankError: the model cannot be opened.
 
-    Args:
-        settings: limits, keys, names.
-        bound: the socket, from `listen`.
-        open_scorer: opens the model, in the thread that will use it.
-        log: receives access lines and failures.
-        listening: called in the event loop once requests are taken.
-
-    Raises:
-        RerankError: the model cannot be opened.
+    `bound` is the socket from `listen`; `open_scorer` opens the model, in the thread that will use it; `log` receives
+    access lines and failures; `listening` is called in the event loop once requests are taken.
     """
     from rerank_cli.server.app import App
     from rerank_cli.server.metrics import Metrics

@@ -82,13 +82,6 @@ class JobSlice(NamedTuple):
     positions: list[int]
 
 
-class BatchStats(NamedTuple):
-    """What one call of the scorer did, for the metrics."""
-
-    pairs: int
-    seconds: float
-
-
 def cost(pair: Pair, limits: Limits) -> int:
     """Roughly the tokens of a pair: a token has about four bytes of UTF-8, in any script."""
     text = pair.text[: limits.max_tokens_per_doc * CHARS_PER_TOKEN]
@@ -99,12 +92,11 @@ def cost(pair: Pair, limits: Limits) -> int:
 class Worker:
     """The scoring thread: starts it, gives it jobs, stops it. All methods may be called from any thread.
 
-    Args:
-        open_scorer: called once, in the thread, because some scorers belong to the thread that created them.
-        observe: called after each call of the scorer, in the thread.
+    `open_scorer` is called once, in the thread, because some scorers belong to the thread that created them; `observe`
+    with the pairs and seconds of each call of the scorer, in the thread.
     """
 
-    def __init__(self, open_scorer: Callable[[], Scorer], observe: Callable[[BatchStats], None]) -> None:
+    def __init__(self, open_scorer: Callable[[], Scorer], observe: Callable[[int, float], None]) -> None:
         self._open_scorer = open_scorer
         self._observe = observe
         self._jobs: deque[Job] = deque()
@@ -216,7 +208,7 @@ class Worker:
         with self._changed:
             self.waiting -= tokens
             self._rate = tokens / seconds if not self._rate else 0.8 * self._rate + 0.2 * tokens / seconds
-        self._observe(BatchStats(sum(len(job_slice.positions) for job_slice in slices), seconds))
+        self._observe(sum(len(job_slice.positions) for job_slice in slices), seconds)
 
     def _begin(self, job: Job) -> None:
         if job.started:

@@ -29,10 +29,8 @@ _GUARDS: dict[str, Guard] = {"json": "json", "jsonl": "json", "table": "none"}
 def write_ranking(ranking: Ranking, settings: OutputSettings, terminal: Terminal, report: Report) -> None:
     """Write a ranking where and how the settings say; the report counts what was replaced or missing.
 
-    Raises:
-        ClosedPipe: The reader of stdout has gone: end quietly with 0.
-        OutputError: The output cannot be written.
-        InputError: The format cannot represent the documents (white space in an id of a TREC run).
+    Raises ClosedPipe: the reader of stdout has gone (end quietly with 0); OutputError: the output cannot be written;
+    InputError: the format cannot represent the documents (white space in an id of a TREC run).
     """
     from rerank_cli.writers.results import sources_of
 
@@ -62,11 +60,7 @@ def choose_format(
 ) -> str:
     """The format of `auto`: by the extension of `-o`; a table on a terminal; else as the documents were read.
 
-    Args:
-        settings: The requested format and the file.
-        terminal: Whether stdout is one.
-        kinds: The kinds of all documents.
-        delimiters: Of all rows, to tell TSV from CSV.
+    `kinds` are those of all documents; `delimiters` those of all rows, to tell TSV from CSV.
     """
     if settings.format != "auto":
         return settings.format

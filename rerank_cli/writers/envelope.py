@@ -5,6 +5,7 @@ One line per result and one for `meta`, readable for people and `jq`. Documents 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import orjson
@@ -66,19 +67,6 @@ def document_value(document: Document) -> bytes:
 
 def meta_object(meta: Meta) -> bytes:
     """The `meta` object, on one line."""
-    members = {
-        "schema_version": SCHEMA_VERSION,
-        "model": meta.model,
-        "revision": meta.revision,
-        "backend": meta.backend,
-        "dtype": meta.dtype,
-        "score_scale": meta.score_scale,
-        "tokens": meta.tokens,
-        "documents": meta.documents,
-        "truncated": meta.truncated,
-        "warnings": list(meta.warnings),
-        "tool": f"rerank-cli {__version__}",
-    }
-    if meta.usage:
-        members["usage"] = meta.usage
-    return orjson.dumps(members)
+    members = {"schema_version": SCHEMA_VERSION, **asdict(meta), "tool": f"rerank-cli {__version__}"}
+    usage = members.pop("usage")
+    return orjson.dumps(members | ({"usage": usage} if usage else {}))

@@ -66,10 +66,8 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 def best_passage(text: str, words: frozenset[str], skip: str | None = None) -> int:
     """Where the sentence with most different words of the query starts; the first of equals.
 
-    Args:
-        text: The best window of a document.
-        words: Of the query.
-        skip: A title shown already; a line of it alone does not count, unless there is no other.
+    `text` is the best window of a document; `skip` is a title shown already: a line of it alone does not count, unless
+    there is no other.
     """
     head = text[:_SEARCHED]
     spans = list(sentences(head))

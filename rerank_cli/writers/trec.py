@@ -27,9 +27,8 @@ _LARGEST = 3.4028234663852886e38
 def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterator[bytes]:
     """The whole run at once: every id is checked before the first byte is written.
 
-    Raises:
-        InputError: An id with white space in it, which would read as two columns.
-        UsageError: Likewise of `--query-id` or `--run-tag`.
+    Raises InputError for an id with white space in it, which would read as two columns, UsageError for such a
+    `--query-id` or `--run-tag`.
     """
     for option, value in (("--query-id", settings.query_id), ("--run-tag", settings.run_tag)):
         if value.split() != [value]:
@@ -50,10 +49,8 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
 def require_column(what: str, value: str) -> None:
     """Raise InputError for a value from the input that cannot be used as a column."""
     if value.split() != [value]:
-        raise InputError(
-            f"the {what} {value!r} is empty or contains white space, which separates the columns of a TREC run",
-            "choose another id, or another format such as `-f rows`",
-        )
+        message = f"the {what} {value!r} is empty or contains white space, which separates the columns of a TREC run"
+        raise InputError(message, "choose another id, or another format such as `-f rows`")
 
 
 def document_id(hit: Hit, report: Report) -> str:

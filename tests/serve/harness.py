@@ -22,7 +22,7 @@ from typing import Any
 from free_scorer import FreeScorer
 
 from rerank_cli.report import Report
-from rerank_cli.scorers.registry import open_scorer
+from rerank_cli.scorers.open_local import open_local
 from rerank_cli.server import run
 from rerank_cli.server.app import App
 from rerank_cli.server.log import Log
@@ -125,7 +125,7 @@ class Serving(Client):
 
 
 def builtin() -> Any:
-    return open_scorer(ModelSettings(spinning=False), {}, Report())
+    return open_local(ModelSettings(spinning=False), Report())
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def command_of(name: str, command: declared.Command | declared.Group) -> Command
         summary=" ".join(summary.split()),
         examples=tuple(examples),
         options=tuple(option_of(option, remote=remote) for option in own if option.flags),
-        arguments=tuple(argument_of(option) for option in own if option.is_argument),
+        arguments=tuple(argument_of(option) for option in own if not option.flags),
         children=tuple(command_of(f"{name} {word}", child) for word, child in children.items()),
     )
 

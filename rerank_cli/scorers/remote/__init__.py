@@ -23,13 +23,9 @@ if TYPE_CHECKING:
 
 
 def open_remote(reference: str, settings: ModelSettings, env: Mapping[str, str], report: Report) -> RemoteScorer:
-    """A scorer for `provider:model` or a named endpoint; connects at the first `score`.
+    """A scorer for `provider:model` (first colon splits) or a named endpoint; connects at the first `score`.
 
-    Args:
-        reference: `provider:model` (first colon splits) or the name of an endpoint of a trusted config file.
-        settings: `settings.remote` holds the flags; `settings.instruction` travels where the provider takes one.
-        env: the environment: keys, proxies, authorities.
-        report: receives warnings and notes.
+    `env` has keys, proxies and authorities; `settings.instruction` travels where the provider takes one.
 
     Raises UsageError: an unknown provider (with a did-you-mean), a missing endpoint, or something that must not be
     sent; ConfigError: a missing key, a malformed named endpoint, unreadable authorities.

@@ -64,9 +64,6 @@ class Client:
         self._deadline = _install_deadline(transport)
         self._client = httpx2.Client(transport=transport, trust_env=False, follow_redirects=False)
 
-    def __repr__(self) -> str:
-        return f"Client({self._target.shown_url!r})"
-
     def post(self, body: bytes) -> Reply:
         """Post a JSON body and read the reply, all within the time-out.
 
@@ -96,9 +93,8 @@ class Client:
         for piece in response.iter_bytes():
             size += len(piece)
             if size > limit:
-                raise RemoteError(
-                    f"the reply of {self._target.shown_url} exceeds {limit >> 20} MiB: not read any further"
-                )
+                message = f"the reply of {self._target.shown_url} exceeds {limit >> 20} MiB: not read any further"
+                raise RemoteError(message)
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -111,10 +107,8 @@ class Client:
             words = f"{url} did not answer within {self._timeout_s:g} s"
             return Transient(RemoteError(words, "a slow server needs a longer --timeout or a smaller --batch-docs"))
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return RemoteError(
-                f"the certificate of {url} is not trusted: {cause.verify_message}",
-                "a private authority is named by --ca-bundle FILE or SSL_CERT_FILE",
-            )
+            hint = "a private authority is named by --ca-bundle FILE or SSL_CERT_FILE"
+            return RemoteError(f"the certificate of {url} is not trusted: {cause.verify_message}", hint)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return RemoteError(f"TLS handshake with {url} failed: {cause.reason or cause}", "is it http:// instead?")
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:

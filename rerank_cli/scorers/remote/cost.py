@@ -75,14 +75,8 @@ def _notes(unit: str | None, chunk: int | None, model: str) -> tuple[str, ...]:
 def estimate(reference: str, pairs: Sequence[Pair], settings: ModelSettings, limits: Limits | None = None) -> Estimate:
     """What scoring these pairs would send and cost, without sending anything; needs no key (for `--dry-run`).
 
-    Args:
-        reference: `provider:model` or a named endpoint.
-        pairs: what would be scored.
-        settings: as for `open_remote`; `remote.prices` maps `provider:model`, a model or a provider to the price of
-            one unit: a search unit, or a token where tokens are billed.
-        limits: as for `score`.
-
-    Raises UsageError: an unknown provider, a blank query, or limits that cannot be kept.
+    `settings.remote.prices` maps `provider:model`, a model or a provider to the price of one unit: a search unit, or a
+    token where tokens are billed. Raises UsageError: an unknown provider, a blank query, or limits that cannot be kept.
     """
     choice = choose(reference, settings.remote)
     provider, model = choice.provider, choice.model or choice.provider.model_default or ""

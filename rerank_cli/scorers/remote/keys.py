@@ -53,15 +53,7 @@ Header = tuple[str, "str | Secret"]
 def find_key(provider: Provider, remote: RemoteSettings, env: Mapping[str, str], named: str | None) -> Secret | None:
     """The key: --api-key-env, then --api-key-file, then a named endpoint's variable, then the provider's own variables.
 
-    Args:
-        provider: the provider.
-        remote: the flags.
-        env: the environment.
-        named: `api_key_env` of a named endpoint.
-
-    Returns:
-        The key; None if no place was named and no variable of the provider is set.
-
+    `named` is `api_key_env` of a named endpoint. None if no place was named and no variable of the provider is set.
     Raises UsageError: a named variable is unset, or the file cannot be read or holds no usable key.
     """
     if remote.api_key_env:
@@ -76,15 +68,12 @@ def find_key(provider: Provider, remote: RemoteSettings, env: Mapping[str, str],
 
 def _from_env(name: str, env: Mapping[str, str], where: str, *, blanks: bool = False) -> Secret:
     if not is_variable(name):
-        raise UsageError(
-            f"{where}: this is not the name of an environment variable",
-            "the key itself does not belong here: put it in a variable and name that",
-        )
+        hint = "the key itself does not belong here: put it in a variable and name that"
+        raise UsageError(f"{where}: this is not the name of an environment variable", hint)
     value = env.get(name, "").strip()
     if not value:
-        raise ConfigError(
-            f"the environment variable `{name}`, named for the key, is empty or unset", f"export {name}=…"
-        )
+        hint = f"export {name}=…"
+        raise ConfigError(f"the environment variable `{name}`, named for the key, is empty or unset", hint)
     return _usable(value, f"the environment variable `{name}`", blanks=blanks)
 
 
@@ -102,20 +91,16 @@ def _from_file(path: Path) -> Secret:
 def _usable(value: str, where: str, *, blanks: bool = False) -> Secret:
     """A key, or with `blanks` the whole value of a header, as `Basic …` and cookies are."""
     if not value.isascii() or not value.isprintable() or (not blanks and " " in value):
-        raise UsageError(
-            f"{where} does not hold a usable key", "a key is one line of visible ASCII characters, without blanks"
-        )
+        hint = "a key is one line of visible ASCII characters, without blanks"
+        raise UsageError(f"{where} does not hold a usable key", hint)
     return Secret(value)
 
 
 def auth_headers(provider: Provider, key: Secret | None, auth_header: str | None) -> list[Header]:
-    """The header that carries the key.
+    """The header that carries the key, by the provider's rule; none without a key.
 
-    Args:
-        provider: its usual header.
-        key: None = no header.
-        auth_header: `NAME` sends the bare key (with `Bearer` for Authorization); `NAME: TEMPLATE` with `{key}` in it
-            is the whole value.
+    An `auth_header` of `NAME` sends the bare key (with `Bearer` for Authorization), one of `NAME: TEMPLATE` with
+    `{key}` in it is the whole value.
     """
     if key is None:
         return []
@@ -125,9 +110,8 @@ def auth_headers(provider: Provider, key: Secret | None, auth_header: str | None
         template = value if colon else ("Bearer {key}" if name.lower() == "authorization" else "{key}")
         _check_name(name, "--auth-header")
         if "{key}" not in template or not template.isprintable():
-            raise UsageError(
-                "--auth-header does not contain `{key}`", "write NAME, or NAME: TEMPLATE as in 'Authorization: {key}'"
-            )
+            hint = "write NAME, or NAME: TEMPLATE as in 'Authorization: {key}'"
+            raise UsageError("--auth-header does not contain `{key}`", hint)
     return [(name, Secret(template.replace("{key}", key.reveal())))]
 
 
@@ -143,10 +127,8 @@ def extra_headers(given: Iterable[str], env: Mapping[str, str]) -> list[Header]:
             variable = value.removeprefix("@env:")
             headers.append((name, _from_env(variable, env, f"--header '{name}: @env:…'", blanks=True)))
         elif is_credential(name, value):
-            raise UsageError(
-                f"the header `{name}` carries a secret and would stay in your shell's history",
-                f"put the value in a variable and write --header '{name}: @env:VARIABLE'",
-            )
+            hint = f"put the value in a variable and write --header '{name}: @env:VARIABLE'"
+            raise UsageError(f"the header `{name}` carries a secret and would stay in your shell's history", hint)
         elif not value.isascii() or not value.isprintable():
             raise UsageError(f"the value of the header `{name}` is not a line of ASCII text")
         else:

@@ -14,13 +14,14 @@ from rerank_cli.scorers.remote.split import text_of
 
 
 def fields_of(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
-    """The object of a rendered text; None if nothing in it is visible.
+    """The object of a rendered text (`--field-format yaml`); None if nothing in it is visible.
 
-    Args:
-        text: what `fields` rendered with `--field-format yaml`.
-        names: the rank fields; a text that is not a mapping of them is sent as the first.
+    A text that is not a mapping of the rank fields `names` is sent as the first of them.
     """
-    values = {name: _as_text(value) for name, value in _mapping(text, names).items()}
+    values = {
+        name: text_of(value) or "" if isinstance(value, str) else orjson.dumps(value).decode()
+        for name, value in _mapping(text, names).items()
+    }
     return values if any(value.strip() for value in values.values()) else None
 
 
@@ -33,7 +34,3 @@ def _mapping(text: str, names: tuple[str, ...]) -> dict[str, Any]:
     except yaml.YAMLError:
         value = None
     return value if isinstance(value, dict) and set(value) <= set(names) else {names[0]: text}
-
-
-def _as_text(value: Any) -> str:
-    return text_of(value) or "" if isinstance(value, str) else orjson.dumps(value).decode()

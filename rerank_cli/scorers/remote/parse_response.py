@@ -91,10 +91,8 @@ def with_url(target: Target, error: RemoteError, pair: Pair | None = None) -> Re
 def _redirected(target: Target, reply: Reply) -> RemoteError:
     """Redirects are not followed: key and documents would go to a place that the user did not name."""
     where = reply.headers.get("location", "").partition("?")[0]
-    return RemoteError(
-        f"{_answered(target, reply.status)} and points to `{redact(where, target.secrets)}`: not followed",
-        "if you trust that address, give it with --endpoint",
-    )
+    message = f"{_answered(target, reply.status)} and points to `{redact(where, target.secrets)}`: not followed"
+    return RemoteError(message, "if you trust that address, give it with --endpoint")
 
 
 def _answered(target: Target, status: int) -> str:

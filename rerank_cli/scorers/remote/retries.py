@@ -27,14 +27,10 @@ UNIX_S = 1e9  # reset headers above this are a date, below a duration
 
 
 class Transient(Exception):
-    """A failure that may pass.
+    """A failure that may pass; `error` is what to raise when it does not.
 
-    Attributes:
-        error: what to raise when it does not pass.
-        wait_s: how long the server asks to wait; None = it does not say.
-        rate_limited: the server is at its limit, so other threads wait too.
-        once: worth one more try only.
-        attempts: how many were made when it was raised.
+    `wait_s`: how long the server asks to wait, if it says so. `rate_limited`: the server is at its limit, so other
+    threads wait too. `once`: worth one more try only. `attempts`: how many were made when it was raised.
     """
 
     def __init__(
@@ -67,10 +63,8 @@ def is_transient(status: int, headers: Mapping[str, str]) -> bool:
 def requested_wait(status: int, headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Seconds a reply asks to wait: retry-after-ms, Retry-After (seconds or date), then the reset headers.
 
-    Args:
-        status: of the reply; only 429 means its reset headers, which some gateways send with every reply.
-        headers: of the reply, names in lower case.
-        now: Unix time, for tests.
+    Only with 429 the reset headers count: some gateways send them with every reply. Names of `headers` are in lower
+    case; `now` is Unix time, for tests.
     """
     now = time.time() if now is None else now
     if (ms := _number(headers.get("retry-after-ms"))) is not None:
@@ -104,12 +98,8 @@ def _until(date: str, now: float) -> float | None:
 def with_retries(send: Callable[[], T], policy: Policy, pause: Callable[[float], None]) -> T:
     """Call `send` until it succeeds, fails for good, or the policy is used up.
 
-    Args:
-        send: one attempt; raises Transient for a failure that may pass.
-        policy: how often and how long.
-        pause: waits the given seconds before an attempt; called before the first one with 0.
-
-    Raises RemoteError: the last failure, with the number of attempts.
+    `send` makes one attempt and raises Transient for a failure that may pass. `pause` waits the given seconds before an
+    attempt; before the first one it gets 0. Raises RemoteError: the last failure, with the number of attempts.
     """
     from stamina import retry_context
 

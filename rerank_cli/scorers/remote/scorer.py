@@ -71,9 +71,6 @@ class RemoteScorer:
         native = bool(provider.rank_fields) and (provider.native_by_default or remote.native_rank_fields)
         self._rank_fields = remote.rank_fields if native else ()  # objects are sent, the provider chooses
 
-    def __repr__(self) -> str:
-        return f"RemoteScorer({self.info.model!r}, {self._target.shown_url!r})"
-
     @property
     def info(self) -> ScorerInfo:
         """Provider, model, URL, and headers that a gateway may route by; no key enters the digest."""
@@ -96,7 +93,7 @@ class RemoteScorer:
             backend="remote",
             dtype="unknown",
             scale=provider.scale,
-            digest=hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+            make_digest=hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS)).hexdigest,
             reason=target.shown_url,
             whole_query=True,
             listwise=target.listwise,
@@ -267,7 +264,5 @@ class RemoteScorer:
 
 
 def _no_split(model: str, why: str) -> UsageError:
-    return UsageError(
-        f"{model} compares all documents of a request with each other: {why}, whose scores are not comparable",
-        "send fewer documents, raise --batch-docs, or accept it with --allow-split",
-    )
+    message = f"{model} compares all documents of a request with each other: {why}, whose scores are not comparable"
+    return UsageError(message, "send fewer documents, raise --batch-docs, or accept it with --allow-split")

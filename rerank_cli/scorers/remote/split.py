@@ -94,17 +94,10 @@ def text_of(text: str) -> str | None:
 def group_pairs(
     pairs: Iterable[Pair], make: Callable[[str], Text | None] = text_of, *, share: bool
 ) -> tuple[list[QueryGroup], list[int]]:
-    """Pairs by query, in order of first sight.
+    """Pairs by query, in order of first sight, and the positions of blank texts, which are never sent.
 
-    Args:
-        pairs: queries and texts in the caller's order.
-        make: what is sent for a text; None = nothing.
-        share: send equal texts of a query once; not for listwise models, whose scores depend on the other documents.
-
-    Returns:
-        The groups, and the positions of blank texts, which are never sent.
-
-    Raises UsageError: a blank query.
+    `make` gives what is sent for a text, None for nothing. With `share`, equal texts of a query are sent once: not for
+    listwise models, whose scores depend on the other documents. Raises UsageError: a blank query.
     """
     groups: dict[str, QueryGroup] = {}
     seen: dict[tuple[str, str], Item] = {}
@@ -147,9 +140,8 @@ def find_bounds(provider: Provider, remote: RemoteSettings, max_chunks: int | No
     if asked is not None and asked < 1:
         raise UsageError("--batch-docs must be at least 1")
     if asked and hard and asked > hard:
-        raise UsageError(
-            f"{provider.id} takes at most {hard:,} documents in a request", f"--batch-docs {hard} or fewer"
-        )
+        hint = f"--batch-docs {hard} or fewer"
+        raise UsageError(f"{provider.id} takes at most {hard:,} documents in a request", hint)
     documents = asked or min(provider.max_docs, hard or provider.max_docs)
     tokens = int(provider.request_tokens * TOKEN_SHARE) if provider.request_tokens else None
     return Bounds(documents, provider.max_body or load_table().max_body, tokens)

@@ -81,9 +81,8 @@ def choose(reference: str, remote: RemoteSettings) -> ProviderModel:
         choice = ProviderModel(load_table().find(name, remote.endpoint), model, remote.endpoint)
     else:
         hint = did_you_mean(reference, remote.endpoints)
-        raise UsageError(
-            f"`{reference}` is not a named endpoint", hint or "write provider:model, as in cohere:rerank-v3.5"
-        )
+        hint = hint or "write provider:model, as in cohere:rerank-v3.5"
+        raise UsageError(f"`{reference}` is not a named endpoint", hint)
     provider = choice.provider
     if provider.model_required and not choice.model and provider.model_default is None:
         by_name = reference in remote.endpoints
@@ -137,15 +136,11 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
     _refuse_unsafe(url, any(isinstance(value, Secret) for _, value in headers))
     loopback = is_loopback(urlsplit(url).hostname or "")
     if settings.offline and not loopback:
-        raise UsageError(
-            f"--offline: {provider.id} is on the network, at {urlsplit(url).hostname}",
-            "leave --offline (RERANK_OFFLINE) out, or choose a local model: -m builtin",
-        )
+        hint = "leave --offline (RERANK_OFFLINE) out, or choose a local model: -m builtin"
+        raise UsageError(f"--offline: {provider.id} is on the network, at {urlsplit(url).hostname}", hint)
     if provider.key_required and not any(isinstance(value, Secret) for _, value in headers) and not loopback:
-        raise ConfigError(
-            f"no key for {provider.id}: the environment variable `{choice.key_env or provider.keys[0]}` is unset",
-            "export it, or name another with --api-key-env NAME or --api-key-file FILE",
-        )
+        message = f"no key for {provider.id}: the environment variable `{choice.key_env or provider.keys[0]}` is unset"
+        raise ConfigError(message, "export it, or name another with --api-key-env NAME or --api-key-file FILE")
     if settings.instruction and not provider.instruction:
         raise UsageError(f"{provider.id} does not take --instruction", "send fields of one provider with --extra '{…}'")
     model = choice.model or provider.model_default or ""
@@ -155,9 +150,9 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
 def build_url(choice: ProviderModel, key: Secret | None = None) -> str:
     """The full URL: the provider's own base, or --endpoint completed by the provider's rule."""
     provider, endpoint = choice.provider, choice.endpoint
-    path = provider.path.replace("{model_path}", _model_path(provider, choice.model)).replace(
-        "{model}", quote(choice.model, safe="")
-    )
+    # NVIDIA's hosted route: dots of the model's name become `_` in the path and stay dots in the body.
+    model_path = provider.model_paths.get(choice.model, quote(choice.model.replace(".", "_")))
+    path = provider.path.replace("{model_path}", model_path).replace("{model}", quote(choice.model, safe=""))
     if endpoint is None:
         if "{" in provider.base:
             kin = [
@@ -182,9 +177,8 @@ def _checked(endpoint: str, where: str) -> SplitResult:
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not endpoint.isprintable():
         raise ConfigError(f"{where}: not an http(s) URL", "write all of it: https://host/path")
     if parts.username or parts.password:
-        raise ConfigError(
-            f"{where}: contains a user name or password", "use --api-key-env or --header 'Name: @env:VARIABLE'"
-        )
+        hint = "use --api-key-env or --header 'Name: @env:VARIABLE'"
+        raise ConfigError(f"{where}: contains a user name or password", hint)
     return parts
 
 
@@ -228,11 +222,6 @@ def azure_candidates(url: str) -> str:
     return ", ".join(f"{host}{path}" for path in ("/v2/rerank", "/v1/rerank", "/providers/cohere/v2/rerank"))
 
 
-def _model_path(provider: Provider, model: str) -> str:
-    """NVIDIA's hosted route: dots of the model name become `_` in the path and stay dots in the body."""
-    return provider.model_paths.get(model, quote(model.replace(".", "_")))
-
-
 def query_secrets(url: str) -> tuple[Secret, ...]:
     """The values of a URL's query string, as written and as meant: any may be a key."""
     values = [pair.rpartition("=")[2] for pair in urlsplit(url).query.split("&")]
@@ -243,10 +232,8 @@ def _refuse_unsafe(url: str, has_secret: bool) -> None:
     parts = urlsplit(url)
     in_query = any(SENSITIVE.search(pair.partition("=")[0]) for pair in parts.query.split("&"))
     if parts.scheme == "http" and (has_secret or in_query) and not is_loopback(parts.hostname or ""):
-        raise UsageError(
-            f"a key is not sent over plain http to {parts.hostname}",
-            "use https://, or unset the key's variable if this endpoint needs none",
-        )
+        hint = "use https://, or unset the key's variable if this endpoint needs none"
+        raise UsageError(f"a key is not sent over plain http to {parts.hostname}", hint)
 
 
 def _line(value: str, flag: str) -> str:

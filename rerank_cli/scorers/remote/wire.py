@@ -119,25 +119,15 @@ def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeErro
     if not start:
         raise RemoteError("the reply is empty instead of JSON") from None
     if start.startswith("<") or "html" in content_type:
-        raise RemoteError(
-            f"the reply is {content_type or 'a page'} instead of JSON: `{start}`",
-            "this URL is a web page or a login, not a rerank route: check --endpoint",
-        ) from None
+        hint = "this URL is a web page or a login, not a rerank route: check --endpoint"
+        raise RemoteError(f"the reply is {content_type or 'a page'} instead of JSON: `{start}`", hint) from None
     raise RemoteError(f"the reply is not complete JSON ({error}): `{start}`") from None
 
 
 def parse_scores(provider: Provider, payload: Any, n: int) -> list[float]:
-    """The scores of a reply, by document.
+    """The scores of a reply, one number per document in the order sent, perhaps NaN or infinite.
 
-    Args:
-        provider: says where they stand.
-        payload: the decoded reply.
-        n: documents that were sent.
-
-    Returns:
-        n numbers in the order of the documents sent, perhaps NaN or infinite.
-
-    Raises BadReplyError: an index is wrong, missing or repeated, or a score is not a number.
+    `n` documents were sent. Raises BadReplyError: an index is wrong, missing or repeated, or a score is not a number.
     """
     results = get(payload, provider.results)
     if not isinstance(results, list):
@@ -153,11 +143,8 @@ def parse_scores(provider: Provider, payload: Any, n: int) -> list[float]:
         scores[index] = score
     missing = [i for i, score in enumerate(scores) if score is None]
     if missing:
-        raise BadReplyError(
-            f"asked for {n} scores and got {n - len(missing)}",
-            "the endpoint drops documents: is a top_n set in the gateway?",
-            missing[0],
-        )
+        hint = "the endpoint drops documents: is a top_n set in the gateway?"
+        raise BadReplyError(f"asked for {n} scores and got {n - len(missing)}", hint, missing[0])
     return [score for score in scores if score is not None]
 
 
@@ -170,9 +157,8 @@ def _item(provider: Provider, item: Any, n: int) -> tuple[int, float]:
     if not 0 <= index < n:
         raise BadReplyError(f"a result has the {provider.index} {index}, but only {n} documents were sent")
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise BadReplyError(
-            f"the {provider.score} of a document is {_type_name(score)} instead of a number", document=index
-        )
+        message = f"the {provider.score} of a document is {_type_name(score)} instead of a number"
+        raise BadReplyError(message, document=index)
     return index, _double(score)
 
 
@@ -186,15 +172,8 @@ def _double(score: float) -> float:
 def _type_name(value: Any) -> str:
     if value is None:
         return "null or missing"
-    names = {
-        str: "a string",
-        bool: "a boolean",
-        dict: "an object",
-        list: "an array",
-        int: "a number",
-        float: "a number",
-    }
-    return names.get(type(value), "not a number")
+    names = {str: "a string", bool: "a boolean", dict: "an object", list: "an array"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else "not a number")
 
 
 def find_message(provider: Provider, payload: Any) -> str:
@@ -235,14 +214,10 @@ def parse_usage(provider: Provider, payload: Any, headers: Mapping[str, str]) ->
     billed = get(payload, "meta.billed_units")
     usage |= billed if isinstance(billed, dict) else {}
     return {
-        name: _whole(value)
+        name: int(value) if value == int(value) else value
         for name, value in usage.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(_double(value))
     }
-
-
-def _whole(value: float) -> float:
-    return int(value) if value == int(value) else value
 
 
 def parse_warnings(payload: Any) -> list[str]:

@@ -20,10 +20,6 @@ class Stopped(Exception):
     """Another worker failed: this one's result is not needed any more. Never shown."""
 
 
-class _Done:
-    """The last item that a worker sends."""
-
-
 def run_all(
     batches: Iterable[B],
     exchange: Callable[[B, Callable[[float], None]], list[R]],
@@ -32,11 +28,8 @@ def run_all(
 ) -> None:
     """Exchange all batches, calling `keep` in this thread for each result as it arrives.
 
-    Args:
-        batches: taken lazily, by one worker at a time.
-        exchange: sends one batch; gets `pause(seconds)`, which raises early when another worker fails.
-        keep: receives each result.
-        workers: threads; one: everything runs in this thread.
+    Batches are taken lazily, by one worker at a time. `exchange` sends one and gets `pause(seconds)`, which raises
+    early when another worker fails. With one worker everything runs in this thread.
 
     Raises BaseException: the first that `exchange` raised, at once.
     """
@@ -66,7 +59,7 @@ def _run_threads(
     stop: threading.Event,
 ) -> None:
     lock = threading.Lock()
-    results: SimpleQueue[list[R] | BaseException | _Done] = SimpleQueue()
+    results: SimpleQueue[list[R] | BaseException | None] = SimpleQueue()  # None: a worker ends
 
     def work() -> None:
         try:
@@ -78,13 +71,13 @@ def _run_threads(
                 results.put(exchange(batch))
         except BaseException as error:  # noqa: BLE001 handed to the caller's thread, which raises it
             results.put(error)
-        results.put(_Done())
+        results.put(None)
 
     for number in range(workers):
         threading.Thread(target=work, name=f"rerank-remote-{number}", daemon=True).start()
     while workers:
         result = results.get()
-        if isinstance(result, _Done):
+        if result is None:
             workers -= 1
         elif isinstance(result, BaseException):
             raise result
