@@ -97,7 +97,7 @@ def test_each_check_can_fail(scorer, check, change) -> None:
 
 def test_an_engine_that_ignores_its_settings_is_reported(scorer) -> None:
     scorer.engine.settings = {"INFERENCE_PRECISION_HINT": "<Type: 'bfloat16'>", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32"}
-    scorer._info = scorer.info.__class__("m", None, "openvino", "fp32", "log-odds", "d")
+    scorer.info = scorer.info.__class__("m", None, "openvino", "fp32", "log-odds", lambda: "d")
     assert not doctor.check_engine(scorer).passed
 
 

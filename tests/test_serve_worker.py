@@ -18,7 +18,7 @@ from rerank_cli.settings import Limits
 
 
 def started(scorer):
-    worker = Worker(lambda: scorer, lambda _tick: None)
+    worker = Worker(lambda: scorer, lambda _pairs, _seconds: None)
     worker.start()
     return worker
 
@@ -209,11 +209,11 @@ def test_a_model_that_does_not_open_is_reported():
         raise ModelError("no such file")
 
     with pytest.raises(ModelError, match="no such file"):
-        Worker(broken, lambda _tick: None).start()
+        Worker(broken, lambda _pairs, _seconds: None).start()
 
 
 class Listwise(FreeScorer):
-    info = FreeScorer.info.__class__("listwise", None, "none", "fp64", "vendor", "x", whole_query=True)
+    info = FreeScorer.info.__class__("listwise", None, "none", "fp64", "vendor", lambda: "x", whole_query=True)
 
 
 def test_a_scorer_that_wants_whole_queries_gets_them():
