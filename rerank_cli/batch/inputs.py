@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rerank_cli.batch import rows
+from rerank_cli.compression import SUFFIXES
 from rerank_cli.errors import UsageError
-from rerank_cli.readers.input_stream import COMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def count_rows(plan: BatchPlan) -> int | None:
 
 def rows_in(name: str) -> int | None:
     """The lines or rows of a file, blank ones included; None for stdin and compressed files."""
-    if not is_rereadable(name) or name.lower().endswith(COMPRESSED):
+    if not is_rereadable(name) or name.lower().endswith(SUFFIXES):
         return None
     if name.lower().endswith(".parquet"):
         from rerank_cli.readers.parquet import group_rows

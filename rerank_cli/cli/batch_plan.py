@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 from rerank_cli.batch.journal import files_beside
 from rerank_cli.batch.plan import BatchInputs, BatchPlan, BatchSettings, Output, Shard
 from rerank_cli.cli import rules
+from rerank_cli.compression import SUFFIXES as COMPRESSED
 from rerank_cli.errors import UsageError
 from rerank_cli.options import INPUT, OUTPUT, option, same
-from rerank_cli.readers.input_stream import COMPRESSED
 from rerank_cli.settings import InputSettings, OutputSettings
 
 if TYPE_CHECKING:

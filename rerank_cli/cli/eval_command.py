@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rerank_cli.cli.command import AsJson, Command
+from rerank_cli.compression import extension_of
 from rerank_cli.errors import UsageError
 from rerank_cli.options import EVALUATION, INPUT, OUTPUT, option, same
 from rerank_cli.settings import OutputSettings
@@ -153,7 +154,7 @@ def format_of(output: ReportOutput) -> str:
         return "json"
     if output.report_format != "auto":
         return output.report_format
-    return EXTENSIONS.get(output.output.suffix.lower(), "table") if output.output else "table"
+    return EXTENSIONS.get(extension_of(output.output), "table") if output.output else "table"
 
 
 def thresholds_of(settings: Evaluation) -> list[Threshold]:

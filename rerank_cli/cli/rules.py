@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.compression import extension_of
 from rerank_cli.errors import UsageError
 from rerank_cli.options import options_of
 from rerank_cli.settings import (
@@ -87,7 +88,7 @@ def output_of(call: Call, request: RequestOptions) -> OutputSettings:
     if settings.json and settings.format not in {"auto", "json"}:
         raise UsageError(f"--json and -f {settings.format} exclude each other")
     documents = settings.documents if call.is_set("return_documents") else request.return_documents is not False
-    named = settings.output is not None and settings.output.suffix.lower() in EXTENSIONS
+    named = settings.output is not None and extension_of(settings.output) in EXTENSIONS
     if settings.json:
         settings = replace(settings, format="json")
     elif named and call.is_typed("output") and not call.is_typed("format"):
