@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 
-def query_option(query: str | None, file: Path | None, terminal: Terminal) -> str | None:
+def query_option(query: str | None, file: Path | None, terminal: Terminal, encoding: str | None) -> str | None:
     """The query of --query or --query-file (`-` is stdin). Raises UsageError if both are given."""
     if file is None:
         return query
@@ -22,7 +22,7 @@ def query_option(query: str | None, file: Path | None, terminal: Terminal) -> st
         raise UsageError("--query and --query-file exclude each other", "give one of them")
     from rerank_cli.readers import read_query
 
-    return read_query(str(file), terminal)
+    return read_query(str(file), terminal, encoding)
 
 
 def find_query(option: str | None, body: RequestOptions) -> str:

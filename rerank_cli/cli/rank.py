@@ -106,7 +106,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     terminal, typed = call.terminal, call.settings(Query)
     inputs = rules.inputs_of(call)
     check_files(inputs.files, typed.query)
-    asked = query_option(typed.query, typed.query_file, terminal)
+    asked = query_option(typed.query, typed.query_file, terminal, inputs.encoding)
     stream = open_documents(inputs, terminal, report, stdin_taken=str(typed.query_file) == "-")
     query = find_query(asked, stream.body)
     settings = rules.requested(rules.rank_settings_of(call), stream.body, frozenset(call.sources))

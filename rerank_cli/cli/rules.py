@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.compression import extension_of
 from rerank_cli.errors import UsageError
 from rerank_cli.options import options_of
+from rerank_cli.readers.delimiters import parse_delimiter
+from rerank_cli.readers.encodings import check_encoding
 from rerank_cli.settings import (
     EXTENSIONS,
     CacheSettings,
@@ -62,6 +64,10 @@ def fields_of(call: Call) -> FieldSettings:
 
 def inputs_of(call: Call) -> InputSettings:
     """Which documents are read."""
+    values = call.values
+    check_encoding(values["encoding"])
+    if parse_delimiter(values["delimiter"]) and values["input_format"] not in {"auto", "csv", "tsv"}:
+        raise UsageError(f"--delimiter separates the columns of CSV, not of --input-format {values['input_format']}")
     settled = frozenset(member for name, member in MEMBERS.items() if call.values.get(name) is not None)
     return replace(call.settings(InputSettings), fields=fields_of(call), settled=settled)
 

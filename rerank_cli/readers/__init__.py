@@ -13,7 +13,6 @@ from rerank_cli.errors import InputError, UsageError
 from rerank_cli.fields import refuse_fields
 from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.delimiters import parse_delimiter
-from rerank_cli.readers.encodings import check_encoding
 from rerank_cli.readers.formats import by_name, detect_format
 from rerank_cli.readers.input_stream import InputStream, check_file, open_stream
 from rerank_cli.records import Document, DocumentStream, RequestOptions, Source
@@ -90,9 +89,6 @@ def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> t
     if not inputs.files and terminal.stdin_tty:
         hint = 'as in `rerank --query "…" docs.jsonl` or `… | rerank --query "…"`; `rerank --help` shows more'
         raise UsageError("no documents: name files, or pipe documents in", hint)
-    check_encoding(inputs.encoding)
-    if parse_delimiter(inputs.delimiter) and inputs.input_format not in {"auto", "csv", "tsv"}:
-        raise UsageError(f"--delimiter separates the columns of CSV, not of --input-format {inputs.input_format}")
     if inputs.null and inputs.input_format not in {"auto", "lines", "files"}:
         raise UsageError(f"--null takes plain records, not --input-format {inputs.input_format}")
     return names

@@ -93,9 +93,9 @@ def refuse_binary(start: bytes, name: str) -> None:
 
 
 def refuse_controls(start: bytes, name: str) -> None:
-    """Raise InputError where a tenth of the first bytes are control characters, which neither text nor NUL ends are."""
+    """Raise InputError where one of twenty of the first bytes is a control character, NUL aside."""
     start = start[:LOOK]
-    if len(start) >= MEANINGFUL and len(start) - len(start.translate(None, _CONTROLS)) > len(start) / 10:
+    if len(start) >= MEANINGFUL and len(start) - len(start.translate(None, _CONTROLS)) > len(start) / 20:
         raise InputError("this is not text", "`--input-format lines` takes any bytes", name)
 
 

@@ -23,13 +23,14 @@ SPELLED = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"
 SAMPLE = 1 << 16  # bytes that decide
 ROWS = 200
 # Names that columns have, in lower case without blanks, dots, hyphens and underscores.
-KNOWN = frozenset(
-    "id docid documentid pid qid uuid key name title text body content contents passage document doc chunk snippet "
-    "abstract description summary message msg answer question query subject comment comments review label category "
-    "type status state date time created createdat updated updatedat timestamp author user username email url link "
-    "source lang language score rating price amount count number value tags country city address firstname "
-    "lastname product sku notes note priority".split()  # noqa: SIM905 seventy words  # noqa: SIM905 seventy words
+_KNOWN = (
+    "id docid documentid pid qid uuid key name title text body content contents passage document doc chunk "
+    "snippet abstract description summary message msg answer question query subject comment comments review label "
+    "category type status state date time created createdat updated updatedat timestamp author user username "
+    "email url link source lang language score rating price amount count number value tags country city address "
+    "firstname lastname product sku notes note priority "
 )
+KNOWN = frozenset(_KNOWN.split())
 _NAME = re.compile(r"[^\W\d][\w .#%/()\-]{0,49}")  # of a column: begins with a letter
 _DATUM = re.compile(r"[-+]?[\d.,]+%?|\d{4}-\d\d-\d\d[T \d:.+\-Z]*|true|false|[0-9a-f]{8}-[0-9a-f-]{27}", re.IGNORECASE)
 _SEP = re.compile(rb"(?:\xef\xbb\xbf)?\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
@@ -96,8 +97,11 @@ def table_of(sample: bytes, scored: Iterable[str], *, complete: bool) -> Table |
 
 
 def likely_table(sample: bytes, *, complete: bool) -> Table | None:
-    """Lines that may be a table: columns of known names, whether or not all rows fit."""
-    return next((table for table in _candidates(sample, complete=complete) if _known(table.header) > 1), None)
+    """Lines that may be a table: known names of columns and rows that do not fit them, or fields in quotes."""
+    for table in _candidates(sample, complete=complete):
+        if _has_in_field(table, table.delimiter) if table.fits else _known(table.header) > 1:
+            return table
+    return None
 
 
 def _candidates(sample: bytes, *, complete: bool) -> Iterator[Table]:
@@ -116,7 +120,9 @@ def _is_certain(table: Table, scored: set[str]) -> bool:
         return named and known == len(table.header)
     if all(_known(row) == len(row) for row in table.rows):  # words about tables, one pair per line
         return False
-    return known > 1 or (named and _has_prose(table, names)) or (len(table.rows) > 1 and _has_data(table))
+    if known > 1 or (named and _has_prose(table, names)):
+        return True
+    return len(table.rows) > 1 and (_has_data(table) or _has_in_field(table, "\n"))
 
 
 def _known(header: Sequence[str]) -> int:
@@ -127,6 +133,11 @@ def _has_prose(table: Table, names: set[str]) -> bool:
     """Whether a column to score holds more than words: lines `text<TAB>…` of keys and values are no table."""
     positions = [position for position, name in enumerate(table.header) if name in names]
     return any(" " in row[position].strip() for row in table.rows for position in positions)
+
+
+def _has_in_field(table: Table, sign: str) -> bool:
+    """Whether a field in quotes holds the sign, which no row of another kind of text does."""
+    return any(sign in field for row in table.rows for field in row)
 
 
 def _has_data(table: Table) -> bool:

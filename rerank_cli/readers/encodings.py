@@ -63,7 +63,7 @@ class Recoded(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO, encoding: str, name: str) -> None:
         self._stream, self._encoding, self._name = stream, encoding, name
-        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._decoder: codecs.IncrementalDecoder | None = None
         self._rest = b""
         self._line = 1
 
@@ -76,16 +76,18 @@ class Recoded(io.RawIOBase):
         ended = False
         while not self._rest and not ended:
             data = self._stream.read(io.DEFAULT_BUFFER_SIZE * 8)
+            if self._decoder is None:
+                self._decoder = codecs.getincrementaldecoder(_with_order(self._encoding, data))()
             ended = not data
-            self._rest = self._converted(data, ended=ended)
+            self._rest = self._converted(self._decoder, data, ended=ended)
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
 
-    def _converted(self, data: bytes, *, ended: bool) -> bytes:
+    def _converted(self, decoder: codecs.IncrementalDecoder, data: bytes, *, ended: bool) -> bytes:
         try:
-            text = self._decoder.decode(data, ended)
+            text = decoder.decode(data, ended)
         except UnicodeError as error:
             start = getattr(error, "start", 0)
             line = self._line + data[:start].decode(self._encoding, "ignore").count("\n")
@@ -93,3 +95,10 @@ class Recoded(io.RawIOBase):
             raise InputError(message, "name another with `--encoding`", f"{self._name}:{line}") from error
         self._line += text.count("\n")
         return text.encode("utf-8", "replace")
+
+
+def _with_order(encoding: str, start: bytes) -> str:
+    """UTF-16 and UTF-32 without a mark have the order of bytes that Windows writes."""
+    name = codecs.lookup(encoding).name
+    unmarked = name in {"utf-16", "utf-32"} and not any(start.startswith(mark) for mark, _ in MARKS)
+    return f"{name}-le" if unmarked else encoding

@@ -64,8 +64,8 @@ def _sniff_table(stream: InputStream, fields: FieldSettings, report: Report) -> 
     if likely := likely_table(sample, complete=complete):
         options = "--input-format tsv" if likely.delimiter == "\t" else f"--delimiter '{likely.delimiter}'"
         report.note(
-            f"{stream.name} looks like a table, but not all rows fit its header: its lines are taken as plain text "
-            f"(`{options}` shows what is wrong, `--input-format lines` hides this note)"
+            f"{stream.name} looks like a table with columns: its lines are taken as plain text "
+            f"(`{options}` reads its rows, `--input-format lines` hides this note)"
         )
     return "lines"
 

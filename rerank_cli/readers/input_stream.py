@@ -230,7 +230,7 @@ def unreadable(name: str, exc: Exception) -> InputError:
     if isinstance(exc, IsADirectoryError):
         return InputError("is a directory", f"name its files, as in `{shlex.quote(name.rstrip('/'))}/*`", name)
     if isinstance(exc, PermissionError):
-        return InputError("permission denied", where=name)
+        return InputError("permission denied", "its owner can allow it, as with `chmod a+r`", name)
     return InputError(f"cannot be opened: {reason_of(exc).lower()}", where=name)
 
 

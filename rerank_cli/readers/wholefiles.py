@@ -46,7 +46,8 @@ def read_files(
         raise errors[0]
     if errors:
         left = "is left out" if len(errors) == 1 else "are left out, the first"
-        report.warn(f"{len(errors)} of {len(names)} files {left}: {errors[0].message}")
+        hint = f" ({errors[0].hint})" if errors[0].hint else ""
+        report.warn(f"{len(errors)} of {len(names)} files {left}: {errors[0].message}{hint}")
 
 
 def read_text(name: str, stdin: BinaryIO, encoding: str | None) -> str:

@@ -103,7 +103,7 @@ def ranking_blocks(
     if output_format in {"csv", "tsv"}:
         from rerank_cli.writers import separated
 
-        return separated.blocks(ranking, "\t" if output_format == "tsv" else ",", settings, report)
+        return separated.blocks(ranking, separated.delimiter_of(ranking, output_format), settings, report)
     if output_format == "trec":
         from rerank_cli.writers import trec
 
