@@ -25,14 +25,9 @@ INPUT_FORMATS: tuple[str, ...] = get_args(InputFormat)
 OUTPUT_FORMATS: tuple[str, ...] = get_args(OutputFormat)
 # The format that the name of an output file means.
 EXTENSIONS = {
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".md": "markdown",
+    ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".md": "markdown",
     ".trec": "trec",
-}
+}  # fmt: skip
 DEFAULT_ID_FIELDS = ("id", "_id", "docid")
 DEFAULT_TEXT_FIELD = "text"
 DEFAULT_CACHE_BYTES = 1 << 30
@@ -122,7 +117,7 @@ class InputSettings:
         choices=INPUT_FORMATS,
     )
     delimiter: str | None = _input(
-        "--delimiter", "Of CSV: one character, or `tab` (default: the one that the rows fit).", metavar="CHAR"
+        "--delimiter", "Of CSV: a character or `tab` (default: by the rows).", metavar="CHAR"
     )
     encoding: str | None = _input(
         "--encoding", "Of the text, e.g. cp1252, latin-1, utf-16 (default: UTF-8, or by its mark).", metavar="NAME"

@@ -5,6 +5,7 @@ It does not read such files, and knows nothing of documents.
 
 from __future__ import annotations
 
+import codecs
 import re
 import shlex
 from typing import NamedTuple
@@ -92,11 +93,20 @@ def refuse_binary(start: bytes, name: str) -> None:
         raise InputError(f"this is {kind.name}, not text", f"extract its text: `{kind.command.format(file)}`", name)
 
 
-def refuse_controls(start: bytes, name: str) -> None:
-    """Raise InputError where one of twenty of the first bytes is a control character, NUL aside."""
+def refuse_noise(start: bytes, name: str) -> None:
+    """Raise InputError where one in twenty bytes is a control character, NUL aside, and not all of them are UTF-8."""
     start = start[:LOOK]
-    if len(start) >= MEANINGFUL and len(start) - len(start.translate(None, _CONTROLS)) > len(start) / 20:
+    controls = len(start) - len(start.translate(None, _CONTROLS))
+    if len(start) >= MEANINGFUL and controls > len(start) / 20 and not _is_utf8(start):
         raise InputError("this is not text", "`--input-format lines` takes any bytes", name)
+
+
+def _is_utf8(start: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def holds_nul(text: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.compression import without_suffix
 from rerank_cli.errors import InputError
-from rerank_cli.readers.binary import refuse_controls
+from rerank_cli.readers.binary import refuse_noise
 from rerank_cli.readers.delimiters import SAMPLE, likely_table, sep_line, table_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def detect_format(name: str, stream: InputStream, fields: FieldSettings, report:
     by_bytes = sniff(stream)
     if by_bytes != "lines":
         return by_bytes
-    refuse_controls(bytes(stream.lookahead[:_PREFIX]), stream.name)
+    refuse_noise(bytes(stream.lookahead[:_PREFIX]), stream.name)
     if like := _resembled(stream.first_line()[0]):
         options = f"`--input-format {like.lower()}` shows what is wrong, `--input-format lines` hides this note"
         report.note(f"{stream.name} looks like {like}, but is not valid: its lines are taken as plain text ({options})")

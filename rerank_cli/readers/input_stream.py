@@ -123,9 +123,11 @@ class InputStream:
         return True
 
     def sample(self, size: int) -> tuple[bytes, bool]:
-        """The first bytes, and whether they are everything; only of a pipe that is slow they are fewer than `size`."""
-        more = len(self.lookahead) < size and self.grow()
-        return bytes(self.lookahead[:size]), not more and len(self.lookahead) <= size
+        """The first `size` bytes, and whether they are everything."""
+        while len(self.lookahead) <= size:
+            if not self.grow():
+                return bytes(self.lookahead), True
+        return bytes(self.lookahead[:size]), False
 
     def fill(self) -> bytearray:
         """Everything, kept as look-ahead: for formats that must be whole to be recognised."""
