@@ -231,11 +231,14 @@ def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputE
     subject = f"field `{shown(names[0])}` is" if len(names) == 1 else f"all of the fields {name_list(names)} are"
     state = "null" if all(name in value for name in names) else "missing or null"
     similar = [likely_field(name, value, guess=False) for name in names[:MAX_NAMES]]
-    likely = ",".join(filter(None, similar)) if all(similar) else likely_field(names[0], value)
+    several = all(similar) and not any("," in str(name) for name in similar[1:])
+    likely = ",".join(filter(None, similar)) if several else likely_field(names[0], value)
     option = "--rank-fields" if fields.rank_fields else "--text-field"
+    if likely and option == "--rank-fields" and likely in value and likely.split(",") != [likely.strip()]:
+        option = "--text-field"  # takes a name with a comma or blanks around it as it is
     hint = (
-        f"did you mean `{option} {shlex.quote(shown(likely))}`?"
-        if likely
+        f"did you mean `{option} {shlex.quote(likely)}`?"
+        if likely and likely == shown(likely) and not likely.startswith("-")
         else f"name the field to score with `{option}`"
     )
     return InputError(f"{subject} {state}; the document has {name_list(map(str, value))}", hint, where)

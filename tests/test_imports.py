@@ -55,6 +55,7 @@ LAYERS = (
     {"version", "errors", "options", "records", "report", "settings", "text"},
     {
         "files",
+        "compression",
         "net",
         "billing",
         "terminal",

@@ -51,7 +51,8 @@ except ImportError:
         pytest.param(b"--- a/x\n+++ b/x\n", "line", ["--- a/x", "+++ b/x"], id="a patch is text"),
         pytest.param(b"---\ntitle: x\n---\nprose\n", "line", ["---", "title: x", "---", "prose"], id="front matter"),
         pytest.param(b"query: how?\nanswer: so\n", "line", ["query: how?", "answer: so"], id="no request is text"),
-        pytest.param(b"id,text\n1,a\n", "line", ["id,text", "1,a"], id="CSV only by name or flag"),
+        pytest.param(b"id,text\n1,a\n", "row", ["a"], id="CSV by its header"),
+        pytest.param(b"a,b\nc,d\n", "line", ["a,b", "c,d"], id="no CSV without names of columns"),
         pytest.param(b"5\ntrue\nnull\n", "line", ["5", "true", "null"], id="scalars are text"),
     ],
 )

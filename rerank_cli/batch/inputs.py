@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rerank_cli.batch import rows
+from rerank_cli.compression import SUFFIXES
 from rerank_cli.errors import UsageError
-from rerank_cli.readers.input_stream import COMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ def count_rows(plan: BatchPlan) -> int | None:
 
 def rows_in(name: str) -> int | None:
     """The lines or rows of a file, blank ones included; None for stdin and compressed files."""
-    if not is_rereadable(name) or name.lower().endswith(COMPRESSED):
+    if not is_rereadable(name) or name.lower().endswith(SUFFIXES):
         return None
     if name.lower().endswith(".parquet"):
         from rerank_cli.readers.parquet import group_rows
@@ -87,9 +87,10 @@ def read_rows(
         from rerank_cli.readers.queries import read_queries
 
         documents = list(chain.from_iterable(open_documents(inputs.documents, terminal, report).chunks))
-        queries = read_queries(inputs.queries, inputs.query_format, terminal.stdin)
+        queries = read_queries(inputs.queries, inputs.query_format, terminal.stdin, inputs.encoding)
         return rows.crossed(queries, documents, plan.shard, start)
-    return rows.requests_of(files, terminal.stdin, plan.settings.fields, report, plan.shard, start)
+    lines = rows.numbered_lines(files, terminal.stdin, inputs.encoding)
+    return rows.requests_of(lines, plan.settings.fields, report, plan.shard, start)
 
 
 def _run_rows(plan: BatchPlan, run: str, start: int, terminal: Terminal, report: Report) -> Iterator[rows.BatchRow]:
@@ -99,14 +100,17 @@ def _run_rows(plan: BatchPlan, run: str, start: int, terminal: Terminal, report:
     from rerank_cli.readers.trec import by_query, run_rows
 
     inputs, fields, stdin = plan.inputs, plan.settings.fields, terminal.stdin
-    held = None if is_rereadable(run) else list(run_rows(run, stdin))
-    wanted = {row.document for row in (held if held is not None else run_rows(run))}
-    texts = {query.id: query.text for query in read_queries(inputs.queries or "", inputs.query_format, stdin)}
-    corpus = open_corpus(inputs.corpus or "", wanted, stdin)
+    held = None if is_rereadable(run) else list(run_rows(run, stdin, inputs.encoding))
+    wanted = {row.document for row in (held if held is not None else run_rows(run, None, inputs.encoding))}
+    texts = {
+        query.id: query.text
+        for query in read_queries(inputs.queries or "", inputs.query_format, stdin, inputs.encoding)
+    }
+    corpus = open_corpus(inputs.corpus or "", wanted, stdin, inputs.encoding)
     beir = not fields.rank_fields and not fields.explicit_text_field
     sources = rows.TrecSources(texts, corpus, inputs.depth, fields, beir)
     try:
-        groups = by_query(held if held is not None else run_rows(run))
+        groups = by_query(held if held is not None else run_rows(run, None, inputs.encoding))
         yield from rows.from_run(groups, sources, report, plan.shard, start)
     finally:
         corpus.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.batch.inputs import count_rows, identity_of, read_rows
 from rerank_cli.batch.run import run_rows
+from rerank_cli.compression import compressor_for
 from rerank_cli.errors import OutputError, UsageError
 from rerank_cli.files import cannot_write
 from rerank_cli.records import RequestOptions
@@ -111,12 +112,13 @@ def to_file(output: Output, target: Path, session: Session) -> Journal:
     journal = Journal(target, errors_path(plan, target), identity, resume=plan.resume)
     report_start(journal, terminal)
     counts = Counter(dict(journal.state.counts))
+    pack, pack_errors = packer_for(target), packer_for(errors_path(plan, target))
     session.tally.skipped += counts["rows"]
     try:
         if not journal.state.complete:
             for block in run_blocks(output, journal.state.next_row, session):
                 counts.update(block.counts)
-                journal.add(block.output, block.errors, block.next_row, counts)
+                journal.add(pack(block.output), pack_errors(block.errors), block.next_row, counts)
         journal.finish()
     except BaseException:
         if journal.resumed:
@@ -129,6 +131,19 @@ def to_file(output: Output, target: Path, session: Session) -> Journal:
         session.tally.counts.update(counts)
         journal.close()
     return journal
+
+
+def packer_for(path: Path | None) -> Callable[[bytes], bytes]:
+    """Bytes as they are appended to a file: compressed in parts that stand alone, if its name asks for compression.
+
+    So a file that was cut after any of them can be continued.
+    """
+
+    def pack(data: bytes) -> bytes:
+        compressor = compressor_for(path) if path and data else None
+        return compressor.compress(data) + compressor.flush() if compressor else data
+
+    return pack
 
 
 def report_start(journal: Journal, terminal: Terminal) -> None:

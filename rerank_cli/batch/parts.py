@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.batch.rows import row_of
 from rerank_cli.batch.run import run_rows
+from rerank_cli.compression import SUFFIXES as COMPRESSED
 from rerank_cli.errors import InputError, RowsFailed, UsageError
 from rerank_cli.files import cannot_write, replacing
-from rerank_cli.readers.input_stream import COMPRESSED
 from rerank_cli.readers.rows import raw_rows
 from rerank_cli.report import Report
 

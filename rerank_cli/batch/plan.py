@@ -41,6 +41,7 @@ class BatchInputs:
     run: str | None = None
     corpus: str | None = None
     depth: int | None = None  # documents per query of the run
+    encoding: str | None = None  # of every input
 
     def further(self, files: tuple[str, ...]) -> list[str]:
         """The files that are read besides `files`."""

@@ -45,14 +45,18 @@ class BatchRow(NamedTuple):
         return str(self.line) if self.id is None else self.id
 
 
-def requests_of(
-    paths: Sequence[str], stdin: BinaryIO, fields: FieldSettings, report: Report, shard: Shard, start: int = 0
-) -> Iterator[BatchRow]:
-    """The requests of JSON lines files (plain, gzip or zstd), numbered across files, from row `start` on.
+def numbered_lines(paths: Sequence[str], stdin: BinaryIO, encoding: str | None) -> Iterator[tuple[str, int, bytes]]:
+    """The lines of files, each with the file's name and its number. Raises InputError for an unreadable file."""
+    for path in paths:
+        name = name_of_file(path)
+        for line, raw in raw_rows(path, stdin, encoding):
+            yield name, line, raw
 
-    Raises InputError for a file that cannot be read; a bad row carries its error.
-    """
-    lines = ((name_of_file(path), line, raw) for path in paths for line, raw in raw_rows(path, stdin))
+
+def requests_of(
+    lines: Iterable[tuple[str, int, bytes]], fields: FieldSettings, report: Report, shard: Shard, start: int = 0
+) -> Iterator[BatchRow]:
+    """The requests in JSON lines, numbered across files, from row `start` on; a bad row carries its error."""
     for number, (name, line, raw) in enumerate(lines):
         if number >= start and shard.has(number):
             yield row_of(number, name, line, raw, fields, report)

@@ -31,11 +31,13 @@ def batch(call: Call) -> int:
     from rerank_cli.cli import rules
     from rerank_cli.cli.rank import describe, print_report
     from rerank_cli.scorers.registry import open_scorer
-    from rerank_cli.writers.output import ClosedPipe, check_output
+    from rerank_cli.writers.output import ClosedPipe, check_format, check_output
 
     plan, terminal = plan_of(call), call.terminal
     report, tally, summary = Report(), Tally(), call.settings(BatchOutputs).summary
     check_output(summary)
+    for path in filter(None, (plan.outputs[0].target, plan.errors)):
+        check_format(path)
     if call.settings(BatchRun).engine == "ray":
         return start_ray(call, plan)
     check_inputs(plan, terminal)
@@ -72,7 +74,10 @@ def start_ray(call: Call, plan: BatchPlan) -> int:
     from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
     from rerank_cli.cli import batch_ray, rules
     from rerank_cli.distributed import Cluster
+    from rerank_cli.errors import UsageError
 
+    if plan.inputs.encoding:
+        raise UsageError("--engine ray reads UTF-8 only", "convert the files first, as with iconv")
     parts = batch_ray.parts_of(plan, call.settings(InputSettings).files)
     make_folder(plan.out_dir)
     model, cache, run = rules.model_of(call), rules.cache_of(call), call.settings(BatchRun)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 from rerank_cli.batch.journal import files_beside
 from rerank_cli.batch.plan import BatchInputs, BatchPlan, BatchSettings, Output, Shard
 from rerank_cli.cli import rules
+from rerank_cli.compression import SUFFIXES as COMPRESSED
 from rerank_cli.errors import UsageError
 from rerank_cli.options import INPUT, OUTPUT, option, same
-from rerank_cli.readers.input_stream import COMPRESSED
+from rerank_cli.readers.encodings import check_encoding
 from rerank_cli.settings import InputSettings, OutputSettings
 
 if TYPE_CHECKING:
@@ -25,7 +26,17 @@ if TYPE_CHECKING:
 BATCH = "Batch"
 SUFFIXES = {"responses": ".responses.jsonl", "rows": ".rows.jsonl", "trec": ".trec"}
 # Options that decide what is written, besides settings; all others may change before a --resume.
-DECIDING = ("batch_format", "shard", "query_format", "depth", "input_format", "field_format", "errors")
+DECIDING = (
+    "batch_format",
+    "shard",
+    "query_format",
+    "depth",
+    "input_format",
+    "delimiter",
+    "encoding",
+    "field_format",
+    "errors",
+)
 
 
 QueryFormat = Literal["auto", "tsv", "jsonl", "lines"]
@@ -157,7 +168,11 @@ def batch_inputs_of(call: Call) -> BatchInputs:
     """What is ranked, besides request files."""
     chosen = call.settings(BatchFiles)
     documents = replace(rules.inputs_of(call), files=chosen.documents) if chosen.documents else None
-    return BatchInputs(chosen.queries, chosen.query_format, documents, chosen.run, chosen.corpus, chosen.depth)
+    encoding = call.settings(InputSettings).encoding
+    check_encoding(encoding)
+    return BatchInputs(
+        chosen.queries, chosen.query_format, documents, chosen.run, chosen.corpus, chosen.depth, encoding
+    )
 
 
 def shard_of(text: str | None) -> Shard:

@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rerank_cli.cli.command import AsJson, Command
+from rerank_cli.compression import extension_of
 from rerank_cli.errors import UsageError
 from rerank_cli.options import EVALUATION, INPUT, OUTPUT, option, same
-from rerank_cli.settings import OutputSettings
+from rerank_cli.settings import InputSettings, OutputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ class Evaluation:
         in_short_help=True,
     )
     queries: str | None = _input("--queries", "Texts for --worst: tsv (id, text) or jsonl.", metavar="FILE")
+    encoding: str | None = same(InputSettings, "encoding")
     measure: tuple[str, ...] = _measure(
         "--measure",
         "Measures as ir_measures writes them, e.g. nDCG@10,RR@10,AP(rel=2); repeatable "
@@ -132,7 +134,7 @@ def evaluate(call: Call) -> int:
     try:
         evaluation, judged = evaluate_runs(settings, measures_of(settings, thresholds), terminal, report)
         verdicts = verdicts_of(evaluation, thresholds, baseline=settings.baseline is not None)
-        texts = texts_of(settings.queries, judged, terminal)
+        texts = texts_of(settings, judged, terminal)
         extras = Extras(verdicts, by_query=settings.by_query, worst=settings.worst, texts=texts)
         rendered = render(evaluation, extras, report_format)
         write_report(rendered, output.output, terminal, as_json=report_format == "json")
@@ -153,7 +155,7 @@ def format_of(output: ReportOutput) -> str:
         return "json"
     if output.report_format != "auto":
         return output.report_format
-    return EXTENSIONS.get(output.output.suffix.lower(), "table") if output.output else "table"
+    return EXTENSIONS.get(extension_of(output.output), "table") if output.output else "table"
 
 
 def thresholds_of(settings: Evaluation) -> list[Threshold]:
@@ -190,14 +192,16 @@ def evaluate_runs(
     """The evaluation of the runs named, and the judgements it rests on."""
     from rerank_cli.evaluation.align import aligned
     from rerank_cli.evaluation.summary import Sampling, summarise
+    from rerank_cli.readers.encodings import check_encoding
     from rerank_cli.readers.qrels import labels_of, read_qrels
     from rerank_cli.readers.trec import read_run
 
+    check_encoding(settings.encoding)
     names = run_names(settings, terminal)
     if [settings.qrels, settings.queries, *names].count("-") > 1:
         raise UsageError("standard input can be read once: one `-` only", "name a file for the others")
-    judged = read_qrels(settings.qrels, terminal.stdin) if settings.qrels else None
-    runs = [read_run(name, terminal.stdin) for name in names]
+    judged = read_qrels(settings.qrels, terminal.stdin, settings.encoding) if settings.qrels else None
+    runs = [read_run(name, terminal.stdin, settings.encoding) for name in names]
     if judged is None:
         judged = labels_of(runs)
         report.note("judged by the `relevance` in the runs: documents that they left out are not counted")
@@ -214,10 +218,10 @@ def verdicts_of(evaluation: Any, thresholds: Sequence[Threshold], *, baseline: b
     return check(evaluation, thresholds, baseline=baseline and not only)
 
 
-def texts_of(queries: str | None, judged: Qrels, terminal: Terminal) -> dict[str, str]:
+def texts_of(settings: Evaluation, judged: Qrels, terminal: Terminal) -> dict[str, str]:
     """Query texts by id: from --queries, else from labelled requests."""
-    if not queries:
+    if not settings.queries:
         return judged.texts
     from rerank_cli.readers.queries import read_queries
 
-    return {query.id: query.text for query in read_queries(queries, "auto", terminal.stdin)}
+    return {query.id: query.text for query in read_queries(settings.queries, "auto", terminal.stdin, settings.encoding)}

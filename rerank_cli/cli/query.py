@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 
-def query_of_file(file: Path, query: str | None, terminal: Terminal) -> str:
+def query_of_file(file: Path, query: str | None, terminal: Terminal, encoding: str | None) -> str:
     """The query of --query-file (`-` is stdin). Raises UsageError if --query is given too."""
     if query is not None:
         raise UsageError("--query and --query-file exclude each other", "give one of them")
     from rerank_cli.readers import read_query
 
-    return read_query(str(file), terminal)
+    return read_query(str(file), terminal, encoding)
 
 
 def find_query(option: str | None, body: RequestOptions) -> str:

@@ -108,7 +108,8 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     terminal, typed = call.terminal, call.settings(Query)
     inputs = rules.inputs_of(call)
     check_files(inputs.files, typed.query)
-    asked = query_of_file(typed.query_file, typed.query, terminal) if typed.query_file else typed.query
+    asked, file = typed.query, typed.query_file
+    asked = query_of_file(file, asked, terminal, inputs.encoding) if file else asked
     stream = open_documents(inputs, terminal, report, stdin_taken=str(typed.query_file) == "-")
     query = find_query(asked, stream.body)
     settings = rules.requested(rules.rank_settings_of(call), stream.body, frozenset(call.sources))

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.compression import extension_of
 from rerank_cli.errors import UsageError
 from rerank_cli.options import options_of
+from rerank_cli.readers.delimiters import parse_delimiter
+from rerank_cli.readers.encodings import check_encoding
 from rerank_cli.settings import (
     EXTENSIONS,
     CacheSettings,
@@ -61,6 +64,10 @@ def fields_of(call: Call) -> FieldSettings:
 
 def inputs_of(call: Call) -> InputSettings:
     """Which documents are read."""
+    values = call.values
+    check_encoding(values["encoding"])
+    if parse_delimiter(values["delimiter"]) and values["input_format"] not in {"auto", "csv", "tsv"}:
+        raise UsageError(f"--delimiter separates the columns of CSV, not of --input-format {values['input_format']}")
     settled = frozenset(member for name, member in MEMBERS.items() if call.values.get(name) is not None)
     return replace(call.settings(InputSettings), fields=fields_of(call), settled=settled)
 
@@ -87,7 +94,7 @@ def output_of(call: Call, request: RequestOptions) -> OutputSettings:
     if settings.json and settings.format not in {"auto", "json"}:
         raise UsageError(f"--json and -f {settings.format} exclude each other")
     documents = settings.documents if call.is_set("return_documents") else request.return_documents is not False
-    named = settings.output is not None and settings.output.suffix.lower() in EXTENSIONS
+    named = settings.output is not None and extension_of(settings.output) in EXTENSIONS
     if settings.json:
         settings = replace(settings, format="json")
     elif named and call.is_typed("output") and not call.is_typed("format"):

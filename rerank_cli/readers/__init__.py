@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rerank_cli.errors import InputError, UsageError
 from rerank_cli.fields import refuse_fields
 from rerank_cli.readers.chunks import in_chunks
+from rerank_cli.readers.delimiters import parse_delimiter
 from rerank_cli.readers.formats import by_name, detect_format
 from rerank_cli.readers.input_stream import InputStream, check_file, open_stream
 from rerank_cli.records import Document, DocumentStream, RequestOptions, Source
@@ -55,24 +56,24 @@ def open_documents(
     names = _names(inputs, terminal, stdin_taken=stdin_taken)
     for name in names:
         if name != "-":
-            check_file(name)
+            check_file(name, folders=inputs.input_format == "files")
     if inputs.input_format == "files":
         from rerank_cli.readers.wholefiles import read_files
 
         refuse_fields(inputs.fields, "", "a whole file")
-        return DocumentStream(in_chunks(read_files(names, terminal.stdin)))
+        return DocumentStream(in_chunks(read_files(names, terminal.stdin, report, inputs.encoding)))
     open_input = partial(_open_input, inputs=inputs, terminal=terminal, report=report)
     first = open_input(names[0])
     return DocumentStream(_chain(names, first, open_input, inputs), first.options)
 
 
-def read_query(name: str, terminal: Terminal) -> str:
+def read_query(name: str, terminal: Terminal, encoding: str | None = None) -> str:
     """The query that a file holds (`-` is stdin), without blanks around it; raises InputError."""
     from rerank_cli.readers.values import decode
 
     if name != "-":
         check_file(name)
-    stream = open_stream(name, terminal.stdin)
+    stream = open_stream(name, terminal.stdin, encoding)
     try:
         return decode(stream.whole(), stream.name).strip()
     finally:
@@ -95,7 +96,7 @@ def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> t
 
 def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report: Report) -> _Input:
     """Open an input and read as far as the options of a request in it."""
-    stream = open_stream(name, terminal.stdin)
+    stream = open_stream(name, terminal.stdin, inputs.encoding)
     input_format = _format(name, stream, inputs, report)
     if input_format == "lines":
         from rerank_cli.readers.lines import read_lines
@@ -104,7 +105,8 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
     if input_format in {"csv", "tsv"}:
         from rerank_cli.readers.delimited import read_rows
 
-        return _Input(stream, partial(read_rows, stream, "," if input_format == "csv" else "\t", report))
+        delimiter = parse_delimiter(inputs.delimiter) or ("\t" if input_format == "tsv" else None)
+        return _Input(stream, partial(read_rows, stream, delimiter, report))
     if input_format == "jsonl" and not _is_request(stream, inputs.fields):
         from rerank_cli.readers.jsonl import read_jsonl
 
@@ -134,7 +136,9 @@ def _format(name: str, stream: InputStream, inputs: InputSettings, report: Repor
         return "lines"
     if inputs.input_format != "auto":
         return inputs.input_format
-    return detect_format(name, stream, report)
+    if inputs.delimiter:
+        return "csv"
+    return detect_format(name, stream, inputs.fields, report)
 
 
 def _is_request(stream: InputStream, fields: FieldSettings) -> bool:

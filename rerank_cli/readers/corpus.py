@@ -53,7 +53,9 @@ class Corpus:
         self._spool.close()
 
 
-def open_corpus(path: str, needed: Collection[str] | None = None, stdin: BinaryIO | None = None) -> Corpus:
+def open_corpus(
+    path: str, needed: Collection[str] | None = None, stdin: BinaryIO | None = None, encoding: str | None = None
+) -> Corpus:
     """Index a corpus (JSON lines, plain or compressed), or only its `needed` documents.
 
     Raises InputError with `file:line` for broken lines, rows without an id, and repeated ids.
@@ -68,7 +70,7 @@ def open_corpus(path: str, needed: Collection[str] | None = None, stdin: BinaryI
     spool = tempfile.TemporaryFile()  # noqa: SIM115 closed with the corpus
     corpus = Corpus(name_of_file(path), connection, spool)
     try:
-        _index(corpus.name, connection, _spooled(corpus_rows(path, stdin), spool, needed))
+        _index(corpus.name, connection, _spooled(corpus_rows(path, stdin, encoding), spool, needed))
         spool.flush()
     except BaseException:
         corpus.close()
@@ -76,10 +78,12 @@ def open_corpus(path: str, needed: Collection[str] | None = None, stdin: BinaryI
     return corpus
 
 
-def corpus_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int, CorpusRow]]:
+def corpus_rows(
+    path: str, stdin: BinaryIO | None = None, encoding: str | None = None
+) -> Iterator[tuple[int, CorpusRow]]:
     """The numbered documents of a corpus in its order. Raises InputError with `file:line`."""
     name = name_of_file(path)
-    for number, raw in raw_rows(path, stdin):
+    for number, raw in raw_rows(path, stdin, encoding):
         row = decoded_row(name, number, raw)
         document_id = record_id(json_object(row), DOCUMENT_KEYS, row.where)
         if document_id is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.errors import InputError
 from rerank_cli.fields import build_document, build_document_fast, name_list
 from rerank_cli.readers.chunks import in_chunks
+from rerank_cli.readers.delimiters import SAMPLE, delimiter_of, numbered, sep_line
 from rerank_cli.readers.values import not_utf8
 from rerank_cli.records import Document, Source
 
@@ -25,14 +26,17 @@ Row = tuple[list[str], bytes, int]  # fields, original bytes without the newline
 
 
 def read_rows(
-    stream: InputStream, delimiter: str, report: Report, fields: FieldSettings, start: int
+    stream: InputStream, delimiter: str | None, report: Report, fields: FieldSettings, start: int
 ) -> Iterator[list[Document]]:
-    """Chunks of documents, numbered from `start`; blank lines are skipped.
+    """Chunks of documents, numbered from `start`; blank lines are skipped, columns of the same name are numbered.
+
+    Without a delimiter it is the one of a first line `sep=;`, or the one that all rows fit.
 
     Raises:
-        InputError: with file:line, for broken quoting, a row of another width than the header, repeated column names,
-            invalid UTF-8, or a row without the field to score.
+        InputError: with file:line, for broken quoting, a row of another width than the header, invalid UTF-8, or a row
+            without the field to score.
     """
+    delimiter = delimiter or _delimiter(stream)
     return in_chunks(_documents(stream, delimiter, report, fields, start))
 
 
@@ -41,16 +45,18 @@ def _documents(
 ) -> Iterator[Document]:
     rows = _rows(stream, delimiter)
     header = next(rows, None)
+    if header and sep_line(header[1]):
+        header = next(rows, None)
     if header is None:
         return
-    columns, header_raw, header_line = header
-    repeated = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
-    if repeated:
-        hint = "give each column its own name, and remove empty columns"
-        raise InputError(f"two columns are named {name_list(repeated)}", hint, f"{stream.name}:{header_line}")
-    _check_delimiter(columns, delimiter, fields, f"{stream.name}:{header_line}")
+    names, header_raw, header_line = header
+    _check_delimiter(names, delimiter, fields, f"{stream.name}:{header_line}")
+    columns = numbered(names)
+    if renamed := [new for new, old in zip(columns, names, strict=True) if new != old]:
+        report.note(f"{stream.name}: columns of the same name are numbered: {name_list(renamed)}")
     newline = b"\r\n" if header_raw.endswith(CR) else b"\n"  # assumed for all rows
-    source = Source(stream.name, "row", tuple(columns), header_raw.removesuffix(CR), delimiter, newline)
+    kept = b"" if renamed else header_raw.removesuffix(CR)
+    source = Source(stream.name, "row", tuple(columns), kept, delimiter, newline)
     build_fast, build = build_document_fast(fields), build_document(fields, report)
     width = len(columns)
     for index, (row, ended, line) in enumerate(rows, start):
@@ -62,13 +68,20 @@ def _documents(
         yield build_fast(value, index, raw, source) or build(value, f"{stream.name}:{line}", index, raw, source)
 
 
+def _delimiter(stream: InputStream) -> str:
+    stream.first_line()
+    first = bytes(stream.lookahead[:SAMPLE]).lstrip(b"\r\n").split(b"\n", 1)[0]
+    sample, complete = stream.sample(SAMPLE)
+    return sep_line(first) or delimiter_of(sample, complete=complete)
+
+
 def _check_delimiter(columns: list[str], delimiter: str, fields: FieldSettings, where: str) -> None:
     """Raises InputError for a header of one column that seems to have another delimiter."""
     other = next((sign for sign in ",;\t|" if sign in columns[0] and sign != delimiter), None)
     if len(columns) > 1 or other is None or columns[0] in (*fields.rank_fields, fields.text_field):
         return
     hints = {",": "`--input-format csv`", "\t": "`--input-format tsv`"}
-    hint = hints.get(other, "use commas or tabs: those are the delimiters of CSV and TSV")
+    hint = hints.get(other, f"`--delimiter '{other}'`")
     shown = "the tab" if other == "\t" else f"`{other}`"
     raise InputError(f"the header is one column, {name_list(columns)}; is {shown} the delimiter?", hint, where)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from rerank_cli.compression import without_suffix
 from rerank_cli.errors import InputError
-from rerank_cli.readers.input_stream import COMPRESSED
+from rerank_cli.readers.binary import refuse_noise
+from rerank_cli.readers.delimiters import SAMPLE, likely_table, sep_line, table_of
 
 if TYPE_CHECKING:
     from rerank_cli.readers.input_stream import InputStream
     from rerank_cli.report import Report
-    from rerank_cli.settings import InputFormat
+    from rerank_cli.settings import FieldSettings, InputFormat
 
 BY_SUFFIX: dict[str, InputFormat] = {
     "jsonl": "jsonl", "ndjson": "jsonl", "jsonlines": "jsonl", "json": "json", "yaml": "yaml", "yml": "yaml",
@@ -26,27 +28,46 @@ _CUT = 32  # an error this close to the end of a cut text may come from the cut
 
 
 def by_name(name: str) -> InputFormat | None:
-    """The format by the extension of a name, `.gz` and `.zst` aside; None without a known one."""
-    lowered = name.lower()
-    for suffix in COMPRESSED:
-        lowered = lowered.removesuffix(suffix)
-    _, dot, suffix = lowered.rpartition(".")
+    """The format by the extension of a name, that of compression aside; None without a known one."""
+    _, dot, suffix = without_suffix(name).rpartition(".")
     return BY_SUFFIX.get(suffix) if dot else None
 
 
-def detect_format(name: str, stream: InputStream, report: Report) -> InputFormat:
-    """The format by name, else by bytes; a note if the lines look like another one. Raises InputError for UTF-16."""
-    named = by_name(name)
-    if named in {None, "lines"} and stream.lookahead.startswith((b"\xff\xfe", b"\xfe\xff")):
-        hint = "convert it with `iconv -f UTF-16 -t UTF-8`, or take it as it is with `--input-format lines`"
-        raise InputError("this looks like UTF-16", hint, stream.name)
-    if named:
+def detect_format(name: str, stream: InputStream, fields: FieldSettings, report: Report) -> InputFormat:
+    """The format by name, else by bytes; a note if the lines look like another one.
+
+    Raises:
+        InputError: bytes that are no text.
+    """
+    if named := by_name(name):
         return named
     by_bytes = sniff(stream)
-    if by_bytes == "lines" and (like := _resembled(stream.first_line()[0])):
+    if by_bytes != "lines":
+        return by_bytes
+    refuse_noise(bytes(stream.lookahead[:_PREFIX]), stream.name)
+    if like := _resembled(stream.first_line()[0]):
         options = f"`--input-format {like.lower()}` shows what is wrong, `--input-format lines` hides this note"
         report.note(f"{stream.name} looks like {like}, but is not valid: its lines are taken as plain text ({options})")
-    return by_bytes
+        return by_bytes
+    return _sniff_table(stream, fields, report)
+
+
+def _sniff_table(stream: InputStream, fields: FieldSettings, report: Report) -> InputFormat:
+    """CSV or TSV for lines that are one beyond doubt, else lines; a note if they may be one."""
+    sample, complete = stream.sample(SAMPLE)
+    if sep_line(sample.split(b"\n", 1)[0]):
+        return "csv"
+    scored = fields.rank_fields or (fields.text_field,)
+    table = table_of(sample, scored, complete=complete)
+    if table:
+        return "tsv" if table.delimiter == "\t" else "csv"
+    if likely := likely_table(sample, complete=complete):
+        options = "--input-format tsv" if likely.delimiter == "\t" else f"--delimiter '{likely.delimiter}'"
+        report.note(
+            f"{stream.name} looks like a table with columns: its lines are taken as plain text "
+            f"(`{options}` reads its rows, `--input-format lines` hides this note)"
+        )
+    return "lines"
 
 
 def _resembled(line: bytes) -> str | None:
@@ -80,22 +101,41 @@ def _is_json(data: bytes | bytearray, types: tuple[type, ...]) -> bool:
 
 
 def _whole_is_json(stream: InputStream) -> bool:
-    """Whether everything is one JSON list or object; usually a prefix is enough to rule that out."""
+    """Whether everything is JSON lists and objects; usually a prefix is enough to rule that out."""
     import json
 
     from rerank_cli.readers.values import TOO_DEEP, blank_from, value_at
 
     text = stream.lookahead[:_PREFIX].decode("utf-8", "replace")
     cut = len(stream.lookahead) > _PREFIX or stream.grow()
+    end = 0
     try:
-        _, end = value_at(text, blank_from(text, 0))
-        possible = blank_from(text, end) == len(text)
+        while (start := blank_from(text, end)) < len(text) and (not end or text[start] in "{["):
+            _, end = value_at(text, start)
+        possible = start == len(text)
     except json.JSONDecodeError as exc:
         at_the_cut = exc.pos >= len(text) - _CUT or exc.msg.startswith("Unterminated string")
         possible = exc.msg == TOO_DEEP or (cut and at_the_cut)
     except ValueError:
         possible = True
-    return possible and _is_json(stream.fill(), (dict, list))
+    return possible and (_is_json(stream.fill(), (dict, list)) or _are_records(stream.lookahead))
+
+
+def _are_records(data: bytearray) -> bool:
+    """Whether a text is several JSON objects, or lists of objects, as jq prints without -c."""
+    from rerank_cli.readers.values import blank_from, value_at
+
+    text = data.decode("utf-8", "replace")
+    position = blank_from(text, 0)
+    try:
+        while position < len(text):
+            value, end = value_at(text, position)
+            if not all(isinstance(item, dict) for item in (value if isinstance(value, list) else [value])):
+                return False
+            position = blank_from(text, end)
+    except ValueError:
+        return False
+    return True
 
 
 def _whole_is_yaml(stream: InputStream) -> bool:

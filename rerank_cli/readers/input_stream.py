@@ -8,20 +8,21 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from rerank_cli.compression import decompress, program_of
 from rerank_cli.errors import InputError
 from rerank_cli.files import reason_of
+from rerank_cli.readers.binary import refuse_binary
+from rerank_cli.readers.encodings import Recoded, marked_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BLOCK = 1 << 19  # bytes read at once: some 5,000 records of 100 bytes; larger blocks gain nothing and hold more
-COMPRESSED = (".gz", ".zst", ".zstd")  # extensions; the first bytes decide what a file is
-GZIP = b"\x1f\x8b"
-ZSTD = b"\x28\xb5\x2f\xfd"
 PARQUET = b"PAR1"
 BOM = b"\xef\xbb\xbf"
 STDIN = "<stdin>"
@@ -33,44 +34,46 @@ class InputStream:
 
     Args:
         name: what messages and `Source.name` call it.
-        stream: the bytes as they are on disk; gzip and zstd are recognised by their first bytes.
+        stream: the bytes as they are on disk; compressed ones are recognised by their first bytes.
+        encoding: of the text; None is UTF-8, or the UTF-16 or UTF-32 that a byte order mark says.
 
     Raises:
-        InputError: (from every method) the input cannot be read or its compression is broken.
+        InputError: (from every method) the input cannot be read, holds no text, or its compression is broken.
     """
 
-    def __init__(self, name: str, stream: BinaryIO) -> None:
+    def __init__(self, name: str, stream: BinaryIO, encoding: str | None = None) -> None:
         self.name = name
         self.lookahead = bytearray()
         self._raw = self._stream = stream
         self._broken: tuple[type[Exception], ...] = (OSError,)
+        self._program = ""  # that checks the file, if it is compressed
         start = self._read()
-        if start.startswith((GZIP, ZSTD)):
-            self._decompress(start)
+        if program := program_of(start):
+            self._stream, self._broken, self._program = decompress(program, self._after(start))
             start = self._read()
         if start.startswith(PARQUET) or name.lower().endswith(".parquet"):
             start = self._of_parquet(start)
+        else:
+            start = self._as_utf8(start, encoding)
         while 0 < len(start) < 3 and BOM.startswith(start) and (more := self._read()):
             start += more
         self.lookahead += start[3:] if start.startswith(BOM) else start
 
-    def _decompress(self, start: bytes) -> None:
-        whole = cast("BinaryIO", io.BufferedReader(_Chain(start, self._raw), BLOCK))
-        if start.startswith(GZIP):
-            import gzip
-            import zlib
+    def _after(self, start: bytes) -> BinaryIO:
+        """The stream from its beginning, although `start` was read."""
+        return cast("BinaryIO", io.BufferedReader(_Chain(start, self._stream), BLOCK))
 
-            self._stream = cast("BinaryIO", gzip.GzipFile(fileobj=whole))
-            self._broken = (OSError, EOFError, zlib.error)
-            return
-        import sys
-
-        if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
-        self._stream = cast("BinaryIO", zstd.ZstdFile(whole))
-        self._broken = (OSError, EOFError, zstd.ZstdError)
+    def _as_utf8(self, start: bytes, encoding: str | None) -> bytes:
+        """From here on UTF-8, whatever the encoding; the first block."""
+        try:
+            refuse_binary(start, self.name)
+            if encoding := encoding or marked_encoding(start):
+                self._stream = cast("BinaryIO", Recoded(self._after(start), encoding, self.name))
+                return self._read()
+        except InputError:
+            self.close()
+            raise
+        return start
 
     def _of_parquet(self, start: bytes) -> bytes:
         """From here on a Parquet file's rows as JSON lines; the first block."""
@@ -89,9 +92,9 @@ class InputStream:
         try:
             return _next_bytes(self._stream, size)
         except self._broken as exc:
-            if self._stream is self._raw:
+            if not self._program:
                 raise InputError(f"cannot be read: {reason_of(exc).lower()}", where=self.name) from exc
-            hint = "is the file complete? `gzip -t` or `zstd -t` checks it"
+            hint = f"is the file complete? `{self._program} -t` checks it"
             raise InputError(f"broken compressed data: {exc}", hint, self.name) from exc
 
     def grow(self) -> bool:
@@ -118,6 +121,13 @@ class InputStream:
             if not self.grow():
                 return False
         return True
+
+    def sample(self, size: int) -> tuple[bytes, bool]:
+        """The first `size` bytes, and whether they are everything."""
+        while len(self.lookahead) <= size:
+            if not self.grow():
+                return bytes(self.lookahead), True
+        return bytes(self.lookahead[:size]), False
 
     def fill(self) -> bytearray:
         """Everything, kept as look-ahead: for formats that must be whole to be recognised."""
@@ -186,23 +196,23 @@ def _next_bytes(stream: BinaryIO, size: int) -> bytes:
     return data
 
 
-def open_stream(name: str, stdin: BinaryIO) -> InputStream:
-    """The bytes of a file, or of stdin for `-`.
+def open_stream(name: str, stdin: BinaryIO, encoding: str | None = None) -> InputStream:
+    """The bytes of a file, or of stdin for `-`, as UTF-8.
 
     Raises:
         InputError: missing, a directory, not permitted or unreadable; the hint names a similar file.
     """
     if name == "-":
-        return InputStream(STDIN, stdin)
+        return InputStream(STDIN, stdin, encoding)
     try:
         stream = open(name, "rb", buffering=0)  # noqa: SIM115, PTH123 InputStream closes it
     except (OSError, ValueError) as exc:
         raise unreadable(name, exc) from exc
-    return InputStream(name, cast("BinaryIO", stream))
+    return InputStream(name, cast("BinaryIO", stream), encoding)
 
 
-def check_file(name: str) -> None:
-    """Raises InputError, before any work, if a named file cannot be read."""
+def check_file(name: str, *, folders: bool = False) -> None:
+    """Raises InputError, before any work, if a named file cannot be read; `folders` are let pass or not."""
     if not name:
         raise InputError("the name of a file is empty", "is a variable of the shell unset?")
     try:
@@ -211,7 +221,7 @@ def check_file(name: str) -> None:
             os.stat(name)  # noqa: PTH116 Path.stat would do the same twice as slowly for thousands of names
     except (OSError, ValueError) as exc:
         raise unreadable(name, exc) from exc
-    if folder:
+    if folder and not folders:
         raise unreadable(name, IsADirectoryError())
 
 
@@ -220,10 +230,9 @@ def unreadable(name: str, exc: Exception) -> InputError:
     if isinstance(exc, FileNotFoundError):
         return InputError("no such file", _similar_file(name), name)
     if isinstance(exc, IsADirectoryError):
-        hint = f"name its files, as in `{name.rstrip('/')}/*`; `--input-format files` ranks whole files"
-        return InputError("is a directory", hint, name)
+        return InputError("is a directory", f"name its files, as in `{shlex.quote(name.rstrip('/'))}/*`", name)
     if isinstance(exc, PermissionError):
-        return InputError("permission denied", where=name)
+        return InputError("permission denied", "its owner can allow it, as with `chmod a+r`", name)
     return InputError(f"cannot be opened: {reason_of(exc).lower()}", where=name)
 
 

@@ -1,4 +1,4 @@
-"""A whole JSON text: a list of documents, a Cohere-shaped request, or one document, each with its original text.
+"""A whole JSON text: a list of documents, a Cohere-shaped request, or values one after the other, as jq reads them.
 
 Documents are never serialised again: their spans in the text are found by parsing element by element.
 """
@@ -24,7 +24,7 @@ from rerank_cli.readers.values import (
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     Place = Callable[[int, int], str]  # (number of the element, its position in the text) -> where
 
@@ -42,18 +42,30 @@ def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
     if start == len(text):
         return Parsed({}, lambda: iter(()))
     if text[start] == "[":
-        return Parsed({}, lambda: _guard(_elements(text, start, place, last=True), name))
+        read = _list if request else _values
+        return Parsed({}, lambda: _guard(read(text, start, place), name))
     if text[start] != "{":
         if request:
             raise InputError("not a JSON object with `query` and `documents`", where=_where(name, text, start))
         message = "JSON input holds a list of documents or a request object"
         raise InputError(message, "for plain text use `--input-format lines`", _where(name, text, start))
-    return _object(text, start, name, place)
+    return _object(text, start, name, place, alone=request)
 
 
-def _object(text: str, start: int, name: str, place: Place) -> Parsed:
+def parse_values(text: str, name: str, first_line: int = 1) -> list[Element]:
+    """Several JSON values, objects, strings or lists of them, that may stand on several lines each; for documents.
+
+    Raises:
+        InputError: not JSON, or a value that is no document.
+    """
+    return list(_guard(_values(text, blank_from(text, 0), _by_line(text, name, first_line)), name, first_line))
+
+
+def _object(text: str, start: int, name: str, place: Place, *, alone: bool) -> Parsed:
     try:
         keys, documents_at, end = _members(text, start)
+        if not alone and blank_from(text, end) < len(text):
+            return Parsed({}, lambda: _guard(_values(text, start, place), name))
         expect_end(text, end)
     except ValueError as exc:
         raise _broken(exc, name) from exc
@@ -62,7 +74,29 @@ def _object(text: str, start: int, name: str, place: Place) -> Parsed:
         return Parsed(keys, lambda: iter((whole,)))
     if text[documents_at] != "[":
         raise not_a_list(keys["documents"], _where(name, text, documents_at))
-    return Parsed(keys, lambda: _guard(_elements(text, documents_at, place, last=False), name))
+    return Parsed(keys, lambda: _guard(_elements(text, documents_at, place), name))
+
+
+def _values(text: str, position: int, place: Place) -> Iterator[Element]:
+    """The documents of values that stand one after the other; the elements of lists among them."""
+    number = 0
+    while position < len(text):
+        if text[position] == "[":
+            end = yield from _elements(text, position, place)
+        else:
+            value, end = value_at(text, position)
+            where = place(number, position)
+            if isinstance(value, dict) and isinstance(value.get("documents"), list):
+                hint = "`rerank batch` takes many requests, one per line"
+                raise InputError("a request among other values; `rank` takes one request", hint, where)
+            yield Element(value, one_line(text[position:end]).encode("utf-8", "surrogatepass"), where)
+        position = blank_from(text, end)
+        number += 1
+
+
+def _list(text: str, start: int, place: Place) -> Iterator[Element]:
+    end = yield from _elements(text, start, place)
+    expect_end(text, end)
 
 
 def _members(text: str, start: int) -> tuple[dict[str, Any], int | None, int]:
@@ -89,8 +123,8 @@ def _members(text: str, start: int) -> tuple[dict[str, Any], int | None, int]:
         position = _expect(text, position, ",")
 
 
-def _elements(text: str, start: int, place: Place, *, last: bool) -> Iterator[Element]:
-    """The elements of the list at `start`; with `last`, nothing may follow it."""
+def _elements(text: str, start: int, place: Place) -> Generator[Element, None, int]:
+    """The elements of the list at `start`; returns where it ends."""
     position = blank_from(text, start + 1)
     number = 0
     if text[position : position + 1] != "]":
@@ -108,8 +142,7 @@ def _elements(text: str, start: int, place: Place, *, last: bool) -> Iterator[El
             if text[position : position + 1] == "]":
                 break
             position = _expect(text, position, ",")
-    if last:
-        expect_end(text, position + 1)
+    return position + 1
 
 
 def _expect(text: str, position: int, sign: str) -> int:
@@ -119,26 +152,26 @@ def _expect(text: str, position: int, sign: str) -> int:
     return blank_from(text, position + 1)
 
 
-def _guard(elements: Iterator[Element], name: str) -> Iterator[Element]:
+def _guard(elements: Iterator[Element], name: str, first_line: int = 1) -> Iterator[Element]:
     try:
         yield from elements
     except ValueError as exc:
-        raise _broken(exc, name) from exc
+        raise _broken(exc, name, first_line) from exc
 
 
-def _broken(exc: ValueError, name: str) -> InputError:
+def _broken(exc: ValueError, name: str, first_line: int = 1) -> InputError:
     if not isinstance(exc, json.JSONDecodeError):
         return InputError(f"not valid JSON: {exc}", where=name)
-    hint = "one JSON value per line is `--input-format jsonl`" if exc.msg == "more after the value" else None
-    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, _where(name, exc.doc, exc.pos))
+    where = _where(name, exc.doc, exc.pos, first_line)
+    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", where=where)
 
 
-def _where(name: str, text: str, position: int) -> str:
-    return placed(name, text.count("\n", 0, position) + 1)
+def _where(name: str, text: str, position: int, first_line: int = 1) -> str:
+    return placed(name, text.count("\n", 0, position) + first_line)
 
 
-def _by_line(text: str, name: str) -> Place:
-    seen, line, last = 0, 1, 0
+def _by_line(text: str, name: str, first_line: int = 1) -> Place:
+    seen, line, last = 0, first_line, 0
 
     def place(number: int, position: int) -> str:
         nonlocal seen, line, last

@@ -42,10 +42,10 @@ class Qrels:
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # query id -> document ids by index
 
 
-def read_qrels(path: str, stdin: BinaryIO | None = None) -> Qrels:
+def read_qrels(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Qrels:
     """All judgements of a file. Raises InputError with `file:line`; also if it holds none at all."""
     qrels = Qrels(name_of_file(path), {})
-    stream = rows(path, stdin)
+    stream = rows(path, stdin, encoding)
     first = next(stream, None)
     if first is None:
         raise InputError(f"{qrels.name} holds no judgements")

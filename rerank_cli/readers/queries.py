@@ -28,13 +28,15 @@ class Query(NamedTuple):
     where: str
 
 
-def read_queries(path: str, query_format: QueryFormat = "auto", stdin: BinaryIO | None = None) -> Iterator[Query]:
+def read_queries(
+    path: str, query_format: QueryFormat = "auto", stdin: BinaryIO | None = None, encoding: str | None = None
+) -> Iterator[Query]:
     """The queries of a file in its order. Raises InputError with `file:line` for broken rows and repeated ids.
 
     `auto`: a first line that starts with `{` means JSON lines, one with a tab TSV (id, text), else one query per line.
     """
     seen: set[str] = set()
-    for number, row in enumerate(rows(path, stdin)):
+    for number, row in enumerate(rows(path, stdin, encoding)):
         if number == 0 and query_format == "auto":
             query_format = _sniff(row.text)
         if number == 0 and query_format == "tsv" and tuple(row.text.lower().split("\t")) in TSV_HEADERS:

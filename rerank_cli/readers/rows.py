@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rerank_cli.errors import InputError
+from rerank_cli.readers.encodings import likely_encoding
 from rerank_cli.readers.input_stream import STDIN, open_stream
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ class Row(NamedTuple):
         return f"{self.name}:{self.number}"
 
 
-def raw_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int, bytes]]:
-    """Numbered non-blank lines of a file (plain, gzip or zstd; `-` is stdin), without their ends and without a BOM.
+def raw_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[tuple[int, bytes]]:
+    """Numbered non-blank lines of a file (`-` is stdin) as UTF-8, without their ends and without a BOM.
 
     Raises InputError for a file that cannot be read.
     """
-    stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()))
+    stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), encoding)
     number = 0
     try:
         for block in stream.records(b"\n"):
@@ -50,10 +51,10 @@ def raw_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int, by
         stream.close()
 
 
-def rows(path: str, stdin: BinaryIO | None = None) -> Iterator[Row]:
+def rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[Row]:
     """The non-blank lines of a file as text. Raises InputError with `file:line` for invalid UTF-8."""
     name = name_of_file(path)
-    for number, raw in raw_rows(path, stdin):
+    for number, raw in raw_rows(path, stdin, encoding):
         yield decoded_row(name, number, raw)
 
 
@@ -62,7 +63,8 @@ def decoded_row(name: str, number: int, raw: bytes) -> Row:
     try:
         return Row(name, number, raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise InputError(f"invalid UTF-8: {error.reason}", where=f"{name}:{number}") from None
+        hint = f"name its encoding, if it is `--encoding {likely_encoding(raw)}`, or convert it with iconv"
+        raise InputError(f"invalid UTF-8: {error.reason}", hint, f"{name}:{number}") from None
 
 
 def name_of_file(path: str) -> str:

@@ -52,12 +52,12 @@ class Run:
     by_index: dict[str, frozenset[str]] = field(default_factory=dict)  # names that are input positions, by query
 
 
-def read_run(path: str, stdin: BinaryIO | None = None) -> Run:
+def read_run(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Run:
     """A whole run. Raises InputError with `file:line` for broken rows and documents repeated within a query."""
     ranked: dict[str, dict[str, tuple[float | None, int | None]]] = {}
     labels: dict[str, dict[str, Any]] = {}
     by_index: dict[str, set[str]] = {}
-    for row in run_rows(path, stdin):
+    for row in run_rows(path, stdin, encoding):
         documents = ranked.setdefault(row.query, {})
         if row.document in documents:
             hint = "are these several rankings? `rerank batch` names their queries" if row.query == ANONYMOUS else None
@@ -83,9 +83,9 @@ def _scores(documents: Mapping[str, tuple[float | None, int | None]]) -> dict[st
     return {name: -float(rank or 0) if ranked else score or 0.0 for name, (score, rank) in kept.items()}
 
 
-def run_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[RunRow]:
+def run_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[RunRow]:
     """The rows of a run in file order: TREC's six columns, JSON lines, or one JSON document that we wrote."""
-    stream = rows(path, stdin)
+    stream = rows(path, stdin, encoding)
     first = next(stream, None)
     if first is None:
         return

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import type_name
+from rerank_cli.readers.encodings import likely_encoding
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
@@ -121,9 +122,7 @@ def not_a_list(value: Any, where: str) -> InputError:
 
 def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> InputError:
     """The error for bytes that are not UTF-8; `data` starts at line `first_line` of the input."""
-    hint = "convert it, as with `iconv -f ISO-8859-1 -t UTF-8`; `--input-format lines` takes any bytes"
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) and first_line == 1:
-        hint = "it looks like UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`"
+    hint = f"name its encoding, if it is `--encoding {likely_encoding(data)}`, or convert it with iconv"
     return InputError("invalid UTF-8", hint, placed(name, first_line + data.count(b"\n", 0, position)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rerank_cli.compression import extension_of
 from rerank_cli.settings import EXTENSIONS
 from rerank_cli.writers.output import ClosedPipe, is_stdout, open_output
 
@@ -65,7 +66,7 @@ def choose_format(
     if settings.format != "auto":
         return settings.format
     if settings.output is not None and not is_stdout(settings.output):
-        by_name = EXTENSIONS.get(settings.output.suffix.lower())
+        by_name = EXTENSIONS.get(extension_of(settings.output))
         if by_name:
             return by_name
     elif terminal.stdout_tty:
@@ -96,7 +97,7 @@ def ranking_blocks(
     if output_format in {"csv", "tsv"}:
         from rerank_cli.writers import separated
 
-        return separated.blocks(ranking, "\t" if output_format == "tsv" else ",", settings, report)
+        return separated.blocks(ranking, separated.delimiter_of(ranking, output_format), settings, report)
     if output_format == "trec":
         from rerank_cli.writers import trec
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import stat
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from rerank_cli.compression import compressor_for, extension_of
 from rerank_cli.errors import OutputError
 from rerank_cli.files import reason_of, replacing
 from rerank_cli.text import visible
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 Guard = Literal["text", "json", "none"]
+
+SPREADSHEETS = frozenset({".xlsx", ".xls", ".xlsm", ".ods"})
+_CONVERT = "`pandoc` or a program of your choice converts it"
+_DUCKDB = "duckdb reads it and writes other formats"
+# Extensions of binary formats, by what makes them of JSON lines.
+CONVERTED = dict.fromkeys((".parquet", ".arrow", ".feather", ".orc", ".avro", ".db", ".duckdb", ".sqlite"), _DUCKDB)
+CONVERTED |= dict.fromkeys((".pdf", ".docx", ".doc", ".odt", ".pptx", ".epub", ".zip", ".7z", ".tar"), _CONVERT)
 
 # What must not reach a terminal raw inside JSON strings; JSON can spell every one of them without changing its value.
 _JSON_UNSAFE = {
@@ -46,7 +55,8 @@ def open_output(path: Path | None, terminal: Terminal, guard: Guard = "text") ->
     """A `write(bytes)` into stdout (None, `-`) or into a file that replaces `path` when the block ends without error.
 
     Args:
-        path: The file, or None or `-` for stdout. Pipes and devices are written directly.
+        path: The file, or None or `-` for stdout. Pipes and devices are written directly. A name that ends with `.gz`,
+            `.bz2`, `.xz` or `.zst` asks for compression.
         terminal: Whose stdout.
         guard: How bytes are sanitized if stdout is a terminal: as text, as JSON, or not at all.
 
@@ -56,16 +66,24 @@ def open_output(path: Path | None, terminal: Terminal, guard: Guard = "text") ->
     """
     if path is None or is_stdout(path):
         yield from _stdout(terminal, guard)
-    elif _is_special(path):
-        yield from _stream(path)
-    else:
-        yield from _replaced(path)
+        return
+    with contextlib.contextmanager(_stream if _is_special(path) else _replaced)(path) as write:
+        compressor = compressor_for(path)
+        if compressor is None:
+            yield write
+            return
+        yield lambda data: write(compressor.compress(data))
+        write(compressor.flush())
 
 
 def check_output(path: Path | None) -> None:
-    """Raise the OutputError of `open_output` before anything is scored, if the file cannot be written."""
+    """Raise the OutputError of `open_output` before anything is scored, if the file cannot be written.
+
+    Also for a name that asks for a format which is not written.
+    """
     if path is None or is_stdout(path):
         return
+    check_format(path)
     if path.is_dir():
         raise _failure(str(path), IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     if not _is_special(path):
@@ -73,6 +91,19 @@ def check_output(path: Path | None) -> None:
         if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
             code = errno.EACCES if folder.is_dir() else errno.ENOTDIR if folder.exists() else errno.ENOENT
             raise _failure(str(path), OSError(code, os.strerror(code)))
+
+
+def check_format(path: Path) -> None:
+    """Raise OutputError for a name whose extension is that of a binary format: text under it could not be opened."""
+    extension = extension_of(path)
+    if extension in SPREADSHEETS:
+        text, tool = ".csv", f"spreadsheet programs open it; `ssconvert {{}} {shlex.quote(str(path))}` converts it"
+    elif extension in CONVERTED:
+        text, tool = ".jsonl", CONVERTED[extension]
+    else:
+        return
+    instead = shlex.quote(str(path.with_suffix(text)))
+    raise OutputError(f"cannot write {path}: {extension} is not written", f"`-o {instead}`; {tool.format(instead)}")
 
 
 def sanitize(data: bytes, guard: Guard) -> bytes:

@@ -49,6 +49,14 @@ def blocks(ranking: Ranking, delimiter: str, settings: OutputSettings, report: R
     return objects(ranking.hits, frame, report)
 
 
+def delimiter_of(ranking: Ranking, output_format: str) -> str:
+    """A tab for TSV; for CSV what separates the rows of the input, as `;`, else a comma."""
+    delimiters = {source.delimiter if source.kind == "row" else "," for source in sources_of(ranking)}
+    if output_format == "tsv":
+        return "\t"
+    return "," if len(delimiters) != 1 or "\t" in delimiters else delimiters.pop()
+
+
 def are_alike(sources: list[Source], delimiter: str) -> bool:
     """Whether rows of all sources fit under one header as they are."""
     return {(source.columns, source.delimiter) for source in sources} == {(sources[0].columns, delimiter)}
