@@ -9,6 +9,7 @@ from dataclasses import fields as fields_of
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from rerank_cli.absence import FieldCheck, checked, without_empty
 from rerank_cli.errors import InputError, UsageError
 from rerank_cli.fields import refuse_fields
 from rerank_cli.readers.chunks import in_chunks
@@ -60,10 +61,11 @@ def open_documents(
         from rerank_cli.readers.wholefiles import read_files
 
         refuse_fields(inputs.fields, "", "a whole file")
-        return DocumentStream(in_chunks(read_files(names, terminal.stdin)))
+        whole = in_chunks(read_files(names, terminal.stdin))
+        return DocumentStream(without_empty(chunk, inputs.fields, report) for chunk in whole)
     open_input = partial(_open_input, inputs=inputs, terminal=terminal, report=report)
     first = open_input(names[0])
-    return DocumentStream(_chain(names, first, open_input, inputs), first.options)
+    return DocumentStream(_chain(names, first, open_input, inputs, report), first.options)
 
 
 def read_query(name: str, terminal: Terminal) -> str:
@@ -157,24 +159,26 @@ def _is_request(stream: InputStream, fields: FieldSettings) -> bool:
 
 
 def _chain(
-    names: tuple[str, ...], first: _Input, open_input: Callable[[str], _Input], inputs: InputSettings
+    names: tuple[str, ...], first: _Input, open_input: Callable[[str], _Input], inputs: InputSettings, report: Report
 ) -> Iterator[list[Document]]:
-    """The chunks of one input after the other, numbered through."""
+    """The chunks of one input after the other, numbered through; named fields that no record has are reported."""
     fields = inputs.fields
     if first.options.rank_fields:
         from rerank_cli.readers.request import scored_fields
 
         fields = scored_fields(fields, first.options)
+    check = FieldCheck(fields)
     index = 0
     current = first
     for number, name in enumerate(names):
         if number:
             current = open_input(name)
             _check_same_options(first.options, current, inputs.settled)
+        check.begin(current.stream.name)
         try:
-            for chunk in current.chunks(fields, index):
+            for chunk in checked(current.chunks(fields, index), check, report, last=number == len(names) - 1):
                 index = chunk[-1].index + 1
-                yield chunk
+                yield without_empty(chunk, fields, report)
         finally:
             current.stream.close()
 

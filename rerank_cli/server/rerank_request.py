@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.absence import FieldCheck
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.fields import make_renderer
 from rerank_cli.records import Document, Source
@@ -140,8 +141,9 @@ def _refuse_unsendable(what: str, value: Any) -> None:
 
 def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSettings, report: Report) -> list[Document]:
     """What is scored of each document: a string itself, of an object its `text` or the rank fields, in order."""
-    render_string = make_renderer(FieldSettings(), report)
-    render_object = make_renderer(FieldSettings(rank_fields=rank_fields), report)
+    fields = FieldSettings(rank_fields=rank_fields)
+    render_string, render_object = make_renderer(FieldSettings(), report), make_renderer(fields, report)
+    _check_fields(values, fields, report)
     documents = []
     for index, value in enumerate(values):
         render = render_string if isinstance(value, str) else render_object
@@ -152,6 +154,17 @@ def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSett
         _refuse_long(index, len(text), settings)
         documents.append(Document(index, b"", text, SOURCE, None, head))
     return documents
+
+
+def _check_fields(values: list[Any], fields: FieldSettings, report: Report) -> None:
+    """Raises HttpError 400 if no document has a field to score; warns of a rank field that none has."""
+    check = FieldCheck(fields)
+    try:
+        check.observe_values(values)
+        check.end()
+    except InputError as error:
+        raise HttpError(400, f"invalid request: {error.message}") from None
+    check.finish(report, strict=False)
 
 
 def _refuse_blank(documents: list[Document]) -> None:
