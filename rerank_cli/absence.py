@@ -74,18 +74,23 @@ class FieldCheck:
             for name in list(names):
                 if any(has_field(document, name) for document in documents):
                     del names[name]
-        if any(self._unseen.values()):
+        if self._found and any(self._unseen.values()):
             for document in islice(documents, FEW):
                 self._sample(record_of(document))
 
     def observe_values(self, values: Iterable[Any]) -> None:
         """Look at records that were never text, as those of the Python API."""
         for value in values:
+            if self._found and not any(self._unseen.values()):
+                return
             if not isinstance(value, dict):
                 self._found = True
                 continue
             self._records += 1
-            self._sample(value)
+            if self._sampled < (FEW if self._found else SAMPLE):
+                self._sample(value)
+            elif not self._found:
+                self._found = any(has_path(value, name) for name in self._scored)
             for names in self._unseen.values():
                 for name in [name for name in names if has_path(value, name)]:
                     del names[name]
@@ -144,7 +149,7 @@ class FieldCheck:
         if not isinstance(value, dict):
             return
         self._sampled += 1
-        for key, item in fields_of(value, MAX_KEYS):
+        for key, item in islice(fields_of(value, MAX_KEYS), MAX_KEYS):
             self._keys[key] += 1
             self._examples.setdefault(key, item)
 

@@ -253,11 +253,22 @@ def test_errors_have_coheres_messages(free, name):
         assert answer.json["id"] == answer.headers["x-request-id"]
 
 
-def test_a_document_without_the_fields_gets_an_error_that_lists_its_own(free):
-    answer = free.post("/v1/rerank", query="q", documents=["x", {"body": "b"}])
+def test_documents_that_all_lack_the_fields_get_an_error_that_lists_their_own(free):
+    answer = free.post("/v1/rerank", query="q", documents=[{"body": "b"}, {"body": "c"}])
     assert answer.status == 400
-    assert answer.json["message"].startswith("invalid request: document at index 1: ")
-    assert "body" in answer.json["message"]
+    assert answer.json["message"] == "invalid request: none of 2 documents has field `text`; they have `body` (2)"
+
+
+@pytest.mark.parametrize("document", ["", {"text": None}, {"text": " "}, {"text": ""}, {"body": "b"}, {"text": []}])
+def test_null_missing_and_empty_texts_are_answered_alike(free, document):
+    answer = free.post("/v1/rerank", query="q", documents=[{"text": "a"}, document])
+    assert (answer.status, answer.json["message"]) == (400, ERRORS["one blank"][2])
+
+
+def test_a_rank_field_that_no_document_has_is_a_warning(free):
+    answer = free.post("/v1/rerank", query="q", rank_fields=["title", "tilte"], documents=[{"title": "a"}])
+    assert answer.status == 200
+    assert "no document has the rank field `tilte`; did you mean `title`?" in str(answer.json["meta"]["warnings"])
 
 
 def test_a_document_without_known_tokens_is_empty(real):
