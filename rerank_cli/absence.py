@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.fields import MAX_KEYS, field_hint, likely_fields, name_list
+from rerank_cli.fields import EMPTY_HINT, MAX_KEYS, field_hint, likely_fields, name_list
 from rerank_cli.paths import EACH, fields_of, has_path
 from rerank_cli.settings import DEFAULT_ID_FIELDS
 from rerank_cli.text import is_blank, shown, to_utf8
@@ -25,15 +25,21 @@ if TYPE_CHECKING:
     from rerank_cli.settings import FieldSettings
 
 SAMPLE = 1000  # records whose keys are counted for a hint
-FEW = 5  # records of a chunk whose keys are counted for a name that may be misspelt
+FEW = 5  # documents of a chunk that show what all are like
 COMMON = 6  # keys that a message names with their counts
 
 
 def without_empty(documents: list[Document], fields: FieldSettings, report: Report) -> list[Document]:
-    """The documents that have text, the others counted, if the settings leave empty ones out; else all of them."""
-    if fields.on_missing != "skip":
+    """The documents that have text, the others counted, if the settings leave empty ones out; else all of them.
+
+    Raises InputError for an empty one if the settings ask for that. Most readers do so themselves, with the line.
+    """
+    if fields.on_missing == "empty":
         return documents
     kept = [document for document in documents if not is_blank(document.text)]
+    if fields.on_missing == "error" and len(kept) < len(documents):
+        empty = next(document for document in documents if is_blank(document.text))
+        raise InputError("the document is empty", EMPTY_HINT, empty.id or empty.source.name)
     report.count("skipped_empty", len(documents) - len(kept))
     return kept
 
@@ -53,12 +59,16 @@ class FieldCheck:
             "id field": dict.fromkeys(ids),
             "prior field": dict.fromkeys(prior),
         }
-        self._records = 0  # JSON objects and rows of the run
+        self._records = False  # whether there were objects or rows at all
+        self._found_before = False
+        self._lone: InputError | None = None  # about an input of one record, which others may excuse
+        self._found = False
         self.begin("")
 
     def begin(self, name: str) -> None:
         """Records of another input follow; `name` is how messages call it."""
         self._name = name
+        self._found_before = self._found_before or self._found
         self._found = False  # a scored field, or a document that needs none
         self._sampled = 0
         self._keys: Counter[str] = Counter()
@@ -66,8 +76,7 @@ class FieldCheck:
 
     def observe(self, documents: Sequence[Document]) -> None:
         """Look at documents in the order of the input."""
-        if not self._records and documents and documents[0].source.kind in {"json", "row"}:
-            self._records = sum(map(is_record, documents))
+        self._records = self._records or any(map(is_record, islice(documents, FEW)))
         if not self._found:
             self._find_scored(documents)
         for names in self._unseen.values():
@@ -86,7 +95,7 @@ class FieldCheck:
             if not isinstance(value, dict):
                 self._found = True
                 continue
-            self._records += 1
+            self._records = True
             if self._sampled < (FEW if self._found else SAMPLE):
                 self._sample(value)
             elif not self._found:
@@ -95,27 +104,40 @@ class FieldCheck:
                 for name in [name for name in names if has_path(value, name)]:
                     del names[name]
 
-    def end(self) -> None:
-        """The input is complete. Raises InputError if none of its records has a field to score."""
-        count = self._sampled
-        if self._found or not count:
+    def end(self, *, excuse_one: bool = False) -> None:
+        """The input is complete. Raises InputError if none of its records has a field to score.
+
+        With `excuse_one`, an input of one record is an error only if those of all other inputs lack the field too.
+        """
+        if self._found or not self._sampled:
             return
+        error = self._error()
+        if not (excuse_one and self._sampled == 1):
+            raise error
+        self._lone = self._lone or error
+
+    def _error(self) -> InputError:
+        count = self._sampled
         names = self._scored
         subject = f"field `{shown(names[0])}`" if len(names) == 1 else f"any of the fields {name_list(names)}"
         likely = likely_fields(self.fields, self._examples)
         hint = field_hint(self.fields, likely)
         if count == 1:
-            raise InputError(f"the document does not have {subject}; it has {name_list(self._keys)}", hint, self._name)
+            message = f"the document does not have {subject}; it has {name_list(self._keys)}"
+            return InputError(message, hint, self._name)
         counted = [f"{self._keys[name]:,} of {count:,} have `{shown(name)}`" for name in likely]
         hint += " " * bool(counted) + ", ".join(counted)
         who = "none of the documents has" if count == SAMPLE else f"none of {count:,} documents has"
-        raise InputError(f"{who} {subject}; they have {self._counts()}", hint, self._name)
+        return InputError(f"{who} {subject}; they have {self._counts()}", hint, self._name)
 
     def finish(self, report: Report, *, strict: bool = True) -> None:
         """All inputs are complete: warn of a named rank field that no record has.
 
-        Raises InputError for another named field that no record has; if not `strict`, that is a warning too.
+        Raises InputError for another named field that no record has (if not `strict`, that is a warning too), and if
+        all inputs were excused.
         """
+        if self._lone and not (self._found or self._found_before):
+            raise self._lone
         for role, names in self._unseen.items():
             for name in names:
                 message = f"no document has the {role} `{shown(name)}`"
@@ -172,7 +194,7 @@ def checked(
             yield held
         check.observe(chunk)
         held = chunk
-    check.end()
+    check.end(excuse_one=True)
     if last:
         check.finish(report)
     if held is not None:

@@ -233,7 +233,10 @@ def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputE
     subject = f"field `{shown(names[0])}` is" if len(names) == 1 else f"all of the fields {name_list(names)} are"
     state = "empty" if all(has_path(value, name) for name in names) else "missing or empty"
     message = f"{subject} {state}; the document has {name_list(map(str, value))}"
-    return InputError(message, f"{field_hint(fields, likely_fields(fields, value))}; {EMPTY_HINT}", where)
+    if state == "empty":
+        return InputError(message, EMPTY_HINT, where)
+    hint = field_hint(fields, likely_fields(fields, value))
+    return InputError(message, f"{hint}{'' if hint.endswith('?') else ';'} {EMPTY_HINT}", where)
 
 
 def likely_fields(fields: FieldSettings, value: dict[str, Any]) -> list[str]:

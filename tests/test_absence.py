@@ -168,6 +168,27 @@ def test_a_field_in_one_file_of_two_is_not_reported(run, tmp_path: Path) -> None
     )
 
 
+def test_one_file_of_several_may_lack_the_field(run, tmp_path: Path) -> None:
+    files = {"a.json": {"id": "a"}, "b.json": {"id": "b", "text": "x"}, "c.jsonl": {"id": "c"}, "d.json": {"id": "d"}}
+    for name, record in files.items():
+        (tmp_path / name).write_text(json.dumps(record))
+    found = run("-q", "q", "-f", "ids", *(tmp_path / name for name in files))
+    assert (found.code, found.lines) == (0, ["b", "a", "c", "d"]), found.err
+    without = run("-q", "q", *(tmp_path / name for name in files if name != "b.json"))
+    assert (without.code, without.out) == (3, b"")
+    assert "a.json: the document does not have field `text`; it has `id`" in without.err
+
+
+def test_empty_files_are_documents_without_text(run, tmp_path: Path) -> None:
+    for name, text in (("empty", ""), ("full", "capital")):
+        (tmp_path / name).write_text(text)
+    argv = (*CAPITAL, "--input-format", "files", "-f", "ids", tmp_path / "empty", tmp_path / "full")
+    assert run(*argv).lines == [str(tmp_path / "full"), str(tmp_path / "empty")]
+    assert run(*argv, "--on-missing", "skip").lines == [str(tmp_path / "full")]
+    refused = run(*argv, "--on-missing", "error")
+    assert (refused.code, f"{tmp_path / 'empty'}: the document is empty" in refused.err) == (3, True)
+
+
 def test_lines_have_no_id_field(run) -> None:
     assert "warning: no document has the id field `docno`" in run("-q", "q", "--id-field", "docno", stdin="1 a\n").err
 
@@ -283,8 +304,10 @@ def test_empty_documents_are_written_below_every_scored_one(run, tmp_path: Path)
     values = set()
     for form in ("trec", "jsonl"):
         (tmp_path / form).write_bytes(run(*CAPITAL, "-f", form, stdin=text).out)
-        values.add(run("eval", "--qrels", tmp_path / "qrels", tmp_path / form, "-m", "RR,R@10").out.split(b"RR")[-1])
-    assert len(values) == 1
+        result = run("eval", "--qrels", tmp_path / "qrels", tmp_path / form, "--measure", "RR", "--measure", "R@10")
+        assert result.code == 0, result.err
+        values.add(b" ".join(result.out.split()).partition(b"RR ")[2].split()[0])
+    assert values == {b"0.2500"}
 
 
 def test_an_empty_document_needs_no_prior_score(run) -> None:

@@ -111,10 +111,10 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
         from rerank_cli.readers.jsonl import read_jsonl
 
         return _Input(stream, partial(read_jsonl, stream, report))
-    return _open_whole(stream, input_format, inputs.fields, report)
+    return _open_whole(stream, input_format, inputs, report)
 
 
-def _open_whole(stream: InputStream, input_format: InputFormat, fields: FieldSettings, report: Report) -> _Input:
+def _open_whole(stream: InputStream, input_format: InputFormat, inputs: InputSettings, report: Report) -> _Input:
     """A JSON or YAML text, which is read as a whole."""
     if input_format == "yaml":
         from rerank_cli.readers.yamltext import parse_yaml as parse
@@ -122,7 +122,8 @@ def _open_whole(stream: InputStream, input_format: InputFormat, fields: FieldSet
         from rerank_cli.readers.jsontext import parse_json as parse
     from rerank_cli.readers.request import check_document, read_elements, request_options
 
-    parsed = check_document(parse(stream.whole(), stream.name), fields, stream.name)
+    several = len(inputs.files) > 1
+    parsed = check_document(parse(stream.whole(), stream.name), inputs.fields, stream.name, several=several)
     options = request_options(parsed.keys, stream.name, report)
     return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
 

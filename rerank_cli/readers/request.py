@@ -129,12 +129,16 @@ def _documents(
         yield document
 
 
-def check_document(parsed: Parsed, fields: FieldSettings, where: str) -> Parsed:
-    """An object without `documents` is one document if it has a field to score. Raises InputError otherwise."""
+def check_document(parsed: Parsed, fields: FieldSettings, where: str, *, several: bool = False) -> Parsed:
+    """An object without `documents` is one document if it has a field to score. Raises InputError otherwise.
+
+    Of `several` inputs one may lack the field, unless it holds a list or a query.
+    """
     keys = parsed.keys
     if not keys or "documents" in keys:
         return parsed
-    if has_scored_field(keys, fields):
+    wrapper = isinstance(keys.get("query"), str) or any(isinstance(item, list) for item in keys.values())
+    if has_scored_field(keys, fields) or (several and not wrapper):
         return Parsed({}, parsed.elements)
     names = fields.rank_fields or (fields.text_field,)
     lists = [key for key, item in keys.items() if isinstance(item, list) and key != "rank_fields"]
