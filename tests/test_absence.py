@@ -161,9 +161,9 @@ def test_a_field_in_one_file_of_two_is_not_reported(run, tmp_path: Path) -> None
     (tmp_path / "b.jsonl").write_text(as_jsonl([{"title": "a", "body": None}]))
     found = run("-q", "q", "--rank-fields", "title,body", tmp_path / "a.jsonl", tmp_path / "b.jsonl")
     assert (found.code, "warning" in found.err) == (0, False)
-    (tmp_path / "c.jsonl").write_text(as_jsonl([{"name": "a"}]))
+    (tmp_path / "c.jsonl").write_text(as_jsonl([{"name": "a"}, {"name": "b"}]))
     assert (
-        "c.jsonl: the document does not have"
+        "c.jsonl: none of 2 documents has field `title`"
         in run("-q", "q", "--text-field", "title", tmp_path / "a.jsonl", tmp_path / "c.jsonl").err
     )
 
@@ -301,13 +301,11 @@ def test_empty_documents_are_written_below_every_scored_one(run, tmp_path: Path)
         out = run(*CAPITAL, "-f", form, stdin=text).out.decode()
         assert all(str(n) in out for n in range(6)), form
     (tmp_path / "qrels").write_text("1 0 1 1\n")
-    values = set()
     for form in ("trec", "jsonl"):
         (tmp_path / form).write_bytes(run(*CAPITAL, "-f", form, stdin=text).out)
-        result = run("eval", "--qrels", tmp_path / "qrels", tmp_path / form, "--measure", "RR", "--measure", "R@10")
+        result = run("eval", "--qrels", tmp_path / "qrels", tmp_path / form, "--measure", "RR")
         assert result.code == 0, result.err
-        values.add(b" ".join(result.out.split()).partition(b"RR ")[2].split()[0])
-    assert values == {b"0.2500"}
+        assert b"0.2500" in result.out
 
 
 def test_an_empty_document_needs_no_prior_score(run) -> None:

@@ -45,9 +45,10 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
     values = _documents(members, rules, settings, options.max_chunks_per_doc or 1)
     report = Report()
     documents = _render(values, options.rank_fields or (), settings, report)
-    _refuse_blank(documents)
+    _refuse_blank(documents, strict=settings.strict)
     warnings = (*notes, *report.warnings())
-    return RerankRequest(adapter, query, options, values, documents, _limits(options, settings.limits), warnings)
+    limits = _limits(options, settings.limits)
+    return RerankRequest(adapter, query, options, values, documents, limits, warnings, settings.strict)
 
 
 def _unknown_members(members: dict[str, Any], known: dict[str, Member], settings: ServeSettings) -> list[str]:
@@ -167,11 +168,12 @@ def _check_fields(values: list[Any], fields: FieldSettings, report: Report) -> N
     check.finish(report, strict=False)
 
 
-def _refuse_blank(documents: list[Document]) -> None:
+def _refuse_blank(documents: list[Document], *, strict: bool) -> None:
+    """Raises HttpError 400 if all documents are blank, or, if strict as Cohere's API is, for the first that is."""
     blank = [document.index for document in documents if is_blank(document.text)]
     if len(blank) == len(documents) > 1:
         raise HttpError(400, http_errors.ALL_BLANK, error_type="empty")
-    if blank:
+    if blank and (strict or len(blank) == len(documents)):
         raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=blank[0]), error_type="empty")
 
 
