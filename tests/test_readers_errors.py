@@ -69,7 +69,7 @@ PLAIN = "plain text is `--input-format lines`"
         pytest.param(
             b'{"text":null,"n":1}', {"on_missing": "error"},
             "<stdin>:1: field `text` is empty; the document has `text`, `n`",
-            "name the field to score with `--text-field`", id="a null field",
+            "`--on-missing empty` ranks such documents last", id="a null field",
         ),
         pytest.param(
             b'{"Title":"a","Content":"b"}\n', {"rank_fields": ("title", "body")},

@@ -138,8 +138,8 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Docum
     kept = best_rows(rows, sources.depth)
     raws = sources.corpus.get([row.document for row in kept])
     if kept and not raws:
-        message = f"none of the {len(kept):,} documents of {named(query)} is in the corpus"
-        raise InputError(message, f"the first is `{kept[0].document}`: do the ids match?", rows[0].where)
+        message = f"no document of {named(query)} is in the corpus; the first is `{kept[0].document}`"
+        raise InputError(message, "do the ids of run and corpus match?", rows[0].where)
     source = Source(sources.corpus.name, "json")
     documents = []
     for index, row in enumerate(kept):
