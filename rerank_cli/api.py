@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from rerank_cli import pipeline
+from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import UsageError, did_you_mean
 from rerank_cli.records import Document, Ranking, Source
 from rerank_cli.report import Report
 from rerank_cli.scorers.registry import open_now
-from rerank_cli.settings import FieldSettings, Limits, ModelSettings, RankSettings, RemoteSettings
+from rerank_cli.settings import FieldSettings, Limits, ModelSettings, OnMissing, RankSettings, RemoteSettings
 from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
@@ -58,14 +59,22 @@ class Reranker:
         documents: Sequence[str | Mapping[str, Any]],
         top_n: int | None = None,
         rank_fields: Sequence[str] | None = None,
+        on_missing: OnMissing = "empty",
     ) -> Ranking:
-        """The ranking, best first: `.hits` with `index`, `rank`, `relevance_score` and your own `document` objects."""
+        """The ranking, best first: `.hits` with `index`, `rank`, `relevance_score` and your own `document` objects.
+
+        Documents without text (null, missing or empty) are ranked last, or left out with `on_missing="skip"`, or with
+        "error" an InputError. Raises InputError too if no document has any of the fields.
+        """
         if is_blank(query):
             raise UsageError("the query is blank", "a query needs at least one word")
         if top_n is not None and top_n < 1:
             raise UsageError(f"top_n is {top_n}", "give at least 1, or None for all")
         report = Report()
-        records = _documents(documents, FieldSettings(rank_fields=tuple(rank_fields or ())), report)
+        if on_missing not in get_args(OnMissing):
+            raise UsageError(f"on_missing is {on_missing!r}", "give empty, skip or error")
+        wanted = FieldSettings(rank_fields=tuple(rank_fields or ()), on_missing=on_missing)
+        records = without_empty(_documents(documents, wanted, report), wanted, report)
         settings = RankSettings(top_n=top_n, limits=self._limits)
         ranking = pipeline.rank(query, [records], self._scorer, settings, report)
         hits = [hit._replace(document=documents[hit.index]) for hit in ranking.hits]
@@ -93,7 +102,11 @@ def _documents(documents: Sequence[str | Mapping[str, Any]], settings: FieldSett
     """Records of the caller's documents; raw bytes stay empty because the caller has the originals."""
     from rerank_cli.fields import make_renderer
 
-    render = make_renderer(settings, report)
+    render, check = make_renderer(settings, report), FieldCheck(settings)
+    check.begin("documents")
+    check.observe_values(documents)
+    check.end()
+    check.finish(report)
     records = []
     for index, document in enumerate(documents):
         text, title_chars = render(document, f"document {index}")

@@ -14,9 +14,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
+from rerank_cli.ids import Decimal, id_text, with_decimals
+from rerank_cli.paths import fields_of, has_path, is_absent, is_simple, lookup
 from rerank_cli.records import Document
 from rerank_cli.rendering import bare, dump_yaml, simple_key, yaml_field, yaml_string
-from rerank_cli.text import has_surrogates, replace_surrogates, shown
+from rerank_cli.text import has_surrogates, is_blank, replace_surrogates, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,47 +37,37 @@ LIKELY = (
     "description", "summary", "message", "answer", "value", "title",
 )  # fmt: skip
 MAX_NAMES, MAX_KEYS = 12, 200  # names in a message; keys that are compared with a missing one
+EMPTY_HINT = "`--on-missing empty` ranks such documents last, `skip` leaves them out"
 MAX_DEPTH = 200  # of nesting in a field: more is an attack
 _NO_ID = (None, "")
 _PLAIN_ID = frozenset({str, int, type(None)})
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
 
 
-def lookup(value: Any, path: str) -> Any:
-    """The value at a dotted path, None if there is none; an exact key that contains a dot wins."""
-    if not isinstance(value, dict):
-        return None
-    if path in value:
-        return value[path]
-    cut = path.find(".")
-    while cut > 0:
-        inner = value.get(path[:cut])
-        result = lookup(inner, path[cut + 1 :]) if isinstance(inner, dict) else None
-        if result is not None:
-            return result
-        cut = path.find(".", cut + 1)
-    return None
-
-
 def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
     """How documents become text: value and `where` in; text and length of its first rank field, in characters, out.
 
     The length is 0 without rank fields or with only one of them: there is nothing then that a window would lack.
+    Null, a missing field and an empty one are the same thing; a document without any of its fields is an empty text.
 
     Raises:
-        InputError: none of the fields is there, or the value is neither an object nor a string.
+        InputError: the value is neither an object nor a string, or it is empty and the settings ask for an error.
     """
+    names, strict = fields.rank_fields or (fields.text_field,), fields.on_missing == "error"
 
     def render(value: Any, where: str) -> tuple[str, int]:
         if isinstance(value, str):
             refuse_fields(fields, where, "a plain string")
+            if strict and is_blank(value):
+                raise InputError("the document is empty", EMPTY_HINT, where)
             return cleaned([("", value)], where)[0][1], 0
-        if not isinstance(value, dict):
+        if value is not None and not isinstance(value, dict):
             raise InputError(f"a document is an object or a string, not {type_name(value)}", where=where)
-        names = fields.rank_fields or (fields.text_field,)
-        present = [(name, item) for name in names if (item := lookup(value, name)) is not None]
+        present = [(name, item) for name in names if not is_absent(item := lookup(value, name))]
         if not present:
-            raise _missing(value, fields, where)
+            if strict:
+                raise _missing(value or {}, fields, where)
+            return "", 0
         present = cleaned(present, where)
         if not fields.rank_fields:
             return bare(present[0][1], where), 0
@@ -100,8 +92,9 @@ def build_document(fields: FieldSettings, report: Report) -> DocumentBuilder:
 
     def build(value: Any, where: str, index: int, raw: bytes, source: Source) -> Document:
         text, head = render(value, where)
-        prior = _prior(value, fields.prior_field, where) if fields.prior_field else None
-        return Document(index, raw, text, source, _identity(value, fields.id_fields), head, prior)
+        raw = b'""' if value is None else raw  # a document that is null is an empty text
+        prior = _prior(value, fields.prior_field, where, empty=is_blank(text)) if fields.prior_field else None
+        return Document(index, raw, text, source, identity(value, fields.id_fields, raw), head, prior)
 
     return build
 
@@ -111,9 +104,17 @@ def build_document_fast(fields: FieldSettings) -> FastBuilder:
 
     Floats are left to `build_document` too: orjson reads integers beyond 64 bits as floats, so the caller parses again.
     """
-    if fields.prior_field or any("." in name for name in (*fields.id_fields, *fields.rank_fields, fields.text_field)):
+    if fields.prior_field or not all(map(is_simple, (*fields.id_fields, *fields.rank_fields, fields.text_field))):
         return lambda *_: None
-    return _build_from_fields(fields) if fields.rank_fields else _build_from_text(fields.text_field, fields.id_fields)
+    build = _build_from_fields(fields) if fields.rank_fields else _build_from_text(fields.text_field, fields.id_fields)
+    if fields.on_missing != "error":
+        return build
+
+    def build_text(*arguments: Any) -> Document | None:
+        document = build(*arguments)
+        return None if document is None or is_blank(document.text) else document
+
+    return build_text
 
 
 def _build_from_text(name: str, ids: tuple[str, ...]) -> FastBuilder:
@@ -146,6 +147,8 @@ def _build_from_fields(fields: FieldSettings) -> FastBuilder:
                 continue
             if type(item) is not str:
                 return None
+            if not item or item.isspace():
+                continue
             scalar = yaml_string(item) if key else item
             if scalar is None or (as_yaml and not key):
                 if has_surrogates(name + item):
@@ -205,17 +208,18 @@ def likely_field(missing: str, value: dict[str, Any], *, guess: bool = True) -> 
 
     Among the first keys only: comparing names is slow, and a document of thousands of fields needs no guess.
     """
-    usable = [key for key, item in islice(value.items(), MAX_KEYS) if item is not None and isinstance(key, str)]
+    usable = dict(islice(fields_of(value, MAX_KEYS), MAX_KEYS))
     lowered = {key.lower(): key for key in usable}
     if similar := get_close_matches(missing.lower(), lowered, n=1):
         return lowered[similar[0]]
     if not guess:
         return None
+    last = {key.rpartition(".")[2]: known for key, known in reversed(lowered.items())}
     for name in LIKELY:
-        if name in lowered:
-            return lowered[name]
-    texts = [key for key in usable if isinstance(value[key], str)]
-    return max(texts, key=lambda key: len(value[key]), default=None)
+        if known := lowered.get(name) or last.get(name):
+            return known
+    texts = [key for key, item in usable.items() if isinstance(item, str)]
+    return max(texts, key=lambda key: len(usable[key]), default=None)
 
 
 def name_list(names: Iterable[str]) -> str:
@@ -225,43 +229,59 @@ def name_list(names: Iterable[str]) -> str:
 
 
 def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputError:
-    import shlex
-
     names = fields.rank_fields or (fields.text_field,)
     subject = f"field `{shown(names[0])}` is" if len(names) == 1 else f"all of the fields {name_list(names)} are"
-    state = "null" if all(name in value for name in names) else "missing or null"
-    similar = [likely_field(name, value, guess=False) for name in names[:MAX_NAMES]]
-    several = all(similar) and not any("," in str(name) for name in similar[1:])
-    likely = ",".join(filter(None, similar)) if several else likely_field(names[0], value)
-    option = "--rank-fields" if fields.rank_fields else "--text-field"
-    if likely and option == "--rank-fields" and likely in value and likely.split(",") != [likely.strip()]:
-        option = "--text-field"  # takes a name with a comma or blanks around it as it is
-    hint = (
-        f"did you mean `{option} {shlex.quote(likely)}`?"
-        if likely and likely == shown(likely) and not likely.startswith("-")
-        else f"name the field to score with `{option}`"
-    )
-    return InputError(f"{subject} {state}; the document has {name_list(map(str, value))}", hint, where)
+    state = "empty" if all(has_path(value, name) for name in names) else "missing or empty"
+    message = f"{subject} {state}; the document has {name_list(map(str, value))}"
+    if state == "empty":
+        return InputError(message, EMPTY_HINT, where)
+    hint = field_hint(fields, likely_fields(fields, value))
+    return InputError(message, f"{hint}{'' if hint.endswith('?') else ';'} {EMPTY_HINT}", where)
 
 
-def _identity(value: Any, names: tuple[str, ...]) -> str | None:
+def likely_fields(fields: FieldSettings, value: dict[str, Any]) -> list[str]:
+    """The fields of a record (or of many) that were probably meant to be scored; empty without a guess."""
+    names = fields.rank_fields or (fields.text_field,)
+    guesses = (likely_field(name, value, guess=False) for name in names[:MAX_NAMES])
+    similar = [name for name in guesses if name]
+    if len(similar) == len(names) and not any("," in name for name in similar):
+        return similar
+    likely = likely_field(names[0], value)
+    return [likely] if likely else []
+
+
+def field_hint(fields: FieldSettings, likely: list[str]) -> str:
+    """The option that would score these fields."""
+    import shlex
+
+    # A comma separates rank fields, so a name that holds one is a text field.
+    option = "--rank-fields" if fields.rank_fields and not any("," in name for name in likely) else "--text-field"
+    if not likely:
+        return f"name the field to score with `{option}`"
+    return f"did you mean `{option} {shlex.quote(shown(','.join(likely)))}`?"
+
+
+def identity(value: Any, names: tuple[str, ...], raw: bytes = b"") -> str | None:
+    """The id of a record: the first of these fields that holds one. `raw` is its JSON text, for decimals."""
     for name in names:
         item = lookup(value, name)
-        if isinstance(item, str) and item:
-            return replace_surrogates(item)
-        if isinstance(item, int) and not isinstance(item, bool):
-            return str(item)
+        if isinstance(item, float | dict) and not isinstance(item, Decimal) and raw[:1] == b"{":
+            item = lookup(with_decimals(raw), name)
+        if (known := id_text(item)) is not None:
+            return known
     return None
 
 
-def _prior(value: Any, name: str, where: str) -> float:
+def _prior(value: Any, name: str, where: str, *, empty: bool) -> float | None:
+    """The retriever's score; an empty document needs none, because fusion leaves it last."""
     prior = lookup(value, name)
-    if prior is None:
+    if is_absent(prior) and not isinstance(prior, list | dict):
+        if empty:
+            return None
         keys = value if isinstance(value, dict) else {}
         hint = did_you_mean(name, (shown(str(key)) for key in keys)) or "every document needs the retriever's own score"
-        raise InputError(f"prior field `{name}` is missing or null", hint, where)
-    if isinstance(prior, str) and not prior.strip():
-        raise InputError(f"prior field `{name}` is empty", "every document needs the retriever's own score", where)
+        state = "empty" if isinstance(prior, str) else "missing or null"
+        raise InputError(f"prior field `{name}` is {state}", hint, where)
     if isinstance(prior, (bool, list, dict)):
         raise InputError(f"prior field `{name}` must be a number, not {type_name(prior)}", where=where)
     try:

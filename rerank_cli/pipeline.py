@@ -196,10 +196,11 @@ def select(
     shown = show_all(values, settings, info)
     fused: list[float | None] = [None] * len(values)
     if settings.fusion:
-        priors = [document.prior or 0.0 for document in documents]
+        # Without a score of the retriever (an empty document, which is not fused) others must not lose by it.
+        priors = [-ranking.INFINITY if document.prior is None else document.prior for document in documents]
         base = shown if settings.fusion == "weighted" else values
         fused = ranking.fuse(base, priors, settings.fusion, settings.weight)
-    ordered = ranking.order(fused if settings.fusion else values)
+    ordered = ranking.order(fused, values) if settings.fusion else ranking.order(values)
     if settings.min_score is not None:
         ordered = [i for i in ordered if (number := shown[i]) is not None and number >= settings.min_score]
     ordered = ordered if settings.top_n is None else ordered[: settings.top_n]

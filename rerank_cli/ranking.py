@@ -1,7 +1,8 @@
 """Scores to an order: what is shown, ties, top_n, thresholds, fusion with the retriever's own score.
 
 Plain functions over numbers and positions. Nothing here reads, scores or prints, and numpy is not needed.
-The order is total: empty documents last, then score descending, then input position.
+The order is total: empty documents last, then score descending, then input position. Ties of fused scores go to the
+document with the higher relevance score.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rerank_cli.settings import Fusion
 
@@ -26,10 +27,11 @@ def sigmoid(logit: float) -> float:
     return power / (1.0 + power)
 
 
-def order(values: Sequence[float | None]) -> list[int]:
-    """Positions best first: a stable sort, so ties keep input order; None (empty documents) last."""
+def order(values: Sequence[float | None], tie_breakers: Sequence[float | None] | None = None) -> list[int]:
+    """Positions best first; ties by the second values if given, then in input order; None (empty documents) last."""
+    positions: Iterable[int] = range(len(values)) if tie_breakers is None else order(tie_breakers)
     keys = [math.inf if value is None else -value for value in values]
-    return sorted(range(len(keys)), key=keys.__getitem__)
+    return sorted(positions, key=keys.__getitem__)  # stable: what ties stays as it was
 
 
 def trec_order(scores: Mapping[str, float]) -> list[str]:
@@ -41,7 +43,7 @@ def trec_order(scores: Mapping[str, float]) -> list[str]:
 def fuse(values: Sequence[float | None], priors: Sequence[float], how: Fusion, weight: float) -> list[float | None]:
     """Fused scores, one per document; None stays None.
 
-    rrf: 1/(60 + rank by the model) + weight/(60 + rank by the prior).
+    rrf: 1/(60 + rank by the model) + weight/(60 + rank by the prior), as one fraction: equal sums are equal exactly.
     weighted: weight · shown score + (1 − weight) · percentile rank of the prior (1 best, 0 worst, ties share the mean),
     where `values` are the shown scores, which must be between 0 and 1.
     """
@@ -54,7 +56,7 @@ def fuse(values: Sequence[float | None], priors: Sequence[float], how: Fusion, w
     model_ranks = ranks(values)
     prior_ranks = ranks(priors)
     return [
-        None if value is None else 1.0 / (RRF_K + mine) + weight / (RRF_K + theirs)
+        None if value is None else (RRF_K + theirs + weight * (RRF_K + mine)) / ((RRF_K + mine) * (RRF_K + theirs))
         for value, mine, theirs in zip(values, model_ranks, prior_ranks, strict=True)
     ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from rerank_cli.ids import id_text
 from rerank_cli.records import RequestOptions
 from rerank_cli.text import replace_surrogates
 
@@ -133,8 +134,8 @@ def _names(member: Member, value: Any, _lenient: bool) -> tuple[str, ...]:
 
 
 def _id(member: Member, value: Any, lenient: bool) -> str:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if whole else _string(member, value, lenient)
+    known = None if isinstance(value, float) else id_text(value)  # a decimal has lost its text by now
+    return _string(member, value, lenient) if known is None else known
 
 
 _READERS: dict[MemberType, Callable[[Member, Any, bool], Any]] = {

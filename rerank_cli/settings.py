@@ -17,6 +17,7 @@ OutputFormat = Literal["auto", "table", "json", "jsonl", "lines", "ids", "csv", 
 FieldFormat = Literal["yaml", "text"]
 LongDocuments = Literal["chunk", "truncate", "error"]
 Fusion = Literal["rrf", "weighted"]
+OnMissing = Literal["empty", "skip", "error"]
 Backend = Literal["auto", "onnx", "openvino", "torch"]
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 CacheMode = Literal["rw", "ro"]
@@ -85,7 +86,7 @@ class FieldSettings:
     )
     text_field: str = _input(
         "--text-field",
-        "Score the bare value of this field (default: text; an error where it is missing).",
+        "Score the bare value of this field (default: text).",
         metavar="NAME",
         unset=DEFAULT_TEXT_FIELD,
         overrides=("rank_fields",),
@@ -96,6 +97,13 @@ class FieldSettings:
         metavar="NAME",
         name="id_field",
         unset=DEFAULT_ID_FIELDS,
+    )
+    on_missing: OnMissing = _input(
+        "--on-missing",
+        "A document without text (null, missing, empty) is ranked last, left out or refused: empty, skip or error.",
+        metavar="HOW",
+        default="empty",
+        choices=get_args(OnMissing),
     )
     prior_field: str | None = None  # RankSettings.prior_field
     explicit_text_field: bool = False  # --text-field was given: the field must be there even for strings' sake

@@ -15,7 +15,15 @@ from rerank_cli.report import Report
 from rerank_cli.settings import FieldSettings, InputSettings
 from rerank_cli.terminal import Terminal
 
-FIELD_KEYS = ("rank_fields", "field_format", "text_field", "id_fields", "prior_field", "explicit_text_field")
+FIELD_KEYS = (
+    "rank_fields",
+    "field_format",
+    "on_missing",
+    "text_field",
+    "id_fields",
+    "prior_field",
+    "explicit_text_field",
+)
 
 
 @dataclass

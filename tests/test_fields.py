@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from readers_support import read
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import build_document, build_document_fast, likely_field, lookup, make_renderer
+from rerank_cli.fields import build_document, build_document_fast, likely_field, make_renderer
+from rerank_cli.paths import is_absent, lookup
 from rerank_cli.records import Source
 from rerank_cli.rendering import dump_yaml, yaml_field
 from rerank_cli.report import Report
@@ -87,11 +89,12 @@ def test_any_value_is_written_as_pyyaml_writes_it(value: dict[str, Any]) -> None
 @settings(max_examples=150, deadline=None)
 def test_rank_fields_give_the_chosen_mapping_in_the_chosen_order(value: dict[str, Any], data: st.DataObject) -> None:
     names = data.draw(st.permutations(list(value)))
-    chosen = {name: value[name] for name in names if value[name] is not None}
+    chosen = {name: value[name] for name in names if not is_absent(value[name])}
     fields = FieldSettings(rank_fields=tuple(names))
     if not chosen:
+        assert make_renderer(fields, Report())(value, "") == ("", 0)
         with pytest.raises(InputError):
-            make_renderer(fields, Report())(value, "")
+            make_renderer(replace(fields, on_missing="error"), Report())(value, "")
         return
     text, head = make_renderer(fields, Report())(value, "")
     assert text == by_pyyaml(chosen)
@@ -187,7 +190,7 @@ def test_dotted_rank_fields_keep_their_path_as_key() -> None:
     [
         ({"id": "a", "_id": "b"}, {}, "a"),
         ({"id": None, "_id": 7}, {}, "7"),
-        ({"id": 1.5, "docid": "d"}, {}, "d"),
+        ({"id": 1.5, "docid": "d"}, {}, "1.5"),
         ({"id": True}, {}, None),
         ({}, {}, None),
         ({"id": 0}, {}, "0"),
@@ -198,7 +201,7 @@ def test_dotted_rank_fields_keep_their_path_as_key() -> None:
         ({"id": "caf\u00e9 \ud800"}, {}, "café \ufffd"),
     ],
 )
-def test_the_id_is_the_first_string_or_integer_of_the_id_fields(record: Any, settings: Any, known: str | None) -> None:
+def test_the_id_is_the_first_text_or_number_of_the_id_fields(record: Any, settings: Any, known: str | None) -> None:
     data = json.dumps({"text": "t", **record}).encode()
     assert read(data, **settings).ids == [known]
     assert read(b"[" + data + b"]", **settings).ids == [known]

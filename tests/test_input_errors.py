@@ -110,7 +110,7 @@ def test_utf16_is_recognised_whatever_the_file_name(run, tmp_path: Path) -> None
         ("id\ttext\nx\n", "csv", "is the tab the delimiter?", "`--input-format tsv`"),
         ("id,text\nx,1 a\n", "tsv", "is `,` the delimiter?", "`--input-format csv`"),
         ("id,text\rx,1 a\r", "csv", "a carriage return inside a row", "tr '\\r' '\\n'"),
-        (" text ,id\n1 a,x\n", "csv", "the document has ` text `, `id`", "`--text-field ' text '`"),
+        (" text ,id\n1 a,x\n", "csv", "it has ` text `, `id`", "`--text-field ' text '`"),
     ],
 )
 def test_tables_with_another_delimiter_or_line_end_get_a_hint(run, text: str, form: str, what: str, hint: str) -> None:

@@ -109,6 +109,51 @@ def test_rrf_and_weighted_fusion_by_hand() -> None:
     assert by_index[0] == pytest.approx(0.25 * ranking.sigmoid(3) + 0.0)
 
 
+def test_rrf_of_two_documents_that_swap_is_a_tie_and_the_relevance_score_breaks_it() -> None:
+    """By hand: 1/61 + 1/62 for both, so the retriever's first may lose its place."""
+    found = rank(["1 a", "3 b"], priors=[9.0, 8.0], fusion="rrf", weight=1.0)
+    assert [hit.index for hit in found.hits] == [1, 0]
+    assert {hit.fused_score for hit in found.hits} == {(61 + 62) / (61 * 62)}
+    assert [hit.rank for hit in found.hits] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("logits", "order"),  # the retriever ranks the documents 0, 1, 2
+    [
+        ((3, 2, 1), [0, 1, 2]),
+        ((2, 3, 1), [1, 0, 2]),  # 1/61+1/62 twice: a tie
+        ((3, 1, 2), [0, 2, 1]),  # 1/62+1/63 twice: a tie
+        ((1, 2, 3), [2, 0, 1]),  # 1/61+1/63 twice, above 1/62+1/62
+        ((1, 3, 2), [1, 0, 2]),  # 1/61+1/62, then 1/61+1/63, then 1/62+1/63
+        ((2, 1, 3), [0, 2, 1]),  # 1/61+1/62, then 1/61+1/63, then 1/62+1/63
+    ],
+)
+def test_rrf_of_three_documents_by_hand(logits: tuple[int, ...], order: list[int]) -> None:
+    found = rank(
+        [f"{logit} {number}" for number, logit in enumerate(logits)], priors=[3.0, 2.0, 1.0], fusion="rrf", weight=1.0
+    )
+    assert [hit.index for hit in found.hits] == order
+
+
+def test_equal_sums_of_other_ranks_are_equal_exactly() -> None:
+    """1/70 + 1/105 = 1/84 + 1/84, which floats added one by one need not give."""
+    values = [float(-n) for n in range(45)]
+    priors = [0.0] * 45
+    places = {9: 45, 23: 24}  # the position in the model's order: the rank by the prior
+    others = iter(rank for rank in range(1, 46) if rank not in places.values())
+    for position in range(45):
+        priors[position] = -float(places.get(position) or next(others))
+    fused = ranking.fuse(values, priors, "rrf", 1.0)
+    assert fused[9] == fused[23] == 1 / 42
+
+
+@given(st.permutations(range(8)))
+def test_fused_ties_go_to_the_higher_relevance_score(logits: list[int]) -> None:
+    found = rank([f"{n} t" for n in logits], priors=[float(-n) for n in range(8)], fusion="rrf", weight=1.0)
+    keys = [(hit.fused_score, hit.relevance_score) for hit in found.hits]
+    assert keys == sorted(keys, reverse=True)
+
+
 @given(st.lists(st.tuples(scores, st.floats(-5, 5)), max_size=30), st.floats(0, 2))
 def test_fusion_without_weight_on_the_prior_is_the_models_order(pairs, weight) -> None:
     values, priors = [v for v, _ in pairs], [p for _, p in pairs]

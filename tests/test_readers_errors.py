@@ -54,22 +54,23 @@ PLAIN = "plain text is `--input-format lines`"
         pytest.param(b'[\n"a",\n"\xff"]', {}, "<stdin>:3: invalid UTF-8", "iconv", id="bad UTF-8 in a JSON list"),
         pytest.param(b"text\nok\n\xff\n", {"input_format": "csv"}, "<stdin>:3: invalid UTF-8", "iconv", id="in CSV"),
         pytest.param(
-            b'{"text":"a"}\n{"id":"1","body":"b"}\n', {},
-            "<stdin>:2: field `text` is missing or null; the document has `id`, `body`",
+            b'{"text":"a"}\n{"id":"1","body":"b"}\n', {"on_missing": "error"},
+            "<stdin>:2: field `text` is missing or empty; the document has `id`, `body`",
             "did you mean `--text-field body`?", id="no usable field",
         ),
         pytest.param(
-            b'[{"text":"a"},\n\n{"Txet":"b"}]', {},
-            "<stdin>:3: field `text` is missing or null; the document has `Txet`",
+            b'[{"text":"a"},\n\n{"Txet":"b"}]', {"on_missing": "error"},
+            "<stdin>:3: field `text` is missing or empty; the document has `Txet`",
             "did you mean `--text-field Txet`?", id="misspelt field in a list",
         ),
         pytest.param(
-            b'{"text":null,"n":1}', {}, "<stdin>:1: field `text` is null; the document has `text`, `n`",
-            "name the field to score with `--text-field`", id="a null field",
+            b'{"text":null,"n":1}', {"on_missing": "error"},
+            "<stdin>:1: field `text` is empty; the document has `text`, `n`",
+            "`--on-missing empty` ranks such documents last", id="a null field",
         ),
         pytest.param(
             b'{"Title":"a","Content":"b"}\n', {"rank_fields": ("title", "body")},
-            "<stdin>:1: all of the fields `title`, `body` are missing or null; the document has `Title`, `Content`",
+            "<stdin>: the document does not have any of the fields `title`, `body`; it has `Title`, `Content`",
             "did you mean `--rank-fields Title`?", id="no rank field",
         ),
         pytest.param(
@@ -98,7 +99,7 @@ PLAIN = "plain text is `--input-format lines`"
         ),
         pytest.param(b'{"documents":\n"a"}', {}, "<stdin>:2: `documents` must be a list, not a string", None, id="documents a string"),
         pytest.param(b'{"documents":[1]}', {}, "<stdin>:1: a document is an object or a string, not a number", None, id="n"),
-        pytest.param(b"[null]", {}, "<stdin>:1: a document is an object or a string, not null", None, id="null document"),
+        pytest.param(b"[null]", {"on_missing": "error"}, "<stdin>:1: field `text` is missing", None, id="null document"),
         pytest.param(
             b'{"query":"q","documents":["a"]}\n' * 2, {}, "<stdin>: several requests", "rerank batch", id="two requests"
         ),
@@ -154,7 +155,7 @@ PLAIN = "plain text is `--input-format lines`"
         pytest.param(b'text\n"a\nb\n', {"input_format": "csv"}, "<stdin>:2: broken quoting", "quote", id="open quote"),
         pytest.param(b'text\n"a"b\n', {"input_format": "csv"}, "<stdin>:2: broken quoting", "quote", id="text after quote"),
         pytest.param(
-            b"id\tbody\n1\tx\n", {"input_format": "tsv"}, "<stdin>:2: field `text` is missing", "--text-field body",
+            b"id\tbody\n1\tx\n", {"input_format": "tsv"}, "<stdin>: the document does not have field `text`", "--text-field body",
             id="no text column",
         ),
         pytest.param(gzip.compress(b"a\n" * 999)[:-9], {}, "<stdin>: broken compressed data", "complete", id="cut gzip"),
@@ -248,7 +249,7 @@ def test_a_second_request_may_not_contradict_the_first(tmp_path: Path) -> None:
         (b'{"documents":[],"query":" "}', "r: `query` is blank"),
         ({"query": "q", "documents": "d"}, "r: `documents` must be a list, not a string"),
         ({"query": "q", "documents": ["a", 3]}, "r: documents[1]: a document is an object or a string, not a number"),
-        (b'{"query":"q","documents":["a",{"x":1}]}', "r: documents[1]: field `text` is missing or null"),
+        (b'{"query":"q","documents":[{"x":1},{"x":2}]}', "r: none of 2 documents has field `text`; they have `x` (2)"),
         ({"query": "q", "documents": [{"text": float("nan")}]}, "r: documents[0]: not a JSON value"),
         (b'{"query":"q","documents":["a"', "r:1: not valid JSON"),
     ],

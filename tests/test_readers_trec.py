@@ -64,7 +64,7 @@ def test_responses_whose_scores_do_not_fall_are_ordered_by_score(file):
     assert read_run(file(lines(unsorted))).scores == {"q": {"0": 0.1, "1": 0.9}}
 
 
-def test_rows_go_by_rank_and_leave_out_documents_without_a_score(file):
+def test_rows_go_by_rank_and_empty_documents_are_last(file):
     run = read_run(
         file(
             lines(
@@ -74,7 +74,7 @@ def test_rows_go_by_rank_and_leave_out_documents_without_a_score(file):
             )
         )
     )
-    assert run.scores == {"q": {"a": -2.0, "b": -1.0}}
+    assert run.scores == {"q": {"a": -2.0, "b": -1.0, "void": -3.0}}
 
 
 def test_nested_results_and_foreign_scores_are_read(file):
@@ -101,7 +101,7 @@ def test_one_json_document_may_span_lines(file):
         ('{"query_id": "q", "relevance_score": 1}\n', "1: a result needs an id or an index"),
         ('{"query_id": "q", "id": "a"}\n', "1: a result needs a relevance_score (or score)"),
         ('{"query_id": "q", "id": "a", "score": "1"}\n', "1: score `1` is not a number"),
-        ('{"query_id": [], "id": "a", "score": 1}\n', "1: `query_id` must be text or a whole number"),
+        ('{"query_id": [], "id": "a", "score": 1}\n', "1: `query_id` must be text or a number"),
         ('{"query_id": "q", "id": "a", "score": 1}\n{"x": }\n', "2: not valid JSON: "),
         ('{"id": \n 1, \n', "2: not valid JSON: "),
         ("[1]", "1: a list of JSON objects is expected"),

@@ -15,7 +15,7 @@ from rerank_cli.report import Report
 from rerank_cli.scorers.remote import open_remote
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.settings import FieldSettings, Limits, ModelSettings, RemoteSettings
-from rerank_cli.text import is_invisible
+from rerank_cli.text import is_blank, is_invisible
 
 # --- fields that only some providers have ----------------------------------------------------------------------------
 
@@ -142,6 +142,6 @@ def test_objects_are_sent_only_to_providers_that_take_them(reference, native, ob
 )
 def test_any_object_comes_back_from_its_rendered_text(document):
     [pair] = rendered(Report(), document, fields=TITLE_BODY)
-    whole = {name: document[name] for name in TITLE_BODY if name in document}
+    whole = {name: document[name] for name in TITLE_BODY if not is_blank(document.get(name, ""))}
     expected = {k: "" if is_invisible(v) else v.encode("utf-8", "replace").decode() for k, v in whole.items()}
     assert fields_of(pair.text, TITLE_BODY) == (expected if any(expected.values()) else None)

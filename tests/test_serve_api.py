@@ -229,7 +229,6 @@ ERRORS = {
     "no documents": ({"query": "q"}, 400, "invalid request: list of documents must not be empty"),
     "empty list": ({"query": "q", "documents": []}, 400, "invalid request: list of documents must not be empty"),
     "all blank": ({"query": "q", "documents": ["", " "]}, 400, "invalid request: list of documents must not contain only empty strings or only whitespace"),
-    "one blank": ({"query": "q", "documents": ["a", ""]}, 400, "invalid request: document at index 1 cannot be empty"),
     "only one, blank": ({"query": "q", "documents": [""]}, 400, "invalid request: document at index 0 cannot be empty"),
     "no field": ({"query": "q", "documents": ["a"], "rank_fields": []}, 400, "invalid request: rank_fields cannot be empty, it must either contain at least one field or be omitted"),
     "too many": ({"query": "q", "documents": ["a"] * 10000}, 400, "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than 10000"),
@@ -253,16 +252,46 @@ def test_errors_have_coheres_messages(free, name):
         assert answer.json["id"] == answer.headers["x-request-id"]
 
 
-def test_a_document_without_the_fields_gets_an_error_that_lists_its_own(free):
-    answer = free.post("/v1/rerank", query="q", documents=["x", {"body": "b"}])
+def test_documents_that_all_lack_the_fields_get_an_error_that_lists_their_own(free):
+    answer = free.post("/v1/rerank", query="q", documents=[{"body": "b"}, {"body": "c"}])
     assert answer.status == 400
-    assert answer.json["message"].startswith("invalid request: document at index 1: ")
-    assert "body" in answer.json["message"]
+    assert answer.json["message"] == "invalid request: none of 2 documents has field `text`; they have `body` (2)"
+
+
+EMPTY_DOCUMENTS = ["", {"text": None}, {"text": " "}, {"text": ""}, {"body": "b"}, {"text": []}]
+
+
+@pytest.mark.parametrize("document", EMPTY_DOCUMENTS, ids=json.dumps)
+def test_null_missing_and_empty_texts_are_scored_lowest_or_refused_if_strict(free, strict, document):
+    for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
+        answer = free.post(path, query="q", documents=[document, {"text": "2 a"}, {"text": "-3 b"}])
+        assert answer.status == 200, answer.json
+        assert [row["index"] for row in answer.json["results"]] == [1, 2, 0]
+        assert answer.json["results"][2]["relevance_score"] == 0.0
+        assert "1 document is empty and scored lowest" in answer.json["meta"]["warnings"]
+    raw = free.post("/rerank", query="q", documents=["-3 b", document], raw_scores=True)
+    assert [row["relevance_score"] for row in raw.json["results"]] == [-3.0, -3.0]
+    refused = strict.post("/v1/rerank", query="q", documents=[{"text": "a"}, document])
+    assert (refused.status, refused.json["message"]) == (400, "invalid request: document at index 1 cannot be empty")
+
+
+def test_an_empty_text_of_a_tei_request_is_scored_lowest(free):
+    answer = free.post("/rerank", query="q", texts=["", "2 a", " "])
+    assert [row["index"] for row in answer.json] == [1, 0, 2]
+    assert [row["score"] for row in answer.json[1:]] == [0.0, 0.0]
+
+
+def test_a_rank_field_that_no_document_has_is_a_warning(free):
+    answer = free.post("/v1/rerank", query="q", rank_fields=["title", "tilte"], documents=[{"title": "a"}])
+    assert answer.status == 200
+    assert "no document has the rank field `tilte`; did you mean `title`?" in str(answer.json["meta"]["warnings"])
 
 
 def test_a_document_without_known_tokens_is_empty(real):
-    answer = real.post("/v2/rerank", query="q", documents=["a", "\x00\x01"])
-    assert (answer.status, answer.json["message"]) == (400, "invalid request: document at index 1 cannot be empty")
+    answer = real.post("/v2/rerank", query="q", documents=["\x00\x01", "a"])
+    assert [(row["index"], row["relevance_score"]) for row in answer.json["results"]][1] == (0, 0.0)
+    alone = real.post("/v2/rerank", query="q", documents=["\x00\x01"])
+    assert (alone.status, alone.json["message"]) == (400, "invalid request: document at index 0 cannot be empty")
 
 
 @pytest.mark.parametrize(

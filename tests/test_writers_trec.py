@@ -50,10 +50,10 @@ def test_next_below_is_the_neighbour(number: float) -> None:
     assert math.copysign(1, below) == -1 or number > 0
 
 
-def test_empty_documents_are_left_out_and_input_order_goes_by_rank() -> None:
+def test_empty_documents_are_last_and_input_order_goes_by_rank() -> None:
     ranked = ranking([document("{}", id=name) for name in "abc"], [0.5, None, 0.25])
     shuffled = ranked.__class__(ranked.query, [ranked.hits[2], ranked.hits[1], ranked.hits[0]], ranked.meta)
-    assert write(shuffled, "trec") == b"1 Q0 a 1 0.5 rerank\n1 Q0 c 2 0.25 rerank\n"
+    assert write(shuffled, "trec") == b"1 Q0 a 1 0.5 rerank\n1 Q0 c 2 0.25 rerank\n1 Q0 b 3 0.249999985 rerank\n"
 
 
 def test_the_fused_score_orders_a_fused_run() -> None:

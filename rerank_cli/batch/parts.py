@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rerank_cli.absence import FieldCheck
 from rerank_cli.batch.rows import row_of
 from rerank_cli.batch.run import run_rows
 from rerank_cli.compression import SUFFIXES as COMPRESSED
@@ -156,8 +157,10 @@ def _cut_groups(name: str, path: Path, size: int) -> list[Part]:
 def rows_of(part: Part, fields: FieldSettings, report: Report) -> Iterator[BatchRow]:
     """The rows of a part under their own line numbers. Raises InputError for a file that cannot be read."""
     lines = raw_rows(part.path) if part.end is None and part.groups is None else _numbered(part)
+    check = FieldCheck(fields)
     for number, (line, raw) in enumerate(lines):
-        yield row_of(number, part.name, line, raw, fields, report)
+        yield row_of(number, part.name, line, raw, check, report)
+    check.finish(report, strict=False)
 
 
 def _numbered(part: Part) -> Iterator[tuple[int, bytes]]:

@@ -9,13 +9,15 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, RerankError
-from rerank_cli.fields import build_document
+from rerank_cli.fields import EMPTY_HINT, build_document
 from rerank_cli.ranking import trec_order
 from rerank_cli.readers.request import parse_request
 from rerank_cli.readers.rows import name_of_file, raw_rows
 from rerank_cli.readers.trec import named
 from rerank_cli.records import Document, Request, RequestOptions, Source
+from rerank_cli.text import is_blank, to_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,16 +59,18 @@ def requests_of(
     lines: Iterable[tuple[str, int, bytes]], fields: FieldSettings, report: Report, shard: Shard, start: int = 0
 ) -> Iterator[BatchRow]:
     """The requests in JSON lines, numbered across files, from row `start` on; a bad row carries its error."""
+    check = FieldCheck(fields)
     for number, (name, line, raw) in enumerate(lines):
         if number >= start and shard.has(number):
-            yield row_of(number, name, line, raw, fields, report)
+            yield row_of(number, name, line, raw, check, report)
+    check.finish(report, strict=False)
 
 
-def row_of(number: int, name: str, line: int, raw: bytes, fields: FieldSettings, report: Report) -> BatchRow:
-    """One line of a file as a row."""
+def row_of(number: int, name: str, line: int, raw: bytes, check: FieldCheck, report: Report) -> BatchRow:
+    """One line of a file as a row; `check` is that of the whole file."""
     where = f"{name}:{line}"
     try:
-        request = parse_request(raw, where, fields, report)
+        request = parse_request(raw, where, check.fields, report, check)
     except InputError as error:
         return BatchRow(number, where, _id_of(raw), line, None, error)
     return BatchRow(number, where, request.body.id or request.body.query_id, line, request)
@@ -108,33 +112,47 @@ def from_run(
     groups: Iterable[tuple[str, list[RunRow]]], sources: TrecSources, report: Report, shard: Shard, start: int = 0
 ) -> Iterator[BatchRow]:
     """The queries of a run with their first `depth` documents, looked up in the corpus."""
-    render = build_document(replace(sources.fields, prior_field=None), report)
+    fields = replace(sources.fields, prior_field=None)
+    render, check = build_document(fields, report), FieldCheck(fields)
     for number, (query, rows) in enumerate(groups):
         if number < start or not shard.has(number):
             continue
         where = rows[0].where
         try:
-            request = _request(query, rows, sources, render)
+            request = _request(query, rows, sources, render, report)
+            check.begin(where)
+            check.observe(request.documents)
+            check.end()
         except InputError as error:
             yield BatchRow(number, where, query, number + 1, None, error)
         else:
-            yield BatchRow(number, where, query, number + 1, request)
+            documents = without_empty(list(request.documents), fields, report)
+            yield BatchRow(number, where, query, number + 1, replace(request, documents=documents))
+    check.finish(report, strict=False)
 
 
-def _request(query: str, rows: list[RunRow], sources: TrecSources, render: DocumentBuilder) -> Request:
-    """One query's request. Raises InputError for a query or a document that is missing."""
+def _request(query: str, rows: list[RunRow], sources: TrecSources, render: DocumentBuilder, report: Report) -> Request:
+    """One query's request.
+
+    Raises InputError for a query that is missing, for documents if none is in the corpus, or if settings say so.
+    """
     text = sources.queries.get(query)
     if text is None:
         raise InputError(f"{named(query)} of the run is not among the queries", where=rows[0].where)
     kept = best_rows(rows, sources.depth)
     raws = sources.corpus.get([row.document for row in kept])
+    if kept and not raws:
+        message = f"no document of {named(query)} is in the corpus; the first is `{kept[0].document}`"
+        raise InputError(message, "do the ids of run and corpus match?", rows[0].where)
     source = Source(sources.corpus.name, "json")
     documents = []
     for index, row in enumerate(kept):
         raw = raws.get(row.document)
         if raw is None:
-            raise InputError(f"document `{row.document}` of the run is not in the corpus", where=row.where)
-        documents.append(_document(index, row, raw, source, sources, render))
+            report.count("not_in_corpus")
+            documents.append(_unknown(index, row, source, sources.fields))
+        else:
+            documents.append(_document(index, row, raw, source, sources, render))
     return Request(text, documents, RequestOptions(id=query))
 
 
@@ -142,7 +160,17 @@ def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:
     """The first `depth` rows by score, as trec_eval sees them: ties by document id, descending."""
     by_name = {row.document: row for row in rows}
     scores = {row.document: row.score for row in rows if row.score is not None}
-    return [by_name[name] for name in trec_order(scores)][:depth]
+    empty = [row for row in rows if row.score is None]  # a run that we wrote: they are last
+    return [*(by_name[name] for name in trec_order(scores)), *empty][:depth]
+
+
+def _unknown(index: int, row: RunRow, source: Source, fields: FieldSettings) -> Document:
+    """An empty document for one that the corpus does not have. Raises InputError if the settings ask for an error."""
+    if fields.on_missing == "error":
+        raise InputError(f"document `{row.document}` of the run is not in the corpus", EMPTY_HINT, row.where)
+    scored = fields.rank_fields or (fields.text_field,)
+    raw = json.dumps({"_id": row.document, **dict.fromkeys(scored)}, ensure_ascii=False)
+    return Document(index, to_utf8(raw), "", source, row.document, 0, row.score)
 
 
 def _document(
@@ -155,6 +183,8 @@ def _document(
     value = exact(raw.decode("utf-8", "replace"), row.where)  # as `rank` reads: big integers keep their digits
     if sources.beir and isinstance(value.get("title"), str):
         document = Document(index, raw, title_and_text(value), source)
+        if is_blank(document.text) and sources.fields.on_missing == "error":
+            raise InputError(f"document `{row.document}` is empty", EMPTY_HINT, row.where)
     else:
         document = render(value, row.where, index, raw, source)
     return document._replace(id=row.document, prior=row.score if document.prior is None else document.prior)

@@ -55,8 +55,10 @@ def fields_of(call: Call) -> FieldSettings:
     for name in ("text_field", "id_field", "prior_field"):
         if values[name] == "":
             raise UsageError(f"--{name.replace('_', '-')} names no field", "leave it out, or name one")
+    fields = call.settings(FieldSettings)
     return replace(
-        call.settings(FieldSettings),
+        fields,
+        id_fields=fields.id_fields if values["id_field"] is None else (values["id_field"],),
         prior_field=values["prior_field"],
         explicit_text_field=values["text_field"] is not None,
     )

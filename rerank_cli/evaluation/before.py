@@ -103,7 +103,7 @@ class RelevanceDelta:
         if not observer.labels or not self._fair:
             return
         best = nsmallest(DEPTH, hits, key=lambda hit: hit.rank)  # --keep-order lists them in another order
-        ranked = [document_id(hit.document) for hit in best if hit.relevance_score is not None]
+        ranked = [document_id(hit.document) for hit in best]
         self._judgements[query] = observer.labels
         self._before[query] = _by_place(observer.first)
         self._after[query] = _by_place(ranked)

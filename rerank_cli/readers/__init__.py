@@ -9,6 +9,7 @@ from dataclasses import fields as fields_of
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from rerank_cli.absence import FieldCheck, checked, without_empty
 from rerank_cli.errors import InputError, UsageError
 from rerank_cli.fields import refuse_fields
 from rerank_cli.readers.chunks import in_chunks
@@ -61,10 +62,11 @@ def open_documents(
         from rerank_cli.readers.wholefiles import read_files
 
         refuse_fields(inputs.fields, "", "a whole file")
-        return DocumentStream(in_chunks(read_files(names, terminal.stdin, report, inputs.encoding)))
+        whole = in_chunks(read_files(names, terminal.stdin, report, inputs.encoding))
+        return DocumentStream(without_empty(chunk, inputs.fields, report) for chunk in whole)
     open_input = partial(_open_input, inputs=inputs, terminal=terminal, report=report)
     first = open_input(names[0])
-    return DocumentStream(_chain(names, first, open_input, inputs), first.options)
+    return DocumentStream(_chain(names, first, open_input, inputs, report), first.options)
 
 
 def read_query(name: str, terminal: Terminal, encoding: str | None = None) -> str:
@@ -111,10 +113,10 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
         from rerank_cli.readers.jsonl import read_jsonl
 
         return _Input(stream, partial(read_jsonl, stream, report))
-    return _open_whole(stream, input_format, inputs.fields, report)
+    return _open_whole(stream, input_format, inputs, report)
 
 
-def _open_whole(stream: InputStream, input_format: InputFormat, fields: FieldSettings, report: Report) -> _Input:
+def _open_whole(stream: InputStream, input_format: InputFormat, inputs: InputSettings, report: Report) -> _Input:
     """A JSON or YAML text, which is read as a whole."""
     if input_format == "yaml":
         from rerank_cli.readers.yamltext import parse_yaml as parse
@@ -122,7 +124,8 @@ def _open_whole(stream: InputStream, input_format: InputFormat, fields: FieldSet
         from rerank_cli.readers.jsontext import parse_json as parse
     from rerank_cli.readers.request import check_document, read_elements, request_options
 
-    parsed = check_document(parse(stream.whole(), stream.name), fields, stream.name)
+    several = len(inputs.files) > 1
+    parsed = check_document(parse(stream.whole(), stream.name), inputs.fields, stream.name, several=several)
     options = request_options(parsed.keys, stream.name, report)
     return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
 
@@ -161,24 +164,26 @@ def _is_request(stream: InputStream, fields: FieldSettings) -> bool:
 
 
 def _chain(
-    names: tuple[str, ...], first: _Input, open_input: Callable[[str], _Input], inputs: InputSettings
+    names: tuple[str, ...], first: _Input, open_input: Callable[[str], _Input], inputs: InputSettings, report: Report
 ) -> Iterator[list[Document]]:
-    """The chunks of one input after the other, numbered through."""
+    """The chunks of one input after the other, numbered through; named fields that no record has are reported."""
     fields = inputs.fields
     if first.options.rank_fields:
         from rerank_cli.readers.request import scored_fields
 
         fields = scored_fields(fields, first.options)
+    check = FieldCheck(fields)
     index = 0
     current = first
     for number, name in enumerate(names):
         if number:
             current = open_input(name)
             _check_same_options(first.options, current, inputs.settled)
+        check.begin(current.stream.name)
         try:
-            for chunk in current.chunks(fields, index):
+            for chunk in checked(current.chunks(fields, index), check, report, last=number == len(names) - 1):
                 index = chunk[-1].index + 1
-                yield chunk
+                yield without_empty(chunk, fields, report)
         finally:
             current.stream.close()
 

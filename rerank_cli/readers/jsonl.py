@@ -105,7 +105,7 @@ def _slow_path(fields: FieldSettings, report: Report, source: Source) -> SlowPat
     def slow_path(raw: bytes, number: int, index: int) -> Document:
         where = f"{source.name}:{number}"
         value = exact_line(raw, where)
-        if not isinstance(value, (dict, str)):
+        if value is not None and not isinstance(value, (dict, str)):
             message = f"a line must hold a JSON object or a string, not {type_name(value)}"
             raise InputError(message, WHOLE if isinstance(value, list) else HINT, where)
         return build(value, where, index, raw, source)

@@ -10,8 +10,10 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.fields import build_document, build_document_fast, lookup, name_list, type_name
+from rerank_cli.fields import build_document, build_document_fast, name_list, type_name
+from rerank_cli.paths import has_path
 from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.values import Element, Parsed, not_a_list
 from rerank_cli.records import Document, Request, RequestOptions, Source
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from rerank_cli.settings import FieldSettings
 
 
-def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSettings, report: Report) -> Request:
+def parse_request(
+    data: bytes | dict[str, Any], where: str, fields: FieldSettings, report: Report, check: FieldCheck | None = None
+) -> Request:
     """One request with its query and documents.
 
     Args:
@@ -33,9 +37,10 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
         where: how messages name the request, as in `requests.jsonl:3`.
         fields: what is scored; the request's own rank_fields count where no option says otherwise.
         report: receives notes on unknown keys and counts.
+        check: of the run that the request belongs to; records which fields were found.
 
     Raises:
-        InputError: not a JSON object, a member of the wrong type, no query or documents, or a document without field.
+        InputError: not a JSON object, a member of the wrong type, no query or documents, or no document with a field.
     """
     if isinstance(data, dict):
         parsed = _parsed_object(data, where)
@@ -51,7 +56,20 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
         raise InputError("the request has no `query`" if options.query is None else "`query` is blank", where=where)
     scored = scored_fields(fields, options)
     documents = list(_documents(parsed.elements(), Source(where, "json"), report, scored))
-    return Request(options.query, documents, options)
+    _check_fields(documents, where, scored, report, check if scored is fields else None)
+    return Request(options.query, without_empty(documents, scored, report), options)
+
+
+def _check_fields(
+    documents: list[Document], where: str, fields: FieldSettings, report: Report, check: FieldCheck | None
+) -> None:
+    """Raises InputError if no document has a field to score; counts a request that names a field which none has."""
+    own = check or FieldCheck(fields)
+    own.begin(where)
+    own.observe(documents)
+    own.end()
+    if check is None and own.unseen_rank_fields:
+        report.count("unknown_rank_fields")
 
 
 def request_options(members: Mapping[str, Any], where: str, report: Report) -> RequestOptions:
@@ -111,12 +129,16 @@ def _documents(
         yield document
 
 
-def check_document(parsed: Parsed, fields: FieldSettings, where: str) -> Parsed:
-    """An object without `documents` is one document if it has a field to score. Raises InputError otherwise."""
+def check_document(parsed: Parsed, fields: FieldSettings, where: str, *, several: bool = False) -> Parsed:
+    """An object without `documents` is one document if it has a field to score. Raises InputError otherwise.
+
+    Of `several` inputs one may lack the field, unless it holds a list or a query.
+    """
     keys = parsed.keys
     if not keys or "documents" in keys:
         return parsed
-    if has_scored_field(keys, fields):
+    wrapper = isinstance(keys.get("query"), str) or any(isinstance(item, list) for item in keys.values())
+    if has_scored_field(keys, fields) or (several and not wrapper):
         return Parsed({}, parsed.elements)
     names = fields.rank_fields or (fields.text_field,)
     lists = [key for key, item in keys.items() if isinstance(item, list) and key != "rank_fields"]
@@ -136,8 +158,8 @@ def is_faulty_request(value: Mapping[str, Any], fields: FieldSettings) -> bool:
 
 
 def has_scored_field(value: Mapping[str, Any], fields: FieldSettings) -> bool:
-    """Whether an object has a field to score."""
-    return any(lookup(value, name) is not None for name in fields.rank_fields or (fields.text_field,))
+    """Whether an object has a field to score, whatever its value."""
+    return any(has_path(value, name) for name in fields.rank_fields or (fields.text_field,))
 
 
 def _encodable(document: Document) -> bool:

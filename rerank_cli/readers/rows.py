@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rerank_cli.errors import InputError
+from rerank_cli.ids import id_text, with_decimals
 from rerank_cli.readers.encodings import likely_encoding
 from rerank_cli.readers.input_stream import STDIN, open_stream
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 BIG_INTEGER = re.compile(r"\d{19}")  # which orjson may read as a float
+# A decimal in a member that may be an id: its digits count.
+DECIMAL_ID = re.compile(r"""(?:id|docno)"\s*:\s*-?\d+[.eE]""")
 LARGEST_GRADE = 1_000_000  # trec_eval holds an entry for every grade up to the largest
 
 
@@ -73,12 +76,16 @@ def name_of_file(path: str) -> str:
 
 
 def json_value(text: str, where: str) -> Any:
-    """A JSON text's value; what orjson refuses (lone surrogates) or rounds (big integers) is read exactly.
+    """A JSON text's value; what orjson refuses (lone surrogates) or rounds (big integers, decimals as ids) is exact.
 
     Raises InputError.
     """
     import orjson
 
+    if DECIMAL_ID.search(text):
+        value = with_decimals(text)
+        if value is not None:
+            return value
     if not BIG_INTEGER.search(text):
         with contextlib.suppress(orjson.JSONDecodeError):
             return orjson.loads(text)
@@ -96,17 +103,16 @@ def json_object(row: Row) -> dict[str, Any]:
 
 
 def record_id(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> str | None:
-    """The first of `keys` that a record has, as an id: text or a whole number. None if it has none of them.
+    """The first of `keys` that holds an id, as text. None if none does.
 
-    Booleans and fractions are not ids, as for `rank` and `batch`; a list or an object is an InputError.
+    Booleans are not ids, as for `rank` and `batch`; a list or an object that is none is an InputError.
     """
     for key in keys:
         value = record.get(key)
-        if value is None or isinstance(value, bool | float):
-            continue
-        if not isinstance(value, str | int):
-            raise InputError(f"`{key}` must be text or a whole number", where=where)
-        return str(value)
+        if (known := id_text(value)) is not None:
+            return known
+        if isinstance(value, list | dict):
+            raise InputError(f"`{key}` must be text or a number", where=where)
     return None
 
 

@@ -25,7 +25,7 @@ LABEL = "relevance"
 
 
 class RunRow(NamedTuple):
-    """One retrieved document. A score of None is an empty document, which does not count as retrieved."""
+    """One retrieved document. A score of None is an empty document, which is below every scored one."""
 
     query: str
     document: str
@@ -77,10 +77,18 @@ def named(query: str) -> str:
 
 
 def _scores(documents: Mapping[str, tuple[float | None, int | None]]) -> dict[str, float]:
-    """Scores to order by: minus the rank where every row has one, else the scores themselves."""
-    kept = {name: pair for name, pair in documents.items() if pair[0] is not None}
-    ranked = all(rank is not None for _, rank in kept.values())
-    return {name: -float(rank or 0) if ranked else score or 0.0 for name, (score, rank) in kept.items()}
+    """Scores to order by: minus the rank where every row has one, else the scores, then empty documents in order."""
+    if all(rank is not None for _, rank in documents.values()):
+        return {name: -float(rank or 0) for name, (_, rank) in documents.items()}
+    scores = {name: score for name, (score, _) in documents.items() if score is not None}
+    lowest = min(scores.values(), default=0.0)
+    empty = (name for name, (score, _) in documents.items() if score is None)
+    return scores | {name: below(lowest, place) for place, name in enumerate(empty, 1)}
+
+
+def below(lowest: float, place: int) -> float:
+    """A score for the empty document at a place (from 1): below the lowest score, also as trec_eval's float32."""
+    return lowest - place * max(1.0, abs(lowest) * 1e-6)
 
 
 def run_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[RunRow]:

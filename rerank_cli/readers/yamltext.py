@@ -15,6 +15,7 @@ import yaml
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import type_name
+from rerank_cli.ids import Decimal
 from rerank_cli.readers.request import json_text
 from rerank_cli.readers.values import Element, Parsed, decode, not_a_list
 from rerank_cli.text import shown
@@ -107,7 +108,7 @@ class Builder:
             raise self.error(f"unknown tag `{shown(tag)}`", line, "leave the tag out: the value is read as plain YAML")
         if short == "float" and type(value) is int:
             return float(value)
-        if type(value) is not _CORE[short]:
+        if not isinstance(value, _CORE[short]) or (short == "int" and isinstance(value, bool)):
             raise self.error(f"{text[:40]!r} is not a valid {short}", line)
         return value
 
@@ -122,7 +123,7 @@ class Builder:
                 raise self.error("a number of more than 4,000 digits", line, "put it in quotes")
             return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
         if _FLOAT.fullmatch(text):
-            number = float(text)
+            number = Decimal(text)
             return text if number in {float("inf"), float("-inf")} else number
         return text
 

@@ -46,6 +46,7 @@ class RerankRequest:
     documents: list[Document]
     limits: Limits
     warnings: tuple[str, ...] = ()
+    strict: bool = False  # an empty document is refused; else it gets the lowest score
 
 
 @dataclass(frozen=True, slots=True)

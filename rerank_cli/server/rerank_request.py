@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.absence import FieldCheck
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.fields import make_renderer
 from rerank_cli.records import Document, Source
@@ -44,9 +45,10 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
     values = _documents(members, rules, settings, options.max_chunks_per_doc or 1)
     report = Report()
     documents = _render(values, options.rank_fields or (), settings, report)
-    _refuse_blank(documents)
+    _refuse_blank(documents, strict=settings.strict)
     warnings = (*notes, *report.warnings())
-    return RerankRequest(adapter, query, options, values, documents, _limits(options, settings.limits), warnings)
+    limits = _limits(options, settings.limits)
+    return RerankRequest(adapter, query, options, values, documents, limits, warnings, settings.strict)
 
 
 def _unknown_members(members: dict[str, Any], known: dict[str, Member], settings: ServeSettings) -> list[str]:
@@ -140,8 +142,9 @@ def _refuse_unsendable(what: str, value: Any) -> None:
 
 def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSettings, report: Report) -> list[Document]:
     """What is scored of each document: a string itself, of an object its `text` or the rank fields, in order."""
-    render_string = make_renderer(FieldSettings(), report)
-    render_object = make_renderer(FieldSettings(rank_fields=rank_fields), report)
+    fields = FieldSettings(rank_fields=rank_fields)
+    render_string, render_object = make_renderer(FieldSettings(), report), make_renderer(fields, report)
+    _check_fields(values, fields, report)
     documents = []
     for index, value in enumerate(values):
         render = render_string if isinstance(value, str) else render_object
@@ -154,11 +157,23 @@ def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSett
     return documents
 
 
-def _refuse_blank(documents: list[Document]) -> None:
+def _check_fields(values: list[Any], fields: FieldSettings, report: Report) -> None:
+    """Raises HttpError 400 if no document has a field to score; warns of a rank field that none has."""
+    check = FieldCheck(fields)
+    try:
+        check.observe_values(values)
+        check.end()
+    except InputError as error:
+        raise HttpError(400, f"invalid request: {error.message}") from None
+    check.finish(report, strict=False)
+
+
+def _refuse_blank(documents: list[Document], *, strict: bool) -> None:
+    """Raises HttpError 400 if all documents are blank, or, if strict as Cohere's API is, for the first that is."""
     blank = [document.index for document in documents if is_blank(document.text)]
     if len(blank) == len(documents) > 1:
         raise HttpError(400, http_errors.ALL_BLANK, error_type="empty")
-    if blank:
+    if blank and (strict or len(blank) == len(documents)):
         raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=blank[0]), error_type="empty")
 
 

@@ -20,7 +20,7 @@ from rerank_cli.settings import RankSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rerank_cli.records import Score
+    from rerank_cli.records import Hit, Score
     from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.server.worker import Job
 
@@ -30,7 +30,8 @@ def build_response(
 ) -> tuple[bytes, RerankResult]:
     """The response's JSON, and the result that it describes.
 
-    Raises HttpError for a document without any token, and for a cut query where nothing may be cut.
+    Raises HttpError if no document (if strict: not every document) has a token, and for a cut query where nothing may
+    be cut.
     """
     scores = _document_scores(request, job)
     if request.adapter.refuse_cut_query and job.query_cut and request.limits.long_documents == "error":
@@ -39,11 +40,12 @@ def build_response(
     settings = RankSettings(top_n=options.top_n, raw_scores=bool(options.raw_scores), limits=request.limits)
     # Search units are what Cohere would bill under the model name that the client gave.
     chunk = chunk_of(options.model or "") or DEFAULT_CHUNK
+    ranking = pipeline.assemble(options.query or "", request.documents, scores, info, settings, Report())
     result = RerankResult(
         request,
         request_id,
         info.model,
-        hits=pipeline.assemble(options.query or "", request.documents, scores, info, settings, Report()).hits,
+        hits=_with_lowest(ranking.hits),
         tokens=_tokens(job, scores),
         computed_tokens=_tokens(job, filter(None, job.scores)),
         search_units=search_units(job.query_tokens, (score.tokens for score in scores), chunk),
@@ -53,18 +55,26 @@ def build_response(
 
 
 def _document_scores(request: RerankRequest, job: Job) -> list[Score]:
-    """One score per document, every one a finite number."""
+    """One score per document, every one finite; None in it for a document without any token."""
     if job.error is not None:
         raise job.error
-    scores = [score for place in job.places if (score := job.scores[place]) is not None]
-    for index, score in enumerate(scores):
-        if score.value is None:  # nothing but characters that the tokenizer drops
-            raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=index), error_type="empty")
+    scored = [score for score in job.scores if score is not None]
+    scores = pipeline.UniquePairs(list(job.pairs), job.places).spread(scored)
+    # Blank documents have no pair; of others the tokenizer may drop every character.
+    empty = [index for index, score in enumerate(scores) if score.value is None]
+    if empty and (request.strict or len(empty) == len(scores)):
+        raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=empty[0]), error_type="empty")
     try:
-        pipeline.require_finite(scores, [job.pairs[place] for place in job.places], request.documents)
+        pipeline.require_finite(scored, job.pairs, request.documents)
     except NonFiniteError:
         raise HttpError(500, "the model gave a score that is not a number") from None
     return scores
+
+
+def _with_lowest(hits: Sequence[Hit]) -> list[Hit]:
+    """Hits whose empty documents, which are last, have the lowest score: clients expect a number."""
+    lowest = min([0.0, *(hit.relevance_score for hit in hits if hit.relevance_score is not None)])
+    return [hit._replace(relevance_score=lowest) if hit.relevance_score is None else hit for hit in hits]
 
 
 def _tokens(job: Job, scores: Iterable[Score]) -> int:
@@ -76,6 +86,9 @@ def _warnings(request: RerankRequest, job: Job, scores: Sequence[Score], info: S
     """What the scoring did to the texts."""
     report = Report()
     pipeline.check_language(request.query, request.documents, info, report)
+    empty = sum(score.value is None for score in scores)
+    if empty:
+        report.warn(f"{empty} document{' is' if empty == 1 else 's are'} empty and scored lowest")
     cut = sum(score.truncated for score in scores)
     if cut:
         limits = request.limits

@@ -13,7 +13,7 @@ import orjson
 from rerank_cli.version import __version__
 from rerank_cli.writers.jsonl import nested, object_of
 from rerank_cli.writers.members import encode_string, one_line
-from rerank_cli.writers.results import blocks_of, offsets, score_members, shape_of
+from rerank_cli.writers.results import blocks_of, id_member, offsets, score_members, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def results(ranking: Ranking, settings: OutputSettings) -> Iterator[list[bytes]]
 
 
 def rest(hit: Hit, settings: OutputSettings) -> bytes:
-    """What follows the scores: how a document was cut or read in windows, and the document itself."""
+    """What follows the scores: how a document was cut or read in windows, and the document itself, else its id."""
     score = hit.score
     windows = b""
     if score.windows > 1 or score.truncated:
@@ -53,7 +53,9 @@ def rest(hit: Hit, settings: OutputSettings) -> bytes:
             score.windows,
             offsets(score.best),
         )
-    return b'%b,"document":%b' % (windows, document_value(hit.document)) if settings.documents else windows
+    if settings.documents:
+        return b'%b,"document":%b' % (windows, document_value(hit.document))
+    return windows + id_member(hit, settings)
 
 
 def document_value(document: Document) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerank_cli.writers.members import Names, encode_string, one_line, splice
-from rerank_cli.writers.results import blocks_of, row_cells, score_members, shape_of
+from rerank_cli.writers.results import blocks_of, id_member, row_cells, score_members, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def lines(
 ) -> list[bytes]:
     """One line per hit. The usual block, objects without our keys, is recognised as a whole and is very cheap."""
     if not settings.documents:
-        return [b"{%b}\n" % member for member in members]
+        return [b"{%b%b}\n" % (member, id_member(hit, settings)) for hit, member in zip(hits, members, strict=True)]
     raws = [hit.document.raw for hit in hits]
     kinds = {hit.document.source.kind for hit in hits}
     if kinds == {"json"} and are_plain(raws, names):

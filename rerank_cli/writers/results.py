@@ -168,3 +168,9 @@ def id_of(document: Document) -> str | None:
     if document.id:
         return document.id
     return document.raw.decode("utf-8", "replace") if document.source.kind == "file" else None
+
+
+def id_member(hit: Hit, settings: OutputSettings) -> bytes:
+    """The id as a further member of an object without the document; nothing if there is none, or its key is taken."""
+    name = None if settings.result_key == "id" else id_of(hit.document)
+    return b"" if name is None else b',"id":%b' % encode_string(name)

@@ -33,7 +33,7 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
     for option, value in (("--query-id", settings.query_id), ("--run-tag", settings.run_tag)):
         if value.split() != [value]:
             raise UsageError(f"`{option}` {value!r} cannot be used in a TREC run: it is empty or contains white space")
-    hits = sorted((hit for hit in ranking.hits if hit.relevance_score is not None), key=lambda hit: hit.rank)
+    hits = sorted(ranking.hits, key=lambda hit: (hit.relevance_score is None, hit.rank))  # empty documents are last
     ids = [document_id(hit, report) for hit in hits]
     if len(set(ids)) < len(ids):
         repeated = Counter(ids).most_common(1)[0][0]
@@ -69,11 +69,17 @@ def document_id(hit: Hit, report: Report) -> str:
 
 
 def decreasing(scores: Iterable[float | None]) -> Iterator[float]:
-    """Scores as float32, each below the one before: where rounding left a tie, the next smaller number is taken."""
+    """Scores as float32, each below the one before: where rounding left a tie, the next smaller number is taken.
+
+    So it is for an empty document, which has no score.
+    """
     last: float | None = None
     for score in scores:
-        number = _FLOAT.unpack(_FLOAT.pack(max(-_LARGEST, min(_LARGEST, score or 0.0))))[0]
-        last = number if last is None or number < last else next_below(last)
+        if score is None and last is not None:
+            last = next_below(last)
+        else:
+            number = _FLOAT.unpack(_FLOAT.pack(max(-_LARGEST, min(_LARGEST, score or 0.0))))[0]
+            last = number if last is None or number < last else next_below(last)
         yield last
 
 
