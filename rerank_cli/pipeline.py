@@ -6,6 +6,7 @@ nothing, and knows neither formats nor terminals.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count, repeat
@@ -197,7 +198,7 @@ def select(
     fused: list[float | None] = [None] * len(values)
     if settings.fusion:
         # Without a score of the retriever (an empty document, which is not fused) others must not lose by it.
-        priors = [-ranking.INFINITY if document.prior is None else document.prior for document in documents]
+        priors = [-math.inf if document.prior is None else document.prior for document in documents]
         base = shown if settings.fusion == "weighted" else values
         fused = ranking.fuse(base, priors, settings.fusion, settings.weight)
     ordered = ranking.order(fused, values) if settings.fusion else ranking.order(values)

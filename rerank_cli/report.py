@@ -21,15 +21,15 @@ WORDING: dict[str, tuple[str, str, str]] = {
     ),
     "skipped_empty": (
         "{n} document is empty: left out (--on-missing skip)",
-        "{n} documents are empty: left out (--on-missing skip)",
+        "{n} documents are empty: left out (--on-missing skip)", "",
     ),
     "not_in_corpus": (
         "{n} document of the run is not in the corpus: it counts as empty (--on-missing)",
-        "{n} documents of the run are not in the corpus: they count as empty (--on-missing)",
+        "{n} documents of the run are not in the corpus: they count as empty (--on-missing)", "",
     ),
     "unknown_rank_fields": (
         "{n} request names a rank field that none of its documents has",
-        "{n} requests name a rank field that none of their documents has",
+        "{n} requests name a rank field that none of their documents has", "",
     ),
     "truncated": (
         "{n} document was", "{n} documents were",
