@@ -128,7 +128,7 @@ class InputSettings:
         "--delimiter", "Of CSV: a character or `tab` (default: by the rows).", metavar="CHAR"
     )
     encoding: str | None = _input(
-        "--encoding", "Of the text, e.g. cp1252, latin-1, utf-16 (default: UTF-8, or by its mark).", metavar="NAME"
+        "--encoding", "Of the text, e.g. cp1252 (default: UTF-8, or by its mark).", metavar="NAME"
     )
     fields: FieldSettings = nested(FieldSettings)
     null: bool = _input("--null -z", "Lines end with NUL, in and out, as with find -print0.", default=False)
