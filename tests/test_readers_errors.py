@@ -115,7 +115,7 @@ PLAIN = "plain text is `--input-format lines`"
         pytest.param(b"[1,\n2", {"input_format": "json"}, "<stdin>:1: a document is an object", None, id="scalar first"),
         pytest.param(b'["a",\n"b"', {"input_format": "json"}, "<stdin>:2: not valid JSON: expecting `,`", None, id="cut list"),
         pytest.param(
-            b'{"text":1}\n{"a":2}', {"input_format": "json"}, "<stdin>:2: field `text` is missing", None, id="several values",
+            b'{"text":1}\n{"a":2}', {"input_format": "json", "on_missing": "error"}, "<stdin>:2: field `text` is missing", None, id="several values",
         ),
         pytest.param(b'{"query":"a","query":"b","documents":[]}', {}, "key `query` appears twice", None, id="twice"),
         pytest.param(b"[" * 100_000, {}, "nested too deeply", None, id="JSON nesting bomb"),
