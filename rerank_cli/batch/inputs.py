@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.batch import rows
 from rerank_cli.errors import UsageError
 from rerank_cli.readers.input_stream import COMPRESSED
+from rerank_cli.settings import InputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +89,7 @@ def read_rows(
         from rerank_cli.readers.queries import read_queries
 
         documents = list(chain.from_iterable(open_documents(inputs.documents, terminal, report).chunks))
-        queries = read_queries(inputs.queries, inputs.query_format, terminal.stdin)
+        queries = read_queries(inputs.queries, inputs.query_format, terminal.stdin, inputs.documents.fields, report)
         return rows.crossed(queries, documents, plan.shard, start)
     return rows.requests_of(files, terminal.stdin, plan.settings.fields, report, plan.shard, start)
 
@@ -99,13 +100,15 @@ def _run_rows(plan: BatchPlan, run: str, start: int, terminal: Terminal, report:
     from rerank_cli.readers.queries import read_queries
     from rerank_cli.readers.trec import by_query, run_rows
 
-    inputs, fields, stdin = plan.inputs, plan.settings.fields, terminal.stdin
+    inputs, stdin = plan.inputs, terminal.stdin
+    collection = inputs.collection or InputSettings()
+    fields = collection.fields
     held = None if is_rereadable(run) else list(run_rows(run, stdin))
     wanted = {row.document for row in (held if held is not None else run_rows(run))}
-    texts = {query.id: query.text for query in read_queries(inputs.queries or "", inputs.query_format, stdin)}
-    corpus = open_corpus(inputs.corpus or "", wanted, stdin)
-    beir = not fields.rank_fields and not fields.explicit_text_field
-    sources = rows.TrecSources(texts, corpus, inputs.depth, fields, beir)
+    queries = read_queries(inputs.queries or "", inputs.query_format, stdin, fields, report)
+    texts = {query.id: query.text for query in queries}
+    corpus = open_corpus(inputs.corpus or "", wanted, stdin, collection, report)
+    sources = rows.TrecSources(texts, corpus, inputs.depth, fields)
     try:
         groups = by_query(held if held is not None else run_rows(run))
         yield from rows.from_run(groups, sources, report, plan.shard, start)

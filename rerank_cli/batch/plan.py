@@ -40,6 +40,7 @@ class BatchInputs:
     documents: InputSettings | None = None  # ranked for every query
     run: str | None = None
     corpus: str | None = None
+    collection: InputSettings | None = None  # how the corpus is read
     depth: int | None = None  # documents per query of the run
 
     def further(self, files: tuple[str, ...]) -> list[str]:

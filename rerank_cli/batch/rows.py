@@ -97,7 +97,6 @@ class TrecSources:
     corpus: Corpus
     depth: int | None  # documents per query; None: all
     fields: FieldSettings
-    beir: bool  # score title and text joined, as BEIR does, because no field was named
 
 
 def from_run(
@@ -118,10 +117,11 @@ def from_run(
 
 
 def _request(query: str, rows: list[RunRow], sources: TrecSources, render: DocumentBuilder) -> Request:
-    """One query's request. Raises InputError for a query or a document that is missing."""
+    """One query's request. Raises InputError for what is missing, and for a document that appears twice."""
     text = sources.queries.get(query)
     if text is None:
         raise InputError(f"{named(query)} of the run is not among the queries", where=rows[0].where)
+    _refuse_repeated(query, rows)
     kept = best_rows(rows, sources.depth)
     raws = sources.corpus.get([row.document for row in kept])
     source = Source(sources.corpus.name, "json")
@@ -130,8 +130,17 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Docum
         raw = raws.get(row.document)
         if raw is None:
             raise InputError(f"document `{row.document}` of the run is not in the corpus", where=row.where)
-        documents.append(_document(index, row, raw, source, sources, render))
+        documents.append(_document(index, row, raw, source, render))
     return Request(text, documents, RequestOptions(id=query))
+
+
+def _refuse_repeated(query: str, rows: list[RunRow]) -> None:
+    """Raises InputError for a document that a query has twice, as `eval` does: which score counts is unknown."""
+    seen: dict[str, RunRow] = {}
+    for row in rows:
+        if (first := seen.setdefault(row.document, row)) is not row:
+            hint = f"first on line {first.line}; leave one of the two out"
+            raise InputError(f"document `{row.document}` appears twice for {named(query)}", hint, row.where)
 
 
 def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:
@@ -141,16 +150,10 @@ def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:
     return [by_name[name] for name in trec_order(scores)][:depth]
 
 
-def _document(
-    index: int, row: RunRow, raw: bytes, source: Source, sources: TrecSources, render: DocumentBuilder
-) -> Document:
+def _document(index: int, row: RunRow, raw: bytes, source: Source, render: DocumentBuilder) -> Document:
     """A corpus record under the run's id, with the run's score as its prior."""
-    from rerank_cli.readers.corpus import title_and_text
     from rerank_cli.readers.values import exact
 
     value = exact(raw.decode("utf-8", "replace"), row.where)  # as `rank` reads: big integers keep their digits
-    if sources.beir and isinstance(value.get("title"), str):
-        document = Document(index, raw, title_and_text(value), source)
-    else:
-        document = render(value, row.where, index, raw, source)
+    document = render(value, f"{source.name}: document `{row.document}`", index, raw, source)
     return document._replace(id=row.document, prior=row.score if document.prior is None else document.prior)

@@ -14,8 +14,10 @@ from rerank_cli.batch.plan import BatchInputs, BatchPlan, BatchSettings, Output,
 from rerank_cli.cli import rules
 from rerank_cli.errors import UsageError
 from rerank_cli.options import INPUT, OUTPUT, option, same
+from rerank_cli.readers.folders import in_folder
 from rerank_cli.readers.input_stream import COMPRESSED
-from rerank_cli.settings import InputSettings, OutputSettings
+from rerank_cli.readers.trec import CORPUS_KEYS
+from rerank_cli.settings import DEFAULT_ID_FIELDS, InputSettings, OutputSettings
 
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
@@ -28,7 +30,7 @@ SUFFIXES = {"responses": ".responses.jsonl", "rows": ".rows.jsonl", "trec": ".tr
 DECIDING = ("batch_format", "shard", "query_format", "depth", "input_format", "field_format", "errors")
 
 
-QueryFormat = Literal["auto", "tsv", "jsonl", "lines"]
+QueryFormat = Literal["auto", "tsv", "csv", "jsonl", "json", "yaml", "lines", "topics"]
 BatchFormat = Literal["responses", "rows", "trec"]
 Engine = Literal["local", "ray"]
 
@@ -40,15 +42,23 @@ _file = partial(_output, metavar="FILE", kind=Path)
 class BatchFiles:
     """What is ranked, where it is not requests: queries with documents, or a run."""
 
-    queries: str | None = _input("--queries", "Queries: tsv (id, text), jsonl or lines.", metavar="FILE")
+    queries: str | None = _input(
+        "--queries", "Queries with ids, in any input format, TREC topics, or a folder as BEIR has it.", metavar="FILE"
+    )
     query_format: QueryFormat = _input(
-        "--query-format", "auto, tsv, jsonl or lines.", metavar="FORMAT", default="auto", choices=get_args(QueryFormat)
+        "--query-format",
+        "auto, tsv, csv, jsonl, json, yaml, lines or topics (TREC).",
+        metavar="FORMAT",
+        default="auto",
+        choices=get_args(QueryFormat),
     )
     documents: tuple[str, ...] = _input(
         "--documents", "Rank these for every query; repeatable.", metavar="FILE", many=True
     )
     run: str | None = _input("--run", "A TREC run to rerank; wants --queries, --corpus.", metavar="FILE")
-    corpus: str | None = _input("--corpus", "The run's documents, JSON lines with ids.", metavar="FILE")
+    corpus: str | None = _input(
+        "--corpus", "The run's documents with ids, in any input format, or a folder as BEIR has it.", metavar="FILE"
+    )
     depth: int | None = _input("--depth", "Rerank the run's first N only.", metavar="N", kind=int, minimum=1)
 
 
@@ -155,9 +165,34 @@ def output_of(call: Call) -> OutputSettings:
 
 def batch_inputs_of(call: Call) -> BatchInputs:
     """What is ranked, besides request files."""
+    chosen = files_of(call)
+    collection = rules.inputs_of(call)
+    documents = replace(with_more_ids(collection), files=chosen.documents) if chosen.documents else None
+    return BatchInputs(
+        queries=chosen.queries,
+        query_format=chosen.query_format,
+        documents=documents,
+        run=chosen.run,
+        corpus=chosen.corpus,
+        collection=collection if chosen.corpus else None,
+        depth=chosen.depth,
+    )
+
+
+def files_of(call: Call) -> BatchFiles:
+    """What is ranked; of a folder, the file that holds it. Raises InputError for a folder that does not."""
     chosen = call.settings(BatchFiles)
-    documents = replace(rules.inputs_of(call), files=chosen.documents) if chosen.documents else None
-    return BatchInputs(chosen.queries, chosen.query_format, documents, chosen.run, chosen.corpus, chosen.depth)
+    queries = chosen.queries and in_folder(chosen.queries, "queries")
+    corpus = chosen.corpus and in_folder(chosen.corpus, "documents")
+    documents = tuple(in_folder(name, "documents") for name in chosen.documents)
+    return replace(chosen, queries=queries, corpus=corpus, documents=documents)
+
+
+def with_more_ids(inputs: InputSettings) -> InputSettings:
+    """Documents by all the usual names of ids, as a corpus has them, where no option names the field."""
+    if inputs.fields.id_fields != DEFAULT_ID_FIELDS:
+        return inputs
+    return replace(inputs, fields=replace(inputs.fields, id_fields=CORPUS_KEYS))
 
 
 def shard_of(text: str | None) -> Shard:
@@ -173,7 +208,7 @@ def shard_of(text: str | None) -> Shard:
 
 def outputs_of(call: Call) -> tuple[Output, ...]:
     """Every output with its input files."""
-    files, chosen, out = call.settings(InputSettings).files, call.settings(BatchFiles), call.settings(BatchOutputs)
+    files, chosen, out = call.settings(InputSettings).files, files_of(call), call.settings(BatchOutputs)
     check_inputs_fit(call, chosen, files)
     if out.out_dir and out.output:
         raise UsageError("-o and --out-dir exclude each other")

@@ -52,17 +52,24 @@ def fields_of(call: Call) -> FieldSettings:
     for name in ("text_field", "id_field", "prior_field"):
         if values[name] == "":
             raise UsageError(f"--{name.replace('_', '-')} names no field", "leave it out, or name one")
+    settings = call.settings(FieldSettings)
     return replace(
-        call.settings(FieldSettings),
+        settings,
+        id_fields=(values["id_field"],) if values["id_field"] else settings.id_fields,
         prior_field=values["prior_field"],
         explicit_text_field=values["text_field"] is not None,
     )
 
 
+def with_titles(fields: FieldSettings) -> FieldSettings:
+    """Fields of files: where no option names one, records in BEIR's layout are scored by title and text."""
+    return replace(fields, join_titles=not fields.rank_fields and not fields.explicit_text_field)
+
+
 def inputs_of(call: Call) -> InputSettings:
     """Which documents are read."""
     settled = frozenset(member for name, member in MEMBERS.items() if call.values.get(name) is not None)
-    return replace(call.settings(InputSettings), fields=fields_of(call), settled=settled)
+    return replace(call.settings(InputSettings), fields=with_titles(fields_of(call)), settled=settled)
 
 
 def rank_settings_of(call: Call) -> RankSettings:

@@ -62,7 +62,10 @@ def decoded_row(name: str, number: int, raw: bytes) -> Row:
     try:
         return Row(name, number, raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise InputError(f"invalid UTF-8: {error.reason}", where=f"{name}:{number}") from None
+        from rerank_cli.readers.values import not_utf8
+
+        hint = not_utf8(raw, error.start, name, number).hint
+        raise InputError(f"invalid UTF-8: {error.reason}", hint, f"{name}:{number}") from None
 
 
 def name_of_file(path: str) -> str:
