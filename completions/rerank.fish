@@ -116,11 +116,11 @@ complete -c rerank -n '__rerank_in rank' -l no-config -d 'Read no configuration 
 
 # batch
 complete -c rerank -n '__rerank_in batch' -s h -l help -d 'Short help, complete help.'
-complete -c rerank -n '__rerank_in batch' -l queries -r -F -d 'Queries: tsv (id, text), jsonl or lines.'
-complete -c rerank -n '__rerank_in batch' -l query-format -x -a 'auto tsv jsonl lines' -d 'auto, tsv, jsonl or lines.'
+complete -c rerank -n '__rerank_in batch' -l queries -r -F -d 'Queries with ids, in any input format, TREC topics, or a folder as BEIR has it.'
+complete -c rerank -n '__rerank_in batch' -l query-format -x -a 'auto tsv csv jsonl json yaml lines topics' -d 'auto, tsv, csv, jsonl, json, yaml, lines or topics (TREC).'
 complete -c rerank -n '__rerank_in batch' -l documents -r -F -d 'Rank these for every query; repeatable.'
 complete -c rerank -n '__rerank_in batch' -l run -r -F -d 'A TREC run to rerank; wants --queries, --corpus.'
-complete -c rerank -n '__rerank_in batch' -l corpus -r -F -d 'The run\'s documents, JSON lines with ids.'
+complete -c rerank -n '__rerank_in batch' -l corpus -r -F -d 'The run\'s documents with ids, in any input format, or a folder as BEIR has it.'
 complete -c rerank -n '__rerank_in batch' -l depth -x -d 'Rerank the run\'s first N only.'
 complete -c rerank -n '__rerank_in batch' -l input-format -x -a 'auto jsonl json yaml lines csv tsv files' -d 'auto, jsonl, json, yaml, lines, csv, tsv, or files (each FILE is one document). auto goes by file name, then by content; scripts should say which.'
 complete -c rerank -n '__rerank_in batch' -l rank-fields -x -d 'Score these fields of structured documents, in this order, e.g. title,body; a.b reaches nested keys.'
@@ -194,9 +194,9 @@ complete -c rerank -n '__rerank_in batch' -l no-config -d 'Read no configuration
 
 # eval
 complete -c rerank -n '__rerank_in eval' -s h -l help -d 'Short help, complete help.'
-complete -c rerank -n '__rerank_in eval' -l qrels -r -F -d 'Judgements: TREC qrels, BEIR tsv, jsonl, or labelled requests. Without it, relevance in the runs.'
-complete -c rerank -n '__rerank_in eval' -l queries -r -F -d 'Texts for --worst: tsv (id, text) or jsonl.'
-complete -c rerank -n '__rerank_in eval' -l measure -x -d 'Measures as ir_measures writes them, e.g. nDCG@10,RR@10,AP(rel=2); repeatable (default: nDCG@10,RR@10,AP,P@5,R@100,Judged@10).'
+complete -c rerank -n '__rerank_in eval' -l qrels -r -F -d 'Judgements: TREC qrels, CSV, TSV, JSON, a BEIR folder, or labelled requests. Without it, relevance in the runs.'
+complete -c rerank -n '__rerank_in eval' -l queries -r -F -d 'Texts for --worst, in any format of batch --queries.'
+complete -c rerank -n '__rerank_in eval' -l measure -x -d 'Measures as ir_measures or trec_eval writes them, e.g. nDCG@10,RR@10,AP(rel=2); repeatable (default: nDCG@10,RR@10,AP,P@5,R@100,Judged@10).'
 complete -c rerank -n '__rerank_in eval' -l baseline -r -F -d 'Compare with this run (default: the first, if there are several).'
 complete -c rerank -n '__rerank_in eval' -l fail-under -x -d 'Exit 7 if the mean of M is below X, e.g. nDCG@10=0.62; repeatable.'
 complete -c rerank -n '__rerank_in eval' -l fail-on-drop -x -d 'Exit 7 if M is more than X below --baseline, e.g. nDCG@10=0.01; repeatable.'

@@ -88,7 +88,7 @@ def test_a_corpus_is_scored_alike_in_every_format_and_under_every_option(run, he
     assert explained(corpus) == explained(documents)
     assert [one[1:] for one in explained(ranked)] == [one[1:] for one in explained(corpus)]
     assert {text for _, text, _ in explained(corpus)} == {f"{title} {text}" for title, text in TITLES.values()}
-    for done in (documents, ranked):
+    for done in (corpus, documents, ranked):
         assert "title and text are scored together" in done.err
     ids = [row["document"]["_id"] for row in corpus.records[0]["results"]]
     assert sorted(ids) == sorted(TITLES)

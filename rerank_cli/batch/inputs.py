@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rerank_cli.batch import rows
 from rerank_cli.errors import UsageError
 from rerank_cli.readers.input_stream import COMPRESSED
-from rerank_cli.settings import InputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +88,7 @@ def read_rows(
         from rerank_cli.readers.queries import read_queries
 
         documents = list(chain.from_iterable(open_documents(inputs.documents, terminal, report).chunks))
-        queries = read_queries(inputs.queries, inputs.query_format, terminal.stdin, inputs.documents.fields, report)
+        queries = read_queries(inputs.queries, inputs.query_format, terminal.stdin, inputs.collection, report)
         return rows.crossed(queries, documents, plan.shard, start)
     return rows.requests_of(files, terminal.stdin, plan.settings.fields, report, plan.shard, start)
 
@@ -101,14 +100,12 @@ def _run_rows(plan: BatchPlan, run: str, start: int, terminal: Terminal, report:
     from rerank_cli.readers.trec import by_query, run_rows
 
     inputs, stdin = plan.inputs, terminal.stdin
-    collection = inputs.collection or InputSettings()
-    fields = collection.fields
     held = None if is_rereadable(run) else list(run_rows(run, stdin))
     wanted = {row.document for row in (held if held is not None else run_rows(run))}
-    queries = read_queries(inputs.queries or "", inputs.query_format, stdin, fields, report)
+    queries = read_queries(inputs.queries or "", inputs.query_format, stdin, inputs.collection, report)
     texts = {query.id: query.text for query in queries}
-    corpus = open_corpus(inputs.corpus or "", wanted, stdin, collection, report)
-    sources = rows.TrecSources(texts, corpus, inputs.depth, fields)
+    corpus = open_corpus(inputs.corpus or "", wanted, stdin, inputs.collection, report)
+    sources = rows.TrecSources(texts, corpus, inputs.depth, inputs.collection.fields)
     try:
         groups = by_query(held if held is not None else run_rows(run))
         yield from rows.from_run(groups, sources, report, plan.shard, start)

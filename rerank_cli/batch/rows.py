@@ -14,6 +14,7 @@ from rerank_cli.fields import build_document
 from rerank_cli.ranking import trec_order
 from rerank_cli.readers.request import parse_request
 from rerank_cli.readers.rows import name_of_file, raw_rows
+from rerank_cli.readers.titles import note_titles
 from rerank_cli.readers.trec import named
 from rerank_cli.records import Document, Request, RequestOptions, Source
 
@@ -104,6 +105,7 @@ def from_run(
 ) -> Iterator[BatchRow]:
     """The queries of a run with their first `depth` documents, looked up in the corpus."""
     render = build_document(replace(sources.fields, prior_field=None), report)
+    noted = False
     for number, (query, rows) in enumerate(groups):
         if number < start or not shard.has(number):
             continue
@@ -113,6 +115,9 @@ def from_run(
         except InputError as error:
             yield BatchRow(number, where, query, number + 1, None, error)
         else:
+            if not noted and request.documents and sources.fields.join_titles:
+                note_titles(request.documents[0], report)
+                noted = True
             yield BatchRow(number, where, query, number + 1, request)
 
 

@@ -174,7 +174,7 @@ def batch_inputs_of(call: Call) -> BatchInputs:
         documents=documents,
         run=chosen.run,
         corpus=chosen.corpus,
-        collection=collection if chosen.corpus else None,
+        collection=collection,
         depth=chosen.depth,
     )
 

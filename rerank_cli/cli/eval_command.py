@@ -197,7 +197,7 @@ def evaluate_runs(
     names = run_names(settings, terminal)
     if [settings.qrels, settings.queries, *names].count("-") > 1:
         raise UsageError("standard input can be read once: one `-` only", "name a file for the others")
-    judged = read_qrels(settings.qrels, terminal.stdin, report) if settings.qrels else None
+    judged = read_qrels(settings.qrels, terminal.stdin, report=report) if settings.qrels else None
     runs = [read_run(name, terminal.stdin) for name in names]
     if judged is None:
         judged = labels_of(runs)
@@ -221,4 +221,4 @@ def texts_of(queries: str | None, judged: Qrels, terminal: Terminal, report: Rep
         return judged.texts
     from rerank_cli.readers.queries import read_queries
 
-    return {query.id: query.text for query in read_queries(queries, "auto", terminal.stdin, None, report)}
+    return {query.id: query.text for query in read_queries(queries, "auto", terminal.stdin, report=report)}

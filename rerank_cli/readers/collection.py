@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.readers.values import Parsed
     from rerank_cli.report import Report
-    from rerank_cli.settings import FieldSettings
+    from rerank_cli.settings import FieldSettings, InputSettings
 
 CollectionFormat = Literal["auto", "jsonl", "json", "yaml", "lines", "csv", "tsv", "files", "topics"]
 JSONL_HINT = "plain text is `--input-format lines`"
@@ -46,7 +46,7 @@ class Record(NamedTuple):
 
 
 def read_records(
-    path: str, chosen: CollectionFormat, fields: FieldSettings, report: Report, stdin: BinaryIO | None = None
+    path: str, chosen: CollectionFormat, inputs: InputSettings, report: Report, stdin: BinaryIO | None = None
 ) -> Iterator[Record]:
     """The records of a file (`-` is stdin), plain or compressed, in its order.
 
@@ -54,7 +54,7 @@ def read_records(
         path: the file.
         chosen: its format; `auto` goes by name and content, as for documents, and knows TREC topics and
             `id<TAB>text` without a header besides.
-        fields: fields that options name: a first line that has them is a header.
+        inputs: the fields that options name: a first line that has them is a header.
         report: receives notes.
         stdin: what `-` stands for.
 
@@ -69,7 +69,7 @@ def read_records(
         elif chosen == "lines":
             yield from (Record(text, b"", number, f"{stream.name}:{number}") for number, text in numbered_lines(stream))
         elif chosen == "tsv":
-            yield from _tabbed(stream, fields, report)
+            yield from _tabbed(stream, inputs.fields, report)
         elif chosen == "csv":
             yield from _rows(stream, ",", report)
         elif chosen == "topics":

@@ -13,13 +13,14 @@ from rerank_cli.readers.collection import read_records
 from rerank_cli.readers.folders import in_folder
 from rerank_cli.readers.rows import name_of_file, record_id
 from rerank_cli.report import Report
-from rerank_cli.settings import DEFAULT_ID_FIELDS, FieldSettings
+from rerank_cli.settings import DEFAULT_ID_FIELDS, InputSettings
 from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rerank_cli.readers.collection import Record
+    from rerank_cli.settings import FieldSettings
 
 QueryFormat = Literal["auto", "tsv", "csv", "jsonl", "json", "yaml", "lines", "topics"]
 ID_KEYS = ("id", "_id", "query_id", "query-id", "qid", "queryid", "topic_id", "num", "number")
@@ -38,7 +39,7 @@ def read_queries(
     path: str,
     query_format: QueryFormat = "auto",
     stdin: BinaryIO | None = None,
-    fields: FieldSettings | None = None,
+    inputs: InputSettings | None = None,
     report: Report | None = None,
 ) -> Iterator[Query]:
     """The queries of a file, or of a collection's folder, in their order; made-up ids are noted at the end.
@@ -47,7 +48,7 @@ def read_queries(
         path: the file; `-` is stdin.
         query_format: its format; `auto` goes by name and content.
         stdin: what `-` stands for.
-        fields: which fields options name; a record that lacks them is read by the usual names.
+        inputs: the fields that options name; a record that lacks them is read by the usual names.
         report: receives notes.
 
     Raises:
@@ -55,7 +56,7 @@ def read_queries(
     """
     try:
         yield from _queries(
-            in_folder(path, "queries"), query_format, stdin, fields or FieldSettings(), report or Report()
+            in_folder(path, "queries"), query_format, stdin, inputs or InputSettings(), report or Report()
         )
     except InputError as error:
         raise InputError(
@@ -64,12 +65,12 @@ def read_queries(
 
 
 def _queries(
-    path: str, query_format: QueryFormat, stdin: BinaryIO | None, fields: FieldSettings, report: Report
+    path: str, query_format: QueryFormat, stdin: BinaryIO | None, inputs: InputSettings, report: Report
 ) -> Iterator[Query]:
     seen: set[str] = set()
     unnamed = 0
-    for record in read_records(path, query_format, fields, report, stdin):
-        query, named = _query(record, fields)
+    for record in read_records(path, query_format, inputs, report, stdin):
+        query, named = _query(record, inputs.fields)
         unnamed += not named
         if query.id in seen:
             raise InputError(f"query id `{query.id}` appears twice", "each query needs its own id", query.where)
