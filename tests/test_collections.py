@@ -69,7 +69,7 @@ def explained(done: Any) -> list[tuple[str, str, float]]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: Any) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.trec").write_text(RUN)
     (tmp_path / "q.tsv").write_text(f"q1\t{TOPIC}\n")
@@ -345,18 +345,24 @@ bodies = st.lists(words, min_size=1, max_size=3).flatmap(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(bodies=st.lists(bodies, min_size=1, max_size=4), titled=st.booleans())
-def test_one_collection_is_scored_alike_however_it_is_written(run, here, bodies, titled) -> None:
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bodies=st.lists(bodies, min_size=1, max_size=4), titled=st.booleans(), pack=st.sampled_from(list(PACKED)))
+def test_one_collection_is_scored_alike_however_it_is_written(run, here, bodies, titled, pack) -> None:
     rows = [
         {"_id": f"d{number}", **({"title": f"Title {number}"} if titled else {}), "text": text}
         for number, text in enumerate(bodies)
     ]
-    (here / "run.trec").write_text("".join(f"q1 Q0 d{n} {n + 1} {99 - n} x\n" for n in range(len(rows))))
+    asked = [{"qid": f"q{number}", "query": text} for number, text in enumerate(bodies)]
+    (here / "run.trec").write_text(
+        "".join(f"q{q} Q0 d{d} {d + 1} {99 - d} x\n" for q in range(len(rows)) for d in range(len(rows)))
+    )
     expected: Any = None
-    for form in ("jsonl", "json", "csv", "yaml"):
-        (here / f"c.{form}").write_bytes(FORMATS[form](rows))
-        for argv in (("--run", "run.trec", "--corpus", f"c.{form}"), ("--documents", f"c.{form}")):
-            got = explained(run("batch", "--queries", "q.tsv", "--explain", *argv))
+    for form in ("jsonl", "json", "csv", "tsv", "yaml"):
+        corpus, queries = f"c.{form}{pack}", f"q.{form}{pack}"
+        (here / corpus).write_bytes(PACKED[pack](FORMATS[form](rows)))
+        (here / queries).write_bytes(PACKED[pack](FORMATS[form](asked)))
+        for argv in (("--run", "run.trec", "--corpus", corpus), ("--documents", corpus)):
+            got = explained(run("batch", "--queries", queries, "--explain", *argv))
             expected = expected or got
             assert got == expected, (form, argv)
+            assert [one[0] for one in got[:: len(rows)]] == [row["qid"] for row in asked]
