@@ -260,8 +260,10 @@ def require_apart(call: Call, outputs: tuple[Output, ...]) -> None:
         raise UsageError("--errors -: bad rows do not mix with results", "name a file; stderr reports them anyway")
     if str(options["summary"]) == "-" and any(str(target or "-") == "-" for _, target in outputs):
         raise UsageError("--summary -: the counts would mix with the results", "name a file, or send the results to -o")
-    read = [(f"--{key}", options[key]) for key in ("queries", "run", "corpus", "qrels") if options[key]]
-    read += [("--documents", name) for name in options["documents"] or ()]
+    chosen = files_of(call)
+    named = {"queries": chosen.queries, "run": chosen.run, "corpus": chosen.corpus, "qrels": options["qrels"]}
+    read: list[tuple[str, str]] = [(f"--{key}", name) for key, name in named.items() if name]
+    read += [("--documents", name) for name in chosen.documents]
     read += [("an input", name) for name in options["files"] or ()]
     flag = "-o" if options["output"] else "--out-dir"
     targets = [target for _, target in outputs if target and is_plain(target)]

@@ -41,15 +41,26 @@ def header_of(first: Row) -> Header | None:
     Raises InputError for a header that names a query or a document column, but not both, or a column twice.
     """
     for delimiter in DELIMITERS:
-        cells = next(csv.reader([first.text], delimiter=delimiter)) if delimiter else first.text.split()
+        try:
+            cells = next(csv.reader([first.text], delimiter=delimiter)) if delimiter else first.text.split()
+        except csv.Error:  # a carriage return, or one field of more than 128 KB
+            continue
         names = tuple(cell.strip().lower() for cell in cells)
         header = Header(delimiter, names)
-        if len(names) < 2 or not header.column(HEADER_DOCUMENTS) or not header.column(HEADER_QUERIES):
+        if not header.column(HEADER_DOCUMENTS) or not header.column(HEADER_QUERIES) or any(map(_is_number, names)):
             continue
         if len(set(names)) < len(names):
             raise InputError("two columns have the same name", "give each column its own name", first.where)
         return header
     return None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def headed_rows(header: Header, rows: Iterable[Row]) -> Iterator[tuple[dict[str, str], Row]]:
@@ -65,8 +76,8 @@ def headed_rows(header: Header, rows: Iterable[Row]) -> Iterator[tuple[dict[str,
             last[:] = [row]
             yield row.text + "\n"
 
-    reader = csv.reader(lines(), delimiter=header.delimiter, strict=True)
     csv.field_size_limit(1 << 30)
+    reader = csv.reader(lines(), delimiter=header.delimiter, strict=True)
     while True:
         try:
             cells = next(reader, None)

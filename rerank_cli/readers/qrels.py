@@ -155,7 +155,12 @@ def _json_judgement(record: Mapping[str, Any], where: str) -> Judgement:
 def _add_request(qrels: Qrels, record: Mapping[str, Any], row: Row) -> None:
     """A request with a parallel list of grades (`relevance`) or with `relevance` inside its documents."""
     documents: list[Any] = record["documents"]
-    query = record_id(record, ("id", *QUERY_KEYS), row.where) or str(row.number)  # as batch does without an id
+    own = record_id(record, ("id", *QUERY_KEYS), row.where)
+    query = own or str(row.number)  # as batch does without an id
+    if own is None and query in qrels.judgements:
+        raise InputError(
+            "two requests have no id", "give each an `id`: the judgements are for one query each", row.where
+        )
     names = tuple(_document_name(document, index, row.where) for index, document in enumerate(documents))
     grades = record.get(LABEL)
     if grades is None:

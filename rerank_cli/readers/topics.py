@@ -6,6 +6,7 @@ Its number is `id`. It does not choose which tag is the query.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError
@@ -47,8 +48,8 @@ def _fields(block: str) -> Iterator[tuple[str, str]]:
     import html
 
     tags = list(_TAG.finditer(block))
-    for tag, following in zip(tags, [*tags[1:], None], strict=True):
-        if tag[1]:
+    for tag, following in pairwise([*tags, None]):
+        if tag is None or tag[1]:
             continue
         content = block[tag.end() : following.start() if following else len(block)]
         label = _LABEL.match(content)
