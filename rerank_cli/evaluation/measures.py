@@ -103,7 +103,7 @@ def parse_measure(text: str) -> Measure:
     match = _PATTERN.fullmatch(f"{other['name']}@{other['cutoff']}" if other else text.strip())
     spec = _BY_NAME.get(match["name"].lower()) if match else None
     if match is None or spec is None:
-        raise UsageError(f"unknown measure `{text}`", _suggest(text))
+        raise UsageError(f"unknown measure `{text}`", _suggest(f"{other['name']}@{other['cutoff']}" if other else text))
     cutoff = int(match["cutoff"]) if match["cutoff"] else None
     if cutoff is None and spec.cutoff == "required":
         raise UsageError(f"measure `{text}` needs a cutoff", f"for example `{spec.name}@10`")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Part = Literal["documents", "queries", "qrels"]
 STEMS: dict[Part, tuple[str, ...]] = {
-    "documents": ("corpus", "collection", "documents", "docs"),
+    "documents": ("corpus", "collection"),
     "queries": ("queries", "topics"),
     "qrels": ("qrels",),
 }
@@ -32,7 +32,7 @@ def in_folder(name: str, part: Part, report: Report | None = None) -> str:
     the qrels is noted. Raises InputError for a folder that has no such file, or several.
     """
     path = Path(name)
-    if name in {"", "-"} or not path.is_dir():
+    if name in {"", "-"} or not _is_folder(path):
         return name
     files = next(filter(None, (_files(path, stem) for stem in STEMS[part])), [])
     if not files and part == "documents":
@@ -50,6 +50,13 @@ def in_folder(name: str, part: Part, report: Report | None = None) -> str:
     if report:
         report.note(f"{name} has several files of qrels ({shown}): {usual[0].name} is used")
     return str(usual[0])
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # whoever opens it says why not
+        return False
 
 
 def _files(folder: Path, stem: str) -> list[Path]:
