@@ -119,11 +119,11 @@ complete -c rerank -n '__rerank_in rank' -l no-config -d 'Read no configuration 
 
 # batch
 complete -c rerank -n '__rerank_in batch' -s h -l help -d 'Short help, complete help.'
-complete -c rerank -n '__rerank_in batch' -l queries -r -F -d 'Queries: tsv (id, text), jsonl or lines.'
-complete -c rerank -n '__rerank_in batch' -l query-format -x -a 'auto tsv jsonl lines' -d 'auto, tsv, jsonl or lines.'
+complete -c rerank -n '__rerank_in batch' -l queries -r -F -d 'Queries with ids, in any input format, TREC topics, or a folder as BEIR has it.'
+complete -c rerank -n '__rerank_in batch' -l query-format -x -a 'auto tsv csv jsonl json yaml lines topics' -d 'auto, tsv, csv, jsonl, json, yaml, lines or topics (TREC).'
 complete -c rerank -n '__rerank_in batch' -l documents -r -F -d 'Rank these for every query; repeatable.'
 complete -c rerank -n '__rerank_in batch' -l run -r -F -d 'A TREC run to rerank; wants --queries, --corpus.'
-complete -c rerank -n '__rerank_in batch' -l corpus -r -F -d 'The run\'s documents, JSON lines with ids.'
+complete -c rerank -n '__rerank_in batch' -l corpus -r -F -d 'The run\'s documents with ids, in any input format, or a folder as BEIR has it.'
 complete -c rerank -n '__rerank_in batch' -l depth -x -d 'Rerank the run\'s first N only.'
 complete -c rerank -n '__rerank_in batch' -l input-format -x -a 'auto jsonl json yaml lines csv tsv files' -d 'auto, jsonl, json, yaml, lines, csv, tsv, or files (each FILE is one document). auto goes by file name, then by content; scripts should say which.'
 complete -c rerank -n '__rerank_in batch' -l delimiter -x -d 'Of CSV: a character or tab (default: by the rows).'

@@ -44,6 +44,20 @@ _PLAIN_ID = frozenset({str, int, type(None)})
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
 
 
+def is_beir(value: dict[str, Any]) -> bool:
+    """Whether a record has BEIR's layout: `_id`, `title` and `text`, of which one may be null."""
+    if "_id" not in value or "title" not in value or "text" not in value:
+        return False
+    parts = (value["title"], value["text"])
+    return all(part is None or isinstance(part, str) for part in parts) and any(parts)
+
+
+def title_and_text(record: dict[str, Any]) -> str:
+    """What BEIR scores of a record: title and text joined by a blank; a missing one is left out."""
+    parts = (record.get("title"), record.get("text"))
+    return " ".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
+
+
 def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
     """How documents become text: value and `where` in; text and length of its first rank field, in characters, out.
 
@@ -63,6 +77,8 @@ def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
             return cleaned([("", value)], where)[0][1], 0
         if value is not None and not isinstance(value, dict):
             raise InputError(f"a document is an object or a string, not {type_name(value)}", where=where)
+        if value and fields.join_titles and not fields.rank_fields and is_beir(value):
+            return cleaned([("", title_and_text(value))], where)[0][1], 0
         present = [(name, item) for name in names if not is_absent(item := lookup(value, name))]
         if not present:
             if strict:
@@ -88,6 +104,8 @@ def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
 
 def build_document(fields: FieldSettings, report: Report) -> DocumentBuilder:
     """How a parsed value becomes a `Document`, whatever its type; takes `(value, where, index, raw, source)`."""
+    if fields.builder:
+        return fields.builder
     render = make_renderer(fields, report)
 
     def build(value: Any, where: str, index: int, raw: bytes, source: Source) -> Document:
@@ -104,9 +122,14 @@ def build_document_fast(fields: FieldSettings) -> FastBuilder:
 
     Floats are left to `build_document` too: orjson reads integers beyond 64 bits as floats, so the caller parses again.
     """
-    if fields.prior_field or not all(map(is_simple, (*fields.id_fields, *fields.rank_fields, fields.text_field))):
+    known = all(map(is_simple, (*fields.id_fields, *fields.rank_fields, fields.text_field)))
+    if fields.builder or fields.prior_field or not known:
         return lambda *_: None
-    build = _build_from_fields(fields) if fields.rank_fields else _build_from_text(fields.text_field, fields.id_fields)
+    build = (
+        _build_from_fields(fields)
+        if fields.rank_fields
+        else _build_from_text(fields.text_field, fields.id_fields, join_titles=fields.join_titles)
+    )
     if fields.on_missing != "error":
         return build
 
@@ -117,11 +140,13 @@ def build_document_fast(fields: FieldSettings) -> FastBuilder:
     return build_text
 
 
-def _build_from_text(name: str, ids: tuple[str, ...]) -> FastBuilder:
+def _build_from_text(name: str, ids: tuple[str, ...], *, join_titles: bool) -> FastBuilder:
     def build_fast(value: Any, index: int, raw: bytes, source: Source) -> Document | None:
         text = value.get(name)
         if type(text) is not str:
             return None
+        if join_titles and "_id" in value and is_beir(value):
+            text = title_and_text(value)
         for field in ids:
             known = value.get(field)
             if known is not None and known != "":

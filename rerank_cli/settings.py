@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rerank_cli.options import CACHE, INPUT, LONG, MODEL, OUTPUT, RANKING, REMOTE, nested, option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 InputFormat = Literal["auto", "jsonl", "json", "yaml", "lines", "csv", "tsv", "files"]
 OutputFormat = Literal["auto", "table", "json", "jsonl", "lines", "ids", "csv", "tsv", "trec", "markdown"]
@@ -107,6 +110,8 @@ class FieldSettings:
     )
     prior_field: str | None = None  # RankSettings.prior_field
     explicit_text_field: bool = False  # --text-field was given: the field must be there even for strings' sake
+    join_titles: bool = False  # records in BEIR's layout (`_id`, `title`, `text`) are scored by title and text
+    builder: Callable[..., Any] | None = None  # what becomes of a parsed record, in place of `fields.build_document`
 
 
 @dataclass(frozen=True, slots=True)

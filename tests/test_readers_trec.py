@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.corpus import corpus_rows, open_corpus, title_and_text
+from rerank_cli.fields import title_and_text
+from rerank_cli.readers.corpus import corpus_rows, open_corpus
 from rerank_cli.readers.qrels import labels_of, read_qrels
 from rerank_cli.readers.queries import read_queries
 from rerank_cli.readers.trec import by_query, read_run, run_rows
@@ -237,7 +238,7 @@ def test_queries_are_read_in_every_format(file, text, expected):
     ("text", "form", "message"),
     [
         ("1\ta\n1\tb\n", "auto", "2: query id `1` appears twice"),
-        ("1\ta\nb\n", "auto", "2: a query line is `id<TAB>text`"),
+        ("1\ta\nb\n", "auto", "2: the line has 1 of 2 columns"),
         ('{"query": " "}\n', "auto", "1: a query needs its text in `query` or `text`"),
         ("x", "jsonl", "1: not valid JSON"),
     ],
@@ -280,8 +281,8 @@ def test_a_large_corpus_is_indexed_in_blocks_and_repeated_ids_are_found(file):
     ("text", "message"),
     [
         ('{"text": "x"}\n', "1: a corpus document needs an id"),
-        ("x\n", "1: not valid JSON"),
-        ("[]\n", "1: a JSON object"),
+        ("x\n", "1: a corpus document needs an id; this is plain text"),
+        ('{"id": 1}\n[]\n', "2: a JSON object"),
     ],
 )
 def test_errors_in_a_corpus_name_file_and_line(file, text, message):

@@ -87,9 +87,9 @@ def read_rows(
         from rerank_cli.readers.queries import read_queries
 
         documents = list(chain.from_iterable(open_documents(inputs.documents, terminal, report).chunks))
-        queries = read_queries(inputs.queries, inputs.query_format, terminal.stdin, inputs.encoding)
+        queries = read_queries(inputs.queries, inputs.query_format, terminal.stdin, inputs.collection, report)
         return rows.crossed(queries, documents, plan.shard, start)
-    lines = rows.numbered_lines(files, terminal.stdin, inputs.encoding)
+    lines = rows.numbered_lines(files, terminal.stdin, inputs.collection.encoding)
     return rows.requests_of(lines, plan.settings.fields, report, plan.shard, start)
 
 
@@ -99,18 +99,16 @@ def _run_rows(plan: BatchPlan, run: str, start: int, terminal: Terminal, report:
     from rerank_cli.readers.queries import read_queries
     from rerank_cli.readers.trec import by_query, run_rows
 
-    inputs, fields, stdin = plan.inputs, plan.settings.fields, terminal.stdin
-    held = None if is_rereadable(run) else list(run_rows(run, stdin, inputs.encoding))
-    wanted = {row.document for row in (held if held is not None else run_rows(run, None, inputs.encoding))}
-    texts = {
-        query.id: query.text
-        for query in read_queries(inputs.queries or "", inputs.query_format, stdin, inputs.encoding)
-    }
-    corpus = open_corpus(inputs.corpus or "", wanted, stdin, inputs.encoding)
-    beir = not fields.rank_fields and not fields.explicit_text_field
-    sources = rows.TrecSources(texts, corpus, inputs.depth, fields, beir)
+    inputs, stdin = plan.inputs, terminal.stdin
+    encoding = inputs.collection.encoding
+    held = None if is_rereadable(run) else list(run_rows(run, stdin, encoding))
+    wanted = {row.document for row in (held if held is not None else run_rows(run, None, encoding))}
+    queries = read_queries(inputs.queries or "", inputs.query_format, stdin, inputs.collection, report)
+    texts = {query.id: query.text for query in queries}
+    corpus = open_corpus(inputs.corpus or "", wanted, stdin, inputs.collection, report)
+    sources = rows.TrecSources(texts, corpus, inputs.depth, inputs.collection.fields)
     try:
-        groups = by_query(held if held is not None else run_rows(run, None, inputs.encoding))
+        groups = by_query(held if held is not None else run_rows(run, None, inputs.collection.encoding))
         yield from rows.from_run(groups, sources, report, plan.shard, start)
     finally:
         corpus.close()

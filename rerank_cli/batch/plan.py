@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from rerank_cli.settings import FieldSettings, OutputSettings
+from rerank_cli.settings import FieldSettings, InputSettings, OutputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.readers.queries import QueryFormat
     from rerank_cli.records import RequestOptions
-    from rerank_cli.settings import InputSettings, RankSettings
+    from rerank_cli.settings import RankSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class BatchInputs:
     documents: InputSettings | None = None  # ranked for every query
     run: str | None = None
     corpus: str | None = None
+    collection: InputSettings = field(default_factory=InputSettings)  # how queries and corpus are read
     depth: int | None = None  # documents per query of the run
-    encoding: str | None = None  # of every input
 
     def further(self, files: tuple[str, ...]) -> list[str]:
         """The files that are read besides `files`."""

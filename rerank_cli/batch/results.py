@@ -74,8 +74,9 @@ def rows(name: str, ranking: Ranking, settings: OutputSettings, report: Report) 
 
 
 def error_message(row: BatchRow, error: RerankError) -> str:
-    """A bad row for people: `file:line: message`."""
-    return error.message if error.message.startswith(row.where) else f"{row.where}: {error.message}"
+    """A bad row for people: `file:line: message`; an error that has its own place keeps it."""
+    placed = error.message.startswith(row.where) or getattr(error, "where", None)
+    return error.message if placed else f"{row.where}: {error.message}"
 
 
 def error_line(row: BatchRow, error: RerankError) -> bytes:

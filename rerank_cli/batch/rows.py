@@ -15,6 +15,7 @@ from rerank_cli.fields import EMPTY_HINT, build_document
 from rerank_cli.ranking import trec_order
 from rerank_cli.readers.request import parse_request
 from rerank_cli.readers.rows import name_of_file, raw_rows
+from rerank_cli.readers.titles import note_titles
 from rerank_cli.readers.trec import named
 from rerank_cli.records import Document, Request, RequestOptions, Source
 from rerank_cli.text import is_blank, to_utf8
@@ -105,7 +106,6 @@ class TrecSources:
     corpus: Corpus
     depth: int | None  # documents per query; None: all
     fields: FieldSettings
-    beir: bool  # score title and text joined, as BEIR does, because no field was named
 
 
 def from_run(
@@ -114,6 +114,7 @@ def from_run(
     """The queries of a run with their first `depth` documents, looked up in the corpus."""
     fields = replace(sources.fields, prior_field=None)
     render, check = build_document(fields, report), FieldCheck(fields)
+    noted = False
     for number, (query, rows) in enumerate(groups):
         if number < start or not shard.has(number):
             continue
@@ -126,6 +127,9 @@ def from_run(
         except InputError as error:
             yield BatchRow(number, where, query, number + 1, None, error)
         else:
+            if not noted and request.documents and sources.fields.join_titles:
+                note_titles(request.documents[0], report)
+                noted = True
             documents = without_empty(list(request.documents), fields, report)
             yield BatchRow(number, where, query, number + 1, replace(request, documents=documents))
     check.finish(report, strict=False)
@@ -134,11 +138,13 @@ def from_run(
 def _request(query: str, rows: list[RunRow], sources: TrecSources, render: DocumentBuilder, report: Report) -> Request:
     """One query's request.
 
-    Raises InputError for a query that is missing, for documents if none is in the corpus, or if settings say so.
+    Raises InputError for a query that is missing, for a document that appears twice, for documents if none is in the
+    corpus, or if settings say so.
     """
     text = sources.queries.get(query)
     if text is None:
         raise InputError(f"{named(query)} of the run is not among the queries", where=rows[0].where)
+    _refuse_repeated(query, rows)
     kept = best_rows(rows, sources.depth)
     raws = sources.corpus.get([row.document for row in kept])
     if kept and not raws:
@@ -152,8 +158,17 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Docum
             report.count("not_in_corpus")
             documents.append(_unknown(index, row, source, sources.fields))
         else:
-            documents.append(_document(index, row, raw, source, sources, render))
+            documents.append(_document(index, row, raw, source, render))
     return Request(text, documents, RequestOptions(id=query))
+
+
+def _refuse_repeated(query: str, rows: list[RunRow]) -> None:
+    """Raises InputError for a document that a query has twice, as `eval` does: which score counts is unknown."""
+    seen: dict[str, RunRow] = {}
+    for row in rows:
+        if (first := seen.setdefault(row.document, row)) is not row:
+            hint = f"first on line {first.line}; leave one of the two out"
+            raise InputError(f"document `{row.document}` appears twice for {named(query)}", hint, row.where)
 
 
 def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:
@@ -173,18 +188,10 @@ def _unknown(index: int, row: RunRow, source: Source, fields: FieldSettings) -> 
     return Document(index, to_utf8(raw), "", source, row.document, 0, row.score)
 
 
-def _document(
-    index: int, row: RunRow, raw: bytes, source: Source, sources: TrecSources, render: DocumentBuilder
-) -> Document:
+def _document(index: int, row: RunRow, raw: bytes, source: Source, render: DocumentBuilder) -> Document:
     """A corpus record under the run's id, with the run's score as its prior."""
-    from rerank_cli.readers.corpus import title_and_text
     from rerank_cli.readers.values import exact
 
     value = exact(raw.decode("utf-8", "replace"), row.where)  # as `rank` reads: big integers keep their digits
-    if sources.beir and isinstance(value.get("title"), str):
-        document = Document(index, raw, title_and_text(value), source)
-        if is_blank(document.text) and sources.fields.on_missing == "error":
-            raise InputError(f"document `{row.document}` is empty", EMPTY_HINT, row.where)
-    else:
-        document = render(value, row.where, index, raw, source)
+    document = render(value, f"{source.name}: document `{row.document}`", index, raw, source)
     return document._replace(id=row.document, prior=row.score if document.prior is None else document.prior)

@@ -16,7 +16,9 @@ from rerank_cli.compression import SUFFIXES as COMPRESSED
 from rerank_cli.errors import UsageError
 from rerank_cli.options import INPUT, OUTPUT, option, same
 from rerank_cli.readers.encodings import check_encoding
-from rerank_cli.settings import InputSettings, OutputSettings
+from rerank_cli.readers.folders import in_folder
+from rerank_cli.readers.trec import CORPUS_KEYS
+from rerank_cli.settings import DEFAULT_ID_FIELDS, InputSettings, OutputSettings
 
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
@@ -39,7 +41,7 @@ DECIDING = (
 )
 
 
-QueryFormat = Literal["auto", "tsv", "jsonl", "lines"]
+QueryFormat = Literal["auto", "tsv", "csv", "jsonl", "json", "yaml", "lines", "topics"]
 BatchFormat = Literal["responses", "rows", "trec"]
 Engine = Literal["local", "ray"]
 
@@ -51,15 +53,23 @@ _file = partial(_output, metavar="FILE", kind=Path)
 class BatchFiles:
     """What is ranked, where it is not requests: queries with documents, or a run."""
 
-    queries: str | None = _input("--queries", "Queries: tsv (id, text), jsonl or lines.", metavar="FILE")
+    queries: str | None = _input(
+        "--queries", "Queries with ids, in any input format, TREC topics, or a folder as BEIR has it.", metavar="FILE"
+    )
     query_format: QueryFormat = _input(
-        "--query-format", "auto, tsv, jsonl or lines.", metavar="FORMAT", default="auto", choices=get_args(QueryFormat)
+        "--query-format",
+        "auto, tsv, csv, jsonl, json, yaml, lines or topics (TREC).",
+        metavar="FORMAT",
+        default="auto",
+        choices=get_args(QueryFormat),
     )
     documents: tuple[str, ...] = _input(
         "--documents", "Rank these for every query; repeatable.", metavar="FILE", many=True
     )
     run: str | None = _input("--run", "A TREC run to rerank; wants --queries, --corpus.", metavar="FILE")
-    corpus: str | None = _input("--corpus", "The run's documents, JSON lines with ids.", metavar="FILE")
+    corpus: str | None = _input(
+        "--corpus", "The run's documents with ids, in any input format, or a folder as BEIR has it.", metavar="FILE"
+    )
     depth: int | None = _input("--depth", "Rerank the run's first N only.", metavar="N", kind=int, minimum=1)
 
 
@@ -166,13 +176,34 @@ def output_of(call: Call) -> OutputSettings:
 
 def batch_inputs_of(call: Call) -> BatchInputs:
     """What is ranked, besides request files."""
-    chosen = call.settings(BatchFiles)
-    documents = replace(rules.inputs_of(call), files=chosen.documents) if chosen.documents else None
-    encoding = call.settings(InputSettings).encoding
-    check_encoding(encoding)
+    chosen = files_of(call)
+    collection = rules.inputs_of(call)
+    documents = replace(with_more_ids(collection), files=chosen.documents) if chosen.documents else None
     return BatchInputs(
-        chosen.queries, chosen.query_format, documents, chosen.run, chosen.corpus, chosen.depth, encoding
+        queries=chosen.queries,
+        query_format=chosen.query_format,
+        documents=documents,
+        run=chosen.run,
+        corpus=chosen.corpus,
+        collection=collection,
+        depth=chosen.depth,
     )
+
+
+def files_of(call: Call) -> BatchFiles:
+    """What is ranked; of a folder, the file that holds it. Raises InputError for a folder that does not."""
+    chosen = call.settings(BatchFiles)
+    queries = chosen.queries and in_folder(chosen.queries, "queries")
+    corpus = chosen.corpus and in_folder(chosen.corpus, "documents")
+    documents = tuple(in_folder(name, "documents") for name in chosen.documents)
+    return replace(chosen, queries=queries, corpus=corpus, documents=documents)
+
+
+def with_more_ids(inputs: InputSettings) -> InputSettings:
+    """Documents by all the usual names of ids, as a corpus has them, where no option names the field."""
+    if inputs.fields.id_fields != DEFAULT_ID_FIELDS:
+        return inputs
+    return replace(inputs, fields=replace(inputs.fields, id_fields=CORPUS_KEYS))
 
 
 def shard_of(text: str | None) -> Shard:
@@ -188,7 +219,7 @@ def shard_of(text: str | None) -> Shard:
 
 def outputs_of(call: Call) -> tuple[Output, ...]:
     """Every output with its input files."""
-    files, chosen, out = call.settings(InputSettings).files, call.settings(BatchFiles), call.settings(BatchOutputs)
+    files, chosen, out = call.settings(InputSettings).files, files_of(call), call.settings(BatchOutputs)
     check_inputs_fit(call, chosen, files)
     if out.out_dir and out.output:
         raise UsageError("-o and --out-dir exclude each other")
@@ -240,8 +271,10 @@ def require_apart(call: Call, outputs: tuple[Output, ...]) -> None:
         raise UsageError("--errors -: bad rows do not mix with results", "name a file; stderr reports them anyway")
     if str(options["summary"]) == "-" and any(str(target or "-") == "-" for _, target in outputs):
         raise UsageError("--summary -: the counts would mix with the results", "name a file, or send the results to -o")
-    read = [(f"--{key}", options[key]) for key in ("queries", "run", "corpus", "qrels") if options[key]]
-    read += [("--documents", name) for name in options["documents"] or ()]
+    chosen = files_of(call)
+    named = {"queries": chosen.queries, "run": chosen.run, "corpus": chosen.corpus, "qrels": options["qrels"]}
+    read: list[tuple[str, str]] = [(f"--{key}", name) for key, name in named.items() if name]
+    read += [("--documents", name) for name in chosen.documents]
     read += [("an input", name) for name in options["files"] or ()]
     flag = "-o" if options["output"] else "--out-dir"
     targets = [target for _, target in outputs if target and is_plain(target)]

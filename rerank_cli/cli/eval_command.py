@@ -33,19 +33,20 @@ class Evaluation:
     """Which runs are measured by which judgements, how, and what is asserted."""
 
     runs: tuple[str, ...] = _input(
-        "", "Runs: TREC files, or output of rank or batch; `-` is stdin.", metavar="RUN...", many=True
+        "", "Runs: TREC, MS MARCO, CSV or JSON, or output of rank or batch; `-` is stdin.", metavar="RUN...", many=True
     )
     qrels: str | None = _input(
         "--qrels",
-        "Judgements: TREC qrels, BEIR tsv, jsonl, or labelled requests. Without it, `relevance` in the runs.",
+        "Judgements: TREC qrels, CSV, TSV, JSON, a BEIR folder, or labelled requests. Without it, `relevance` in the "
+        "runs.",
         metavar="FILE",
         in_short_help=True,
     )
-    queries: str | None = _input("--queries", "Texts for --worst: tsv (id, text) or jsonl.", metavar="FILE")
+    queries: str | None = _input("--queries", "Texts for --worst, in any format of batch --queries.", metavar="FILE")
     encoding: str | None = same(InputSettings, "encoding")
     measure: tuple[str, ...] = _measure(
         "--measure",
-        "Measures as ir_measures writes them, e.g. nDCG@10,RR@10,AP(rel=2); repeatable "
+        "Measures as ir_measures or trec_eval writes them, e.g. nDCG@10,RR@10,AP(rel=2); repeatable "
         "(default: nDCG@10,RR@10,AP,P@5,R@100,Judged@10).",
         metavar="NAMES",
         many=True,
@@ -134,7 +135,7 @@ def evaluate(call: Call) -> int:
     try:
         evaluation, judged = evaluate_runs(settings, measures_of(settings, thresholds), terminal, report)
         verdicts = verdicts_of(evaluation, thresholds, baseline=settings.baseline is not None)
-        texts = texts_of(settings, judged, terminal)
+        texts = texts_of(settings, judged, terminal, report)
         extras = Extras(verdicts, by_query=settings.by_query, worst=settings.worst, texts=texts)
         rendered = render(evaluation, extras, report_format)
         write_report(rendered, output.output, terminal, as_json=report_format == "json")
@@ -200,7 +201,7 @@ def evaluate_runs(
     names = run_names(settings, terminal)
     if [settings.qrels, settings.queries, *names].count("-") > 1:
         raise UsageError("standard input can be read once: one `-` only", "name a file for the others")
-    judged = read_qrels(settings.qrels, terminal.stdin, settings.encoding) if settings.qrels else None
+    judged = read_qrels(settings.qrels, terminal.stdin, settings.encoding, report) if settings.qrels else None
     runs = [read_run(name, terminal.stdin, settings.encoding) for name in names]
     if judged is None:
         judged = labels_of(runs)
@@ -218,10 +219,11 @@ def verdicts_of(evaluation: Any, thresholds: Sequence[Threshold], *, baseline: b
     return check(evaluation, thresholds, baseline=baseline and not only)
 
 
-def texts_of(settings: Evaluation, judged: Qrels, terminal: Terminal) -> dict[str, str]:
+def texts_of(settings: Evaluation, judged: Qrels, terminal: Terminal, report: Report) -> dict[str, str]:
     """Query texts by id: from --queries, else from labelled requests."""
     if not settings.queries:
         return judged.texts
     from rerank_cli.readers.queries import read_queries
 
-    return {query.id: query.text for query in read_queries(settings.queries, "auto", terminal.stdin, settings.encoding)}
+    inputs = InputSettings(encoding=settings.encoding)
+    return {query.id: query.text for query in read_queries(settings.queries, "auto", terminal.stdin, inputs, report)}

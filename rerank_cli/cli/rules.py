@@ -64,6 +64,11 @@ def fields_of(call: Call) -> FieldSettings:
     )
 
 
+def with_titles(fields: FieldSettings) -> FieldSettings:
+    """Fields of files: where no option names one, records in BEIR's layout are scored by title and text."""
+    return replace(fields, join_titles=not fields.rank_fields and not fields.explicit_text_field)
+
+
 def inputs_of(call: Call) -> InputSettings:
     """Which documents are read."""
     values = call.values
@@ -71,7 +76,7 @@ def inputs_of(call: Call) -> InputSettings:
     if parse_delimiter(values["delimiter"]) and values["input_format"] not in {"auto", "csv", "tsv"}:
         raise UsageError(f"--delimiter separates the columns of CSV, not of --input-format {values['input_format']}")
     settled = frozenset(member for name, member in MEMBERS.items() if call.values.get(name) is not None)
-    return replace(call.settings(InputSettings), fields=fields_of(call), settled=settled)
+    return replace(call.settings(InputSettings), fields=with_titles(fields_of(call)), settled=settled)
 
 
 def rank_settings_of(call: Call) -> RankSettings:

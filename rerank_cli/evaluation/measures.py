@@ -34,27 +34,49 @@ MEASURES = (
     MeasureSpec(
         "nDCG", ("ndcg",), "optional", False, "ndcg", "ndcg_cut", "graded gain, discounted by log2 of the rank"
     ),
-    MeasureSpec("RR", ("mrr",), "optional", True, "recip_rank", "", "one over the rank of the first relevant document"),
+    MeasureSpec(
+        "RR",
+        ("mrr", "recip_rank"),
+        "optional",
+        True,
+        "recip_rank",
+        "",
+        "one over the rank of the first relevant document",
+    ),
     MeasureSpec("AP", ("map",), "optional", True, "map", "map_cut", "mean of the precision at each relevant document"),
     MeasureSpec("P", ("precision", "prec"), "required", True, "", "P", "relevant documents among the first k, over k"),
     MeasureSpec(
         "R", ("recall",), "required", True, "", "recall", "relevant documents among the first k, over all relevant"
     ),
     MeasureSpec(
-        "Success", ("hit", "hits"), "required", True, "", "success", "1 if a relevant document is among the first k"
+        "Success",
+        ("hit", "hits", "hit_rate", "hitrate", "accuracy"),
+        "required",
+        True,
+        "",
+        "success",
+        "1 if a relevant document is among the first k",
     ),
     MeasureSpec("Judged", (), "optional", False, "", "", "judged documents among the first k, over those retrieved"),
-    MeasureSpec("Rprec", ("rprecision",), "none", True, "Rprec", "", "precision at the number of relevant documents"),
+    MeasureSpec(
+        "Rprec",
+        ("rprecision", "r-precision"),
+        "none",
+        True,
+        "Rprec",
+        "",
+        "precision at the number of relevant documents",
+    ),
     MeasureSpec("Bpref", (), "none", True, "bpref", "", "order of judged documents only"),
-    MeasureSpec("SetP", (), "none", True, "set_P", "", "relevant documents over all retrieved"),
-    MeasureSpec("SetR", (), "none", True, "set_recall", "", "relevant documents retrieved over all relevant"),
+    MeasureSpec("SetP", ("set_p",), "none", True, "set_P", "", "relevant documents over all retrieved"),
+    MeasureSpec(
+        "SetR", ("set_recall",), "none", True, "set_recall", "", "relevant documents retrieved over all relevant"
+    ),
 )
 _BY_NAME = {alias.lower(): spec for spec in MEASURES for alias in (spec.name, *spec.aliases)}
-_PATTERN = re.compile(r"(?P<name>[A-Za-z]+)(?:\(rel=(?P<rel>\d{1,4})\))?(?:@(?P<cutoff>\d{1,6}))?")
-_TREC_NAMES = {
-    "ndcg_cut": "nDCG", "map_cut": "AP", "recip_rank": "RR", "success": "Success", "recall": "R", "P": "P",
-    "set_P": "SetP", "set_recall": "SetR", "bpref": "Bpref",
-}  # fmt: skip
+_PATTERN = re.compile(r"(?P<name>[A-Za-z_-]+)(?:\(rel=(?P<rel>\d{1,4})\))?(?:@(?P<cutoff>\d{1,6}))?")
+# A cutoff as other tools write it: ndcg_cut_10, ndcg_cut.10 and P_5 (trec_eval), ndcg_at_10 (MTEB).
+_OTHER_CUTOFF = re.compile(r"(?P<name>[A-Za-z]+(?:_rank|_rate)?)(?:_cut[_.]|_at_|[_.])(?P<cutoff>\d{1,6})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +98,12 @@ class Measure:
 
 
 def parse_measure(text: str) -> Measure:
-    """A measure from its name, case ignored. Raises UsageError with a hint."""
-    match = _PATTERN.fullmatch(text.strip())
+    """A measure from its name, also from trec_eval's, case ignored. Raises UsageError with a hint."""
+    other = _OTHER_CUTOFF.fullmatch(text.strip())
+    match = _PATTERN.fullmatch(f"{other['name']}@{other['cutoff']}" if other else text.strip())
     spec = _BY_NAME.get(match["name"].lower()) if match else None
     if match is None or spec is None:
-        raise UsageError(f"unknown measure `{text}`", _suggest(text))
+        raise UsageError(f"unknown measure `{text}`", _suggest(f"{other['name']}@{other['cutoff']}" if other else text))
     cutoff = int(match["cutoff"]) if match["cutoff"] else None
     if cutoff is None and spec.cutoff == "required":
         raise UsageError(f"measure `{text}` needs a cutoff", f"for example `{spec.name}@10`")
@@ -96,8 +119,20 @@ def parse_measure(text: str) -> Measure:
 
 
 def parse_measures(texts: Iterable[str]) -> tuple[Measure, ...]:
-    """Measures in the order given, each once; a text may hold several, separated by commas or spaces."""
-    parsed = (parse_measure(part) for text in texts for part in re.split(r"[,\s]+", text.strip()) if part)
+    """Measures in the order given, each once; a text may hold several, separated by commas or spaces.
+
+    A number alone is another cutoff of the measure before it, as in trec_eval's `ndcg_cut.5,10`.
+    """
+    names: list[str] = []
+    stem = ""
+    for part in (part for text in texts for part in re.split(r"[,\s]+", text.strip()) if part):
+        if stem and part.isdigit():
+            names.append(f"{stem}@{part}")
+            continue
+        other = _OTHER_CUTOFF.fullmatch(part)
+        stem = other["name"] if other else ""
+        names.append(part)
+    parsed = (parse_measure(part) for part in names)
     measures = tuple(dict.fromkeys(parsed))
     if not measures:
         raise UsageError("--measure does not name a measure", "for example `--measure nDCG@10,RR@10`")
@@ -105,12 +140,7 @@ def parse_measures(texts: Iterable[str]) -> tuple[Measure, ...]:
 
 
 def _suggest(text: str) -> str:
-    """The likely name, also for what trec_eval writes (`ndcg_cut_10`, `P_5`)."""
-    stem, _, last = re.sub(r"[.@]", "_", text.strip()).rpartition("_")
-    if last.isdigit() and stem in _TREC_NAMES:
-        return f"did you mean `{_TREC_NAMES[stem]}@{last}`?"
-    if text in _TREC_NAMES:
-        return f"did you mean `{_TREC_NAMES[text]}`?"
+    """The likely name."""
     name, at, cutoff = text.strip().partition("@")
     if cutoff and not cutoff.isdigit():
         return f"what follows @ is a number of ranks, as in `{_BY_NAME.get(name.lower(), MEASURES[0]).name}@10`"

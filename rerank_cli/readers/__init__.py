@@ -14,6 +14,7 @@ from rerank_cli.errors import InputError, UsageError
 from rerank_cli.fields import refuse_fields
 from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.delimiters import parse_delimiter
+from rerank_cli.readers.folders import in_folder
 from rerank_cli.readers.formats import by_name, detect_format
 from rerank_cli.readers.input_stream import InputStream, check_file, open_stream
 from rerank_cli.records import Document, DocumentStream, RequestOptions, Source
@@ -66,7 +67,8 @@ def open_documents(
         return DocumentStream(without_empty(chunk, inputs.fields, report) for chunk in whole)
     open_input = partial(_open_input, inputs=inputs, terminal=terminal, report=report)
     first = open_input(names[0])
-    return DocumentStream(_chain(names, first, open_input, inputs, report), first.options)
+    chunks = _chain(names, first, open_input, inputs, report)
+    return DocumentStream(_with_note(chunks, report) if inputs.fields.join_titles else chunks, first.options)
 
 
 def read_query(name: str, terminal: Terminal, encoding: str | None = None) -> str:
@@ -84,6 +86,8 @@ def read_query(name: str, terminal: Terminal, encoding: str | None = None) -> st
 
 def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> tuple[str, ...]:
     names = inputs.files or ("-",)
+    if inputs.input_format != "files":
+        names = tuple(in_folder(name, "documents") for name in names)
     if names.count("-") > 1:
         raise UsageError("stdin (`-`) can be read only once")
     if stdin_taken and "-" in names:
@@ -100,6 +104,8 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
     """Open an input and read as far as the options of a request in it."""
     stream = open_stream(name, terminal.stdin, inputs.encoding)
     input_format = _format(name, stream, inputs, report)
+    if input_format == "tsv" and (tabbed := _headerless(stream, inputs.fields, report)):
+        return tabbed
     if input_format == "lines":
         from rerank_cli.readers.lines import read_lines
 
@@ -114,6 +120,14 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
 
         return _Input(stream, partial(read_jsonl, stream, report))
     return _open_whole(stream, input_format, inputs, report)
+
+
+def _headerless(stream: InputStream, fields: FieldSettings, report: Report) -> _Input | None:
+    """Tab-separated ids and texts without a header, as MS MARCO has them; None if the first line is a header."""
+    from rerank_cli.readers.headerless import columns_of, read_tabbed
+
+    columns = columns_of(stream.first_line()[0], fields)
+    return _Input(stream, partial(read_tabbed, stream, columns, report)) if columns else None
 
 
 def _open_whole(stream: InputStream, input_format: InputFormat, inputs: InputSettings, report: Report) -> _Input:
@@ -186,6 +200,16 @@ def _chain(
                 yield without_empty(chunk, fields, report)
         finally:
             current.stream.close()
+
+
+def _with_note(chunks: Iterator[list[Document]], report: Report) -> Iterator[list[Document]]:
+    """The chunks; a note if title and text of the first documents were joined."""
+    from rerank_cli.readers.titles import note_titles
+
+    for number, chunk in enumerate(chunks):
+        if number == 0:
+            note_titles(chunk[0], report)
+        yield chunk
 
 
 def _check_same_options(first: RequestOptions, current: _Input, settled: frozenset[str]) -> None:

@@ -1,4 +1,4 @@
-"""A corpus by document id: JSON lines indexed once, then read by position, in memory that does not grow with its size.
+"""A corpus by document id: records indexed once, then read by position, in memory that does not grow with its size.
 
 The index is a temporary SQLite database that is deleted with the process. It does not choose what is scored.
 """
@@ -6,15 +6,23 @@ The index is a temporary SQLite database that is deleted with the process. It do
 from __future__ import annotations
 
 import tempfile
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import decoded_row, json_object, name_of_file, raw_rows, record_id
-from rerank_cli.readers.trec import DOCUMENT_KEYS
+from rerank_cli.fields import name_list
+from rerank_cli.readers.collection import read_records
+from rerank_cli.readers.folders import in_folder
+from rerank_cli.readers.request import json_text
+from rerank_cli.readers.rows import name_of_file, record_id
+from rerank_cli.readers.trec import CORPUS_KEYS
+from rerank_cli.report import Report
+from rerank_cli.settings import DEFAULT_ID_FIELDS, InputSettings
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from rerank_cli.readers.collection import Record
 
 LOOKUP = 900  # ids per SELECT: below the oldest SQLite's limit of 999 variables
 INSERT = 10_000
@@ -54,13 +62,27 @@ class Corpus:
 
 
 def open_corpus(
-    path: str, needed: Collection[str] | None = None, stdin: BinaryIO | None = None, encoding: str | None = None
+    path: str,
+    needed: Collection[str] | None = None,
+    stdin: BinaryIO | None = None,
+    inputs: InputSettings | None = None,
+    report: Report | None = None,
 ) -> Corpus:
-    """Index a corpus (JSON lines, plain or compressed), or only its `needed` documents.
+    """Index a corpus, or only its `needed` documents.
 
-    Raises InputError with `file:line` for broken lines, rows without an id, and repeated ids.
+    Args:
+        path: a file in any input format, plain or compressed, or a collection's folder; `-` is stdin.
+        needed: ids; None: all.
+        stdin: what `-` stands for.
+        inputs: the format and the fields that options name.
+        report: receives notes.
+
+    Raises:
+        InputError: with `file:line`, for broken records, records without an id, and repeated ids.
     """
     import sqlite3
+
+    path = in_folder(path, "documents")
 
     connection = sqlite3.connect("", isolation_level=None)  # a private file, already unlinked
     connection.execute("PRAGMA journal_mode = OFF")
@@ -70,7 +92,7 @@ def open_corpus(
     spool = tempfile.TemporaryFile()  # noqa: SIM115 closed with the corpus
     corpus = Corpus(name_of_file(path), connection, spool)
     try:
-        _index(corpus.name, connection, _spooled(corpus_rows(path, stdin, encoding), spool, needed))
+        _index(corpus.name, connection, _spooled(corpus_rows(path, stdin, inputs, report), spool, needed))
         spool.flush()
     except BaseException:
         corpus.close()
@@ -79,22 +101,26 @@ def open_corpus(
 
 
 def corpus_rows(
-    path: str, stdin: BinaryIO | None = None, encoding: str | None = None
+    path: str, stdin: BinaryIO | None = None, inputs: InputSettings | None = None, report: Report | None = None
 ) -> Iterator[tuple[int, CorpusRow]]:
-    """The numbered documents of a corpus in its order. Raises InputError with `file:line`."""
-    name = name_of_file(path)
-    for number, raw in raw_rows(path, stdin, encoding):
-        row = decoded_row(name, number, raw)
-        document_id = record_id(json_object(row), DOCUMENT_KEYS, row.where)
+    """The documents of a corpus in its order, with their lines. Raises InputError with `file:line`."""
+    inputs = inputs or InputSettings()
+    named = inputs.fields.id_fields if inputs.fields.id_fields != DEFAULT_ID_FIELDS else ()
+    for record in read_records(path, inputs.input_format, inputs, report or Report(), stdin):
+        value = record.value
+        document_id = record_id(value, named or CORPUS_KEYS, record.where) if isinstance(value, dict) else None
         if document_id is None:
-            raise InputError("a corpus document needs an id (`_id`, `id` or `docid`)", where=row.where)
-        yield number, CorpusRow(document_id, raw)
+            raise _without_id(record, named)
+        yield record.line, CorpusRow(document_id, record.raw or json_text(value, record.where))
 
 
-def title_and_text(record: Mapping[str, Any]) -> str:
-    """What BEIR scores of a record: title and text joined by a blank; a missing one is left out."""
-    parts = (record.get("title"), record.get("text"))
-    return " ".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
+def _without_id(record: Record, named: tuple[str, ...]) -> InputError:
+    if isinstance(record.value, str):
+        hint = "a run names documents by id: give JSON lines, CSV with a header, or lines of id<TAB>text"
+        return InputError("a corpus document needs an id; this is plain text", hint, record.where)
+    wanted = name_list(named) if named else "`_id`, `id`, `docid`, `docno` or `pid`"
+    message = f"a corpus document needs an id ({wanted}); it has {name_list(record.value)}"
+    return InputError(message, "name the field with `--id-field`", record.where)
 
 
 def _spooled(

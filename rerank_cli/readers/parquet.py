@@ -50,7 +50,8 @@ class JsonLines(io.RawIOBase):
         self._rest = memoryview(b"")
         self._copy: BinaryIO | None = None
         self._blocks: Iterator[bytes] = iter(())
-        if not stream.seekable() or name == "<stdin>":  # stdin may have been read before: its start is not at 0
+        # stdin may have been read before, so that its start is not at 0; decompressing streams cannot go back.
+        if not isinstance(stream, io.FileIO) or not stream.seekable() or name == "<stdin>":
             stream = self._copy = _spooled(stream, start, name)
         stream.seek(0)
         self._blocks = json_blocks(stream, name)

@@ -1,4 +1,4 @@
-"""Judgements: TREC qrels, BEIR tsv, JSON lines, and requests whose documents carry labels.
+"""Judgements: TREC qrels, CSV or TSV with a header, JSON, and requests whose documents carry labels.
 
 It knows nothing of measures. Equal repetitions are ignored, contradictions are errors: an evaluation must not depend on
 which of two grades comes last.
@@ -11,16 +11,27 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import Row, grade, json_object, name_of_file, record_id, rows
+from rerank_cli.readers.columns import (
+    HEADER_DOCUMENTS,
+    HEADER_QUERIES,
+    headed_rows,
+    header_of,
+    is_nested,
+    json_records,
+    named_cell,
+)
+from rerank_cli.readers.folders import in_folder
+from rerank_cli.readers.rows import Row, grade, name_of_file, record_id, rows
 from rerank_cli.readers.trec import ANONYMOUS, DOCUMENT_KEYS, LABEL, QUERY_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from rerank_cli.readers.columns import Header
     from rerank_cli.readers.trec import Run
+    from rerank_cli.report import Report
 
-BEIR_HEADER = ("query-id", "corpus-id", "score")
-GRADE_KEYS = (LABEL, "score", "rel", "label", "grade")
+GRADE_KEYS = (LABEL, "label", "rel", "grade", "score")
 
 
 class Judgement(NamedTuple):
@@ -42,21 +53,29 @@ class Qrels:
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # query id -> document ids by index
 
 
-def read_qrels(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Qrels:
-    """All judgements of a file. Raises InputError with `file:line`; also if it holds none at all."""
+def read_qrels(
+    path: str, stdin: BinaryIO | None = None, encoding: str | None = None, report: Report | None = None
+) -> Qrels:
+    """All judgements of a file, or of a folder as BEIR has it.
+
+    Raises InputError with `file:line`; also if it holds none at all.
+    """
+    path = in_folder(path, "qrels", report)
     qrels = Qrels(name_of_file(path), {})
     stream = rows(path, stdin, encoding)
     first = next(stream, None)
     if first is None:
-        raise InputError(f"{qrels.name} holds no judgements")
-    if first.text.lstrip().startswith("{"):
+        raise InputError(f"{qrels.name} holds no judgements", "is it the right file?")
+    if first.text.lstrip()[:1] in {"{", "["}:
         _read_json(qrels, first, stream)
+    elif header := header_of(first):
+        for judgement in _headed(header, stream, first):
+            _add(qrels.judgements, judgement)
     else:
-        headed = tuple(first.text.lower().split()) == BEIR_HEADER
-        for row in stream if headed else chain([first], stream):
+        for row in chain([first], stream):
             _add(qrels.judgements, _columns(row))
     if not qrels.judgements:
-        raise InputError(f"{qrels.name} holds no judgements")
+        raise InputError(f"{qrels.name} holds no judgements", "is it the right file?")
     return qrels
 
 
@@ -82,23 +101,42 @@ def _add(judgements: dict[str, dict[str, int]], new: Judgement) -> None:
 
 
 def _columns(row: Row) -> Judgement:
-    """A line of TREC qrels (query 0 document grade) or BEIR (query document grade)."""
+    """A line of TREC qrels (query 0 document grade) or BEIR (query document grade), also with commas."""
     columns = row.text.split("\t") if row.text.count("\t") == 2 else row.text.split()
+    if len(columns) not in {3, 4} and row.text.count(",") in {2, 3}:
+        columns = [cell.strip() for cell in row.text.split(",")]
     if len(columns) == 4:
         return Judgement(columns[0], columns[2], grade(columns[3], row.where), row.where)
     if len(columns) == 3:
         return Judgement(columns[0], columns[1], grade(columns[2], row.where), row.where)
-    hint = "this looks like a run: runs are given without an option" if len(columns) == 6 else None
+    hint = "columns are separated by blanks or tabs; CSV and TSV may have a header such as qid,docno,label"
+    if len(columns) == 6:
+        hint = "this looks like a run: runs are given without an option"
     raise InputError(
         f"qrels have 4 columns (query 0 document relevance) or BEIR's 3, this line has {len(columns)}", hint, row.where
     )
 
 
+def _headed(header: Header, stream: Iterator[Row], first: Row) -> Iterator[Judgement]:
+    """CSV, TSV or blanks with a header, as BEIR's query-id, corpus-id, score and PyTerrier's qid, docno, label."""
+    relevance = header.column(GRADE_KEYS)
+    if relevance is None:
+        hint = "qrels have the columns qid, docno and label"
+        raise InputError("the header names no relevance", hint, first.where)
+    for cells, row in headed_rows(header, stream):
+        query = named_cell(header, cells, HEADER_QUERIES, row)
+        document = named_cell(header, cells, HEADER_DOCUMENTS, row)
+        yield Judgement(query, document, grade(cells.get(relevance, ""), row.where), row.where)
+
+
 def _read_json(qrels: Qrels, first: Row, stream: Iterator[Row]) -> None:
-    for row in chain([first], stream):
-        record = json_object(row)
+    for record, row in json_records(first, stream):
         if isinstance(record.get("documents"), list):
             _add_request(qrels, record, row)
+        elif is_nested(record):
+            for query, grades in record.items():
+                for document, value in grades.items():
+                    _add(qrels.judgements, Judgement(query, document, grade(value, row.where), row.where))
         else:
             _add(qrels.judgements, _json_judgement(record, row.where))
 
@@ -119,7 +157,12 @@ def _json_judgement(record: Mapping[str, Any], where: str) -> Judgement:
 def _add_request(qrels: Qrels, record: Mapping[str, Any], row: Row) -> None:
     """A request with a parallel list of grades (`relevance`) or with `relevance` inside its documents."""
     documents: list[Any] = record["documents"]
-    query = record_id(record, ("id", *QUERY_KEYS), row.where) or str(row.number)  # as batch does without an id
+    own = record_id(record, ("id", *QUERY_KEYS), row.where)
+    query = own or str(row.number)  # as batch does without an id
+    if own is None and query in qrels.judgements:
+        raise InputError(
+            "two requests have no id", "give each an `id`: the judgements are for one query each", row.where
+        )
     names = tuple(_document_name(document, index, row.where) for index, document in enumerate(documents))
     grades = record.get(LABEL)
     if grades is None:

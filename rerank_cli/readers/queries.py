@@ -1,4 +1,4 @@
-"""Query files for `batch` and `eval`: one query with its id per row, as TSV, JSON lines or plain lines.
+"""Queries for `batch` and `eval`: one query with its id per record, in every input format, or TREC topics.
 
 It ranks nothing and knows no documents.
 """
@@ -8,20 +8,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import Row, json_object, record_id, rows
+from rerank_cli.fields import lookup, name_list
+from rerank_cli.readers.collection import read_records
+from rerank_cli.readers.folders import in_folder
+from rerank_cli.readers.rows import name_of_file, record_id
+from rerank_cli.report import Report
+from rerank_cli.settings import DEFAULT_ID_FIELDS, InputSettings
 from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-QueryFormat = Literal["auto", "tsv", "jsonl", "lines"]
-ID_KEYS = ("id", "_id", "query_id", "query-id", "qid")
-TEXT_KEYS = ("query", "text", "title")
-TSV_HEADERS = {(name, text) for name in ID_KEYS for text in TEXT_KEYS}
+    from rerank_cli.readers.collection import Record
+    from rerank_cli.settings import FieldSettings
+
+QueryFormat = Literal["auto", "tsv", "csv", "jsonl", "json", "yaml", "lines", "topics"]
+ID_KEYS = ("id", "_id", "query_id", "query-id", "qid", "queryid", "topic_id", "num", "number")
+TEXT_KEYS = ("query", "text", "title", "question")
 
 
 class Query(NamedTuple):
-    """A query with its id (the line number where a plain line has none) and its place."""
+    """A query with its id (its number where a record has none) and its place."""
 
     id: str
     text: str
@@ -29,48 +36,74 @@ class Query(NamedTuple):
 
 
 def read_queries(
-    path: str, query_format: QueryFormat = "auto", stdin: BinaryIO | None = None, encoding: str | None = None
+    path: str,
+    query_format: QueryFormat = "auto",
+    stdin: BinaryIO | None = None,
+    inputs: InputSettings | None = None,
+    report: Report | None = None,
 ) -> Iterator[Query]:
-    """The queries of a file in its order. Raises InputError with `file:line` for broken rows and repeated ids.
+    """The queries of a file, or of a collection's folder, in their order; made-up ids are noted at the end.
 
-    `auto`: a first line that starts with `{` means JSON lines, one with a tab TSV (id, text), else one query per line.
+    Args:
+        path: the file; `-` is stdin.
+        query_format: its format; `auto` goes by name and content.
+        stdin: what `-` stands for.
+        inputs: the fields that options name; a record that lacks them is read by the usual names.
+        report: receives notes.
+
+    Raises:
+        InputError: with `file:line`, for records without a text, broken records and repeated ids.
     """
+    try:
+        yield from _queries(
+            in_folder(path, "queries"), query_format, stdin, inputs or InputSettings(), report or Report()
+        )
+    except InputError as error:
+        raise InputError(
+            error.message, error.hint and error.hint.replace("--input-format", "--query-format")
+        ) from error
+
+
+def _queries(
+    path: str, query_format: QueryFormat, stdin: BinaryIO | None, inputs: InputSettings, report: Report
+) -> Iterator[Query]:
     seen: set[str] = set()
-    for number, row in enumerate(rows(path, stdin, encoding)):
-        if number == 0 and query_format == "auto":
-            query_format = _sniff(row.text)
-        if number == 0 and query_format == "tsv" and tuple(row.text.lower().split("\t")) in TSV_HEADERS:
-            continue
-        query = PARSERS[query_format](row)
+    unnamed = 0
+    for record in read_records(path, query_format, inputs, report, stdin):
+        query, named = _query(record, inputs.fields)
+        unnamed += not named
         if query.id in seen:
-            raise InputError(f"query id `{query.id}` appears twice", where=row.where)
+            raise InputError(f"query id `{query.id}` appears twice", "each query needs its own id", query.where)
         seen.add(query.id)
         yield query
+    if unnamed:
+        subject = f"{unnamed} query has" if unnamed == 1 else f"{unnamed} queries have"
+        stands = "its number stands" if unnamed == 1 else "their numbers stand"
+        report.note(f"{name_of_file(path)}: {subject} no id: {stands} instead (--id-field names the field)")
 
 
-def _sniff(text: str) -> QueryFormat:
-    if text.lstrip().startswith("{"):
-        return "jsonl"
-    return "tsv" if "\t" in text else "lines"
+def _query(record: Record, fields: FieldSettings) -> tuple[Query, bool]:
+    """A record as a query, and whether it has an id of its own."""
+    value = record.value
+    if isinstance(value, str):
+        text, name = value, None
+    else:
+        own = fields.id_fields if fields.id_fields != DEFAULT_ID_FIELDS else ()
+        name = record_id(value, (*own, *ID_KEYS), record.where)
+        text = _text(record, value, fields)
+    if is_blank(text):
+        raise InputError("the query is blank", "remove it, or give it a text", record.where)
+    return Query(name or str(record.number), text.strip(), record.where), bool(name)
 
 
-def _line(row: Row) -> Query:
-    return Query(str(row.number), row.text, row.where)
-
-
-def _tsv(row: Row) -> Query:
-    name, tab, text = row.text.partition("\t")
-    if not tab or not name.strip() or not text.strip():
-        raise InputError("a query line is `id<TAB>text`", "plain lines: `--query-format lines`", row.where)
-    return Query(name.strip(), text.strip(), row.where)
-
-
-def _json(row: Row) -> Query:
-    record = json_object(row)
-    text = next((record[key] for key in TEXT_KEYS if isinstance(record.get(key), str)), None)
-    if text is None or is_blank(text):
-        raise InputError("a query needs its text in `query` or `text`", where=row.where)
-    return Query(record_id(record, ID_KEYS, row.where) or str(row.number), text, row.where)
-
-
-PARSERS: dict[str, Callable[[Row], Query]] = {"tsv": _tsv, "jsonl": _json, "lines": _line}
+def _text(record: Record, value: dict[str, object], fields: FieldSettings) -> str:
+    named = fields.rank_fields or ((fields.text_field,) if fields.explicit_text_field else ())
+    texts = [text for name in named if isinstance(text := lookup(value, name), str) and not is_blank(text)]
+    if texts:
+        return " ".join(text.strip() for text in texts)
+    text = next((item for key in TEXT_KEYS if isinstance(item := value.get(key), str) and not is_blank(item)), None)
+    if text is None:
+        hint = "name the field with `--text-field`" if value.keys() - set(ID_KEYS) else "remove it, or give it a text"
+        message = f"a query needs its text in `query` or `text`; it has {name_list(value)}"
+        raise InputError(message, hint, record.where)
+    return text

@@ -114,6 +114,8 @@ def read_elements(
     parsed: Parsed, source: Source, report: Report, fields: FieldSettings, start: int
 ) -> Iterator[list[Document]]:
     """Chunks of the documents of a parsed text, numbered from `start`."""
+    if parsed.keys and fields.join_titles:  # a request says itself what is scored
+        fields = replace(fields, join_titles=False)
     return in_chunks(_documents(parsed.elements(), source, report, fields, start))
 
 

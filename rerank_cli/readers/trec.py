@@ -6,20 +6,33 @@ ignores the rank column); in our own output the printed rank does, because it is
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.readers.rows import Row, json_object, json_value, name_of_file, record_id, rows
+from rerank_cli.readers.columns import (
+    HEADER_DOCUMENTS,
+    HEADER_QUERIES,
+    headed_rows,
+    header_of,
+    is_nested,
+    json_records,
+    named_cell,
+    number,
+)
+from rerank_cli.readers.rows import Row, name_of_file, record_id, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from rerank_cli.readers.columns import Header
+
 ANONYMOUS = ""  # the query id of `rank`'s json and jsonl, which have none
 QUERY_KEYS = ("query_id", "query-id", "qid")
-DOCUMENT_KEYS = ("id", "_id", "docid", "doc_id", "document_id", "corpus-id", "corpus_id")
+# PyTerrier has `docid` too, a number of its own: `docno` is the id.
+DOCUMENT_KEYS = ("docno", "id", "_id", "docid", "doc_id", "document_id", "corpus-id", "corpus_id")
+CORPUS_KEYS = (*DOCUMENT_KEYS, "pid", "passage_id")  # of MS MARCO; elsewhere a `pid` may be a process
 SCORE_KEYS = ("fused_score", "relevance_score", "score")
 LABEL = "relevance"
 
@@ -92,32 +105,23 @@ def below(lowest: float, place: int) -> float:
 
 
 def run_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[RunRow]:
-    """The rows of a run in file order: TREC's six columns, JSON lines, or one JSON document that we wrote."""
+    """The rows of a run in file order.
+
+    TREC's six columns, MS MARCO's three, CSV or TSV with a header, JSON lines, or one JSON document.
+    """
     stream = rows(path, stdin, encoding)
     first = next(stream, None)
     if first is None:
         return
-    everything = chain([first], stream)
-    if first.text.lstrip()[:1] not in {"{", "["}:
-        yield from map(_trec_row, everything)
-    elif first.text.rstrip().endswith("}"):
-        for row in everything:
-            yield from _json_rows(json_object(row), row)
+    if first.text.lstrip()[:1] in {"{", "["}:
+        for record, row in json_records(first, stream):
+            yield from _json_rows(record, row)
+    elif header := header_of(first):
+        yield from _headed_rows(header, stream, first)
+    elif len(first.text.split()) == 3:
+        yield from _ranked_rows(chain([first], stream))
     else:
-        yield from _document_rows("\n".join(row.text for row in everything), first)
-
-
-def _document_rows(text: str, first: Row) -> Iterator[RunRow]:
-    """The rows of a JSON document over several lines: one response, or a list of results or responses."""
-    try:
-        value = json_value(text, "")
-    except InputError as error:
-        line = getattr(error.__cause__, "lineno", 1)
-        raise InputError(error.message, where=f"{first.name}:{first.number + line - 1}") from None
-    for record in value if isinstance(value, list) else [value]:
-        if not isinstance(record, dict):
-            raise InputError("a list of JSON objects is expected", where=first.where)
-        yield from _json_rows(record, first)
+        yield from map(_trec_row, chain([first], stream))
 
 
 def by_query(stream: Iterable[RunRow]) -> Iterator[tuple[str, list[RunRow]]]:
@@ -141,17 +145,63 @@ def by_query(stream: Iterable[RunRow]) -> Iterator[tuple[str, list[RunRow]]]:
 def _trec_row(row: Row) -> RunRow:
     columns = row.text.split()
     if len(columns) != 6:
-        hint = "this looks like qrels: pass them with --qrels" if len(columns) == 4 else None
-        raise InputError(
-            f"a run has 6 columns (query Q0 document rank score tag), this line has {len(columns)}", hint, row.where
+        raise _wrong_width(row, len(columns))
+    return RunRow(columns[0], columns[2], number(columns[4], "score", row.where), name=row.name, line=row.number)
+
+
+def _wrong_width(row: Row, width: int) -> InputError:
+    """The error for a line that is not of a run, with what it may be."""
+    hint = "columns are separated by blanks or tabs; CSV and TSV need a header such as qid,docno,score"
+    if width == 4:
+        hint = "this looks like qrels: pass them with --qrels"
+    elif width == 5:
+        hint = "is the rank or the tag missing? trec_eval wants all six columns too"
+    elif width == 3:
+        hint = "a run of 3 columns (query, document, rank) has 3 in every line"
+    message = f"a run has 6 columns (query Q0 document rank score tag), this line has {width}"
+    return InputError(message, hint, row.where)
+
+
+def _ranked_rows(stream: Iterable[Row]) -> Iterator[RunRow]:
+    """MS MARCO's runs: query, document, rank. Ranks that are not 1, 2, 3, … may be scores: those are an InputError."""
+    query, previous = None, 0
+    for row in stream:
+        columns = row.text.split()
+        if len(columns) != 3:
+            hint = "a run of 3 columns (query, document, rank) has 3 in every line"
+            raise InputError(f"the first line has 3 columns, this line has {len(columns)}", hint, row.where)
+        rank = int(columns[2]) if columns[2].isascii() and columns[2].isdigit() and len(columns[2]) < 10 else -1
+        if columns[0] != query:
+            query, previous = columns[0], 0 if rank else -1
+        if rank != previous + 1:
+            hint = (
+                'sort by query and rank; a run with scores has 6 columns: `awk \'{print $1, "Q0", $2, 0, $3, "run"}\'`'
+            )
+            message = f"the third of 3 columns is the rank, and `{columns[2]}` is not the next one of {named(query)}"
+            raise InputError(message, hint, row.where)
+        previous = rank
+        yield RunRow(columns[0], columns[1], -float(rank), rank, name=row.name, line=row.number)
+
+
+def _headed_rows(header: Header, stream: Iterable[Row], first: Row) -> Iterator[RunRow]:
+    """CSV, TSV or blanks with a header, as PyTerrier's qid, docno, rank, score."""
+    score, rank, label = header.column(SCORE_KEYS), header.column(("rank",)), header.column((LABEL, "label"))
+    if score is None and rank is None:
+        if label:
+            raise InputError("these are judgements, not a run", "pass them with --qrels", first.where)
+        hint = "a run has the columns qid, docno, and score or rank"
+        raise InputError("the header names neither a score nor a rank", hint, first.where)
+    for cells, row in headed_rows(header, stream):
+        place = number(cells.get(rank, ""), "rank", row.where) if rank and (not score or rank in cells) else None
+        yield RunRow(
+            query=named_cell(header, cells, HEADER_QUERIES, row),
+            document=named_cell(header, cells, HEADER_DOCUMENTS, row),
+            score=number(cells.get(score, ""), "score", row.where) if score else -(place or 0.0),
+            rank=int(place) if place is not None and place.is_integer() else None,
+            label=cells.get(label) if label else None,
+            name=row.name,
+            line=row.number,
         )
-    try:
-        score = float(columns[4])
-    except ValueError:
-        score = math.nan
-    if not math.isfinite(score):
-        raise InputError(f"score `{columns[4]}` is not a finite number", where=row.where)
-    return RunRow(columns[0], columns[2], score, name=row.name, line=row.number)
 
 
 def _json_rows(record: Mapping[str, Any], row: Row) -> Iterator[RunRow]:
@@ -159,6 +209,11 @@ def _json_rows(record: Mapping[str, Any], row: Row) -> Iterator[RunRow]:
     results = record.get("results")
     if isinstance(results, list):
         yield from _response(record, results, row)
+        return
+    if is_nested(record):
+        for query, scores in record.items():
+            for document, score in scores.items():
+                yield RunRow(query, document, number(str(score), "score", row.where), name=row.name, line=row.number)
         return
     yield _result(record_id(record, QUERY_KEYS, row.where) or ANONYMOUS, record, row)
 
@@ -182,7 +237,7 @@ def _result(query: str, record: Mapping[str, Any], row: Row) -> RunRow:
     numbers = _numbers(record)
     index, rank = numbers.get("index"), numbers.get("rank")
     if name is None and (isinstance(index, bool) or not isinstance(index, int)):
-        raise InputError("a result needs an id or an index", where=row.where)
+        raise InputError("a result needs an id or an index", "is this the output of rank or batch?", row.where)
     return RunRow(
         query=query,
         document=str(index) if name is None else name,
