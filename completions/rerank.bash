@@ -20,7 +20,7 @@ _rerank_values() {
         "rank --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "rank --cache-mode") echo 'rw ro' ;;
         "batch --queries" | "batch --documents" | "batch --run" | "batch --corpus" | "batch --qrels" | "batch -o" | "batch --output" | "batch --errors" | "batch --summary" | "batch --api-key-file" | "batch --ca-bundle" | "batch --cache-path" | "batch --config") echo 'FILES' ;;
-        "batch --query-format") echo 'auto tsv jsonl lines' ;;
+        "batch --query-format") echo 'auto tsv csv jsonl json yaml lines topics' ;;
         "batch --depth" | "batch --delimiter" | "batch --encoding" | "batch --rank-fields" | "batch --text-field" | "batch --id-field" | "batch -n" | "batch --top-n" | "batch --min-score" | "batch --prior-field" | "batch --weight" | "batch --max-tokens-per-doc" | "batch --max-chunks-per-doc" | "batch --result-key" | "batch --run-tag" | "batch --shard" | "batch --ray-address" | "batch --workers" | "batch --gpus-per-worker" | "batch --device" | "batch --threads" | "batch --instruction" | "batch --endpoint" | "batch --api-key-env" | "batch --auth-header" | "batch --client-name" | "batch --header" | "batch --extra" | "batch --batch-docs" | "batch --concurrency" | "batch --timeout" | "batch --retries" | "batch --max-wait" | "batch --requests-per-minute" | "batch --tokens-per-minute" | "batch --max-units") echo 'NOTHING' ;;
         "batch --input-format") echo 'auto jsonl json yaml lines csv tsv files' ;;
         "batch --field-format") echo 'yaml text' ;;

@@ -200,10 +200,10 @@ complete -c rerank -n '__rerank_in batch' -l no-config -d 'Read no configuration
 
 # eval
 complete -c rerank -n '__rerank_in eval' -s h -l help -d 'Short help, complete help.'
-complete -c rerank -n '__rerank_in eval' -l qrels -r -F -d 'Judgements: TREC qrels, BEIR tsv, jsonl, or labelled requests. Without it, relevance in the runs.'
-complete -c rerank -n '__rerank_in eval' -l queries -r -F -d 'Texts for --worst: tsv (id, text) or jsonl.'
+complete -c rerank -n '__rerank_in eval' -l qrels -r -F -d 'Judgements: TREC qrels, CSV, TSV, JSON, a BEIR folder, or labelled requests. Without it, relevance in the runs.'
+complete -c rerank -n '__rerank_in eval' -l queries -r -F -d 'Texts for --worst, in any format of batch --queries.'
 complete -c rerank -n '__rerank_in eval' -l encoding -x -d 'Of the text, e.g. cp1252 (default: UTF-8, or by its mark).'
-complete -c rerank -n '__rerank_in eval' -l measure -x -d 'Measures as ir_measures writes them, e.g. nDCG@10,RR@10,AP(rel=2); repeatable (default: nDCG@10,RR@10,AP,P@5,R@100,Judged@10).'
+complete -c rerank -n '__rerank_in eval' -l measure -x -d 'Measures as ir_measures or trec_eval writes them, e.g. nDCG@10,RR@10,AP(rel=2); repeatable (default: nDCG@10,RR@10,AP,P@5,R@100,Judged@10).'
 complete -c rerank -n '__rerank_in eval' -l baseline -r -F -d 'Compare with this run (default: the first, if there are several).'
 complete -c rerank -n '__rerank_in eval' -l fail-under -x -d 'Exit 7 if the mean of M is below X, e.g. nDCG@10=0.62; repeatable.'
 complete -c rerank -n '__rerank_in eval' -l fail-on-drop -x -d 'Exit 7 if M is more than X below --baseline, e.g. nDCG@10=0.01; repeatable.'

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.fields import EMPTY_HINT, MAX_KEYS, field_hint, likely_fields, name_list
 from rerank_cli.paths import EACH, fields_of, has_path
-from rerank_cli.settings import DEFAULT_ID_FIELDS
 from rerank_cli.text import is_blank, shown, to_utf8
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class FieldCheck:
     def __init__(self, fields: FieldSettings) -> None:
         self.fields = fields
         self._scored = fields.rank_fields or (fields.text_field,)
-        ids = () if fields.id_fields == DEFAULT_ID_FIELDS else fields.id_fields
+        ids = fields.id_fields if len(fields.id_fields) == 1 else ()  # several are the usual names, not a choice
         prior = (fields.prior_field,) if fields.prior_field else ()
         several = fields.rank_fields if len(fields.rank_fields) > 1 else ()
         # The fields that no record had so far.

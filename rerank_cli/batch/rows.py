@@ -18,7 +18,7 @@ from rerank_cli.readers.rows import name_of_file, raw_rows
 from rerank_cli.readers.titles import note_titles
 from rerank_cli.readers.trec import named
 from rerank_cli.records import Document, Request, RequestOptions, Source
-from rerank_cli.text import is_blank, to_utf8
+from rerank_cli.text import to_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -15,7 +15,6 @@ from rerank_cli.cli import rules
 from rerank_cli.compression import SUFFIXES as COMPRESSED
 from rerank_cli.errors import UsageError
 from rerank_cli.options import INPUT, OUTPUT, option, same
-from rerank_cli.readers.encodings import check_encoding
 from rerank_cli.readers.folders import in_folder
 from rerank_cli.readers.trec import CORPUS_KEYS
 from rerank_cli.settings import DEFAULT_ID_FIELDS, InputSettings, OutputSettings

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import name_list
+from rerank_cli.readers.delimiters import parse_delimiter
 from rerank_cli.readers.formats import by_name, detect_format, sniff
 from rerank_cli.readers.headerless import PAIR, columns_without_header, is_header, numbered_lines, record_of
 from rerank_cli.readers.input_stream import InputStream, open_stream
@@ -61,17 +62,17 @@ def read_records(
     Raises:
         InputError: with `file:line`, for what cannot be read in that format.
     """
-    stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()))
+    stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), inputs.encoding)
     try:
-        chosen = _detected(path, stream, report) if chosen == "auto" else chosen
+        chosen = _detected(path, stream, inputs, report) if chosen == "auto" else chosen
         if chosen == "jsonl":
             yield from _json_lines(stream)
         elif chosen == "lines":
             yield from (Record(text, b"", number, f"{stream.name}:{number}") for number, text in numbered_lines(stream))
-        elif chosen == "tsv":
+        elif chosen == "tsv" and not inputs.delimiter:
             yield from _tabbed(stream, inputs.fields, report)
-        elif chosen == "csv":
-            yield from _rows(stream, ",", report)
+        elif chosen in {"csv", "tsv"}:
+            yield from _rows(stream, parse_delimiter(inputs.delimiter), report)
         elif chosen == "topics":
             yield from _topics(stream)
         elif chosen == "files":
@@ -82,7 +83,7 @@ def read_records(
         stream.close()
 
 
-def _detected(path: str, stream: InputStream, report: Report) -> CollectionFormat:
+def _detected(path: str, stream: InputStream, inputs: InputSettings, report: Report) -> CollectionFormat:
     line, _ = stream.first_line()
     if looks_like_topics(line):
         return "topics"
@@ -92,7 +93,7 @@ def _detected(path: str, stream: InputStream, report: Report) -> CollectionForma
     if named in {"lines", "tsv"} and line.startswith(b"{"):
         detected = sniff(stream)
     else:
-        detected = detect_format(path, stream, report)
+        detected = "csv" if inputs.delimiter else detect_format(path, stream, inputs.fields, report)
     if detected != "lines":
         return detected
     if line.startswith(b"{"):
@@ -138,7 +139,7 @@ def _refuse_unknown_header(stream: InputStream, cells: list[str]) -> None:
         raise InputError(f"is this first line a header? its columns are {name_list(cells)}", hint, f"{stream.name}:1")
 
 
-def _rows(stream: InputStream, delimiter: str, report: Report) -> Iterator[Record]:
+def _rows(stream: InputStream, delimiter: str | None, report: Report) -> Iterator[Record]:
     """The rows of CSV or TSV as objects by column name."""
     from dataclasses import replace
 
