@@ -132,9 +132,7 @@ class InputSettings:
     delimiter: str | None = _input(
         "--delimiter", "Of CSV: a character or `tab` (default: by the rows).", metavar="CHAR"
     )
-    encoding: str | None = _input(
-        "--encoding", "Of the text, e.g. cp1252 (default: UTF-8, or by its mark).", metavar="NAME"
-    )
+    encoding: str | None = _input("--encoding", "As cp1252 (default: UTF-8, or by its mark).", metavar="NAME")
     fields: FieldSettings = nested(FieldSettings)
     null: bool = _input("--null -z", "Lines end with NUL, in and out, as with find -print0.", default=False)
     settled: frozenset[str] = frozenset()  # request members that options decide, so that requests may differ in them

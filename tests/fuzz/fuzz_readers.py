@@ -15,6 +15,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,10 @@ def fuzz(count: int, seed: int) -> tuple[Counter[str], list[str]]:
         kind = "auto" if null else chance.choice((kind, kind, kind, "auto", "lines", chance.choice(INPUT_FORMATS)))
         fields = FIELDS[0] if chance.random() < 0.5 else chance.choice(FIELDS)
         settings = InputSettings(input_format=kind, null=null, fields=fields)
+        if chance.random() < 0.2:
+            settings = replace(settings, encoding=chance.choice(("cp1252", "utf-16", "utf-32", "shift_jis", "utf-7")))
+        if chance.random() < 0.1 and kind in {"auto", "csv"} and not null:
+            settings = replace(settings, delimiter=chance.choice((";", "tab", "|", "a")))
         request = chance.random() < 0.1
         try:
             outcomes[attempt(data, settings, request=request)] += 1
