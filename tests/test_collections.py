@@ -15,6 +15,11 @@ from backports import zstd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rerank_cli.fields import build_document, build_document_fast
+from rerank_cli.records import Source
+from rerank_cli.report import Report
+from rerank_cli.settings import FieldSettings
+
 TITLES = {
     "d1": ("Washington, D.C.", 'The "capital" of the United States.'),
     "d2": ("Carson City", "The capital\tof Nevada."),
@@ -366,3 +371,17 @@ def test_one_collection_is_scored_alike_however_it_is_written(run, here, bodies,
             expected = expected or got
             assert got == expected, (form, argv)
             assert [one[0] for one in got[:: len(rows)]] == [row["qid"] for row in asked]
+
+
+parts = st.none() | st.sampled_from(["", " ", "a", " a b\n", "ü"]) | st.integers()
+
+
+@given(
+    value=st.fixed_dictionaries({"text": parts}, optional={"_id": parts, "title": parts, "id": parts}),
+    join=st.booleans(),
+)
+def test_both_paths_join_titles_alike(value, join) -> None:
+    fields, source = FieldSettings(join_titles=join), Source("f", "json")
+    fast = build_document_fast(fields)(value, 0, b"{}", source)
+    if fast is not None:
+        assert fast == build_document(fields, Report())(value, "f:1", 0, b"{}", source)

@@ -42,6 +42,8 @@ class Record(NamedTuple):
     @property
     def line(self) -> int:
         """Its line, as far as that is known."""
+        if self.where.endswith(f":{self.number}"):
+            return self.number
         match = _LINE.search(self.where)
         return int(match[1]) if match else self.number
 

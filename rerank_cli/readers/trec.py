@@ -6,6 +6,7 @@ ignores the rank column); in our own output the printed rank does, because it is
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -146,7 +147,13 @@ def _trec_row(row: Row) -> RunRow:
     columns = row.text.split()
     if len(columns) != 6:
         raise _wrong_width(row, len(columns))
-    return RunRow(columns[0], columns[2], number(columns[4], "score", row.where), name=row.name, line=row.number)
+    try:
+        score = float(columns[4])
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        number(columns[4], "score", row.where)  # raises
+    return RunRow(columns[0], columns[2], score, name=row.name, line=row.number)
 
 
 def _wrong_width(row: Row, width: int) -> InputError:
