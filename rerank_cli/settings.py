@@ -26,14 +26,9 @@ INPUT_FORMATS: tuple[str, ...] = get_args(InputFormat)
 OUTPUT_FORMATS: tuple[str, ...] = get_args(OutputFormat)
 # The format that the name of an output file means.
 EXTENSIONS = {
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".md": "markdown",
+    ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".md": "markdown",
     ".trec": "trec",
-}
+}  # fmt: skip
 DEFAULT_ID_FIELDS = ("id", "_id", "docid")
 DEFAULT_TEXT_FIELD = "text"
 DEFAULT_CACHE_BYTES = 1 << 30
