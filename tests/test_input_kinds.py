@@ -186,6 +186,22 @@ def test_what_only_begins_like_json_is_text(text: str) -> None:
     assert {document.source.kind for document in read(text.encode()).documents} == {"line"}
 
 
+def test_requests_and_corpora_over_several_lines(run, tmp_path: Path) -> None:
+    requests = [{"id": str(n), "query": "q", "documents": [f"{n} a", "0 b"], "relevance": [1, 0]} for n in range(3)]
+    (tmp_path / "r.jsonl").write_text("\n".join(json.dumps(request, indent=2) for request in requests))
+    result = run("batch", "r.jsonl", "-o", "out.jsonl")
+    assert (result.code, len(Path("out.jsonl").read_text().splitlines())) == (0, 3)
+    assert run("eval", "--qrels", "r.jsonl", "out.jsonl").code == 0
+    corpus = [{"_id": f"d{n}", "text": f"{n} a"} for n in range(2)]
+    (tmp_path / "c.jsonl").write_text("\n".join(json.dumps(record, indent=2) for record in corpus))
+    (tmp_path / "run").write_text("1 Q0 d0 1 2.0 x\n1 Q0 d1 2 1.0 x\n")
+    (tmp_path / "q.tsv").write_text("1\tq\n")
+    ranked = run("batch", "--run", "run", "--queries", "q.tsv", "--corpus", "c.jsonl", "-f", "trec")
+    assert (ranked.code, len(ranked.lines)) == (0, 2)
+    (tmp_path / "bad.jsonl").write_text('{\n"query":"q","documents":["a"]\n}\n{\n"query":1\n}\n')
+    assert "bad.jsonl:4: " in run("batch", "bad.jsonl").err
+
+
 # Encodings
 
 

@@ -18,6 +18,8 @@ from rerank_cli.readers.input_stream import STDIN, open_stream
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from rerank_cli.readers.input_stream import InputStream
+
 BIG_INTEGER = re.compile(r"\d{19}")  # which orjson may read as a float
 # A decimal in a member that may be an id: its digits count.
 DECIMAL_ID = re.compile(r"""(?:id|docno)"\s*:\s*-?\d+[.eE]""")
@@ -40,9 +42,22 @@ class Row(NamedTuple):
 def raw_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[tuple[int, bytes]]:
     """Numbered non-blank lines of a file (`-` is stdin) as UTF-8, without their ends and without a BOM.
 
-    Raises InputError for a file that cannot be read.
+    Of JSON objects over several lines, as jq prints them without -c, each object is one line under the number of its
+    first. Raises InputError for a file that cannot be read.
     """
-    stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), encoding)
+    numbered = _numbered(open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), encoding))
+    first = next(numbered, None)
+    if first is None:
+        return
+    if first[1] == b"{":
+        lines = [first, *numbered]
+        yield from _objects(lines) or lines
+        return
+    yield first
+    yield from numbered
+
+
+def _numbered(stream: InputStream) -> Iterator[tuple[int, bytes]]:
     number = 0
     try:
         for block in stream.records(b"\n"):
@@ -52,6 +67,26 @@ def raw_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = No
                     yield number, raw
     finally:
         stream.close()
+
+
+def _objects(lines: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Each object of several, on one line; nothing for another text, one object alone included."""
+    from rerank_cli.readers.values import blank_from, one_line, value_at
+
+    objects: list[tuple[int, bytes]] = []
+    position = line = seen = 0
+    try:
+        text = b"\n".join(raw for _, raw in lines).decode()
+        while position < len(text):
+            value, end = value_at(text, position)
+            if not isinstance(value, dict):
+                return []
+            line += text.count("\n", seen, position)
+            objects.append((lines[line][0], one_line(text[position:end]).encode()))
+            seen, position = position, blank_from(text, end)
+    except ValueError:
+        return []
+    return objects if len(objects) > 1 else []
 
 
 def rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[Row]:
