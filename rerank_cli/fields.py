@@ -46,10 +46,8 @@ _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the de
 
 def is_beir(value: dict[str, Any]) -> bool:
     """Whether a record has BEIR's layout: `_id`, `title` and `text`, of which one may be null."""
-    if "_id" not in value or "title" not in value or "text" not in value:
-        return False
-    parts = (value["title"], value["text"])
-    return all(part is None or isinstance(part, str) for part in parts) and any(parts)
+    parts = (value.get("title", 0), value.get("text", 0))
+    return "_id" in value and any(parts) and all(part is None or isinstance(part, str) for part in parts)
 
 
 def title_and_text(record: dict[str, Any]) -> str:
@@ -147,7 +145,7 @@ def _build_from_text(name: str, ids: tuple[str, ...], *, join_titles: bool) -> F
             return None
         if join_titles and "_id" in value:
             title = value.get("title", 0)  # as `is_beir` and `title_and_text`, in a third of the time
-            if type(title) is str or title is None:
+            if title is None or type(title) is str:
                 text = f"{(title or '').strip()} {text.strip()}".strip()
         for field in ids:
             known = value.get(field)
@@ -281,11 +279,13 @@ def field_hint(fields: FieldSettings, likely: list[str]) -> str:
     """The option that would score these fields."""
     import shlex
 
-    # A comma separates rank fields, so a name that holds one is a text field.
-    option = "--rank-fields" if fields.rank_fields and not any("," in name for name in likely) else "--text-field"
-    if not likely:
+    # Rank fields are separated by commas and stripped: a name that holds either is a text field.
+    plain = all("," not in name and name == name.strip() for name in likely)
+    option = "--rank-fields" if fields.rank_fields and plain else "--text-field"
+    names = ",".join(likely)
+    if not likely or names != shown(names) or names.startswith("-"):
         return f"name the field to score with `{option}`"
-    return f"did you mean `{option} {shlex.quote(shown(','.join(likely)))}`?"
+    return f"did you mean `{option} {shlex.quote(names)}`?"
 
 
 def identity(value: Any, names: tuple[str, ...], raw: bytes = b"") -> str | None:

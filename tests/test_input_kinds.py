@@ -71,7 +71,7 @@ def test_rows_of_psql_go_through_a_pipe_whole(run) -> None:
     assert (result.code, result.err) == (0, "")
     assert result.text.startswith("id,subject,body,index,rank,relevance_score\n")
     assert '63,Refund,"it broke,\n""twice""",0,' in result.text
-    missing = run("-q", "q", stdin=data)
+    missing = run("-q", "q", "--on-missing", "error", stdin=data)
     assert (missing.code, "--text-field body" in missing.err) == (3, True)
 
 
@@ -171,7 +171,7 @@ def test_values_behind_json_lines_are_placed(run) -> None:
     assert result.code == 3
     assert "<stdin>:" in result.err
     assert "not valid JSON" in result.err
-    missing = run("-q", "q", stdin='{"text":"a"}\n{\n"text":"b"\n}\n{\n"x":1\n}\n')
+    missing = run("-q", "q", "--on-missing", "error", stdin='{"text":"a"}\n{\n"text":"b"\n}\n{\n"x":1\n}\n')
     assert "<stdin>:5: field `text` is missing" in missing.err
 
 

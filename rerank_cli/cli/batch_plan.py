@@ -28,18 +28,8 @@ BATCH = "Batch"
 SUFFIXES = {"responses": ".responses.jsonl", "rows": ".rows.jsonl", "trec": ".trec"}
 # Options that decide what is written, besides settings; all others may change before a --resume.
 DECIDING = (
-    "batch_format",
-    "shard",
-    "query_format",
-    "depth",
-    "input_format",
-    "delimiter",
-    "encoding",
-    "field_format",
-    "errors",
-)
-
-
+    "batch_format", "shard", "query_format", "depth", "input_format", "delimiter", "encoding", "field_format", "errors",
+)  # fmt: skip
 QueryFormat = Literal["auto", "tsv", "csv", "jsonl", "json", "yaml", "lines", "topics"]
 BatchFormat = Literal["responses", "rows", "trec"]
 Engine = Literal["local", "ray"]
@@ -192,17 +182,22 @@ def batch_inputs_of(call: Call) -> BatchInputs:
 def files_of(call: Call) -> BatchFiles:
     """What is ranked; of a folder, the file that holds it. Raises InputError for a folder that does not."""
     chosen = call.settings(BatchFiles)
-    queries = chosen.queries and in_folder(chosen.queries, "queries")
-    corpus = chosen.corpus and in_folder(chosen.corpus, "documents")
-    documents = tuple(in_folder(name, "documents") for name in chosen.documents)
-    return replace(chosen, queries=queries, corpus=corpus, documents=documents)
+    return replace(
+        chosen,
+        queries=chosen.queries and in_folder(chosen.queries, "queries"),
+        corpus=chosen.corpus and in_folder(chosen.corpus, "documents"),
+        documents=tuple(in_folder(name, "documents") for name in chosen.documents),
+    )
 
 
 def with_more_ids(inputs: InputSettings) -> InputSettings:
-    """Documents by all the usual names of ids, as a corpus has them, where no option names the field."""
-    if inputs.fields.id_fields != DEFAULT_ID_FIELDS:
-        return inputs
-    return replace(inputs, fields=replace(inputs.fields, id_fields=CORPUS_KEYS))
+    """Documents by all the usual names of ids, as a corpus has them, after the field that an option names.
+
+    That option also speaks of the queries, so documents need not have the field.
+    """
+    ids = inputs.fields.id_fields
+    own = () if ids == DEFAULT_ID_FIELDS else ids
+    return replace(inputs, fields=replace(inputs.fields, id_fields=(*own, *CORPUS_KEYS)))
 
 
 def shard_of(text: str | None) -> Shard:
