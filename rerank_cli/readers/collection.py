@@ -104,10 +104,10 @@ def _detected(path: str, stream: InputStream, inputs: InputSettings, report: Rep
 
 
 def _json_lines(stream: InputStream) -> Iterator[Record]:
-    from rerank_cli.readers.rows import json_value
+    from rerank_cli.readers.rows import decoded_row, json_value, stream_rows
 
-    for number, text in numbered_lines(stream):
-        where = f"{stream.name}:{number}"
+    for number, raw in stream_rows(stream):
+        where, text = f"{stream.name}:{number}", decoded_row(stream.name, number, raw).text
         try:
             value = json_value(text, where)
         except InputError as error:

@@ -42,10 +42,18 @@ class Row(NamedTuple):
 def raw_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[tuple[int, bytes]]:
     """Numbered non-blank lines of a file (`-` is stdin) as UTF-8, without their ends and without a BOM.
 
-    Of JSON objects over several lines, as jq prints them without -c, each object is one line under the number of its
-    first. Raises InputError for a file that cannot be read.
+    Raises InputError for a file that cannot be read.
     """
-    numbered = _numbered(open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), encoding))
+    return stream_rows(open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), encoding))
+
+
+def stream_rows(stream: InputStream) -> Iterator[tuple[int, bytes]]:
+    """The numbered non-blank lines of an open input.
+
+    Of JSON objects over several lines, as jq prints them without -c, each object is one line under the number of its
+    first.
+    """
+    numbered = _numbered(stream)
     first = next(numbered, None)
     if first is None:
         return
