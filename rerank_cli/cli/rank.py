@@ -117,14 +117,15 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     if stream.body.model and not call.is_set("model"):
         report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
     model = rules.model_of(call, stream.body)
-    if model.remote.dry_run:
-        from rerank_cli.cli.dry_run import dry_run
-
-        dry_run(query, stream, model, settings.limits, output, terminal)
-        return None
+    cache = rules.cache_of(call)
     delta = relevance_delta(call.values["qrels"], settings, terminal)
+    if model.remote.dry_run:
+        from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
+
+        dry_run(pairs_of(query, stream), unless_cached(model, cache), settings.limits, output, terminal, report)
+        return None
     watched = delta.observer(output.query_id) if delta else None
-    with closing(open_scorer(model, terminal.env, report, rules.cache_of(call))) as scorer:
+    with closing(open_scorer(model, terminal.env, report, cache)) as scorer:
         if terminal.verbosity > 0:
             terminal.detail(describe(scorer.info))
         chunks = watched.chunks(stream.chunks) if watched else stream.chunks
