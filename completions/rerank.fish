@@ -73,7 +73,7 @@ complete -c rerank -n '__rerank_in rank' -s f -l format -x -a 'auto table json j
 complete -c rerank -n '__rerank_in rank' -l json -d 'Same as -f json.'
 complete -c rerank -n '__rerank_in rank' -s o -l output -r -F -d 'Write to a file, whole or not at all.'
 complete -c rerank -n '__rerank_in rank' -l explain -d 'Add what was scored: text, tokens, logit, windows.'
-complete -c rerank -n '__rerank_in rank' -l documents -l no-documents -d 'Leave documents out of json.'
+complete -c rerank -n '__rerank_in rank' -l documents -l no-documents -d 'Leave documents out of the output.'
 complete -c rerank -n '__rerank_in rank' -l result-key -x -d 'Nest index, rank and relevance_score under NAME.'
 complete -c rerank -n '__rerank_in rank' -l query-id -x -d 'Query id of trec output.'
 complete -c rerank -n '__rerank_in rank' -l run-tag -x -d 'Run tag of trec output.'

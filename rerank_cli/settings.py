@@ -201,7 +201,7 @@ class OutputSettings:
         "--explain", "Add what was scored: text, tokens, logit, windows.", default=False, in_short_help=True
     )
     documents: bool = _output(
-        "--documents/--no-documents", "Leave documents out of json.", default=True, name="return_documents"
+        "--documents/--no-documents", "Leave documents out of the output.", default=True, name="return_documents"
     )
     as_requested: bool = False  # batch: a request that wants no documents back gets none
     result_key: str | None = _output("--result-key", "Nest index, rank and relevance_score under NAME.", metavar="NAME")

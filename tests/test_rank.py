@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import CAPITAL, SAMPLES
 
+from rerank_cli.writers import FORMATS
+
 WASHINGTON = "Washington, D.C."
 TWO = b'{"text": "Washington is the capital of the United States."}\n{"text": "Bread and butter."}\n'
 
@@ -117,7 +119,7 @@ def test_the_emails_request_ranks_by_title_and_content(run) -> None:
     assert len(found.json["results"]) == 5
 
 
-@pytest.mark.parametrize("shape", ["json", "jsonl", "lines", "ids", "tsv", "csv", "trec", "markdown", "table"])
+@pytest.mark.parametrize("shape", FORMATS)
 def test_every_format_writes_the_same_order(run, shape: str) -> None:
     found = run("-q", CAPITAL, "-f", shape, SAMPLES / "capital.jsonl")
     assert found.code == 0, found.err

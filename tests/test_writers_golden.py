@@ -10,8 +10,16 @@ from writers_support import FILE, LINE, META, document, ranking, write
 
 from rerank_cli import __version__
 from rerank_cli.records import Hit, Ranking, Score, Source
+from rerank_cli.settings import OUTPUT_FORMATS
+from rerank_cli.writers import FORMATS
 
 GOLDEN = Path(__file__).parent / "golden" / "writers"
+
+
+def test_every_format_has_its_row() -> None:
+    assert set(FORMATS) == set(OUTPUT_FORMATS) - {"auto"}
+
+
 CSV = Source("shop.csv", "row", ("id", "name", "price"), b"id,name,price", ",", b"\r\n")
 TSV = Source("shop.tsv", "row", ("id", "name", "price"), b"id\tname\tprice", "\t")
 

@@ -6,7 +6,7 @@ Rich.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.compression import extension_of
 from rerank_cli.settings import EXTENSIONS
@@ -23,8 +23,26 @@ if TYPE_CHECKING:
 
 __all__ = ["ClosedPipe", "choose_format", "open_output", "ranking_blocks", "write_ranking"]
 
-# How bytes for a terminal are sanitized; the table has done so itself, and its colours must pass.
-_GUARDS: dict[str, Guard] = {"json": "json", "jsonl": "json", "table": "none"}
+
+class Format(NamedTuple):
+    """What holds of an output format; `ranking_blocks` says which module writes it."""
+
+    guard: Guard = "text"  # how bytes for a terminal are sanitized; the table has done so itself, its colours must pass
+    explains: bool = False  # it shows what --explain adds
+    rewrites: bool = False  # it is for other programs and writes lines as text: invalid UTF-8 is replaced
+
+
+FORMATS: dict[str, Format] = {
+    "table": Format("none", explains=True),
+    "json": Format("json", explains=True, rewrites=True),
+    "jsonl": Format("json", explains=True, rewrites=True),
+    "lines": Format(),
+    "ids": Format(),
+    "csv": Format(rewrites=True),
+    "tsv": Format(rewrites=True),
+    "trec": Format(),
+    "markdown": Format(rewrites=True),
+}
 
 
 def write_ranking(ranking: Ranking, settings: OutputSettings, terminal: Terminal, report: Report) -> None:
@@ -40,18 +58,16 @@ def write_ranking(ranking: Ranking, settings: OutputSettings, terminal: Terminal
     output_format = choose_format(settings, terminal, kinds, {source.delimiter for source in sources})
     if report.counts["invalid_utf8"] and settings.documents and _alters(output_format, ranking.hits, kinds):
         report.note("invalid UTF-8 is also written as replacement characters; `-f lines` writes the original bytes")
-    if settings.explain and output_format not in {"json", "jsonl", "table"}:
+    if settings.explain and not FORMATS[output_format].explains:
         report.note(f"--explain has no effect on {output_format}: json, jsonl and the table show it")
-    with open_output(settings.output, terminal, _GUARDS.get(output_format, "text")) as write:
+    with open_output(settings.output, terminal, FORMATS[output_format].guard) as write:
         for block in ranking_blocks(output_format, ranking, settings, terminal, report):
             write(block)
 
 
 def _alters(output_format: str, hits: Sequence[Hit], kinds: Collection[Kind]) -> bool:
     """Whether a format for other programs writes invalid UTF-8 of lines as text; TSV of lines keeps their bytes."""
-    if output_format not in {"json", "jsonl", "csv", "tsv", "markdown"} or (
-        output_format == "tsv" and set(kinds) == {"line"}
-    ):
+    if not FORMATS[output_format].rewrites or (output_format == "tsv" and set(kinds) == {"line"}):
         return False
     return any("\ufffd" in hit.document.text for hit in hits if hit.document.source.kind == "line")
 
@@ -106,6 +122,8 @@ def ranking_blocks(
         from rerank_cli.writers import markdown
 
         return markdown.blocks(ranking, settings)
-    from rerank_cli.writers import table
+    if output_format == "table":
+        from rerank_cli.writers import table
 
-    return table.blocks(ranking, settings, terminal)
+        return table.blocks(ranking, settings, terminal)
+    raise ValueError(f"no module writes {output_format}")
