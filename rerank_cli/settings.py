@@ -5,15 +5,27 @@ The command line fills these records; the Python API and the server build them. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from rerank_cli.options import CACHE, INPUT, LONG, MODEL, OUTPUT, RANKING, REMOTE, nested, option
+from rerank_cli.model_settings import (
+    DEFAULT_CACHE_BYTES,
+    NAMED_KEYS,
+    Backend,
+    CacheSettings,
+    Dtype,
+    ModelSettings,
+    RemoteSettings,
+)
+from rerank_cli.options import INPUT, LONG, OUTPUT, RANKING, nested, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# What this module offers beside its own records.
+__all__ = ["DEFAULT_CACHE_BYTES", "NAMED_KEYS", "Backend", "CacheSettings", "Dtype", "ModelSettings", "RemoteSettings"]
 
 InputFormat = Literal["auto", "jsonl", "json", "yaml", "lines", "csv", "tsv", "files"]
 OutputFormat = Literal["auto", "table", "json", "jsonl", "lines", "ids", "csv", "tsv", "trec", "markdown"]
@@ -21,9 +33,6 @@ FieldFormat = Literal["yaml", "text"]
 LongDocuments = Literal["chunk", "truncate", "error"]
 Fusion = Literal["rrf", "weighted"]
 OnMissing = Literal["empty", "skip", "error"]
-Backend = Literal["auto", "onnx", "openvino", "torch"]
-Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-CacheMode = Literal["rw", "ro"]
 
 INPUT_FORMATS: tuple[str, ...] = get_args(InputFormat)
 OUTPUT_FORMATS: tuple[str, ...] = get_args(OutputFormat)
@@ -34,14 +43,9 @@ EXTENSIONS = {
 }  # fmt: skip
 DEFAULT_ID_FIELDS = ("id", "_id", "docid")
 DEFAULT_TEXT_FIELD = "text"
-DEFAULT_CACHE_BYTES = 1 << 30
 DEFAULT_MAX_TOKENS = 4096
-NAMED_KEYS = ("provider", "url", "model", "api_key_env")  # of a named endpoint
 
-_input, _ranking, _output, _long, _model, _remote, _cache = (
-    partial(option, group=group) for group in (INPUT, RANKING, OUTPUT, LONG, MODEL, REMOTE, CACHE)
-)
-_count = partial(_remote, kind=int, metavar="N", minimum=1)
+_input, _ranking, _output, _long = (partial(option, group=group) for group in (INPUT, RANKING, OUTPUT, LONG))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,106 +211,3 @@ class OutputSettings:
     result_key: str | None = _output("--result-key", "Nest index, rank and relevance_score under NAME.", metavar="NAME")
     query_id: str = _output("--query-id", "Query id of trec output.", metavar="ID", default="1")
     run_tag: str = _output("--run-tag", "Run tag of trec output.", metavar="TAG", default="rerank")
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteSettings:
-    """How a remote endpoint is called. Keys are read late and never stored here."""
-
-    endpoint: str | None = _remote("--endpoint", "Endpoint base URL.", metavar="URL")
-    api_key_env: str | None = _remote(
-        "--api-key-env", "Variable with the key (default: the provider's own, as CO_API_KEY).", metavar="NAME"
-    )
-    api_key_file: Path | None = _remote("--api-key-file", "File that holds the key.", metavar="FILE", kind=Path)
-    auth_header: str | None = _remote("--auth-header", "Send the key in this header.", metavar="NAME")
-    client_name: str | None = _remote("--client-name", "X-Client-Name.", metavar="NAME")
-    headers: tuple[str, ...] = _remote(
-        "--header", "Extra header; `X: @env:NAME` for secrets; repeatable.", metavar="'X: V'", many=True, name="header"
-    )
-    extra: str | None = _remote("--extra", "Members added to the request body.", metavar="JSON", json_text=True)
-    batch_docs: int | None = _count("--batch-docs", "Documents per request.")
-    concurrency: int = _count("--concurrency", "Requests at a time.", default=4)
-    timeout_s: float = _remote(
-        "--timeout", "Seconds a request may take.", metavar="S", default=60.0, minimum=0.001, name="timeout"
-    )
-    retries: int = _remote("--retries", "Attempts after the first.", metavar="N", default=5, minimum=0)
-    max_wait_s: float = _remote(
-        "--max-wait", "Longest wait that a provider may ask for.", metavar="S", default=60.0, minimum=0, name="max_wait"
-    )
-    requests_per_minute: int | None = _count("--requests-per-minute", "Client-side limit.")
-    tokens_per_minute: int | None = _count("--tokens-per-minute", "Client-side limit.")
-    max_units: int | None = _remote(
-        "--max-units", "Refuse to bill more search units.", metavar="N", kind=int, minimum=0
-    )
-    dry_run: bool = _remote(
-        "--dry-run", "Print requests, tokens and units, send nothing.", default=False, configurable=False
-    )
-    allow_split: bool = _remote("--allow-split", "Split requests of listwise models.", default=False)
-    native_rank_fields: bool = _remote("--native-rank-fields", "Let the provider choose the fields.", default=False)
-    ca_bundle: Path | None = _remote("--ca-bundle", "Trust these certificates.", metavar="FILE", kind=Path)
-    insecure: bool = _remote("--insecure", "Do not check certificates (warns on every run).", default=False)
-    rank_fields: tuple[str, ...] = ()  # with YAML rendering only; a row that chooses fields itself gets objects
-    endpoints: dict[str, dict[str, object]] = field(default_factory=dict)  # the named ones of trusted config files
-    prices: dict[str, float] = field(default_factory=dict)  # per search unit, of trusted config files
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSettings:
-    """Which scorer, and the trusted settings that reach it."""
-
-    model: str = _model(
-        "--model -m",
-        "builtin, a Hugging Face name (owner/name[@revision]), a folder (./path), provider:model "
-        "(cohere:rerank-v3.5) or a named endpoint.",
-        metavar="MODEL",
-        default="builtin",
-        in_short_help=True,
-    )
-    backend: Backend = _model(
-        "--backend", "auto, onnx, openvino or torch.", metavar="NAME", default="auto", choices=get_args(Backend)
-    )
-    device: str = _model("--device", "auto, cpu, cuda, cuda:N.", metavar="NAME", default="auto")
-    dtype: Dtype = _model(
-        "--dtype", "auto, fp32, bf16, fp16 or int8.", metavar="TYPE", default="auto", choices=get_args(Dtype)
-    )
-    # More threads than the maximum are a slip, and the engine would hang making them.
-    threads: int | None = _model(
-        "--threads",
-        "CPU threads (default: what this container may use).",
-        metavar="N",
-        kind=int,
-        minimum=1,
-        maximum=4096,
-    )
-    instruction: str | None = _model("--instruction", "Task for rerankers that take one.", metavar="TEXT")
-    offline: bool = _model("--offline", "Never use the network; name what is missing.", default=False)
-    require_revision: bool = _model(
-        "--require-revision", "Refuse a hub model without a pinned revision.", default=False
-    )
-    trust_remote_code: bool = _model(
-        "--trust-remote-code", "Run code of a model with a pinned revision.", default=False
-    )
-    allow_pickle: bool = _model("--allow-pickle", "Load .bin weights, which can run code.", default=False)
-    spinning: bool = True  # threads wait actively between batches: faster, but a server that idles must not
-    remote: RemoteSettings = nested(RemoteSettings)
-
-
-@dataclass(frozen=True, slots=True)
-class CacheSettings:
-    """Where scores are remembered. `path` None: RERANK_CACHE_DIR, else the user's cache folder."""
-
-    enabled: bool = _cache(
-        "--cache/--no-cache", "Keep scores and look them up before scoring.", default=False, name="cache"
-    )
-    path: Path | None = _cache(
-        "--cache-path", "The cache file (default: the user's).", metavar="FILE", kind=Path, name="cache_path"
-    )
-    mode: CacheMode = _cache(
-        "--cache-mode",
-        "rw, or ro: read only (CI).",
-        metavar="MODE",
-        default="rw",
-        choices=get_args(CacheMode),
-        name="cache_mode",
-    )
-    max_bytes: int = DEFAULT_CACHE_BYTES

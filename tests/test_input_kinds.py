@@ -23,10 +23,8 @@ from hypothesis import strategies as st
 from readers_support import read
 
 from rerank_cli.compression import decompress, program_of
-from rerank_cli.errors import InputError
 from rerank_cli.readers.binary import file_type
 from rerank_cli.readers.delimiters import numbered
-from rerank_cli.readers.htmltext import html_text
 
 try:
     from compression import zstd
@@ -364,73 +362,3 @@ def test_bytes_without_a_known_beginning_are_refused_too(run) -> None:
     assert (result.code, "this is not text" in result.err) == (3, True)
     assert run("-q", "q", "--input-format", "lines", stdin=noise).code == 0
     assert run("-q", "q", "-z", stdin=b"a\0b\0c\0" * 50).code == 0
-
-
-# Whole files
-
-
-def test_files_that_are_no_text_are_left_out_and_counted(run, tmp_path: Path) -> None:
-    (tmp_path / "good.txt").write_text("1 a")
-    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    (tmp_path / "sub").mkdir()
-    names = ("latin.txt", "good.txt", "x.png", "sub")
-    result = run("-q", "q", "--input-format", "files", "-f", "ids", *names)
-    assert (result.code, result.lines) == (0, ["good.txt"])
-    assert "warning: 3 of 4 files are left out, the first: latin.txt:1: invalid UTF-8" in result.err
-    read_too = run("-q", "q", "--input-format", "files", "-f", "ids", "--encoding", "cp1252", *names)
-    assert sorted(read_too.lines) == ["good.txt", "latin.txt"]
-    nothing = run("-q", "q", "--input-format", "files", "latin.txt", "x.png")
-    assert (nothing.code, "--encoding cp1252" in nothing.err) == (3, True)
-    assert "no such file" in run("-q", "q", "--input-format", "files", "good.txt", "none.txt").err
-
-
-PAGE = """<!DOCTYPE html><html><head><title>Cats &amp; dogs</title><style>p {color: red}</style><script>if (1 < 2) x()</script>
-</head><body><h1>Cats</h1><p>One <b>bold</b>
-word<br>two</p><!-- not this --><pre>a
-  b</pre><ul><li>x<li>y</ul><template>no</template></body></html>"""
-
-
-def test_html_is_read_as_its_text(run, tmp_path: Path) -> None:
-    expected = "Cats & dogs\nCats\nOne bold word\ntwo\na\nb\nx\ny"
-    assert html_text(PAGE) == expected
-    for name in ("x.html", "x.htm.gz", "page"):
-        data = PAGE.encode()
-        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-        assert read(b"", name, input_format="files").texts == [expected]
-    (tmp_path / "l.html").write_bytes('<meta charset="iso-8859-1"><p>café'.encode("latin-1"))
-    assert read(b"", "l.html", input_format="files").texts == ["café"]
-    assert read(b"", "l.html", input_format="files", encoding="cp1251").texts != ["café"]
-
-
-@given(st.text(max_size=200))
-def test_no_page_breaks_the_parser(page: str) -> None:
-    html_text(page)
-
-
-# Hints
-
-
-@pytest.mark.parametrize("column", ["Title, long", " padded", "a.b", "ünï", "it's", "--x", "long " * 30])
-@pytest.mark.parametrize("option", [(), ("--rank-fields", "foo"), ("--text-field", "foo")])
-def test_the_hint_for_a_column_works(run, tmp_path: Path, column: str, option: tuple[str, ...]) -> None:
-    (tmp_path / "t.jsonl").write_text(json.dumps({column: "1 some words", "n": 1}) + "\n")
-    result = run("-q", "q", *option, "t.jsonl")
-    assert result.code == 3
-    hint = result.err.partition("hint: ")[2]
-    if "did you mean `" in hint:
-        proposed = shlex.split(hint.split("`")[1])
-        assert run("-q", "q", *proposed, "t.jsonl").code == 0
-
-
-def test_the_hint_for_a_folder_is_for_every_command(run, tmp_path: Path) -> None:
-    (tmp_path / "q").write_text("1 0 a 1\n")
-    for argv in (("-q", "q", "."), ("batch", "."), ("eval", "--qrels", "q", ".")):
-        result = run(*argv)
-        assert "hint: name its files, as in `./*`" in result.err
-        assert "--input-format" not in result.err
-
-
-def test_binary_input_errors_are_input_errors() -> None:
-    with pytest.raises(InputError):
-        read(b"PK\x03\x04" + b"\0" * 40)
