@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.fields import EMPTY_HINT, MAX_KEYS, field_hint, likely_fields, name_list
+from rerank_cli.field_hints import EMPTY_HINT, MAX_KEYS, field_hint, likely_fields, name_list
 from rerank_cli.paths import EACH, fields_of, has_path
 from rerank_cli.text import is_blank, shown, to_utf8
 

@@ -8,20 +8,19 @@ all, and raises the errors.
 from __future__ import annotations
 
 import math
-from difflib import get_close_matches
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
+from rerank_cli.field_hints import EMPTY_HINT, missing_field
 from rerank_cli.ids import Decimal, id_text, with_decimals
-from rerank_cli.paths import fields_of, has_path, is_absent, is_simple, lookup
+from rerank_cli.paths import is_absent, is_simple, lookup
 from rerank_cli.records import Document
 from rerank_cli.rendering import bare, dump_yaml, simple_key, yaml_field, yaml_string
 from rerank_cli.text import has_surrogates, is_blank, replace_surrogates, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from rerank_cli.records import Source
     from rerank_cli.report import Report
@@ -31,13 +30,6 @@ if TYPE_CHECKING:
     DocumentBuilder = Callable[[Any, str, int, bytes, Source], Document]
     Renderer = Callable[[Any, str], tuple[str, int]]
 
-# Usual names of the text field, compared without case.
-LIKELY = (
-    "text", "body", "content", "contents", "passage", "page_content", "document", "doc", "chunk", "snippet", "abstract",
-    "description", "summary", "message", "answer", "value", "title",
-)  # fmt: skip
-MAX_NAMES, MAX_KEYS = 12, 200  # names in a message; keys that are compared with a missing one
-EMPTY_HINT = "`--on-missing empty` ranks such documents last, `skip` leaves them out"
 MAX_DEPTH = 200  # of nesting in a field: more is an attack
 _NO_ID = (None, "")
 _PLAIN_ID = frozenset({str, int, type(None)})
@@ -80,7 +72,7 @@ def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
         present = [(name, item) for name in names if not is_absent(item := lookup(value, name))]
         if not present:
             if strict:
-                raise _missing(value or {}, fields, where)
+                raise missing_field(value or {}, fields, where)
             return "", 0
         present = cleaned(present, where)
         if not fields.rank_fields:
@@ -226,66 +218,6 @@ def type_name(value: Any) -> str:
     """The JSON name of a value's type, with its article, for messages."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number" if isinstance(value, (int, float)) else f"a {type(value).__name__}")
-
-
-def likely_field(missing: str, value: dict[str, Any], *, guess: bool = True) -> str | None:
-    """The key that was probably meant: a similar one; to `guess`, a usual name or the one with the longest string.
-
-    Among the first keys only: comparing names is slow, and a document of thousands of fields needs no guess.
-    """
-    usable = dict(islice(fields_of(value, MAX_KEYS), MAX_KEYS))
-    lowered = {key.lower(): key for key in usable}
-    if similar := get_close_matches(missing.lower(), lowered, n=1):
-        return lowered[similar[0]]
-    if not guess:
-        return None
-    last = {key.rpartition(".")[2]: known for key, known in reversed(lowered.items())}
-    for name in LIKELY:
-        if known := lowered.get(name) or last.get(name):
-            return known
-    texts = [key for key, item in usable.items() if isinstance(item, str)]
-    return max(texts, key=lambda key: len(usable[key]), default=None)
-
-
-def name_list(names: Iterable[str]) -> str:
-    """Names for a message, in backticks, the first few of them."""
-    quoted = [f"`{shown(name)}`" for name in islice(names, MAX_NAMES + 1)]
-    return ", ".join(quoted[:MAX_NAMES]) + " …" * (len(quoted) > MAX_NAMES) if quoted else "nothing"
-
-
-def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputError:
-    names = fields.rank_fields or (fields.text_field,)
-    subject = f"field `{shown(names[0])}` is" if len(names) == 1 else f"all of the fields {name_list(names)} are"
-    state = "empty" if all(has_path(value, name) for name in names) else "missing or empty"
-    message = f"{subject} {state}; the document has {name_list(map(str, value))}"
-    if state == "empty":
-        return InputError(message, EMPTY_HINT, where)
-    hint = field_hint(fields, likely_fields(fields, value))
-    return InputError(message, f"{hint}{'' if hint.endswith('?') else ';'} {EMPTY_HINT}", where)
-
-
-def likely_fields(fields: FieldSettings, value: dict[str, Any]) -> list[str]:
-    """The fields of a record (or of many) that were probably meant to be scored; empty without a guess."""
-    names = fields.rank_fields or (fields.text_field,)
-    guesses = (likely_field(name, value, guess=False) for name in names[:MAX_NAMES])
-    similar = [name for name in guesses if name]
-    if len(similar) == len(names) and not any("," in name for name in similar):
-        return similar
-    likely = likely_field(names[0], value)
-    return [likely] if likely else []
-
-
-def field_hint(fields: FieldSettings, likely: list[str]) -> str:
-    """The option that would score these fields."""
-    import shlex
-
-    # Rank fields are separated by commas and stripped: a name that holds either is a text field.
-    plain = all("," not in name and name == name.strip() for name in likely)
-    option = "--rank-fields" if fields.rank_fields and plain else "--text-field"
-    names = ",".join(likely)
-    if not likely or names != shown(names) or names.startswith("-"):
-        return f"name the field to score with `{option}`"
-    return f"did you mean `{option} {shlex.quote(names)}`?"
 
 
 def identity(value: Any, names: tuple[str, ...], raw: bytes = b"") -> str | None:

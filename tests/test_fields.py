@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from readers_support import read
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import build_document, build_document_fast, likely_field, make_renderer
+from rerank_cli.field_hints import likely_field
+from rerank_cli.fields import build_document, build_document_fast, make_renderer
 from rerank_cli.paths import is_absent, lookup
 from rerank_cli.records import Source
 from rerank_cli.rendering import dump_yaml, yaml_field

@@ -68,7 +68,7 @@ LAYERS = (
         "cache_file",
         "builtin",
     },
-    {"fields", "absence", "config", "cache"},
+    {"fields", "field_hints", "absence", "config", "cache"},
     {"readers", "writers", "models", "hub"},
     {"scorers"},
     {"pipeline", "convert", "doctor", "evaluation"},

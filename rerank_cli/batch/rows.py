@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, RerankError
-from rerank_cli.fields import EMPTY_HINT, build_document
+from rerank_cli.field_hints import EMPTY_HINT
+from rerank_cli.fields import build_document
 from rerank_cli.ranking import trec_order
 from rerank_cli.readers.request import parse_request
 from rerank_cli.readers.rows import name_of_file, raw_rows

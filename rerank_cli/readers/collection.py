@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import name_list
+from rerank_cli.field_hints import name_list
 from rerank_cli.readers.delimiters import parse_delimiter
 from rerank_cli.readers.formats import by_name, detect_format, sniff
 from rerank_cli.readers.headerless import PAIR, columns_without_header, is_header, numbered_lines, record_of

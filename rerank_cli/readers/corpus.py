@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import name_list
+from rerank_cli.field_hints import name_list
 from rerank_cli.readers.collection import read_records
 from rerank_cli.readers.folders import in_folder
 from rerank_cli.readers.request import json_text

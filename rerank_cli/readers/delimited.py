@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import build_document, build_document_fast, name_list
+from rerank_cli.field_hints import name_list
+from rerank_cli.fields import build_document, build_document_fast
 from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.delimiters import SAMPLE, delimiter_of, numbered, sep_line
 from rerank_cli.readers.values import not_utf8

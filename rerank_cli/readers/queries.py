@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from rerank_cli.errors import InputError
-from rerank_cli.fields import name_list
+from rerank_cli.field_hints import name_list
 from rerank_cli.paths import lookup
 from rerank_cli.readers.collection import read_records
 from rerank_cli.readers.folders import in_folder

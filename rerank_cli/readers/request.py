@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.fields import build_document, build_document_fast, name_list, type_name
+from rerank_cli.field_hints import name_list
+from rerank_cli.fields import build_document, build_document_fast, type_name
 from rerank_cli.paths import has_path
 from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.values import Element, Parsed, not_a_list
