@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from rerank_cli.batch.journal import files_beside
 from rerank_cli.batch.plan import BatchInputs, BatchPlan, BatchSettings, Output, Shard
 from rerank_cli.cli import rules
-from rerank_cli.compression import SUFFIXES as COMPRESSED
+from rerank_cli.cli.batch_outputs import SUFFIXES, require_apart, require_distinct, stem_of
 from rerank_cli.errors import UsageError
 from rerank_cli.options import INPUT, OUTPUT, option, same
 from rerank_cli.readers.folders import in_folder
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from rerank_cli.settings import RankSettings
 
 BATCH = "Batch"
-SUFFIXES = {"responses": ".responses.jsonl", "rows": ".rows.jsonl", "trec": ".trec"}
 # Options that decide what is written, besides settings; all others may change before a --resume.
 DECIDING = (
     "batch_format", "shard", "query_format", "depth", "input_format", "delimiter", "encoding", "field_format", "errors",
@@ -124,7 +121,7 @@ def plan_of(call: Call) -> BatchPlan:
     ranking = rules.rank_settings_of(call)
     given = frozenset({"max_tokens_per_doc"} & set(call.sources))
     outputs = outputs_of(call)
-    require_apart(call, outputs)
+    require_apart(call.values, files_read(call), outputs)
     settings = BatchSettings(
         settings_of=SettingsOf(ranking, given),
         format=call.values["batch_format"],
@@ -190,6 +187,16 @@ def files_of(call: Call) -> BatchFiles:
     )
 
 
+def files_read(call: Call) -> list[tuple[str, str]]:
+    """The option and the name of every input file."""
+    options, chosen = call.values, files_of(call)
+    named = {"queries": chosen.queries, "run": chosen.run, "corpus": chosen.corpus, "qrels": options["qrels"]}
+    read: list[tuple[str, str]] = [(f"--{key}", name) for key, name in named.items() if name]
+    read += [("--documents", name) for name in chosen.documents]
+    read += [("an input", name) for name in options["files"] or ()]
+    return read
+
+
 def with_more_ids(inputs: InputSettings) -> InputSettings:
     """Documents by all the usual names of ids, as a corpus has them, after the field that an option names.
 
@@ -245,62 +252,3 @@ def check_inputs_fit(call: Call, chosen: BatchFiles, files: tuple[str, ...]) -> 
         raise UsageError("--queries needs what to rank", "give `--documents FILE`, or `--run FILE --corpus FILE`")
     if call.is_typed("depth") and not trec:
         raise UsageError("--depth belongs to --run", "a request's documents are all ranked; `-n` prints the best")
-
-
-def require_distinct(outputs: list[tuple[str, str]]) -> None:
-    """Raise UsageError if two inputs, given as (input, output), would write one file."""
-    first: dict[str, str] = {}
-    for name, target in outputs:
-        if first.setdefault(target, name) != name or outputs.count((name, target)) > 1:
-            raise UsageError(
-                f"`{first[target]}` and `{name}` would both be written to {target}",
-                "rename one, or give it its own --out-dir",
-            )
-
-
-def require_apart(call: Call, outputs: tuple[Output, ...]) -> None:
-    """Raise UsageError if outputs would mix, or one is an input or another: opening it would lose what it holds."""
-    options = call.values
-    if str(options["errors"]) == "-":
-        raise UsageError("--errors -: bad rows do not mix with results", "name a file; stderr reports them anyway")
-    if str(options["summary"]) == "-" and any(str(target or "-") == "-" for _, target in outputs):
-        raise UsageError("--summary -: the counts would mix with the results", "name a file, or send the results to -o")
-    chosen = files_of(call)
-    named = {"queries": chosen.queries, "run": chosen.run, "corpus": chosen.corpus, "qrels": options["qrels"]}
-    read: list[tuple[str, str]] = [(f"--{key}", name) for key, name in named.items() if name]
-    read += [("--documents", name) for name in chosen.documents]
-    read += [("an input", name) for name in options["files"] or ()]
-    flag = "-o" if options["output"] else "--out-dir"
-    targets = [target for _, target in outputs if target and is_plain(target)]
-    written = [(flag, target) for target in targets]
-    written += [(f"{flag}'s journal", path) for target in targets for path in files_beside(target)]
-    written += [(f"--{key}", options[key]) for key in ("errors", "summary") if options[key]]
-    seen = {file_of(path): flag for flag, path in read if is_plain(path)}
-    for flag, path in written:
-        if not is_plain(path):
-            continue
-        if other := seen.get(file_of(path)):
-            raise UsageError(f"{flag} {path} is also {other}: writing it would lose what it holds", "name another file")
-        seen[file_of(path)] = flag
-
-
-def file_of(path: str | Path) -> object:
-    """What identifies a file under all its names, links included; for a file that does not exist yet, its path."""
-    try:
-        known = Path(path).stat()
-    except OSError:
-        return os.path.realpath(path)
-    return known.st_dev, known.st_ino
-
-
-def is_plain(path: str | Path) -> bool:
-    """Whether a path names something that can be overwritten: not `-`, a pipe or a device."""
-    return str(path) != "-" and (not Path(path).exists() or Path(path).is_file())
-
-
-def stem_of(name: str) -> str:
-    """An output's name from its input's: without folder, compression and format."""
-    stem = "stdin" if name == "-" else Path(name).name
-    for suffix in (*COMPRESSED, ".parquet", ".jsonl", ".ndjson", ".json", ".trec", ".txt", ".tsv", ".run"):
-        stem = stem.removesuffix(suffix)
-    return stem

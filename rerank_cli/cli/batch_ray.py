@@ -42,7 +42,7 @@ def make_task(
 def parts_of(plan: BatchPlan, files: Sequence[str]) -> list[Part]:
     """The parts of all request files. Raises UsageError for what only the local engine supports."""
     from rerank_cli.batch.parts import cut, files_of
-    from rerank_cli.cli.batch_plan import SUFFIXES, require_distinct, stem_of
+    from rerank_cli.cli.batch_outputs import SUFFIXES, require_distinct, stem_of
 
     if not plan.out_dir:
         raise UsageError("--engine ray writes many files", "give `--out-dir DIR`")
