@@ -28,7 +28,7 @@ REFUSED = {
     "named endpoint": ('model = "mine"', "may choose"),
     "a file to read": ('[batch]\ncorpus = "corpus.jsonl"', "may not name files"),
     "a file to write": ('[batch]\nsummary = "summary.json"', "may not name files"),
-    "threads": ("threads = 64", "no input, ranking or output option"),
+    "threads": ("threads = 64", "not an input, ranking or output option"),
 }
 
 

@@ -198,7 +198,7 @@ def test_pull_repairs_what_verify_reports(
 
 def test_pull_refuses_models_that_cannot_be_downloaded(run, made) -> None:
     assert run("models", "pull", "acme/tiny", "--offline").code == 2
-    assert "is no Hugging Face name" in run("models", "pull", "./folder").err
+    assert "is not a Hugging Face name" in run("models", "pull", "./folder").err
     assert "`MODEL` is missing" in run("models", "pull").err
 
 

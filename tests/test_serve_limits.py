@@ -337,7 +337,7 @@ def test_draining_refuses_with_retry_after():
 
 START_UP_ERRORS = {
     "a key file that is none": (["--keys-file", "missing.txt"], 3, "cannot read the keys"),
-    "a variable without keys": (["--keys-env", "NOTHING"], 2, "holds no key"),
+    "a variable without keys": (["--keys-env", "NOTHING"], 2, "has no key"),
     "a key instead of a variable": (["--keys-env", "sk-123"], 2, "not the name of an environment variable"),
     "a port out of range": (["--port", "70000"], 2, "is too large"),
     "an address of nobody": (["--host", "192.0.2.1", "--port", "0"], 2, "cannot listen on 192.0.2.1"),

@@ -45,7 +45,7 @@ def conclude(tally: Tally, info: ScorerInfo, terminal: Terminal, summary: Path |
     if terminal.verbosity >= 0:
         terminal.say(
             f"rerank: {many(counts['rows'], 'row')}{failed}, {many(counts['documents'], 'document')} "
-            f"in {seconds:.1f} s ({rate:,.0f} a second)"
+            f"in {seconds:.1f} s ({rate:,.0f} per second)"
         )
     if summary is None:
         return

@@ -116,7 +116,7 @@ def pull(call: Call) -> int:
 
     name, loading = call.values["name"], call.settings(Loading)
     if not is_hub_name(name):
-        raise UsageError(f"`{name}` is no Hugging Face name", "write it as owner/name, with @revision if you like")
+        raise UsageError(f"`{name}` is not a Hugging Face name", "write it as owner/name, with @revision if you like")
     repository, _, revision = name.partition("@")
     if hub.is_offline(loading.offline):
         hint = "leave out --offline and HF_HUB_OFFLINE"

@@ -89,7 +89,7 @@ def keys_of(file: Path | None, variable: str | None, env: Mapping[str, str]) -> 
             raise UsageError("--keys-env: this is not the name of an environment variable", hint)
         found = env.get(variable, "").replace(",", " ").split()
         if not found:
-            raise UsageError(f"--keys-env: the variable {variable} holds no key", f"export {variable}=…")
+            raise UsageError(f"--keys-env: the variable {variable} has no key", f"export {variable}=…")
         keys += found
     return tuple(dict.fromkeys(keys))
 
@@ -103,5 +103,5 @@ def keys_in(file: Path) -> list[str]:
         raise InputError(f"cannot read the keys: {reason}", where=str(file)) from None
     keys = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not keys:
-        raise InputError("the file holds no key", "write one key a line", str(file))
+        raise InputError("the file has no key", "write one key per line", str(file))
     return keys

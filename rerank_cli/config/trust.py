@@ -49,4 +49,4 @@ def reason(option: Option) -> str:
         return "it decides where documents and keys go"
     if option.group == "Score cache":
         return "it decides which files are written"
-    return "it is no input, ranking or output option"
+    return "it is not an input, ranking or output option"
