@@ -1,7 +1,7 @@
 """From a mined list to what one step sees: windows, negatives, traps, query noise, rendering; seeded by position.
 
-It knows texts only: no token ids, tensors or losses. `cos` is the miner's cosine of the passage as it was mined,
-None for what was made here (swaps, traps) and what no cosine is known of.
+It knows texts only: no token ids, tensors or losses. `cos` is the miner's cosine of the passage as it was mined, also
+where the text was edited since (`MADE`); None for traps and what no cosine is known of.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ Random = random.Random
 
 QUESTIONS = {"squad", "squad_sentences", "nq_gold", "qed"}  # sources whose questions ask for a name or a number
 EXACT = {"contrasts", "country_facts", "table_rows", "log_events"}  # their queries and texts differ in a word or number
+MADE = {"stated", "swap"}  # kinds of texts that the cosine of their passage does not judge
 TWO_SIDED = {"contrasts", "near_duplicates"}  # they bring copies of the query themselves
 
 FUNCTION_WORDS = frozenset(
@@ -83,7 +84,7 @@ def window(record: dict[str, Any], rng: Random) -> Shown:
 def stated(record: dict[str, Any], positive: Shown, rng: Random) -> Shown | None:
     """The answer as a terse statement in the question's words, where the question allows one."""
     said = statement(record["query"], positive.text, rng) if record["source"] in QUESTIONS else None
-    return Shown(said, "stated", None) if said else None
+    return Shown(said, "stated", positive.cos) if said else None
 
 
 def crop(text: str, words: int, query: str, rng: Random) -> str:
@@ -125,7 +126,7 @@ def swapped(query: str, positive: Shown, others: list[str], rng: Random) -> Show
         pool.append(str(rng.randint(1, 2100)))
     if not pool:
         return None
-    return Shown(positive.text.replace(entity, rng.choice(pool)), "swap", None)
+    return Shown(positive.text.replace(entity, rng.choice(pool)), "swap", positive.cos)
 
 
 def trap(query: str, rng: Random) -> Shown:
@@ -161,7 +162,7 @@ def asked_for(query: str, documents: list[Shown], rng: Random) -> tuple[str, lis
     kind, at = rng.choice(KINDS), rng.randrange(1, len(documents))
     words = documents[at].text.split()
     words.insert(rng.randint(0, min(8, len(words))), rng.choice((kind, kind[:-1])))
-    shown = [*documents[:at], documents[at]._replace(text=" ".join(words), cos=None), *documents[at + 1 :]]
+    shown = [*documents[:at], documents[at]._replace(text=" ".join(words)), *documents[at + 1 :]]
     return rng.choice(ASKING).format(kind=kind, what=" ".join(content_words(query)) or query), shown
 
 

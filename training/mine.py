@@ -1,6 +1,6 @@
 """Step 2, mine: for every training query a positive passage and hard negatives, with the teacher's cosines.
 
-    python training/mine.py               # reads runs/prepared, writes runs/lists/SOURCE.jsonl, skipping what is there
+    python training/mine.py [SOURCE …]    # reads runs/prepared, writes runs/lists/SOURCE.jsonl, skipping what is there
 
 all-mpnet-base-v2 finds negatives, and its cosines are the half of the teacher that reads one text at a time; BM25 finds
 others, so that its mistakes are not the only lesson. A source's own negatives come first; where other texts of a source
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +42,11 @@ class Bm25:
     def best(self, queries: Sequence[str], depth: int) -> np.ndarray:
         """Positions [queries, depth] of the best passages, best first."""
         tokens = bm25s.tokenize(list(queries), stopwords="en", show_progress=False, return_ids=False)
-        tokens = [t or [""] for t in tokens]
-        return self.index.retrieve(tokens, k=min(depth, self.size), show_progress=False, return_as="documents")
+        known = self.index.vocab_dict
+        tokens = [[word for word in t if word in known] or [next(iter(known))] for t in tokens]
+        return self.index.retrieve(
+            tokens, k=min(depth, self.size), show_progress=False, return_as="documents", backend_selection="numpy"
+        )
 
 
 def overlapping(asked: Sequence[str], documents: Sequence[Sequence[str]], count: int) -> list[list[str]]:
@@ -73,7 +77,9 @@ class Pool:
         place = {text: i for i, text in enumerate(self.texts)}
         self.own = [[place[p] for p in own] for own in answers]
         self.given = [[place[p] for p in own] for own in given]
-        self.rows = {i: r["row"] for r, own in zip(records, self.own, strict=True) for i in own}
+        self.rows: dict[int, list[int]] = {}  # positions of the texts of each row
+        for r, own in zip(records, self.own, strict=True):
+            self.rows.setdefault(r["row"], []).extend(own)
         vectors = encoder.embed(self.texts, mining["tokens"])
         self.cosines = encoder.embed(self.queries, QUERY_TOKENS) @ vectors.T  # [queries, texts]
 
@@ -106,12 +112,14 @@ def choose(record: dict[str, Any], i: int, pool: Pool, bm25: np.ndarray | None, 
     taken.add("own", rng.sample(pool.given[i], len(pool.given[i])), mining["own"])
     everything = rng.sample(range(len(pool.texts)), min(len(pool.texts), 8 * mining["random"]))
     if bm25 is not None:
-        dense = np.argsort(-cosines)[: mining["depth"]].tolist()
+        near = np.argpartition(-cosines, min(mining["depth"], len(cosines) - 1))[: mining["depth"]]
+        dense = near[np.argsort(-cosines[near], kind="stable")].tolist()
         taken.add("dense", dense[:12], (mining["dense"] + 1) // 2, ceiling)
         taken.add("bm25", bm25[i].tolist(), mining["bm25"], ceiling)
         taken.add("dense", rng.sample(dense[12:], len(dense[12:])), mining["dense"] // 2, ceiling)
     if record["source"] == "squad_sentences":
-        page = [p for p, row in pool.rows.items() if 0 < abs(row - record["row"]) <= NEIGHBOURS]
+        near_rows = (record["row"] + d for d in range(-NEIGHBOURS, NEIGHBOURS + 1) if d)
+        page = [p for row in near_rows for p in pool.rows.get(row, [])]
         taken.add("page", rng.sample(page, min(len(page), 6)), 2, ceiling)
     closed = bm25 is None
     wanted = (
@@ -127,10 +135,9 @@ def mine(source: str, config: dict[str, Any], encoder: BiEncoder) -> None:
     target = runs / "lists" / f"{source}.jsonl"
     if target.exists():
         return
-    name = source.rstrip("+")  # what `[more]` adds to a source is mined like it
-    records = [r | {"source": name} for r in common.read(runs / "prepared" / f"{source}.jsonl")]
+    records = [r | {"source": source} for r in common.read(runs / "prepared" / f"{source}.jsonl")]
     pool = Pool(records, config["mining"], encoder)
-    closed = name in config["closed"]["sources"]
+    closed = source in config["closed"]["sources"]
     bm25 = None if closed else Bm25(pool.texts).best(pool.queries, config["mining"]["depth"])
     lists = []
     for i, record in enumerate(records):
@@ -138,7 +145,7 @@ def mine(source: str, config: dict[str, Any], encoder: BiEncoder) -> None:
         known = {pool.texts[p]: round(float(taken.cosines[p]), 4) for p in pool.own[i]}
         best = record["passages"].index(max(known, key=known.__getitem__))
         positives = [{"text": text, "cos": known.get(text)} for text in record["passages"]]
-        lists.append({"source": name, "query": record["query"], "positives": positives, "best": best})
+        lists.append({"source": source, "query": record["query"], "positives": positives, "best": best})
         lists[-1]["negatives"] = taken.negatives
     common.write(target, lists)
     beaten = np.mean([any(n["cos"] > x["positives"][x["best"]]["cos"] for n in x["negatives"]) for x in lists])
@@ -148,5 +155,5 @@ def mine(source: str, config: dict[str, Any], encoder: BiEncoder) -> None:
 if __name__ == "__main__":
     settings = common.settings()
     miner = BiEncoder("mpnet", settings)
-    for source_name in [*settings["sources"], *(f"{s}+" for s in settings["more"])]:
+    for source_name in sys.argv[1:] or settings["sources"]:
         mine(source_name, settings, miner)

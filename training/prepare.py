@@ -2,8 +2,6 @@
 
     python training/prepare.py            # writes runs/prepared/SOURCE.jsonl and runs/heldout/SOURCE.jsonl
 
-`[more]` of config.toml names further queries of some sources: runs/prepared/SOURCE+.jsonl, for the last stage only.
-
 Groups (article, page, thread, command, disease) are split before anything is mined, so that no held-out question meets
 its page in training. It knows nothing of embeddings, models or losses.
 """
@@ -35,7 +33,8 @@ FIRST_WORDS = 3  # of a heading query: its page's title begins with them
 SHINGLE = 12  # words in a row
 SHORT = 3  # words; a shorter answer is a fragment
 PROSE = {"squad", "squad_sentences", "nq_gold", "qed", "medquad", "pubmedqa", "stackoverflow_python", "tldr"}
-MADE = ("train", "heldout", "more")  # parts of a source that is made here
+MADE = ("train", "heldout")  # parts of a source that is made here
+MADE_TIMES = 4  # texts that are made, per query of a source's share
 CONTRASTED = ("squad", "nq_gold", "squad_sentences", "medquad")  # prepared before the contrasts are made
 
 
@@ -136,7 +135,8 @@ def collected(source: str, config: dict[str, Any]) -> list[Record]:
     """The records of a given collection, or of one that is made here: log lines, and texts that differ in one word."""
     seed, count = config["seed"], config["sources"][source]
     if source == "log_events":
-        halves = (loglines.records(seed, count, heldout=False), loglines.records(seed + 1, count // 4, heldout=True))
+        lines = loglines.records(seed, MADE_TIMES * count, heldout=False)
+        halves = (lines, loglines.records(seed + 1, count // 4, heldout=True))
     elif source == "contrasts":
         halves = contrast_halves(config, count)
     else:
@@ -144,8 +144,8 @@ def collected(source: str, config: dict[str, Any]) -> list[Record]:
     return [r | {"made": part} for part, rows in zip(MADE, halves, strict=False) for r in rows]
 
 
-def contrast_halves(config: dict[str, Any], count: int) -> tuple[list[Record], ...]:
-    """Contrast records of training sentences, of sentences of held-out groups with templates never trained on, more."""
+def contrast_halves(config: dict[str, Any], count: int) -> tuple[list[Record], list[Record]]:
+    """Contrast records of training sentences, and of sentences of held-out groups with templates never trained on."""
     sentences: dict[str, list[str]] = {"train": [], "heldout": []}
     for source in CONTRASTED:
         for record in common.read(Path(config["runs"]) / "prepared" / f"{source}.jsonl"):
@@ -156,8 +156,7 @@ def contrast_halves(config: dict[str, Any], count: int) -> tuple[list[Record], .
     held = contrasts.records(sentences["heldout"], f"{seed} heldout", count // 2)
     held += contrast_templates.template_records(f"{seed} heldout", count // 4, heldout=True)
     random.Random(seed).shuffle(held)
-    further = contrasts.records(sentences["train"], f"{seed} more", config["more"]["contrasts"])
-    return contrasts.records(sentences["train"], seed, count), held, further
+    return contrasts.records(sentences["train"], seed, MADE_TIMES * count), held
 
 
 def in_passages(records: list[Record], words: int) -> list[Record]:
@@ -184,15 +183,10 @@ def prepare(source: str, config: dict[str, Any]) -> None:
     seen = {p for r in heldout for p in r["positives"]}
     train = [r for r in train if not seen & set(r["positives"])]
     random.Random(f"{config['seed']} {source} sample").shuffle(train)
-    chosen, rest = train[: config["sources"][source]], train[config["sources"][source] :]
-    runs = Path(config["runs"])
-    made = in_passages(chosen, config["mining"]["passage_words"])
+    runs, share = Path(config["runs"]), config["sources"][source]
+    made = in_passages(train[: config["mining"]["queries"]], config["mining"]["passage_words"])
     common.write(runs / "prepared" / f"{source}.jsonl", made)
-    if more := config["more"].get(source):
-        further = [r for r in records if r.get("made") == "more"] or rest[:more]
-        further = in_passages(further, config["mining"]["passage_words"])
-        common.write(runs / "prepared" / f"{source}+.jsonl", further)
-    others = [p for r in rest + chosen for p in r["positives"]][: config["heldout"]["collection"]]
+    others = [p for r in train[share:] + train[:share] for p in r["positives"]][: config["heldout"]["collection"]]
     held = [{key: r[key] for key in ("query", "positives", "negatives", "half", "kind") if key in r} for r in heldout]
     common.write(runs / "heldout" / f"{source}.jsonl", [{"collection": others}, *held])
     total = sum(len(m["passages"]) for m in made)
@@ -216,7 +210,7 @@ def drop_held_out(config: dict[str, Any]) -> None:
     for source in config["sources"]:
         for record in list(common.read(runs / "heldout" / f"{source}.jsonl"))[1:]:
             held |= marks(record["query"]).union(*(marks(p) for p in record["positives"]))
-    for source in [*config["sources"], *(f"{s}+" for s in config["more"])]:
+    for source in config["sources"]:
         records = list(common.read(runs / "prepared" / f"{source}.jsonl"))
         kept = [r for r in records if not marks(r["query"]) & held and not marks(" ".join(r["passages"])) & held]
         common.write(runs / "prepared" / f"{source}.jsonl", kept)

@@ -76,7 +76,7 @@ def both_scores(records: Records, config: dict[str, Any], name: str) -> Scores:
 
 def store_of(system: str, config: dict[str, Any]) -> Path:
     """Where a system's scores are kept; the package's built-in model by its files, which an export changes."""
-    name = re.sub(r"[^\w@:.-]", "_", system)
+    name = re.sub(r"[^\w@:.*-]", "_", system)
     if system == "package":
         digests = (common.HERE.parent / "rerank_cli/builtin/digests.json").read_bytes()
         name += "-" + hashlib.sha256(digests).hexdigest()[:8]
