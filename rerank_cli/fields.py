@@ -19,7 +19,7 @@ from rerank_cli.rendering import bare, dump_yaml, simple_key, yaml_field, yaml_s
 from rerank_cli.text import has_surrogates, replace_surrogates, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from rerank_cli.records import Source
     from rerank_cli.report import Report
@@ -55,6 +55,11 @@ def lookup(value: Any, path: str) -> Any:
             return result
         cut = path.find(".", cut + 1)
     return None
+
+
+def has_scored_field(value: Mapping[str, Any], fields: FieldSettings) -> bool:
+    """Whether an object has a field to score."""
+    return any(lookup(value, name) is not None for name in fields.rank_fields or (fields.text_field,))
 
 
 def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
@@ -187,8 +192,8 @@ def refuse_fields(fields: FieldSettings, where: str, what: str) -> None:
         option = "--rank-fields " + ",".join(fields.rank_fields)
     elif fields.explicit_text_field and fields.text_field != "text":
         option = f"--text-field {fields.text_field}"
-    elif fields.prior_field:
-        option = f"--prior-field {fields.prior_field}"
+    elif fields.prior_field or fields.records:
+        option = f"--prior-field {fields.prior_field}" if fields.prior_field else f"--records {fields.records}"
     if option:
         hint = "give objects (JSONL, JSON, YAML, CSV; see --input-format), or remove the option"
         raise InputError(f"{what} has no fields for `{option}`", hint, where)
@@ -225,20 +230,25 @@ def name_list(names: Iterable[str]) -> str:
 
 
 def _missing(value: dict[str, Any], fields: FieldSettings, where: str) -> InputError:
-    import shlex
-
     names = fields.rank_fields or (fields.text_field,)
     subject = f"field `{shown(names[0])}` is" if len(names) == 1 else f"all of the fields {name_list(names)} are"
     state = "null" if all(name in value for name in names) else "missing or null"
+    return InputError(
+        f"{subject} {state}; the document has {name_list(map(str, value))}", field_hint(value, fields), where
+    )
+
+
+def field_hint(value: dict[str, Any], fields: FieldSettings) -> str:
+    """The option that names the field of a record that was probably meant."""
+    import shlex
+
+    names = fields.rank_fields or (fields.text_field,)
     similar = [likely_field(name, value, guess=False) for name in names[:MAX_NAMES]]
     likely = ",".join(filter(None, similar)) if all(similar) else likely_field(names[0], value)
     option = "--rank-fields" if fields.rank_fields else "--text-field"
-    hint = (
-        f"did you mean `{option} {shlex.quote(shown(likely))}`?"
-        if likely
-        else f"name the field to score with `{option}`"
-    )
-    return InputError(f"{subject} {state}; the document has {name_list(map(str, value))}", hint, where)
+    if likely:
+        return f"did you mean `{option} {shlex.quote(shown(likely))}`?"
+    return f"name the field to score with `{option}`"
 
 
 def _identity(value: Any, names: tuple[str, ...]) -> str | None:

@@ -102,6 +102,11 @@ class FieldSettings:
         name="id_field",
         unset=DEFAULT_ID_FIELDS,
     )
+    records: str | None = _input(
+        "--records",
+        "Where the documents are in a JSON answer, e.g. `hits.hits[]`; usual answers of search engines are recognised.",
+        metavar="KEYS",
+    )
     prior_field: str | None = None  # RankSettings.prior_field
     explicit_text_field: bool = False  # --text-field was given: the field must be there even for strings' sake
 

@@ -94,7 +94,7 @@ PLAIN = "plain text is `--input-format lines`"
         pytest.param(b'{"a":1}', {"input_format": "json"}, "an object with neither `documents` nor `text`", None, id="object"),
         pytest.param(
             b'{"a":1,\n"hits":[]}', {}, "<stdin>: an object with neither `documents` nor `text`; it has `a`, `hits`",
-            "jq -c '.hits[]'", id="another list",
+            "--records 'hits[]'", id="another list",
         ),
         pytest.param(
             b'{"document":["a"],\n"query":"q"}', {}, "an object with neither", "rename `document`", id="near miss"

@@ -52,8 +52,10 @@ def fields_of(call: Call) -> FieldSettings:
     for name in ("text_field", "id_field", "prior_field"):
         if values[name] == "":
             raise UsageError(f"--{name.replace('_', '-')} names no field", "leave it out, or name one")
+    settings = call.settings(FieldSettings)
     return replace(
-        call.settings(FieldSettings),
+        settings,
+        id_fields=(values["id_field"],) if values["id_field"] else settings.id_fields,
         prior_field=values["prior_field"],
         explicit_text_field=values["text_field"] is not None,
     )

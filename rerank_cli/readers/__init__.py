@@ -14,6 +14,7 @@ from rerank_cli.fields import refuse_fields
 from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.formats import by_name, detect_format
 from rerank_cli.readers.input_stream import InputStream, check_file, open_stream
+from rerank_cli.readers.values import Parsed
 from rerank_cli.records import Document, DocumentStream, RequestOptions, Source
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
     """Open an input and read as far as the options of a request in it."""
     stream = open_stream(name, terminal.stdin)
     input_format = _format(name, stream, inputs, report)
+    if inputs.fields.records:
+        return _open_records(stream, input_format, inputs.fields, report)
     if input_format == "lines":
         from rerank_cli.readers.lines import read_lines
 
@@ -106,10 +109,43 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
 
         return _Input(stream, partial(read_rows, stream, "," if input_format == "csv" else "\t", report))
     if input_format == "jsonl" and not _is_request(stream, inputs.fields):
-        from rerank_cli.readers.jsonl import read_jsonl
-
-        return _Input(stream, partial(read_jsonl, stream, report))
+        return _open_lines(stream, inputs.fields, report)
     return _open_whole(stream, input_format, inputs.fields, report)
+
+
+def _open_lines(stream: InputStream, fields: FieldSettings, report: Report) -> _Input:
+    """JSON lines: documents, one answer of a search engine, or its records."""
+    from rerank_cli.readers.answers import lines_hold
+    from rerank_cli.readers.jsonl import line_elements, read_jsonl
+
+    line, more = stream.first_line()
+    holds = lines_hold(line, more=more, fields=fields)
+    if holds == "answer":
+        return _open_whole(stream, "json", fields, report)
+    if holds == "records":
+        from rerank_cli.readers.request import read_elements
+
+        parsed = Parsed({}, partial(line_elements, stream))
+        return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report))
+    return _Input(stream, partial(read_jsonl, stream, report))
+
+
+def _open_records(stream: InputStream, input_format: InputFormat, fields: FieldSettings, report: Report) -> _Input:
+    """The records that --records names, in JSON (also in several values after each other) or YAML."""
+    from rerank_cli.readers.answers import records_at
+    from rerank_cli.readers.request import read_elements, request_options
+
+    if input_format in {"csv", "tsv"}:
+        hint = "remove `--records`: each row is a record"
+        raise InputError(f"--records takes JSON or YAML, not {input_format.upper()}", hint, stream.name)
+    if input_format == "yaml":
+        return _open_whole(stream, input_format, fields, report)
+    from rerank_cli.readers.jsontext import parse_values
+
+    text, values = parse_values(stream.whole(), stream.name)
+    parsed = records_at(text, values, str(fields.records), stream.name)
+    options = request_options(parsed.keys, stream.name, report)
+    return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
 
 
 def _open_whole(stream: InputStream, input_format: InputFormat, fields: FieldSettings, report: Report) -> _Input:
@@ -118,9 +154,11 @@ def _open_whole(stream: InputStream, input_format: InputFormat, fields: FieldSet
         from rerank_cli.readers.yamltext import parse_yaml as parse
     else:
         from rerank_cli.readers.jsontext import parse_json as parse
+    from rerank_cli.readers.answers import read_answer
     from rerank_cli.readers.request import check_document, read_elements, request_options
 
-    parsed = check_document(parse(stream.whole(), stream.name), fields, stream.name)
+    parsed = read_answer(parse(stream.whole(), stream.name), stream.name, fields, report)
+    parsed = check_document(parsed, fields, stream.name)
     options = request_options(parsed.keys, stream.name, report)
     return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
 

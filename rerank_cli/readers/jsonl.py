@@ -12,7 +12,7 @@ import orjson
 from rerank_cli.errors import InputError
 from rerank_cli.fields import build_document, build_document_fast, type_name
 from rerank_cli.readers.chunks import in_slices
-from rerank_cli.readers.values import exact, not_utf8
+from rerank_cli.readers.values import Element, exact, not_utf8
 from rerank_cli.records import Document, Source
 
 if TYPE_CHECKING:
@@ -56,6 +56,16 @@ def read_jsonl(stream: InputStream, report: Report, fields: FieldSettings, start
             start += 1
         first_line = number + 1
         yield from in_slices(documents)
+
+
+def line_elements(stream: InputStream) -> Iterator[Element]:
+    """The values of JSON lines with their own text and place, for lines that are an engine's records."""
+    number = 0
+    for block in stream.records(b"\n"):
+        for number, line in enumerate(block.split(b"\n"), number + 1):  # noqa: B020 counts on from block to block
+            if raw := line.strip():
+                where = f"{stream.name}:{number}"
+                yield Element(exact_line(raw, where), raw, where)
 
 
 def _slow_path(fields: FieldSettings, report: Report, source: Source) -> SlowPath:

@@ -42,13 +42,28 @@ def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
     if start == len(text):
         return Parsed({}, lambda: iter(()))
     if text[start] == "[":
-        return Parsed({}, lambda: _guard(_elements(text, start, place, last=True), name))
+        return Parsed({}, lambda: _guard(_elements(text, start, place, last=True), name), text)
     if text[start] != "{":
         if request:
             raise InputError("not a JSON object with `query` and `documents`", where=_where(name, text, start))
         message = "JSON input holds a list of documents or a request object"
         raise InputError(message, "for plain text use `--input-format lines`", _where(name, text, start))
     return _object(text, start, name, place)
+
+
+def parse_values(data: bytes, name: str) -> tuple[str, list[Any]]:
+    """The text, and all JSON values in it, one after the other as in JSON lines; raises InputError with the line."""
+    text = decode(data, name)
+    values: list[Any] = []
+    position = blank_from(text, 0)
+    while position < len(text):
+        try:
+            value, end = value_at(text, position)
+        except ValueError as exc:
+            raise _broken(exc, name) from exc
+        values.append(value)
+        position = blank_from(text, end)
+    return text, values
 
 
 def _object(text: str, start: int, name: str, place: Place) -> Parsed:
@@ -59,10 +74,11 @@ def _object(text: str, start: int, name: str, place: Place) -> Parsed:
         raise _broken(exc, name) from exc
     if documents_at is None:
         whole = Element(keys, one_line(text[start:end]).encode("utf-8", "surrogatepass"), place(0, start))
-        return Parsed(keys, lambda: iter((whole,)))
+        return Parsed(keys, lambda: iter((whole,)), text)
     if text[documents_at] != "[":
-        raise not_a_list(keys["documents"], _where(name, text, documents_at))
-    return Parsed(keys, lambda: _guard(_elements(text, documents_at, place, last=False), name))
+        error = not_a_list(keys["documents"], _where(name, text, documents_at))
+        return Parsed(keys, lambda: iter(()), text, error)
+    return Parsed(keys, lambda: _guard(_elements(text, documents_at, place, last=False), name), text)
 
 
 def _members(text: str, start: int) -> tuple[dict[str, Any], int | None, int]:

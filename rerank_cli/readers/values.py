@@ -39,6 +39,8 @@ class Parsed(NamedTuple):
 
     keys: dict[str, Any]
     elements: Callable[[], Iterator[Element]]
+    text: str | None = None  # of JSON, whole
+    error: InputError | None = None  # `documents` are an object, which may be an engine's answer; else this is wrong
 
 
 class _Constant(ValueError):
@@ -130,3 +132,16 @@ def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> Inpu
 def placed(name: str, line: int) -> str:
     """`name:line`; a name that already ends with a line number, as of a batch's request, gets no second one."""
     return name if line == 1 and _NUMBERED.search(name) else f"{name}:{line}"
+
+
+def json_text(value: Any, where: str) -> bytes:
+    """A value as JSON text, for documents from other formats; raises InputError for what JSON cannot represent."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
+    except RecursionError as exc:
+        raise InputError("nested too deeply", where=where) from exc
+    except (TypeError, ValueError) as exc:
+        raise InputError(f"not a JSON value: {exc}", where=where) from exc

@@ -15,8 +15,7 @@ import yaml
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import type_name
-from rerank_cli.readers.request import json_text
-from rerank_cli.readers.values import Element, Parsed, decode, not_a_list
+from rerank_cli.readers.values import Element, Parsed, decode, json_text, not_a_list
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
@@ -238,7 +237,7 @@ def parse_yaml(data: bytes, name: str) -> Parsed:
         return Parsed(top, lambda: _elements([(top, line)], name))
     listed = top["documents"]
     if not isinstance(listed, list):
-        raise not_a_list(listed, f"{name}:{line}")
+        return Parsed(top, lambda: iter(()), error=not_a_list(listed, f"{name}:{line}"))
     # An alias to a list deep inside a document has no lines of its own.
     numbered = list(zip(listed, builder.lines.get(id(listed), [line] * len(listed)), strict=True))
     return Parsed(top, lambda: _elements(numbered, name))
