@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli import ranking
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError
-from rerank_cli.language import mostly_foreign
+from rerank_cli.language import mostly_foreign, other_language
 from rerank_cli.records import LOG_ODDS, Hit, Meta, Pair, Ranking, Score
 from rerank_cli.scorers.base import TooLongError
 from rerank_cli.text import is_blank
@@ -254,10 +254,14 @@ def tally(scores: Sequence[Score], report: Report) -> None:
 
 
 def check_language(query: str, documents: Sequence[Document], info: ScorerInfo, report: Report) -> None:
-    """Warn once when an English-only model is given text of other scripts."""
-    if info.english_only and mostly_foreign([query, *(document.text for document in documents[:200])]):
+    """Warn once when an English-only model is given text of other scripts or languages."""
+    if not info.english_only:
+        return
+    texts = [document.text for document in documents[:200]]
+    what = "not in Latin script" if mostly_foreign([query, *texts]) else other_language(query, texts)
+    if what:
         report.warn(
-            "the text is mostly not in Latin script, and the built-in model knows English only: use a multilingual "
+            f"the text is mostly {what}, and the built-in model knows English only: use a multilingual "
             "model, e.g. `-m BAAI/bge-reranker-v2-m3`"
         )
 
