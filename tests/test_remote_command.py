@@ -179,3 +179,41 @@ def test_a_dry_run_says_that_max_units_would_stop_the_run(run):
     assert "without --dry-run this is refused: this would use about 1 search units, more than --max-units 0" in done.err
     assert "--max-units 0" in run(*call, "0", "--json", stdin=DOCS).json["refused"]
     assert "refused" not in run(*call, "1", stdin=DOCS).err
+
+
+REFUSED = {
+    "an instruction that the provider does not take": ("-m", "voyage:rerank-2.5", "--instruction", "x"),
+    "no model": ("-m", "cohere:"),
+    "no endpoint": ("-m", "azure:x"),
+    "a member of the request in --extra": ("-m", "cohere:x", "--extra", '{"query": "x"}'),
+    "--extra that is not JSON": ("-m", "cohere:x", "--extra", "{"),
+    "a key over plain http": ("-m", "cohere:x", "--endpoint", "http://example.com/v2/rerank"),
+    "an endpoint that is not a URL": ("-m", "tei:", "--endpoint", "nowhere"),
+    "a header without a value": ("-m", "cohere:x", "--header", "X"),
+    "a secret in a header": ("-m", "cohere:x", "--header", "Authorization: Bearer abc"),
+    "a name that is not a variable": ("-m", "cohere:x", "--api-key-env", "a b"),
+    "a key file that is not there": ("-m", "cohere:x", "--api-key-file", "/nonexistent/key"),
+    "authorities that are not there": ("-m", "cohere:x", "--ca-bundle", "/nonexistent/ca.pem"),
+    "offline": ("-m", "cohere:x", "--offline"),
+    "too many documents per request": ("-m", "cohere:x", "--batch-docs", "99999"),
+    "a cache path without a cache": ("-m", "cohere:x", "--cache-path", "x.db"),
+    "judgements that are not there": ("-m", "cohere:x", "--qrels", "/nonexistent.qrels"),
+    "a listwise model that would be split": ("-m", "voyage:rerank-2.5", "--batch-docs", "1"),
+    "a client name on two lines": ("-m", "cohere:x", "--client-name", "a\nb"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("argv", REFUSED.values(), ids=REFUSED)
+def test_a_dry_run_refuses_what_the_run_refuses(run, argv):
+    env = {"CO_API_KEY": KEY, "VOYAGE_API_KEY": KEY, "AZURE_AI_API_KEY": KEY, "HTTPS_PROXY": "http://127.0.0.1:9"}
+    real = run("-q", "q", *argv, "--retries", "0", stdin=DOCS, env=env)
+    dry = run("-q", "q", *argv, "--retries", "0", "--dry-run", stdin=DOCS, env=env)
+    if real.code == 5:  # it was sent
+        assert dry.code == 0
+        return
+    assert (dry.code, dry.out, dry.err) == (real.code, b"", real.err)
+
+
+@pytest.mark.parametrize("argv", [(), ("--api-key-env", "MY_KEY"), ("--header", "X-Key: @env:MY_KEY")])
+def test_a_dry_run_needs_no_key(run, argv):
+    assert run("-q", "q", "-m", "cohere:rerank-v3.5", "--dry-run", *argv, stdin=DOCS).code == 0

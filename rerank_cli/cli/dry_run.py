@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from rerank_cli.records import DocumentStream
+    from collections.abc import Sequence
+
+    from rerank_cli.records import Pair
+    from rerank_cli.report import Report
     from rerank_cli.scorers.remote.cost import Estimate
     from rerank_cli.settings import Limits, ModelSettings, OutputSettings
     from rerank_cli.terminal import Terminal
@@ -31,15 +33,23 @@ def check(model: ModelSettings, output: OutputSettings, terminal: Terminal) -> s
 
 
 def dry_run(
-    query: str, stream: DocumentStream, model: ModelSettings, limits: Limits, output: OutputSettings, terminal: Terminal
+    pairs: Sequence[Pair],
+    model: ModelSettings,
+    limits: Limits,
+    output: OutputSettings,
+    terminal: Terminal,
+    report: Report,
 ) -> None:
-    """Write requests, documents, estimated tokens, units and cost, as `name: value` lines or as one JSON object."""
-    from rerank_cli.pipeline import unique_pairs
+    """Write requests, documents, estimated tokens, units and cost, as `name: value` lines or as one JSON object.
+
+    Raises what the run would raise before its first request, but for a key that is not set and for --max-units.
+    """
     from rerank_cli.scorers.remote.cost import check_budget, estimate
+    from rerank_cli.scorers.remote.dry_run import check_run
     from rerank_cli.writers import open_output
 
     form = check(model, output, terminal)
-    pairs, _ = unique_pairs(query, list(chain.from_iterable(stream.chunks)))
+    check_run(pairs, model, limits, terminal.env, report)
     found = estimate(model.model, pairs, model, limits)
     refused = None
     try:

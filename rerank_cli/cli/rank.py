@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -114,13 +115,16 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     if stream.body.model and not call.is_set("model"):
         report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
     model = rules.model_of(call, stream.body)
+    cache = rules.cache_of(call)
+    delta = RelevanceDelta(call.values["qrels"], settings, terminal)
     if model.remote.dry_run:
         from rerank_cli.cli.dry_run import dry_run
 
-        dry_run(query, stream, model, settings.limits, output, terminal)
+        pairs = pipeline.unique_pairs(query, list(chain.from_iterable(stream.chunks))).pairs
+        model = replace(model, offline=model.offline and cache is None)  # a cache may know every pair
+        dry_run(pairs, model, settings.limits, output, terminal, report)
         return None
-    delta = RelevanceDelta(call.values["qrels"], settings, terminal)
-    scorer = open_scorer(model, terminal.env, report, rules.cache_of(call))
+    scorer = open_scorer(model, terminal.env, report, cache)
     try:
         terminal.detail(describe(scorer.info))
         with terminal.progress("ranking") as advance:

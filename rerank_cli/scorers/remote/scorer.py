@@ -108,10 +108,7 @@ class RemoteScorer:
         Raises UsageError: a blank query, a listwise split, more than --max-units, limits the provider cannot keep;
         PartialError: the endpoint failed; it says how many documents were scored.
         """
-        make = partial(fields_of, names=self._rank_fields) if self._rank_fields else text_of
-        groups, blank = group_pairs(pairs, make, share=not self._target.listwise)
-        bounds = find_bounds(self._target.provider, self._remote, limits.max_chunks_per_doc)
-        self._check(groups, bounds, limits)
+        groups, blank, bounds = self.check(pairs, limits)
         shared = wire.constants(self._target, limits)
         if self._rank_fields and self._target.provider.rank_fields:
             wire.put(shared, self._target.provider.rank_fields, list(self._rank_fields))
@@ -122,6 +119,14 @@ class RemoteScorer:
             advance(len(blank))
         self._send(groups, bounds, shared, scores, advance)
         return [score for score in scores if score is not None]
+
+    def check(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[QueryGroup], list[int], Bounds]:
+        """The batches' queries, blank documents and bounds. Raises UsageError for what is refused before a request."""
+        make = partial(fields_of, names=self._rank_fields) if self._rank_fields else text_of
+        groups, blank = group_pairs(pairs, make, share=not self._target.listwise)
+        bounds = find_bounds(self._target.provider, self._remote, limits.max_chunks_per_doc)
+        self._check(groups, bounds, limits)
+        return groups, blank, bounds
 
     def _send(
         self,
