@@ -36,6 +36,8 @@ LIKELY = (
 )  # fmt: skip
 MAX_NAMES, MAX_KEYS = 12, 200  # names in a message; keys that are compared with a missing one
 MAX_DEPTH = 200  # of nesting in a field: more is an attack
+DOCUMENT_HINT = 'as in `"some text"` or `{"id": "a", "text": "some text"}`; plain text is `--input-format lines`'
+PRIOR_HINT = "`--prior-field` names the field with the retriever's own score"
 _NO_ID = (None, "")
 _PLAIN_ID = frozenset({str, int, type(None)})
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
@@ -76,7 +78,7 @@ def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
             refuse_fields(fields, where, "a plain string")
             return cleaned([("", value)], where)[0][1], 0
         if not isinstance(value, dict):
-            raise InputError(f"a document is an object or a string, not {type_name(value)}", where=where)
+            raise InputError(f"a document is an object or a string, not {type_name(value)}", DOCUMENT_HINT, where)
         names = fields.rank_fields or (fields.text_field,)
         present = [(name, item) for name in names if (item := lookup(value, name)) is not None]
         if not present:
@@ -173,7 +175,8 @@ def _scrub(value: Any, where: str, depth: int = 0) -> Any:
     if isinstance(value, str):
         return replace_surrogates(value)
     if depth > MAX_DEPTH:
-        raise InputError(f"a field is nested deeper than {MAX_DEPTH} levels", where=where or None)
+        hint = "name a field inside it, as in `--text-field outer.inner`"
+        raise InputError(f"a field is nested deeper than {MAX_DEPTH} levels", hint, where or None)
     if isinstance(value, dict):
         return {_scrub_key(key): _scrub(item, where, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -270,11 +273,11 @@ def _prior(value: Any, name: str, where: str) -> float:
     if isinstance(prior, str) and not prior.strip():
         raise InputError(f"prior field `{name}` is empty", "every document needs the retriever's own score", where)
     if isinstance(prior, (bool, list, dict)):
-        raise InputError(f"prior field `{name}` must be a number, not {type_name(prior)}", where=where)
+        raise InputError(f"prior field `{name}` must be a number, not {type_name(prior)}", PRIOR_HINT, where)
     try:
         number = float(prior)
     except ValueError:
-        raise InputError(f"prior field `{name}` is not a number: {shown(prior)!r}", where=where) from None
+        raise InputError(f"prior field `{name}` is not a number: {shown(prior)!r}", PRIOR_HINT, where) from None
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):

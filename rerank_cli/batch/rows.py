@@ -121,7 +121,9 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Docum
     """One query's request. Raises InputError for a query or a document that is missing."""
     text = sources.queries.get(query)
     if text is None:
-        raise InputError(f"{named(query)} of the run is not among the queries", where=rows[0].where)
+        hint = "do --queries and --run belong together?"
+        raise InputError(f"{named(query)} of the run is not among the queries", hint, rows[0].where)
+    _refuse_repeats(rows)
     kept = best_rows(rows, sources.depth)
     raws = sources.corpus.get([row.document for row in kept])
     source = Source(sources.corpus.name, "json")
@@ -129,9 +131,20 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Docum
     for index, row in enumerate(kept):
         raw = raws.get(row.document)
         if raw is None:
-            raise InputError(f"document `{row.document}` of the run is not in the corpus", where=row.where)
+            hint = "do --corpus and --run belong together?"
+            raise InputError(f"document `{row.document}` of the run is not in the corpus", hint, row.where)
         documents.append(_document(index, row, raw, source, sources, render))
     return Request(text, documents, RequestOptions(id=query))
+
+
+def _refuse_repeats(rows: list[RunRow]) -> None:
+    """Raises InputError for a document that a query has twice, as `eval` does."""
+    seen: set[str] = set()
+    for row in rows:
+        if row.document in seen:
+            hint = "remove one of the rows; which score counts would be a guess"
+            raise InputError(f"document `{row.document}` appears twice for {named(row.query)}", hint, row.where)
+        seen.add(row.document)
 
 
 def best_rows(rows: list[RunRow], depth: int | None) -> list[RunRow]:

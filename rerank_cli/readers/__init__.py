@@ -83,14 +83,15 @@ def read_query(name: str, terminal: Terminal) -> str:
 def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> tuple[str, ...]:
     names = inputs.files or ("-",)
     if names.count("-") > 1:
-        raise UsageError("stdin (`-`) can be read only once")
+        raise UsageError("stdin (`-`) can be read only once", "name it once; further inputs are files")
     if stdin_taken and "-" in names:
         raise UsageError("stdin already holds the query", "name the files that hold the documents")
     if not inputs.files and terminal.stdin_tty:
         hint = 'as in `rerank --query "…" docs.jsonl` or `… | rerank --query "…"`; `rerank --help` shows more'
         raise UsageError("no documents: name files, or pipe documents in", hint)
     if inputs.null and inputs.input_format not in {"auto", "lines", "files"}:
-        raise UsageError(f"--null takes plain records, not --input-format {inputs.input_format}")
+        hint = "leave one of them out"
+        raise UsageError(f"--null takes plain records, not --input-format {inputs.input_format}", hint)
     return names
 
 

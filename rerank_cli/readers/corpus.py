@@ -83,7 +83,8 @@ def corpus_rows(path: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int,
         row = decoded_row(name, number, raw)
         document_id = record_id(json_object(row), DOCUMENT_KEYS, row.where)
         if document_id is None:
-            raise InputError("a corpus document needs an id (`_id`, `id` or `docid`)", where=row.where)
+            hint = 'add one, as in `{"id": "d1", "text": "…"}`'
+            raise InputError("a corpus document needs an id (`_id`, `id` or `docid`)", hint, row.where)
         yield number, CorpusRow(document_id, raw)
 
 

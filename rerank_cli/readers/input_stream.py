@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -90,7 +91,8 @@ class InputStream:
             return _next_bytes(self._stream, size)
         except self._broken as exc:
             if self._stream is self._raw:
-                raise InputError(f"cannot be read: {reason_of(exc).lower()}", where=self.name) from exc
+                hint = "is it a file or a pipe, and is its disk or connection there?"
+                raise InputError(f"cannot be read: {reason_of(exc).lower()}", hint, self.name) from exc
             hint = "is the file complete? `gzip -t` or `zstd -t` checks it"
             raise InputError(f"broken compressed data: {exc}", hint, self.name) from exc
 
@@ -223,15 +225,17 @@ def unreadable(name: str, exc: Exception) -> InputError:
         hint = f"name its files, as in `{name.rstrip('/')}/*`; `--input-format files` ranks whole files"
         return InputError("is a directory", hint, name)
     if isinstance(exc, PermissionError):
-        return InputError("permission denied", where=name)
-    return InputError(f"cannot be opened: {reason_of(exc).lower()}", where=name)
+        return InputError("permission denied", f"`ls -l {shlex.quote(name)}` shows who may read it", name)
+    return InputError(f"cannot be opened: {reason_of(exc).lower()}", "is the name right?", name)
 
 
-def _similar_file(name: str) -> str | None:
+def _similar_file(name: str) -> str:
     path = Path(name)
     try:
         names = os.listdir(path.parent)  # noqa: PTH208 names are all we need
     except (OSError, ValueError):
-        return f"there is no folder `{path.parent}`" if str(path.parent) != "." else None
+        return f"there is no folder `{path.parent}`"
     similar = get_close_matches(path.name, names, n=1, cutoff=0.75)
-    return f"did you mean `{path.parent / similar[0]}`?" if similar else None
+    if similar:
+        return f"did you mean `{path.parent / similar[0]}`?"
+    return f"`ls {shlex.quote(str(path.parent))}` shows what is there"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError
 from rerank_cli.readers.values import (
+    DIGITS_HINT,
+    REQUEST_HINT,
     Element,
     Parsed,
     blank_from,
@@ -19,6 +21,7 @@ from rerank_cli.readers.values import (
     one_line,
     placed,
     reason,
+    syntax_hint,
     value_at,
 )
 from rerank_cli.text import shown
@@ -45,7 +48,7 @@ def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
         return Parsed({}, lambda: _guard(_elements(text, start, place, last=True), name), text)
     if text[start] != "{":
         if request:
-            raise InputError("not a JSON object with `query` and `documents`", where=_where(name, text, start))
+            raise InputError("not a JSON object with `query` and `documents`", REQUEST_HINT, _where(name, text, start))
         message = "JSON input holds a list of documents or a request object"
         raise InputError(message, "for plain text use `--input-format lines`", _where(name, text, start))
     return _object(text, start, name, place)
@@ -116,7 +119,7 @@ def _elements(text: str, start: int, place: Place, *, last: bool) -> Iterator[El
             except json.JSONDecodeError:
                 raise
             except ValueError as exc:  # too many digits: the parser does not say where
-                raise InputError(f"not valid JSON: {exc}", where=place(number, position)) from exc
+                raise InputError(f"not valid JSON: {exc}", DIGITS_HINT, place(number, position)) from exc
             raw = one_line(text[position:end]).encode("utf-8")
             yield Element(value, raw, place(number, position))
             number += 1
@@ -144,8 +147,9 @@ def _guard(elements: Iterator[Element], name: str) -> Iterator[Element]:
 
 def _broken(exc: ValueError, name: str) -> InputError:
     if not isinstance(exc, json.JSONDecodeError):
-        return InputError(f"not valid JSON: {exc}", where=name)
-    hint = "one JSON value per line is `--input-format jsonl`" if exc.msg == "more after the value" else None
+        return InputError(f"not valid JSON: {exc}", DIGITS_HINT, name)
+    after = "one JSON value per line is `--input-format jsonl`" if exc.msg == "more after the value" else None
+    hint = after or syntax_hint(exc) or "plain text is `--input-format lines`"
     return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, _where(name, exc.doc, exc.pos))
 
 

@@ -154,7 +154,7 @@ def missing(value: Any, steps: tuple[Step, ...], path: str, where: str) -> Input
         else:
             known = "".join(f".{name}" if isinstance(name, str) else "[]" for name in names[:number])[1:] or "it"
             return InputError(f"`{path}` leads nowhere: `{known}` is {type_name(value)}", lists_hint(value), where)
-    return InputError(f"`{path}` leads nowhere: the list has fewer elements", None, where)
+    return InputError(f"`{path}` leads nowhere: the list has fewer elements", "`[]` names all of them", where)
 
 
 def lists_hint(value: Any) -> str | None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from rerank_cli.readers.trec import Run
 
+QRELS_HINT = "lines are query, 0, document and grade, as in `q1 0 d7 1`"
+GRADES_HINT = 'as in `"documents": ["a", "b"], "relevance": [1, 0]`'
 BEIR_HEADER = ("query-id", "corpus-id", "score")
 GRADE_KEYS = (LABEL, "score", "rel", "label", "grade")
 
@@ -48,7 +50,7 @@ def read_qrels(path: str, stdin: BinaryIO | None = None) -> Qrels:
     stream = rows(path, stdin)
     first = next(stream, None)
     if first is None:
-        raise InputError(f"{qrels.name} holds no judgements")
+        raise InputError(f"{qrels.name} holds no judgements", QRELS_HINT)
     if first.text.lstrip().startswith("{"):
         _read_json(qrels, first, stream)
     else:
@@ -56,7 +58,7 @@ def read_qrels(path: str, stdin: BinaryIO | None = None) -> Qrels:
         for row in stream if headed else chain([first], stream):
             _add(qrels.judgements, _columns(row))
     if not qrels.judgements:
-        raise InputError(f"{qrels.name} holds no judgements")
+        raise InputError(f"{qrels.name} holds no judgements", QRELS_HINT)
     return qrels
 
 
@@ -78,7 +80,7 @@ def _add(judgements: dict[str, dict[str, int]], new: Judgement) -> None:
         message = (
             f"document `{new.document}` of query `{new.query}` is judged {new.relevance} here and {earlier} before"
         )
-        raise InputError(message, where=new.where)
+        raise InputError(message, "remove one of the two", new.where)
 
 
 def _columns(row: Row) -> Judgement:
@@ -88,7 +90,7 @@ def _columns(row: Row) -> Judgement:
         return Judgement(columns[0], columns[2], grade(columns[3], row.where), row.where)
     if len(columns) == 3:
         return Judgement(columns[0], columns[1], grade(columns[2], row.where), row.where)
-    hint = "this looks like a run: runs are given without an option" if len(columns) == 6 else None
+    hint = "this looks like a run: runs are given without an option" if len(columns) == 6 else QRELS_HINT
     raise InputError(
         f"qrels have 4 columns (query 0 document relevance) or BEIR's 3, this line has {len(columns)}", hint, row.where
     )
@@ -125,7 +127,7 @@ def _add_request(qrels: Qrels, record: Mapping[str, Any], row: Row) -> None:
     if grades is None:
         grades = [document.get(LABEL) if isinstance(document, dict) else None for document in documents]
     if not isinstance(grades, list) or len(grades) != len(documents):
-        raise InputError("`relevance` must be a list with one grade per document", where=row.where)
+        raise InputError("`relevance` must be a list with one grade per document", GRADES_HINT, row.where)
     qrels.judgements.setdefault(query, {})
     for name, value in zip(names, grades, strict=True):
         if value is not None:

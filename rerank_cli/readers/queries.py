@@ -41,7 +41,7 @@ def read_queries(path: str, query_format: QueryFormat = "auto", stdin: BinaryIO 
             continue
         query = PARSERS[query_format](row)
         if query.id in seen:
-            raise InputError(f"query id `{query.id}` appears twice", where=row.where)
+            raise InputError(f"query id `{query.id}` appears twice", "give each query its own id", row.where)
         seen.add(query.id)
         yield query
 
@@ -67,7 +67,8 @@ def _json(row: Row) -> Query:
     record = json_object(row)
     text = next((record[key] for key in TEXT_KEYS if isinstance(record.get(key), str)), None)
     if text is None or is_blank(text):
-        raise InputError("a query needs its text in `query` or `text`", where=row.where)
+        hint = 'as in `{"id": "q1", "query": "…"}`'
+        raise InputError("a query needs its text in `query` or `text`", hint, row.where)
     return Query(record_id(record, ID_KEYS, row.where) or str(row.number), text, row.where)
 
 

@@ -14,7 +14,7 @@ from rerank_cli.fields import build_document, build_document_fast, field_hint, h
 from rerank_cli.readers.answers import read_answer, with_members
 from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.paths import lists_hint
-from rerank_cli.readers.values import Element, Parsed, json_text, not_a_list
+from rerank_cli.readers.values import REQUEST_HINT, Element, Parsed, json_text, not_a_list
 from rerank_cli.records import Document, Request, RequestOptions, Source
 from rerank_cli.request import MemberError, members_of, read_options
 from rerank_cli.text import has_surrogates, is_blank, shown
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
-
-REQUEST_HINT = 'as in `{"query": "…", "documents": ["…", "…"]}`'
 
 
 def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSettings, report: Report) -> Request:
@@ -54,7 +52,8 @@ def parse_request(data: bytes | dict[str, Any], where: str, fields: FieldSetting
     parsed = answer
     options = request_options(parsed.keys, where, report)
     if options.query is None or is_blank(options.query):
-        raise InputError("the request has no `query`" if options.query is None else "`query` is blank", where=where)
+        message = "the request has no `query`" if options.query is None else "`query` is blank"
+        raise InputError(message, REQUEST_HINT, where)
     scored = scored_fields(fields, options)
     documents = list(_documents(parsed.elements(), Source(where, "json"), report, scored))
     return Request(options.query, documents, options)
@@ -83,12 +82,12 @@ def _input_error(error: MemberError, where: str) -> InputError:
         return InputError(f"`{name}` is empty", "name at least one field, or leave it out", where)
     if error.member.type == "names":
         example = isinstance(value, str) and not error.element
-        hint = f'as in `"{name}": ["{shown(value)}"]`' if example else None
+        hint = f'as in `"{name}": ["{shown(value)}"]`' if example else f'as in `"{name}": ["title", "body"]`'
         return InputError(f"`{name}` must be a list of field names", hint, where)
     expected = {"count": "a whole number of at least 1", "boolean": "true or false"}.get(error.member.type, "a string")
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     actual = shown(str(value)) if number and error.member.type == "count" else type_name(value)
-    return InputError(f"`{name}` must be {expected}, not {actual}", where=where)
+    return InputError(f"`{name}` must be {expected}, not {actual}", "leave it out, or change it", where)
 
 
 def scored_fields(fields: FieldSettings, request: RequestOptions) -> FieldSettings:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rerank_cli.errors import InputError
 from rerank_cli.readers.input_stream import STDIN, open_stream
+from rerank_cli.readers.values import encoding_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,7 +63,7 @@ def decoded_row(name: str, number: int, raw: bytes) -> Row:
     try:
         return Row(name, number, raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise InputError(f"invalid UTF-8: {error.reason}", where=f"{name}:{number}") from None
+        raise InputError(f"invalid UTF-8: {error.reason}", encoding_hint(raw), f"{name}:{number}") from None
 
 
 def name_of_file(path: str) -> str:
@@ -89,7 +90,7 @@ def json_object(row: Row) -> dict[str, Any]:
     """The JSON object of a row. Raises InputError with the place."""
     value = json_value(row.text, row.where)
     if not isinstance(value, dict):
-        raise InputError("a JSON object is expected", where=row.where)
+        raise InputError("a JSON object is expected", 'one object per line, as in `{"id": "a"}`', row.where)
     return value
 
 
@@ -103,7 +104,7 @@ def record_id(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> s
         if value is None or isinstance(value, bool | float):
             continue
         if not isinstance(value, str | int):
-            raise InputError(f"`{key}` must be text or a whole number", where=where)
+            raise InputError(f"`{key}` must be text or a whole number", "an id is one value", where)
         return str(value)
     return None
 
@@ -115,7 +116,7 @@ def grade(value: Any, where: str) -> int:
     except (TypeError, ValueError):
         number = 0.5
     if isinstance(value, bool) or not number.is_integer():
-        raise InputError(f"relevance `{value}` is not a whole number", where=where)
+        raise InputError(f"relevance `{value}` is not a whole number", "grades are 0, 1, 2 …", where)
     if abs(number) > LARGEST_GRADE:
         raise InputError(f"relevance `{value}` is too large", f"grades go to {LARGEST_GRADE}", where=where)
     return int(number)

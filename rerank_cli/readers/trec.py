@@ -24,6 +24,12 @@ SCORE_KEYS = ("fused_score", "relevance_score", "score")
 LABEL = "relevance"
 
 
+RUN_HINT = "columns are separated by blanks, as in `q1 Q0 d7 1 12.5 bm25`"
+RESULT_HINT = (
+    'as in `{"query_id": "q1", "id": "d7", "relevance_score": 0.9}`; `rerank batch` and `rank -f jsonl` write such'
+)
+
+
 class RunRow(NamedTuple):
     """One retrieved document. A score of None is an empty document, which does not count as retrieved."""
 
@@ -60,7 +66,8 @@ def read_run(path: str, stdin: BinaryIO | None = None) -> Run:
     for row in run_rows(path, stdin):
         documents = ranked.setdefault(row.query, {})
         if row.document in documents:
-            hint = "are these several rankings? `rerank batch` names their queries" if row.query == ANONYMOUS else None
+            several = "are these several rankings? `rerank batch` names their queries"
+            hint = several if row.query == ANONYMOUS else "remove one of the rows"
             raise InputError(f"document `{row.document}` appears twice for {named(row.query)}", hint, row.where)
         documents[row.document] = (row.score, row.rank)
         if row.label is not None:
@@ -105,10 +112,10 @@ def _document_rows(text: str, first: Row) -> Iterator[RunRow]:
         value = json_value(text, "")
     except InputError as error:
         line = getattr(error.__cause__, "lineno", 1)
-        raise InputError(error.message, where=f"{first.name}:{first.number + line - 1}") from None
+        raise InputError(error.message, error.hint, f"{first.name}:{first.number + line - 1}") from None
     for record in value if isinstance(value, list) else [value]:
         if not isinstance(record, dict):
-            raise InputError("a list of JSON objects is expected", where=first.where)
+            raise InputError("a list of JSON objects is expected", RESULT_HINT, first.where)
         yield from _json_rows(record, first)
 
 
@@ -133,7 +140,7 @@ def by_query(stream: Iterable[RunRow]) -> Iterator[tuple[str, list[RunRow]]]:
 def _trec_row(row: Row) -> RunRow:
     columns = row.text.split()
     if len(columns) != 6:
-        hint = "this looks like qrels: pass them with --qrels" if len(columns) == 4 else None
+        hint = "this looks like qrels: pass them with --qrels" if len(columns) == 4 else RUN_HINT
         raise InputError(
             f"a run has 6 columns (query Q0 document rank score tag), this line has {len(columns)}", hint, row.where
         )
@@ -142,7 +149,8 @@ def _trec_row(row: Row) -> RunRow:
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise InputError(f"score `{columns[4]}` is not a finite number", where=row.where)
+        hint = "the columns are query, Q0, document, rank, score, tag"
+        raise InputError(f"score `{columns[4]}` is not a finite number", hint, row.where)
     return RunRow(columns[0], columns[2], score, name=row.name, line=row.number)
 
 
@@ -159,7 +167,7 @@ def _response(record: Mapping[str, Any], results: list[Any], row: Row) -> Iterat
     """A response, `{"id", "results": […]}`; without ranks its own order counts if scores fall along it."""
     query = record_id(record, ("id", *QUERY_KEYS), row.where) or ANONYMOUS
     if not all(isinstance(result, dict) for result in results):
-        raise InputError("`results` must hold objects", where=row.where)
+        raise InputError("`results` must hold objects", RESULT_HINT, row.where)
     run = [_result(query, result, row) for result in results]
     scores = [result.score for result in run if result.score is not None]
     if any(result.rank is None for result in run) and all(above >= below for above, below in pairwise(scores)):
@@ -174,7 +182,7 @@ def _result(query: str, record: Mapping[str, Any], row: Row) -> RunRow:
     numbers = _numbers(record)
     index, rank = numbers.get("index"), numbers.get("rank")
     if name is None and (isinstance(index, bool) or not isinstance(index, int)):
-        raise InputError("a result needs an id or an index", where=row.where)
+        raise InputError("a result needs an id or an index", RESULT_HINT, row.where)
     return RunRow(
         query=query,
         document=str(index) if name is None else name,
@@ -205,5 +213,5 @@ def _score(numbers: Mapping[str, Any], where: str) -> float | None:
         raise InputError("a result needs a relevance_score (or score)", "is this the output of rank or batch?", where)
     value = numbers[key]
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise InputError(f"{key} `{value}` is not a number", where=where)
+        raise InputError(f"{key} `{value}` is not a number", RESULT_HINT, where)
     return None if value is None else float(value)

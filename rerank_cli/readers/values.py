@@ -17,6 +17,9 @@ from rerank_cli.text import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+REQUEST_HINT = 'as in `{"query": "…", "documents": ["…", "…"]}`'
+DIGITS_HINT = "a number of so many digits is better a text: put it in double quotes"
+_NOT_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 TOO_DEEP = "nested too deeply"
 _BLANKS = re.compile(r"[ \t\r\n]*")
 # In valid JSON a line break is never inside a string, so the blanks around one can go without touching any value.
@@ -88,15 +91,33 @@ def exact(text: str, where: str, hint: str | None = None) -> Any:
         value, end = value_at(text, blank_from(text, 0))
         expect_end(text, end)
     except json.JSONDecodeError as exc:
+        hint = syntax_hint(exc) or hint or 'a line must be one JSON value, as in `{"id": "a"}`'
         raise InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, where) from exc
     except ValueError as exc:
-        raise InputError(f"not valid JSON: {exc}", hint, where) from exc
+        raise InputError(f"not valid JSON: {exc}", DIGITS_HINT, where) from exc
     return value
 
 
 def reason(exc: json.JSONDecodeError) -> str:
     """The parser's message, starting in lower case."""
     return exc.msg[:1].lower() + exc.msg[1:]
+
+
+def syntax_hint(exc: json.JSONDecodeError) -> str | None:
+    """What to change for the usual slips: NaN, a comma too many, single quotes, a text that is cut off."""
+    text, position = exc.doc, exc.pos
+    if exc.msg.startswith("a number may not be"):
+        return "JSON has no such number: write `null` instead"
+    before, sign = text[:position].rstrip(" \t\r\n")[-1:], text[position : position + 1]
+    comma = before == "," or sign == ","  # Python 3.13 places the error at the comma
+    following = sign if before == "," else text[position + 1 :].lstrip(" \t\r\n")[:1]
+    if comma and following in {"]", "}"}:
+        return f"remove the comma before `{following}`"
+    if sign == "'" and before in {"", "{", "[", ",", ":"}:
+        return "JSON has double quotes; a file named `.yaml` may have single ones (`--input-format yaml`)"
+    if position >= len(text.rstrip()) and exc.msg != TOO_DEEP and len(text) > 1:
+        return "the text ends too early: is it complete?"
+    return None
 
 
 def one_line(text: str) -> str:
@@ -121,11 +142,20 @@ def not_a_list(value: Any, where: str) -> InputError:
     return InputError(f"`documents` must be a list, not {type_name(value)}", hint, where)
 
 
+def encoding_hint(data: bytes) -> str:
+    """How to convert bytes that are not UTF-8, by what they look like."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "it looks like UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`"
+    if any(byte in data for byte in _NOT_CP1252):
+        return "it is not plain text, or in a rare encoding; `iconv -l` lists those that can be converted"
+    encoding = "CP1252" if any(0x80 <= byte < 0xA0 for byte in data) else "ISO-8859-1"
+    return f"convert it, as with `iconv -f {encoding} -t UTF-8`"
+
+
 def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> InputError:
     """The error for bytes that are not UTF-8; `data` starts at line `first_line` of the input."""
-    hint = "convert it, as with `iconv -f ISO-8859-1 -t UTF-8`; `--input-format lines` takes any bytes"
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) and first_line == 1:
-        hint = "it looks like UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`"
+    utf16 = first_line == 1 and data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    hint = encoding_hint(data) if utf16 else f"{encoding_hint(data[position:])}; `--input-format lines` takes any bytes"
     return InputError("invalid UTF-8", hint, placed(name, first_line + data.count(b"\n", 0, position)))
 
 
@@ -142,6 +172,8 @@ def json_text(value: Any, where: str) -> bytes:
     except UnicodeEncodeError:
         return json.dumps(value).encode()
     except RecursionError as exc:
-        raise InputError("nested too deeply", where=where) from exc
+        raise InputError("nested too deeply", "leave out what is not scored", where) from exc
     except (TypeError, ValueError) as exc:
-        raise InputError(f"not a JSON value: {exc}", where=where) from exc
+        raise InputError(
+            f"not a JSON value: {exc}", "use texts, numbers, true, false, null, lists and objects", where
+        ) from exc

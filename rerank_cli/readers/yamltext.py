@@ -36,6 +36,8 @@ _CORE = {"null": type(None), "bool": bool, "int": int, "float": float}
 _LISTS, _MAPPINGS = frozenset({"seq", "omap", "pairs"}), frozenset({"map", "set"})
 _OPEN = object()  # an anchor whose node is not complete yet
 _NO_KEY = object()
+KEY_HINT = "quote the key if it is a text"
+SYNTAX_HINT = "quote texts that hold `: ` or ` #` or begin with a sign; plain text is `--input-format lines`"
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ class Builder:
         if short == "float" and type(value) is int:
             return float(value)
         if type(value) is not _CORE[short]:
-            raise self.error(f"{text[:40]!r} is not a valid {short}", line)
+            raise self.error(f"{text[:40]!r} is not a valid {short}", line, "leave the tag out")
         return value
 
     def _number(self, text: str, line: int) -> Any:
@@ -129,14 +131,14 @@ class Builder:
         is_list = isinstance(event, yaml.SequenceStartEvent)
         top = self._stack[-1] if self._stack else None
         if top and type(top.value) is dict and top.key is _NO_KEY:
-            raise self.error("a key must be plain text, not a list or mapping", line)
+            raise self.error("a key must be plain text, not a list or mapping", line, KEY_HINT)
         known = _LISTS if is_list else _MAPPINGS
         if event.tag not in {None, "!"} and event.tag.removeprefix(_PREFIX) not in known:
             raise self.error(
                 f"unknown tag `{shown(event.tag)}`", line, "leave the tag out: the value is read as plain YAML"
             )
         if len(self._stack) >= DEPTH:
-            raise self.error(f"nested deeper than {DEPTH} levels", line)
+            raise self.error(f"nested deeper than {DEPTH} levels", line, "leave out what is not scored")
         if event.anchor:
             self._anchors[event.anchor] = (_OPEN, 0)
         if top and type(top.value) is list and len(self._stack) <= 2:
@@ -157,10 +159,10 @@ class Builder:
 
     def _alias(self, anchor: str, line: int) -> None:
         if anchor not in self._anchors:
-            raise self.error(f"unknown alias `*{shown(anchor)}`", line)
+            raise self.error(f"unknown alias `*{shown(anchor)}`", line, "quote a text that begins with `*`")
         value, size = self._anchors[anchor]
         if value is _OPEN:
-            raise self.error(f"`*{shown(anchor)}` refers to itself", line)
+            raise self.error(f"`*{shown(anchor)}` refers to itself", line, "write the value out")
         self._weight += size
         self._expanded += size
         if self._expanded > self._limit:
@@ -168,14 +170,14 @@ class Builder:
         top = self._stack[-1] if self._stack else None
         if top and type(top.value) is dict and top.key is _NO_KEY:
             if isinstance(value, (list, dict)):
-                raise self.error("a key must be plain text, not a list or mapping", line)
+                raise self.error("a key must be plain text, not a list or mapping", line, KEY_HINT)
             self._set_key(top, value if isinstance(value, str) else str(value), line, plain=False)
             return
         self._place(value, line)
 
     def _set_key(self, frame: _Frame, key: str, line: int, *, plain: bool) -> None:
         if key in frame.value:
-            raise self.error(f"key `{shown(key)}` appears twice", line)
+            raise self.error(f"key `{shown(key)}` appears twice", line, "remove one of the two")
         frame.key = _OPEN if plain and key == "<<" else key
 
     def _place(self, value: Any, line: int, *, noted: bool = False) -> None:
@@ -191,7 +193,7 @@ class Builder:
         if frame.key is _OPEN:
             merged = value if isinstance(value, list) else [value]
             if not all(isinstance(item, dict) for item in merged):
-                raise self.error("`<<` merges mappings only", line)
+                raise self.error("`<<` merges mappings only", line, KEY_HINT)
             frame.merges.extend(merged)
         else:
             frame.value[frame.key] = value
@@ -207,10 +209,10 @@ def load_yaml(text: str, name: str) -> Builder:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         message = f"not valid YAML: {exc.problem or exc.context}"
-        raise InputError(message, where=f"{name}:{mark.line + 1}" if mark else name) from exc
+        raise InputError(message, SYNTAX_HINT, f"{name}:{mark.line + 1}" if mark else name) from exc
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1 if exc.position else 1
-        raise InputError(f"not valid YAML: {exc.reason}", where=f"{name}:{line}") from exc
+        raise InputError(f"not valid YAML: {exc.reason}", SYNTAX_HINT, f"{name}:{line}") from exc
     return builder
 
 
