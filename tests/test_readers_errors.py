@@ -45,7 +45,7 @@ PLAIN = "plain text is `--input-format lines`"
             GOOD + b"[1]\n", {}, "<stdin>:2: a line must hold a JSON object or a string, not a list", "--input-format json", id="a list"
         ),
         pytest.param(
-            GOOD + b'{"text":NaN}\n', {}, "<stdin>:2: not valid JSON: a number may not be NaN (column 9)", PLAIN, id="NaN"
+            GOOD + b'{"text":NaN}\n', {}, "<stdin>:2: not valid JSON: a number may not be NaN (column 9)", "write `null` instead", id="NaN"
         ),
         pytest.param(
             GOOD + b'{"text":"caf\xe9"}\n', {}, "<stdin>:2: invalid UTF-8", "iconv", id="bad UTF-8 in JSON lines"

@@ -17,6 +17,7 @@ from rerank_cli.readers.values import (
     blank_from,
     decode,
     expect_end,
+    is_line,
     not_a_list,
     one_line,
     placed,
@@ -148,8 +149,9 @@ def _guard(elements: Iterator[Element], name: str) -> Iterator[Element]:
 def _broken(exc: ValueError, name: str) -> InputError:
     if not isinstance(exc, json.JSONDecodeError):
         return InputError(f"not valid JSON: {exc}", DIGITS_HINT, name)
-    after = "one JSON value per line is `--input-format jsonl`" if exc.msg == "more after the value" else None
-    hint = after or syntax_hint(exc) or "plain text is `--input-format lines`"
+    other = "one JSON value per line is `--input-format jsonl`" if exc.msg == "more after the value" else None
+    other = REQUEST_HINT if is_line(name) else other or "plain text is `--input-format lines`"
+    hint = syntax_hint(exc) or other
     return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, _where(name, exc.doc, exc.pos))
 
 

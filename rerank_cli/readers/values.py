@@ -115,7 +115,9 @@ def syntax_hint(exc: json.JSONDecodeError) -> str | None:
         return f"remove the comma before `{following}`"
     if sign == "'" and before in {"", "{", "[", ",", ":"}:
         return "JSON has double quotes; a file named `.yaml` may have single ones (`--input-format yaml`)"
-    if position >= len(text.rstrip()) and exc.msg != TOO_DEEP and len(text) > 1:
+    if exc.msg.startswith("Unterminated string") or (
+        position >= len(text.rstrip()) and exc.msg != TOO_DEEP and len(text) > 1
+    ):
         return "the text ends too early: is it complete?"
     return None
 
@@ -159,9 +161,14 @@ def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> Inpu
     return InputError("invalid UTF-8", hint, placed(name, first_line + data.count(b"\n", 0, position)))
 
 
+def is_line(name: str) -> bool:
+    """Whether a name ends with a line number, as of a batch's request."""
+    return bool(_NUMBERED.search(name))
+
+
 def placed(name: str, line: int) -> str:
     """`name:line`; a name that already ends with a line number, as of a batch's request, gets no second one."""
-    return name if line == 1 and _NUMBERED.search(name) else f"{name}:{line}"
+    return name if line == 1 and is_line(name) else f"{name}:{line}"
 
 
 def json_text(value: Any, where: str) -> bytes:
