@@ -102,11 +102,7 @@ class FieldSettings:
         name="id_field",
         unset=DEFAULT_ID_FIELDS,
     )
-    records: str | None = _input(
-        "--records",
-        "Where the documents are in a JSON answer, e.g. `hits.hits[]`; usual answers of search engines are recognised.",
-        metavar="KEYS",
-    )
+    records: str | None = _input("--records", "Where JSON has its documents, e.g. `hits.hits[]`.", metavar="KEYS")
     prior_field: str | None = None  # RankSettings.prior_field
     explicit_text_field: bool = False  # --text-field was given: the field must be there even for strings' sake
 
@@ -147,9 +143,7 @@ class RankSettings:
     )
     dedupe: bool = _ranking("--dedupe", "Keep only the first document of each text.", default=False)
     keep_order: bool = _ranking("--keep-order", "Print in input order, with scores: for paste and awk.", default=False)
-    prior_field: str | None = _ranking(
-        "--prior-field", "Fuse with the retriever's own score in this field.", metavar="NAME"
-    )
+    prior_field: str | None = _ranking("--prior-field", "Fuse with the retriever's score here.", metavar="NAME")
     fusion: Fusion | None = _ranking(
         "--fusion",
         "rrf: 1/(60+rank) + W/(60+prior's rank); weighted: W * score + (1-W) * prior's percentile rank.",

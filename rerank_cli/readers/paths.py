@@ -152,15 +152,16 @@ def missing(value: Any, steps: tuple[Step, ...], path: str, where: str) -> Input
                 break
             value = value[step or 0]
         else:
-            known = "".join(f".{name}" if isinstance(name, str) else "[]" for name in names[:number])[1:] or "it"
-            return InputError(f"`{path}` leads nowhere: `{known}` is {type_name(value)}", lists_hint(value), where)
+            known = "".join(f".{name}" if isinstance(name, str) else "[]" for name in names[:number])[1:] or "."
+            hint = lists_hint(value) or "`.` is the whole, `[]` every element of a list"
+            return InputError(f"`{path}` leads nowhere: `{known}` is {type_name(value)}", hint, where)
     return InputError(f"`{path}` leads nowhere: the list has fewer elements", "`[]` names all of them", where)
 
 
 def lists_hint(value: Any) -> str | None:
     """The option that names the longest list of objects in a value, of texts if it has no text; None without one."""
     found = expand(value, "**[]") if isinstance(value, dict) else []
-    lists = {path: lookup(value, path.removesuffix("[]")) for path in found}
+    lists = {path: items for path in found if isinstance(items := lookup(value, path.removesuffix("[]")), list)}
     if any(items and isinstance(items[0], dict) for items in lists.values()):
         lists = {path: items for path, items in lists.items() if items and isinstance(items[0], dict)}
     elif lists and any(isinstance(item, str) for item in value.values()):
