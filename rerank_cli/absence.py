@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.field_hints import EMPTY_HINT, MAX_KEYS, field_hint, likely_fields, name_list
-from rerank_cli.paths import EACH, fields_of, has_path
+from rerank_cli.paths import fields_of, has_path, last_key
 from rerank_cli.text import is_blank, shown, to_utf8
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def has_field(document: Document, path: str) -> bool:
     source, raw = document.source, document.raw
     if source.kind == "row":
         return path in source.columns
-    last = path.rpartition(".")[2].removesuffix(EACH)
+    last = last_key(path)
     if not is_record(document) or (to_utf8(f'{last}"') not in raw and b"\\u" not in raw):
         return False
     value = record_of(document)

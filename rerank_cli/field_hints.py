@@ -8,11 +8,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError
-from rerank_cli.paths import fields_of, has_path
+from rerank_cli.paths import expand, fields_of, has_path, lookup
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rerank_cli.settings import FieldSettings
 
@@ -50,6 +50,11 @@ def name_list(names: Iterable[str]) -> str:
     return ", ".join(quoted[:MAX_NAMES]) + " …" * (len(quoted) > MAX_NAMES) if quoted else "nothing"
 
 
+def has_scored_field(value: Mapping[str, Any], fields: FieldSettings) -> bool:
+    """Whether an object has a field to score, whatever its value."""
+    return any(has_path(value, name) for name in fields.rank_fields or (fields.text_field,))
+
+
 def missing_field(value: dict[str, Any], fields: FieldSettings, where: str) -> InputError:
     """The error for a record without the field to score."""
     names = fields.rank_fields or (fields.text_field,)
@@ -82,3 +87,15 @@ def field_hint(fields: FieldSettings, likely: list[str]) -> str:
     if not likely or names != shown(names) or names.startswith("-"):
         return f"name the field to score with `{option}`"
     return f"did you mean `{option} {shlex.quote(names)}`?"
+
+
+def lists_hint(value: Any) -> str | None:
+    """The option that names the longest list of objects in a value, of texts if it has no text; None without one."""
+    found = expand(value, "**[]") if isinstance(value, dict) else []
+    lists = {path: items for path in found if isinstance(items := lookup(value, path.removesuffix("[]")), list)}
+    if any(items and isinstance(items[0], dict) for items in lists.values()):
+        lists = {path: items for path, items in lists.items() if items and isinstance(items[0], dict)}
+    elif lists and any(isinstance(item, str) for item in value.values()):
+        return None
+    longest = max(lists, key=lambda path: len(lists[path]), default=None)
+    return f"name the list: `--records {shlex.quote(longest)}`" if longest else None

@@ -45,7 +45,7 @@ PLAIN = "plain text is `--input-format lines`"
             GOOD + b"[1]\n", {}, "<stdin>:2: a line must hold a JSON object or a string, not a list", "--input-format json", id="a list"
         ),
         pytest.param(
-            GOOD + b'{"text":NaN}\n', {}, "<stdin>:2: not valid JSON: a number may not be NaN (column 9)", PLAIN, id="NaN"
+            GOOD + b'{"text":NaN}\n', {}, "<stdin>:2: not valid JSON: a number may not be NaN (column 9)", "write `null` instead", id="NaN"
         ),
         pytest.param(
             GOOD + b'{"text":"caf\xe9"}\n', {}, "<stdin>:2: invalid UTF-8", "iconv", id="bad UTF-8 in JSON lines"
@@ -92,7 +92,7 @@ PLAIN = "plain text is `--input-format lines`"
         pytest.param(b'{"a":1}', {"input_format": "json"}, "an object with neither `documents` nor `text`", None, id="object"),
         pytest.param(
             b'{"a":1,\n"hits":[]}', {}, "<stdin>: an object with neither `documents` nor `text`; it has `a`, `hits`",
-            "jq -c '.hits[]'", id="another list",
+            "--records 'hits[]'", id="another list",
         ),
         pytest.param(
             b'{"document":["a"],\n"query":"q"}', {}, "an object with neither", "rename `document`", id="near miss"

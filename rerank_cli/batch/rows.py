@@ -144,7 +144,8 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Docum
     """
     text = sources.queries.get(query)
     if text is None:
-        raise InputError(f"{named(query)} of the run is not among the queries", where=rows[0].where)
+        hint = "do --queries and --run belong together?"
+        raise InputError(f"{named(query)} of the run is not among the queries", hint, rows[0].where)
     _refuse_repeated(query, rows)
     kept = best_rows(rows, sources.depth)
     raws = sources.corpus.get([row.document for row in kept])

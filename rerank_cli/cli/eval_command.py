@@ -152,7 +152,7 @@ def format_of(output: ReportOutput) -> str:
     """The format of a report. Raises UsageError if --json and -f contradict each other."""
     if output.json:
         if output.report_format not in {"auto", "json"}:
-            raise UsageError(f"--json and -f {output.report_format} exclude each other")
+            raise UsageError(f"--json and -f {output.report_format} exclude each other", "give one of them")
         return "json"
     if output.report_format != "auto":
         return output.report_format

@@ -88,7 +88,9 @@ def rank_settings_of(call: Call) -> RankSettings:
     if weight is not None and not fusion:
         raise UsageError("--weight belongs to --fusion", "give `--prior-field NAME --fusion rrf|weighted`")
     if fusion == "weighted" and settings.raw_scores:
-        raise UsageError("--fusion weighted mixes scores from 0 to 1 and cannot use --raw-scores")
+        raise UsageError(
+            "--fusion weighted mixes scores from 0 to 1 and cannot use --raw-scores", "leave out one of them"
+        )
     if fusion == "weighted" and weight is not None and weight > 1:
         raise UsageError(f"--weight: `{weight:g}` is too large", "--fusion weighted takes a weight from 0 to 1")
     return replace(settings, fusion=fusion, weight=DEFAULT_WEIGHTS.get(fusion or "", 1.0) if weight is None else weight)
@@ -99,7 +101,7 @@ def output_of(call: Call, request: RequestOptions) -> OutputSettings:
     settings = call.settings(OutputSettings)
     check_result_key(settings.result_key)
     if settings.json and settings.format not in {"auto", "json"}:
-        raise UsageError(f"--json and -f {settings.format} exclude each other")
+        raise UsageError(f"--json and -f {settings.format} exclude each other", "give one of them")
     documents = settings.documents if call.is_set("return_documents") else request.return_documents is not False
     named = settings.output is not None and extension_of(settings.output) in EXTENSIONS
     if settings.json:

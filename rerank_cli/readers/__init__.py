@@ -89,14 +89,15 @@ def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> t
     if inputs.input_format != "files":
         names = tuple(in_folder(name, "documents") for name in names)
     if names.count("-") > 1:
-        raise UsageError("stdin (`-`) can be read only once")
+        raise UsageError("stdin (`-`) can be read only once", "name it once; further inputs are files")
     if stdin_taken and "-" in names:
         raise UsageError("stdin already holds the query", "name the files that hold the documents")
     if not inputs.files and terminal.stdin_tty:
         hint = 'as in `rerank --query "…" docs.jsonl` or `… | rerank --query "…"`; `rerank --help` shows more'
         raise UsageError("no documents: name files, or pipe documents in", hint)
     if inputs.null and inputs.input_format not in {"auto", "lines", "files"}:
-        raise UsageError(f"--null takes plain records, not --input-format {inputs.input_format}")
+        hint = "leave one of them out"
+        raise UsageError(f"--null takes plain records, not --input-format {inputs.input_format}", hint)
     return names
 
 
@@ -104,6 +105,8 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
     """Open an input and read as far as the options of a request in it."""
     stream = open_stream(name, terminal.stdin, inputs.encoding)
     input_format = _format(name, stream, inputs, report)
+    if inputs.fields.records and inputs.input_format != "lines":
+        return _open_records(stream, input_format, inputs, report)
     if input_format == "tsv" and (tabbed := _headerless(stream, inputs.fields, report)):
         return tabbed
     if input_format == "lines":
@@ -116,9 +119,7 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
         delimiter = parse_delimiter(inputs.delimiter) or ("\t" if input_format == "tsv" else None)
         return _Input(stream, partial(read_rows, stream, delimiter, report))
     if input_format == "jsonl" and not _is_request(stream, inputs.fields):
-        from rerank_cli.readers.jsonl import read_jsonl
-
-        return _Input(stream, partial(read_jsonl, stream, report))
+        return _open_lines(stream, inputs, report)
     return _open_whole(stream, input_format, inputs, report)
 
 
@@ -130,16 +131,54 @@ def _headerless(stream: InputStream, fields: FieldSettings, report: Report) -> _
     return _Input(stream, partial(read_tabbed, stream, columns, report)) if columns else None
 
 
+def _open_lines(stream: InputStream, inputs: InputSettings, report: Report) -> _Input:
+    """JSON lines: documents, one answer of a search engine, or its records."""
+    from rerank_cli.readers.answers import lines_hold
+    from rerank_cli.readers.jsonl import line_elements, read_jsonl
+
+    line, more = stream.first_line()
+    holds = lines_hold(line, more=more, fields=inputs.fields)
+    if holds == "answer":
+        return _open_whole(stream, "json", inputs, report)
+    if holds == "documents":
+        return _Input(stream, partial(read_jsonl, stream, report))
+    from rerank_cli.readers.request import read_elements
+    from rerank_cli.readers.values import Parsed
+
+    parsed = Parsed({}, partial(line_elements, stream))
+    return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report))
+
+
+def _open_records(stream: InputStream, input_format: InputFormat, inputs: InputSettings, report: Report) -> _Input:
+    """The records that --records names, in JSON (also in several values after each other) or YAML."""
+    if input_format in {"csv", "tsv"}:
+        hint = "remove `--records`: each row is a record"
+        raise InputError(f"--records takes JSON or YAML, not {input_format.upper()}", hint, stream.name)
+    if input_format == "yaml":
+        return _open_whole(stream, input_format, inputs, report)
+    from rerank_cli.readers.answers import records_at
+    from rerank_cli.readers.request import read_elements, request_options
+
+    parsed = records_at(stream.whole(), str(inputs.fields.records), stream.name)
+    options = request_options(parsed.keys, stream.name, report)
+    return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
+
+
 def _open_whole(stream: InputStream, input_format: InputFormat, inputs: InputSettings, report: Report) -> _Input:
     """A JSON or YAML text, which is read as a whole."""
     if input_format == "yaml":
         from rerank_cli.readers.yamltext import parse_yaml as parse
     else:
         from rerank_cli.readers.jsontext import parse_json as parse
+    from rerank_cli.readers.answers import read_answer
     from rerank_cli.readers.request import check_document, read_elements, request_options
 
-    several = len(inputs.files) > 1
-    parsed = check_document(parse(stream.whole(), stream.name), inputs.fields, stream.name, several=several)
+    parsed = parse(stream.whole(), stream.name)
+    answer = read_answer(parsed, stream.name, inputs.fields, report)
+    if answer is parsed:
+        parsed = check_document(parsed, inputs.fields, stream.name, several=len(inputs.files) > 1)
+    else:
+        parsed = answer
     options = request_options(parsed.keys, stream.name, report)
     return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
 

@@ -12,9 +12,9 @@ from rerank_cli.errors import InputError
 from rerank_cli.field_hints import name_list
 from rerank_cli.readers.collection import read_records
 from rerank_cli.readers.folders import in_folder
-from rerank_cli.readers.request import json_text
 from rerank_cli.readers.rows import name_of_file, record_id
 from rerank_cli.readers.trec import CORPUS_KEYS
+from rerank_cli.readers.values import json_text
 from rerank_cli.report import Report
 from rerank_cli.settings import DEFAULT_ID_FIELDS, InputSettings
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.errors import InputError
 from rerank_cli.fields import build_document, build_document_fast
 from rerank_cli.readers.chunks import in_chunks
-from rerank_cli.readers.request import json_text
-from rerank_cli.readers.values import not_utf8
+from rerank_cli.readers.values import json_text, not_utf8
 from rerank_cli.records import Document, Source
 
 if TYPE_CHECKING:

@@ -93,7 +93,8 @@ class InputStream:
             return _next_bytes(self._stream, size)
         except self._broken as exc:
             if not self._program:
-                raise InputError(f"cannot be read: {reason_of(exc).lower()}", where=self.name) from exc
+                hint = "is it a file or a pipe, and is its disk or connection there?"
+                raise InputError(f"cannot be read: {reason_of(exc).lower()}", hint, self.name) from exc
             hint = f"is the file complete? `{self._program} -t` checks it"
             raise InputError(f"broken compressed data: {exc}", hint, self.name) from exc
 
@@ -233,14 +234,16 @@ def unreadable(name: str, exc: Exception) -> InputError:
         return InputError("is a directory", f"name its files, as in `{shlex.quote(name.rstrip('/'))}/*`", name)
     if isinstance(exc, PermissionError):
         return InputError("permission denied", "its owner can allow it, as with `chmod a+r`", name)
-    return InputError(f"cannot be opened: {reason_of(exc).lower()}", where=name)
+    return InputError(f"cannot be opened: {reason_of(exc).lower()}", "is the name right?", name)
 
 
-def _similar_file(name: str) -> str | None:
+def _similar_file(name: str) -> str:
     path = Path(name)
     try:
         names = os.listdir(path.parent)  # noqa: PTH208 names are all we need
     except (OSError, ValueError):
-        return f"there is no folder `{path.parent}`" if str(path.parent) != "." else None
+        return f"there is no folder `{path.parent}`"
     similar = get_close_matches(path.name, names, n=1, cutoff=0.75)
-    return f"did you mean `{path.parent / similar[0]}`?" if similar else None
+    if similar:
+        return f"did you mean `{path.parent / similar[0]}`?"
+    return f"`ls {shlex.quote(str(path.parent))}` shows what is there"

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError
 from rerank_cli.readers.values import (
+    DIGITS_HINT,
+    REQUEST_HINT,
     Element,
     Parsed,
     blank_from,
     decode,
     expect_end,
+    is_line,
     not_a_list,
     one_line,
     placed,
     reason,
+    syntax_hint,
     value_at,
 )
 from rerank_cli.text import shown
@@ -43,10 +47,10 @@ def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
         return Parsed({}, lambda: iter(()))
     if text[start] == "[":
         read = _list if request else _values
-        return Parsed({}, lambda: _guard(read(text, start, place), name))
+        return Parsed({}, lambda: guarded(read(text, start, place), name), text)
     if text[start] != "{":
         if request:
-            raise InputError("not a JSON object with `query` and `documents`", where=_where(name, text, start))
+            raise InputError("not a JSON object with `query` and `documents`", REQUEST_HINT, _where(name, text, start))
         message = "JSON input holds a list of documents or a request object"
         raise InputError(message, "for plain text use `--input-format lines`", _where(name, text, start))
     return _object(text, start, name, place, alone=request)
@@ -58,23 +62,24 @@ def parse_values(text: str, name: str, first_line: int = 1) -> list[Element]:
     Raises:
         InputError: not JSON, or a value that is no document.
     """
-    return list(_guard(_values(text, blank_from(text, 0), _by_line(text, name, first_line)), name, first_line))
+    return list(guarded(_values(text, blank_from(text, 0), _by_line(text, name, first_line)), name, first_line))
 
 
 def _object(text: str, start: int, name: str, place: Place, *, alone: bool) -> Parsed:
     try:
         keys, documents_at, end = _members(text, start)
         if not alone and blank_from(text, end) < len(text):
-            return Parsed({}, lambda: _guard(_values(text, start, place), name))
+            return Parsed({}, lambda: guarded(_values(text, start, place), name), text)
         expect_end(text, end)
     except ValueError as exc:
         raise _broken(exc, name) from exc
     if documents_at is None:
         whole = Element(keys, one_line(text[start:end]).encode("utf-8", "surrogatepass"), place(0, start))
-        return Parsed(keys, lambda: iter((whole,)))
+        return Parsed(keys, lambda: iter((whole,)), text)
     if text[documents_at] != "[":
-        raise not_a_list(keys["documents"], _where(name, text, documents_at))
-    return Parsed(keys, lambda: _guard(_elements(text, documents_at, place), name))
+        error = not_a_list(keys["documents"], _where(name, text, documents_at))
+        return Parsed(keys, lambda: iter(()), text, error)
+    return Parsed(keys, lambda: guarded(_elements(text, documents_at, place), name), text)
 
 
 def _values(text: str, position: int, place: Place) -> Iterator[Element]:
@@ -134,7 +139,7 @@ def _elements(text: str, start: int, place: Place) -> Generator[Element, None, i
             except json.JSONDecodeError:
                 raise
             except ValueError as exc:  # too many digits: the parser does not say where
-                raise InputError(f"not valid JSON: {exc}", where=place(number, position)) from exc
+                raise InputError(f"not valid JSON: {exc}", DIGITS_HINT, place(number, position)) from exc
             raw = one_line(text[position:end]).encode("utf-8")
             yield Element(value, raw, place(number, position))
             number += 1
@@ -152,7 +157,8 @@ def _expect(text: str, position: int, sign: str) -> int:
     return blank_from(text, position + 1)
 
 
-def _guard(elements: Iterator[Element], name: str, first_line: int = 1) -> Iterator[Element]:
+def guarded(elements: Iterator[Element], name: str, first_line: int = 1) -> Iterator[Element]:
+    """The elements of a text; an error of the parser becomes an InputError with the line."""
     try:
         yield from elements
     except ValueError as exc:
@@ -161,9 +167,10 @@ def _guard(elements: Iterator[Element], name: str, first_line: int = 1) -> Itera
 
 def _broken(exc: ValueError, name: str, first_line: int = 1) -> InputError:
     if not isinstance(exc, json.JSONDecodeError):
-        return InputError(f"not valid JSON: {exc}", where=name)
+        return InputError(f"not valid JSON: {exc}", DIGITS_HINT, name)
+    hint = syntax_hint(exc) or (REQUEST_HINT if is_line(name) else "plain text is `--input-format lines`")
     where = _where(name, exc.doc, exc.pos, first_line)
-    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", where=where)
+    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, where)
 
 
 def _where(name: str, text: str, position: int, first_line: int = 1) -> str:

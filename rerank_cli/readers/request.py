@@ -5,24 +5,23 @@ Which members a request has is known to `rerank_cli.request`. `where` is how the
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.field_hints import name_list
+from rerank_cli.field_hints import field_hint, has_scored_field, likely_fields, lists_hint, name_list
 from rerank_cli.fields import build_document, build_document_fast, type_name
-from rerank_cli.paths import has_path
+from rerank_cli.readers.answers import read_answer, with_members
 from rerank_cli.readers.chunks import in_chunks
-from rerank_cli.readers.values import Element, Parsed, not_a_list
+from rerank_cli.readers.values import REQUEST_HINT, Element, Parsed, json_text, not_a_list
 from rerank_cli.records import Document, Request, RequestOptions, Source
 from rerank_cli.request import MemberError, members_of, read_options
 from rerank_cli.text import has_surrogates, is_blank, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
@@ -49,12 +48,16 @@ def parse_request(
         from rerank_cli.readers.jsontext import parse_json
 
         parsed = parse_json(data, where, lambda number, _position: f"{where}: documents[{number}]")
-    if "documents" not in parsed.keys:
+    answer = read_answer(parsed, where, fields, report)
+    if answer is parsed and "documents" not in parsed.keys:
         keys = f"; it has {name_list(parsed.keys)}" if parsed.keys else ""
-        raise InputError(f"a request is an object with `query` and `documents`{keys}", where=where)
+        hint = lists_hint(parsed.keys) or REQUEST_HINT
+        raise InputError(f"a request is an object with `query` and `documents`{keys}", hint, where)
+    parsed = answer
     options = request_options(parsed.keys, where, report)
     if options.query is None or is_blank(options.query):
-        raise InputError("the request has no `query`" if options.query is None else "`query` is blank", where=where)
+        message = "the request has no `query`" if options.query is None else "`query` is blank"
+        raise InputError(message, REQUEST_HINT, where)
     scored = scored_fields(fields, options)
     documents = list(_documents(parsed.elements(), Source(where, "json"), report, scored))
     _check_fields(documents, where, scored, report, check if scored is fields else None)
@@ -96,12 +99,12 @@ def _input_error(error: MemberError, where: str) -> InputError:
         return InputError(f"`{name}` is empty", "name at least one field, or leave it out", where)
     if error.member.type == "names":
         example = isinstance(value, str) and not error.element
-        hint = f'as in `"{name}": ["{shown(value)}"]`' if example else None
+        hint = f'as in `"{name}": ["{shown(value)}"]`' if example else f'as in `"{name}": ["title", "body"]`'
         return InputError(f"`{name}` must be a list of field names", hint, where)
     expected = {"count": "a whole number of at least 1", "boolean": "true or false"}.get(error.member.type, "a string")
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     actual = shown(str(value)) if number and error.member.type == "count" else type_name(value)
-    return InputError(f"`{name}` must be {expected}, not {actual}", where=where)
+    return InputError(f"`{name}` must be {expected}, not {actual}", "leave it out, or change it", where)
 
 
 def scored_fields(fields: FieldSettings, request: RequestOptions) -> FieldSettings:
@@ -121,10 +124,10 @@ def read_elements(
 
 
 def _documents(
-    elements: Iterable[Element], source: Source, report: Report, fields: FieldSettings, start: int = 0
+    elements: Iterator[Element], source: Source, report: Report, fields: FieldSettings, start: int = 0
 ) -> Iterator[Document]:
     build_fast, build = build_document_fast(fields), build_document(fields, report)
-    for index, (value, raw, where) in enumerate(elements, start):
+    for index, (value, raw, where) in enumerate(with_members(elements, fields, report, source.name), start):
         document = build_fast(value, index, raw, source) if type(value) is dict else None
         # A text that is not encodable holds a lone surrogate: `build` replaces and counts it.
         if document is None or not _encodable(document):
@@ -146,7 +149,7 @@ def check_document(parsed: Parsed, fields: FieldSettings, where: str, *, several
     names = fields.rank_fields or (fields.text_field,)
     lists = [key for key, item in keys.items() if isinstance(item, list) and key != "rank_fields"]
     similar = get_close_matches("documents", lists, n=1) or (lists if len(lists) == 1 else [])
-    hint = f"extract the list first, as with `jq -c '.{shown(similar[0])}[]'`" if similar else None
+    hint = lists_hint(keys) or field_hint(fields, likely_fields(fields, keys))
     if isinstance(keys.get("query"), str):
         change = f"rename `{shown(similar[0])}`" if similar else 'add `"documents": ["…", "…"]`'
         hint = f"a request holds its documents in a list named `documents`: {change}"
@@ -160,36 +163,17 @@ def is_faulty_request(value: Mapping[str, Any], fields: FieldSettings) -> bool:
     return known and isinstance(value.get("query"), str) and not has_scored_field(value, fields)
 
 
-def has_scored_field(value: Mapping[str, Any], fields: FieldSettings) -> bool:
-    """Whether an object has a field to score, whatever its value."""
-    return any(has_path(value, name) for name in fields.rank_fields or (fields.text_field,))
-
-
 def _encodable(document: Document) -> bool:
     return not (has_surrogates(document.text) or has_surrogates(document.id or ""))
 
 
 def _parsed_object(data: dict[str, Any], where: str) -> Parsed:
     documents = data.get("documents")
-    if "documents" in data and not isinstance(documents, list):
-        raise not_a_list(documents, where)
+    error = not_a_list(documents, where) if "documents" in data and not isinstance(documents, list) else None
 
     def elements() -> Iterator[Element]:
         for number, value in enumerate(documents or ()):
             place = f"{where}: documents[{number}]"
             yield Element(value, json_text(value, place), place)
 
-    return Parsed(data, elements)
-
-
-def json_text(value: Any, where: str) -> bytes:
-    """A value as JSON text, for documents from other formats; raises InputError for what JSON cannot represent."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        return text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value).encode()
-    except RecursionError as exc:
-        raise InputError("nested too deeply", where=where) from exc
-    except (TypeError, ValueError) as exc:
-        raise InputError(f"not a JSON value: {exc}", where=where) from exc
+    return Parsed(data, elements, error=error)

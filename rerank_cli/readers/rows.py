@@ -141,7 +141,7 @@ def json_object(row: Row) -> dict[str, Any]:
     """The JSON object of a row. Raises InputError with the place."""
     value = json_value(row.text, row.where)
     if not isinstance(value, dict):
-        raise InputError("a JSON object is expected", where=row.where)
+        raise InputError("a JSON object is expected", 'one object per line, as in `{"id": "a"}`', row.where)
     return value
 
 
@@ -155,7 +155,7 @@ def record_id(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> s
         if (known := id_text(value)) is not None:
             return known
         if isinstance(value, list | dict):
-            raise InputError(f"`{key}` must be text or a number", where=where)
+            raise InputError(f"`{key}` must be text or a number", "an id is one value", where)
     return None
 
 
@@ -166,7 +166,7 @@ def grade(value: Any, where: str) -> int:
     except (TypeError, ValueError):
         number = 0.5
     if isinstance(value, bool) or not number.is_integer():
-        raise InputError(f"relevance `{value}` is not a whole number", where=where)
+        raise InputError(f"relevance `{value}` is not a whole number", "grades are 0, 1, 2 …", where)
     if abs(number) > LARGEST_GRADE:
         raise InputError(f"relevance `{value}` is too large", f"grades go to {LARGEST_GRADE}", where=where)
     return int(number)

@@ -18,6 +18,8 @@ from rerank_cli.text import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+REQUEST_HINT = 'as in `{"query": "…", "documents": ["…", "…"]}`'
+DIGITS_HINT = "a number of so many digits is better a text: put it in double quotes"
 TOO_DEEP = "nested too deeply"
 _BLANKS = re.compile(r"[ \t\r\n]*")
 # In valid JSON a line break is never inside a string, so the blanks around one can go without touching any value.
@@ -40,6 +42,8 @@ class Parsed(NamedTuple):
 
     keys: dict[str, Any]
     elements: Callable[[], Iterator[Element]]
+    text: str | None = None  # of JSON, whole
+    error: InputError | None = None  # `documents` are an object, which may be an engine's answer; else this is wrong
 
 
 class _Constant(ValueError):
@@ -87,15 +91,35 @@ def exact(text: str, where: str, hint: str | None = None) -> Any:
         value, end = value_at(text, blank_from(text, 0))
         expect_end(text, end)
     except json.JSONDecodeError as exc:
+        hint = syntax_hint(exc) or hint or 'a line must be one JSON value, as in `{"id": "a"}`'
         raise InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, where) from exc
     except ValueError as exc:
-        raise InputError(f"not valid JSON: {exc}", hint, where) from exc
+        raise InputError(f"not valid JSON: {exc}", DIGITS_HINT, where) from exc
     return value
 
 
 def reason(exc: json.JSONDecodeError) -> str:
     """The parser's message, starting in lower case."""
     return exc.msg[:1].lower() + exc.msg[1:]
+
+
+def syntax_hint(exc: json.JSONDecodeError) -> str | None:
+    """What to change for the usual slips: NaN, a comma too many, single quotes, a text that is cut off."""
+    text, position = exc.doc, exc.pos
+    if exc.msg.startswith("a number may not be"):
+        return "JSON has no such number: write `null` instead"
+    before, sign = text[:position].rstrip(" \t\r\n")[-1:], text[position : position + 1]
+    comma = before == "," or sign == ","  # Python 3.13 places the error at the comma
+    following = sign if before == "," else text[position + 1 :].lstrip(" \t\r\n")[:1]
+    if comma and following in {"]", "}"}:
+        return f"remove the comma before `{following}`"
+    if sign == "'" and before in {"", "{", "[", ",", ":"}:
+        return "JSON has double quotes; a file named `.yaml` may have single ones (`--input-format yaml`)"
+    if exc.msg.startswith("Unterminated string") or (
+        position >= len(text.rstrip()) and exc.msg != TOO_DEEP and len(text) > 1
+    ):
+        return "the text ends too early: is it complete?"
+    return None
 
 
 def one_line(text: str) -> str:
@@ -126,6 +150,26 @@ def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> Inpu
     return InputError("invalid UTF-8", hint, placed(name, first_line + data.count(b"\n", 0, position)))
 
 
+def is_line(name: str) -> bool:
+    """Whether a name ends with a line number, as of a batch's request."""
+    return bool(_NUMBERED.search(name))
+
+
 def placed(name: str, line: int) -> str:
     """`name:line`; a name that already ends with a line number, as of a batch's request, gets no second one."""
-    return name if line == 1 and _NUMBERED.search(name) else f"{name}:{line}"
+    return name if line == 1 and is_line(name) else f"{name}:{line}"
+
+
+def json_text(value: Any, where: str) -> bytes:
+    """A value as JSON text, for documents from other formats; raises InputError for what JSON cannot represent."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
+    except RecursionError as exc:
+        raise InputError("nested too deeply", "leave out what is not scored", where) from exc
+    except (TypeError, ValueError) as exc:
+        raise InputError(
+            f"not a JSON value: {exc}", "use texts, numbers, true, false, null, lists and objects", where
+        ) from exc
