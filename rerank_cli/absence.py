@@ -213,7 +213,8 @@ def record_of(document: Document) -> Any:
         if source.kind == "row":
             cells = next(csv.reader([raw.decode("utf-8", "replace")], delimiter=source.delimiter), [])
             return dict(zip(source.columns, cells, strict=False))
-        return json.loads(raw) if is_record(document) else None
+        value = json.loads(raw) if is_record(document) else None
+        return source.members(value) if source.members and isinstance(value, dict) else value
     except (ValueError, RecursionError, csv.Error):
         return None
 
@@ -224,7 +225,9 @@ def has_field(document: Document, path: str) -> bool:
     if source.kind == "row":
         return path in source.columns
     last = last_key(path)
-    if not is_record(document) or (to_utf8(f'{last}"') not in raw and b"\\u" not in raw):
+    if not is_record(document):
+        return False
+    if not source.members and to_utf8(f'{last}"') not in raw and b"\\u" not in raw:
         return False
     value = record_of(document)
     return not isinstance(value, dict) or has_path(value, path)

@@ -174,7 +174,7 @@ def _open_whole(stream: InputStream, input_format: InputFormat, inputs: InputSet
     from rerank_cli.readers.request import check_document, read_elements, request_options
 
     parsed = parse(stream.whole(), stream.name)
-    answer = read_answer(parsed, stream.name, inputs.fields, report)
+    answer = read_answer(parsed, stream.name, inputs.fields)
     if answer is parsed:
         parsed = check_document(parsed, inputs.fields, stream.name, several=len(inputs.files) > 1)
     else:

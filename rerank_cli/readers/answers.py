@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 REQUEST = ("id", "query_id", "top_n", "max_tokens_per_doc", "max_chunks_per_doc")
 
 
-def read_answer(parsed: Parsed, where: str, fields: FieldSettings, report: Report) -> Parsed:
+def read_answer(parsed: Parsed, where: str, fields: FieldSettings) -> Parsed:
     """The records of an answer, or of the path that --records names; anything else comes back as it is.
 
     Raises InputError for a path that leads nowhere, for answers to several queries, and for one without documents.
@@ -56,10 +56,9 @@ def read_answer(parsed: Parsed, where: str, fields: FieldSettings, report: Repor
     kept = _request_members(keys, query)
     if shape.columns:
         rows = _columns(shape, value, where)
-        return Parsed(kept, lambda: _described(iter(rows), shape, fields, report, where))
+        return Parsed(kept, lambda: iter(rows), shape=shape)
     text = parsed.text or json_text(value_of(parsed), where).decode("utf-8", "surrogatepass")
-    found = _at(text, prefix + _only_path(shape, value, where), where)
-    return Parsed(kept, lambda: _described(found(), shape, fields, report, where))
+    return Parsed(kept, _at(text, prefix + _only_path(shape, value, where), where), shape=shape)
 
 
 def lines_hold(line: bytes, *, more: bool, fields: FieldSettings) -> Literal["documents", "answer", "records"]:
@@ -78,19 +77,18 @@ def lines_hold(line: bytes, *, more: bool, fields: FieldSettings) -> Literal["do
     return "records" if shape_of_record(record) else "documents"
 
 
-def with_members(elements: Iterator[Element], fields: FieldSettings, report: Report, where: str) -> Iterator[Element]:
-    """Documents of a list; those that are an engine's records get the members of the objects inside them."""
+def shape_of_list(
+    elements: Iterator[Element], fields: FieldSettings, where: str
+) -> tuple[Iterator[Element], Shape | None]:
+    """The documents of a list, and their shape if they are an engine's records."""
     first = next(elements, None)
     if first is None:
-        return elements
+        return elements, None
     if isinstance(first.value, list) and is_list_of_records(first.value) and _paired(first.value) is first.value:
-        return with_members(_only_list(first, elements, where), fields, report, where)
-    everything = chain([first], elements)
+        return shape_of_list(_only_list(first, elements, where), fields, where)
     record = _paired(first.value)
-    if not isinstance(record, dict) or has_scored_field(record, fields):
-        return everything
-    shape = shape_of_record(record)
-    return everything if shape is None else _described(everything, shape, fields, report, where)
+    known = not isinstance(record, dict) or has_scored_field(record, fields)
+    return chain([first], elements), None if known else shape_of_record(record)
 
 
 def _only_list(first: Element, others: Iterator[Element], where: str) -> Iterator[Element]:
@@ -116,19 +114,17 @@ def _paired(value: Any) -> Any:
     return value
 
 
-def _described(
+def described(
     elements: Iterator[Element], shape: Shape, fields: FieldSettings, report: Report, where: str
 ) -> Iterator[Element]:
-    """The elements with the members of a shape; a note says what was recognised."""
-    first = True
-    for element in elements:
+    """An engine's records with the members of the objects inside them; a note says what was recognised."""
+    for number, element in enumerate(elements):
         record = _paired(element.value)
         raw = element.raw if record is element.value else _part(element, (0,))[0].raw
         if isinstance(record, dict):
             record = members_of_record(record, shape)
-            if first:
+            if number == 0:
                 _note(record, shape, fields, report, where)
-            first = False
         yield Element(record, raw, element.where)
 
 

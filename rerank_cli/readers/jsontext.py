@@ -78,7 +78,7 @@ def _object(text: str, start: int, name: str, place: Place, *, alone: bool) -> P
         return Parsed(keys, lambda: iter((whole,)), text)
     if text[documents_at] != "[":
         error = not_a_list(keys["documents"], _where(name, text, documents_at))
-        return Parsed(keys, lambda: iter(()), text, error)
+        return Parsed(keys, lambda: iter(()), text, error=error)
     return Parsed(keys, lambda: guarded(_elements(text, documents_at, place), name), text)
 
 

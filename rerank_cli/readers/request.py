@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.field_hints import field_hint, has_scored_field, likely_fields, lists_hint, name_list
 from rerank_cli.fields import build_document, build_document_fast, type_name
-from rerank_cli.readers.answers import read_answer, with_members
+from rerank_cli.readers.answers import described, read_answer, shape_of_list
 from rerank_cli.readers.chunks import in_chunks
+from rerank_cli.readers.engines import members_of_record
 from rerank_cli.readers.values import REQUEST_HINT, Element, Parsed, json_text, not_a_list
 from rerank_cli.records import Document, Request, RequestOptions, Source
 from rerank_cli.request import MemberError, members_of, read_options
@@ -48,7 +50,7 @@ def parse_request(
         from rerank_cli.readers.jsontext import parse_json
 
         parsed = parse_json(data, where, lambda number, _position: f"{where}: documents[{number}]")
-    answer = read_answer(parsed, where, fields, report)
+    answer = read_answer(parsed, where, fields)
     if answer is parsed and "documents" not in parsed.keys:
         keys = f"; it has {name_list(parsed.keys)}" if parsed.keys else ""
         hint = lists_hint(parsed.keys) or REQUEST_HINT
@@ -59,7 +61,7 @@ def parse_request(
         message = "the request has no `query`" if options.query is None else "`query` is blank"
         raise InputError(message, REQUEST_HINT, where)
     scored = scored_fields(fields, options)
-    documents = list(_documents(parsed.elements(), Source(where, "json"), report, scored))
+    documents = list(_documents(parsed, Source(where, "json"), report, scored))
     _check_fields(documents, where, scored, report, check if scored is fields else None)
     return Request(options.query, without_empty(documents, scored, report), options)
 
@@ -118,16 +120,24 @@ def read_elements(
     parsed: Parsed, source: Source, report: Report, fields: FieldSettings, start: int
 ) -> Iterator[list[Document]]:
     """Chunks of the documents of a parsed text, numbered from `start`."""
-    if parsed.keys and fields.join_titles:  # a request says itself what is scored
+    # a request says itself what is scored
+    if "documents" in parsed.keys and fields.join_titles:
         fields = replace(fields, join_titles=False)
-    return in_chunks(_documents(parsed.elements(), source, report, fields, start))
+    return in_chunks(_documents(parsed, source, report, fields, start))
 
 
 def _documents(
-    elements: Iterator[Element], source: Source, report: Report, fields: FieldSettings, start: int = 0
+    parsed: Parsed, source: Source, report: Report, fields: FieldSettings, start: int = 0
 ) -> Iterator[Document]:
+    elements, shape = parsed.elements(), parsed.shape
+    if shape is None:
+        elements, shape = shape_of_list(elements, fields, source.name)
+    if shape:
+        elements = described(elements, shape, fields, report, source.name)
+        source = replace(source, members=partial(members_of_record, shape=shape))
+        fields = replace(fields, join_titles=False)
     build_fast, build = build_document_fast(fields), build_document(fields, report)
-    for index, (value, raw, where) in enumerate(with_members(elements, fields, report, source.name), start):
+    for index, (value, raw, where) in enumerate(elements, start):
         document = build_fast(value, index, raw, source) if type(value) is dict else None
         # A text that is not encodable holds a lone surrogate: `build` replaces and counts it.
         if document is None or not _encodable(document):

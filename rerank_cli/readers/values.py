@@ -18,6 +18,8 @@ from rerank_cli.text import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rerank_cli.readers.engines import Shape
+
 REQUEST_HINT = 'as in `{"query": "…", "documents": ["…", "…"]}`'
 DIGITS_HINT = "a number of so many digits is better a text: put it in double quotes"
 TOO_DEEP = "nested too deeply"
@@ -44,6 +46,7 @@ class Parsed(NamedTuple):
     elements: Callable[[], Iterator[Element]]
     text: str | None = None  # of JSON, whole
     error: InputError | None = None  # `documents` are an object, which may be an engine's answer; else this is wrong
+    shape: Shape | None = None  # of a search engine's answer, whose records these are
 
 
 class _Constant(ValueError):
