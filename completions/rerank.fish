@@ -224,6 +224,7 @@ complete -c rerank -n '__rerank_in eval' -l no-config -d 'Read no configuration 
 
 # compare
 complete -c rerank -n '__rerank_in compare' -s h -l help -d 'Short help, complete help.'
+complete -c rerank -n '__rerank_in compare' -l encoding -x -d 'As cp1252 (default: UTF-8, or by its mark).'
 complete -c rerank -n '__rerank_in compare' -l depth -x -d 'Look at the first K documents only.'
 complete -c rerank -n '__rerank_in compare' -l rbo-p -x -d 'Persistence of RBO, between 0 and 1.'
 complete -c rerank -n '__rerank_in compare' -l limit -x -d 'List the N most changed queries; 0: all.'

@@ -96,9 +96,9 @@ def test_an_input_whose_records_all_lack_the_field_is_an_error_that_counts_keys(
 
 
 def test_the_hint_reaches_nested_fields_and_works(run) -> None:
-    text = as_jsonl([{"_id": "a", "_source": {"body": "one text"}}, {"_id": "b", "_source": {"body": "another"}}])
-    assert "did you mean `--text-field _source.body`? 2 of 2 have" in run(*CAPITAL, stdin=text).err
-    assert run(*CAPITAL, "--text-field", "_source.body", stdin=text).code == 0
+    text = as_jsonl([{"_id": "a", "page": {"body": "one text"}}, {"_id": "b", "page": {"body": "another"}}])
+    assert "did you mean `--text-field page.body`? 2 of 2 have" in run(*CAPITAL, stdin=text).err
+    assert run(*CAPITAL, "--text-field", "page.body", stdin=text).code == 0
 
 
 def test_a_field_name_with_a_comma_is_proposed_as_a_text_field(run) -> None:

@@ -74,7 +74,8 @@ def inputs_of(call: Call) -> InputSettings:
     values = call.values
     check_encoding(values["encoding"])
     if parse_delimiter(values["delimiter"]) and values["input_format"] not in {"auto", "csv", "tsv"}:
-        raise UsageError(f"--delimiter separates the columns of CSV, not of --input-format {values['input_format']}")
+        message = f"--delimiter separates the columns of CSV, not of --input-format {values['input_format']}"
+        raise UsageError(message, "leave one of them out")
     settled = frozenset(member for name, member in MEMBERS.items() if call.values.get(name) is not None)
     return replace(call.settings(InputSettings), fields=with_titles(fields_of(call)), settled=settled)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rerank_cli.readers.trec import Run
     from rerank_cli.report import Report
 
-QRELS_HINT = "lines are query, 0, document and grade, as in `q1 0 d7 1`"
+QRELS_HINT = "is it the right file? its lines are query, 0, document and grade, as in `q1 0 d7 1`"
 GRADES_HINT = 'as in `"documents": ["a", "b"], "relevance": [1, 0]`'
 GRADE_KEYS = (LABEL, "label", "rel", "grade", "score")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rerank_cli.errors import InputError
 from rerank_cli.ids import id_text, with_decimals
-from rerank_cli.readers.encodings import likely_encoding
+from rerank_cli.readers.encodings import encoding_hint
 from rerank_cli.readers.input_stream import STDIN, open_stream
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.readers.input_stream import InputStream
 
+OBJECT_HINT = 'one object per line, as in `{"id": "a"}`'
 BIG_INTEGER = re.compile(r"\d{19}")  # which orjson may read as a float
 # A decimal in a member that may be an id: its digits count.
 DECIMAL_ID = re.compile(r"""(?:id|docno)"\s*:\s*-?\d+[.eE]""")
@@ -109,8 +110,7 @@ def decoded_row(name: str, number: int, raw: bytes) -> Row:
     try:
         return Row(name, number, raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        hint = f"name its encoding, if it is `--encoding {likely_encoding(raw)}`, or convert it with iconv"
-        raise InputError(f"invalid UTF-8: {error.reason}", hint, f"{name}:{number}") from None
+        raise InputError(f"invalid UTF-8: {error.reason}", encoding_hint(raw, name), f"{name}:{number}") from None
 
 
 def name_of_file(path: str) -> str:
@@ -118,7 +118,7 @@ def name_of_file(path: str) -> str:
     return STDIN if path == "-" else path
 
 
-def json_value(text: str, where: str) -> Any:
+def json_value(text: str, where: str, hint: str | None = None) -> Any:
     """A JSON text's value; what orjson refuses (lone surrogates) or rounds (big integers, decimals as ids) is exact.
 
     Raises InputError.
@@ -134,14 +134,14 @@ def json_value(text: str, where: str) -> Any:
             return orjson.loads(text)
     from rerank_cli.readers.values import exact
 
-    return exact(text, where)
+    return exact(text, where, hint)
 
 
 def json_object(row: Row) -> dict[str, Any]:
     """The JSON object of a row. Raises InputError with the place."""
-    value = json_value(row.text, row.where)
+    value = json_value(row.text, row.where, OBJECT_HINT)
     if not isinstance(value, dict):
-        raise InputError("a JSON object is expected", 'one object per line, as in `{"id": "a"}`', row.where)
+        raise InputError("a JSON object is expected", OBJECT_HINT, row.where)
     return value
 
 

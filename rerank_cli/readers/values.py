@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import type_name
-from rerank_cli.readers.encodings import likely_encoding
+from rerank_cli.readers.encodings import encoding_hint
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def exact(text: str, where: str, hint: str | None = None) -> Any:
         value, end = value_at(text, blank_from(text, 0))
         expect_end(text, end)
     except json.JSONDecodeError as exc:
-        hint = syntax_hint(exc) or hint or 'a line must be one JSON value, as in `{"id": "a"}`'
-        raise InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, where) from exc
+        message = f"not valid JSON: {reason(exc)} (column {exc.colno})"
+        raise InputError(message, syntax_hint(exc) or hint, where) from exc
     except ValueError as exc:
         raise InputError(f"not valid JSON: {exc}", DIGITS_HINT, where) from exc
     return value
@@ -149,8 +149,9 @@ def not_a_list(value: Any, where: str) -> InputError:
 
 def not_utf8(data: bytes, position: int, name: str, first_line: int = 1) -> InputError:
     """The error for bytes that are not UTF-8; `data` starts at line `first_line` of the input."""
-    hint = f"name its encoding, if it is `--encoding {likely_encoding(data)}`, or convert it with iconv"
-    return InputError("invalid UTF-8", hint, placed(name, first_line + data.count(b"\n", 0, position)))
+    return InputError(
+        "invalid UTF-8", encoding_hint(data, name), placed(name, first_line + data.count(b"\n", 0, position))
+    )
 
 
 def is_line(name: str) -> bool:
