@@ -95,6 +95,13 @@ def test_an_input_whose_records_all_lack_the_field_is_an_error_that_counts_keys(
     assert run(*CAPITAL, "--text-field", "body", stdin=as_jsonl(records)).code == 0
 
 
+@pytest.mark.parametrize("how", [(), ("--json",), ("-n", "1")])
+def test_an_input_of_empty_documents_only_is_an_empty_ranking(run, how: tuple[str, ...]) -> None:
+    result = run(*CAPITAL, "--on-missing", "skip", *how, stdin='{"text": {}}\n{"text": ""}\n')
+    assert result.code == 0, result.err
+    assert "2 documents are empty: left out" in result.err
+
+
 def test_the_hint_reaches_nested_fields_and_works(run) -> None:
     text = as_jsonl([{"_id": "a", "page": {"body": "one text"}}, {"_id": "b", "page": {"body": "another"}}])
     assert "did you mean `--text-field page.body`? 2 of 2 have" in run(*CAPITAL, stdin=text).err

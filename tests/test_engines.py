@@ -117,7 +117,6 @@ WRONG = {
     "no such name": ({"hits": [HIT]}, "x[]", "there is no `x`", "`hits`"),
     "not a list": ({"hits": {"rows": [HIT]}}, "hits[]", "`hits` is an object", "--records"),
     "too far": ({"a": [HIT]}, "a[3]", "fewer elements", ""),
-    "not a path": ({"a": [HIT]}, "a[", "is not a path", "hits.hits[]"),
 }
 
 
@@ -127,6 +126,13 @@ def test_a_path_that_leads_nowhere_is_an_error(run, value, path: str, message: s
     assert (result.code, result.out) == (3, b"")
     assert message in result.err
     assert hint in result.err
+
+
+@pytest.mark.parametrize("command", [("-q", "q"), ("batch",)])
+def test_records_must_be_a_path(run, command: tuple[str, ...]) -> None:
+    result = run(*command, "--records", "a[", stdin="{}")
+    assert (result.code, result.out) == (2, b"")
+    assert "--records: `a[` is not a path" in result.err
 
 
 @pytest.mark.parametrize("stdin", [b"text\na\n", b"a line\n"])

@@ -55,6 +55,10 @@ def fields_of(call: Call) -> FieldSettings:
     for name in ("text_field", "id_field", "prior_field"):
         if values[name] == "":
             raise UsageError(f"--{name.replace('_', '-')} names no field", "leave it out, or name one")
+    if values["records"]:
+        from rerank_cli.readers.spans import parse_path
+
+        parse_path(values["records"])
     fields = call.settings(FieldSettings)
     return replace(
         fields,

@@ -236,7 +236,8 @@ def _chain(
         try:
             for chunk in checked(current.chunks(fields, index), check, report, last=number == len(names) - 1):
                 index = chunk[-1].index + 1
-                yield without_empty(chunk, fields, report)
+                if kept := without_empty(chunk, fields, report):
+                    yield kept
         finally:
             current.stream.close()
 

@@ -67,7 +67,7 @@ def read_qrels(
     stream = rows(path, stdin, encoding)
     first = next(stream, None)
     if first is None:
-        raise InputError(f"{qrels.name} holds no judgements", QRELS_HINT)
+        raise InputError("holds no judgements", QRELS_HINT, qrels.name)
     if first.text.lstrip()[:1] in {"{", "["}:
         _read_json(qrels, first, stream)
     elif header := header_of(first):
@@ -77,7 +77,7 @@ def read_qrels(
         for row in chain([first], stream):
             _add(qrels.judgements, _columns(row))
     if not qrels.judgements:
-        raise InputError(f"{qrels.name} holds no judgements", QRELS_HINT)
+        raise InputError("holds no judgements", QRELS_HINT, qrels.name)
     return qrels
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.errors import InputError
+from rerank_cli.errors import UsageError
 from rerank_cli.readers.values import blank_from, value_at
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ _STEP = re.compile(r"\.?([^\[\]]+)|\[(\d*)\]")
 
 
 def parse_path(text: str) -> tuple[Step, ...]:
-    """The steps of a path, which may begin with a dot as in jq. Raises InputError."""
+    """The steps of a path, which may begin with a dot as in jq. Raises UsageError."""
     if text == ".":
         return ()
     trimmed = text.strip().removeprefix(".")
     if not _PATH.fullmatch(trimmed) or ".." in trimmed:
         hint = "names, dots and brackets, as in `--records 'hits.hits[]'`"
-        raise InputError(f"`{text}` is not a path of records", hint)
+        raise UsageError(f"--records: `{text}` is not a path", hint)
     steps: list[Step] = []
     for name, number in _STEP.findall(trimmed):
         steps.append(name.strip(".") if name else int(number) if number else None)
