@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.field_hints import EMPTY_HINT, MAX_KEYS, field_hint, likely_fields, name_list
+from rerank_cli.field_hints import EMPTY_HINT, MAX_KEYS, TEXT_HINT, field_hint, likely_fields, name_list
 from rerank_cli.paths import fields_of, has_path, last_key
 from rerank_cli.text import is_blank, shown, to_utf8
 
@@ -120,7 +120,7 @@ class FieldCheck:
         names = self._scored
         subject = f"field `{shown(names[0])}`" if len(names) == 1 else f"any of the fields {name_list(names)}"
         likely = likely_fields(self.fields, self._examples)
-        hint = field_hint(self.fields, likely)
+        hint = field_hint(self.fields, likely) if self._keys else TEXT_HINT
         if count == 1:
             message = f"the document does not have {subject}; it has {name_list(self._keys)}"
             return InputError(message, hint, self._name)

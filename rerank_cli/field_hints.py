@@ -22,6 +22,7 @@ LIKELY = (
     "description", "summary", "message", "answer", "value", "title",
 )  # fmt: skip
 MAX_NAMES, MAX_KEYS = 12, 200  # names in a message; keys that are compared with a missing one
+TEXT_HINT = 'give it a text, as in `{"text": "…"}`'
 EMPTY_HINT = "`--on-missing empty` ranks such documents last, `skip` leaves them out"
 
 

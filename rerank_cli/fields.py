@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Renderer = Callable[[Any, str], tuple[str, int]]
 
 MAX_DEPTH = 200  # of nesting in a field: more is an attack
-DOCUMENT_HINT = 'as in `"some text"` or `{"id": "a", "text": "some text"}`; plain text is `--input-format lines`'
+DOCUMENT_HINT = 'as in `"some text"` or `{"id": "a", "text": "some text"}`'
 PRIOR_HINT = "`--prior-field` names the field with the retriever's own score"
 _NO_ID = (None, "")
 _PLAIN_ID = frozenset({str, int, type(None)})

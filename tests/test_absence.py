@@ -277,6 +277,15 @@ def trec(tmp_path: Path) -> tuple[str | Path, ...]:
     return ("batch", *(part for option, name in files for part in (option, tmp_path / name)))
 
 
+def test_a_corpus_without_the_field_is_an_error_although_another_document_is_missing(run, tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text(as_jsonl([{"id": "good", "body": GOOD["text"]}]))
+    (tmp_path / "q.tsv").write_text("q1\tcapital\n")
+    (tmp_path / "run.trec").write_text("q1 Q0 good 1 2 t\nq1 Q0 lost 2 1 t\n")
+    argv = ("--run", tmp_path / "run.trec", "--queries", tmp_path / "q.tsv", "--corpus", tmp_path / "c.jsonl")
+    assert "did you mean `--text-field body`?" in run("batch", *argv).err
+    assert run("batch", *argv, "--text-field", "body").code == 0
+
+
 def test_a_document_that_the_corpus_lacks_does_not_lose_the_query(run, trec: tuple[str | Path, ...]) -> None:
     found = run(*trec, "-f", "trec")
     assert found.code == 0, found.err

@@ -223,3 +223,26 @@ def test_the_table_of_the_documentation_is_that_of_the_code() -> None:
     for shape in shapes():
         if shape.records and not shape.refused:
             assert f"| {shape.name} | `{shape.records}` |" in page
+
+
+@pytest.mark.parametrize("name", ["hits.json", "hits.jsonl"])
+@pytest.mark.parametrize("options", [(), ("--records", "hits.hits[]", "--text-field", "_source.text")])
+def test_an_answer_is_a_corpus_of_a_run(run, tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
+    hits = [{"_id": "c", "_source": {"text": CAT}}, {"_id": "d", "_source": {"text": DOG}}]
+    (tmp_path / name).write_text(json.dumps({"hits": {"hits": hits}}))
+    (tmp_path / "q.tsv").write_text("q1\tpets\n")
+    (tmp_path / "run.trec").write_text("q1 Q0 c 1 2 t\nq1 Q0 d 2 1 t\n")
+    argv = ("--run", tmp_path / "run.trec", "--queries", tmp_path / "q.tsv", "--corpus", tmp_path / name)
+    result = run("batch", *argv, *options, "-f", "trec")
+    assert result.code == 0, result.err
+    assert [line.split()[2] for line in result.lines] == ["d", "c"]
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_documents_of_a_batch_are_an_answer(run, tmp_path: Path, *, lines: bool) -> None:
+    hits = [{"_id": "c", "_source": {"text": CAT}}, {"_id": "d", "_source": {"text": DOG}}]
+    text = "\n".join(map(json.dumps, hits)) if lines else json.dumps({"hits": {"hits": hits}})
+    (tmp_path / "hits.jsonl").write_text(text)
+    (tmp_path / "q.tsv").write_text("q1\tpets\n")
+    result = run("batch", "--queries", tmp_path / "q.tsv", "--documents", tmp_path / "hits.jsonl", "-f", "trec")
+    assert [line.split()[2] for line in result.lines] == ["d", "c"], result.err

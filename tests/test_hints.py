@@ -130,6 +130,27 @@ CHANGED = {
     "a comma in a line": ("a.jsonl", b'{"text":"1 a",}\n', "remove the comma before `}`", b'{"text":"1 a"}'),
     "cut off": ("a.json", b'[{"text":"1 a"}', "is it complete?", b'[{"text":"1 a"}]'),
     "cut off in a text": ("a.jsonl", b'{"text":"1 ', "", b'{"text":"1 a"}'),
+    "a comment": ("a.json", b'[{"text":"1 a"} // x\n]', "no comments", b'[{"text":"1 a"}\n]'),
+    "True of Python": (
+        "a.jsonl",
+        b'{"text":"1 a","x":True}\n',
+        "JSON has `true` for `True`",
+        b'{"text":"1 a","x":true}\n',
+    ),
+    "too many digits": (
+        "a.json",
+        b'[{"text":"1 a","n":' + b"9" * 5000 + b"}]",
+        "in double quotes",
+        b'[{"text":"1 a","n":"9"}]',
+    ),
+    "too deep": ("a.json", b'{"text":"1 a","n":' + b"[" * 5000, "leave out", b'{"text":"1 a"}'),
+    "a wrong member": (
+        "a.json",
+        b'{"query":"q",\n"documents":["1 a"],\n"top_n":"x"}',
+        '"top_n": 5',
+        b'{"query":"q","documents":["1 a"],"top_n":5}',
+    ),
+    "nothing at all": ("a.json", b"{}", '{"text": "', b'{"text":"1 a"}'),
     "single quotes": ("a.json", b"[{'text':'1 a'}]", "double quotes", b'[{"text":"1 a"}]'),
 }
 
@@ -147,6 +168,11 @@ def test_broken_json_says_what_to_change(
     assert words in hint
     (tmp_path / name).write_bytes(better)
     assert run("-q", "q", name).code == 0
+
+
+def test_a_wrong_member_of_a_request_has_its_line(run, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'{"query":"q",\n"documents":["1 a"],\n"top_n":"x"}')
+    assert run("a.json").err.startswith("rerank: error: a.json:3: `top_n` must be a whole number")
 
 
 def test_single_quotes_are_read_as_yaml(run, tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_queries_are_read_in_every_format(file, text, expected):
     [
         ("1\ta\n1\tb\n", "auto", "2: query id `1` appears twice"),
         ("1\ta\nb\n", "auto", "2: the line has 1 of 2 columns"),
-        ('{"query": " "}\n', "auto", "1: a query needs its text in `query` or `text`"),
+        ('{"query": " "}\n', "auto", "1: the query is blank"),
         ("x", "jsonl", "1: not valid JSON"),
     ],
 )

@@ -137,7 +137,7 @@ def _open_lines(stream: InputStream, inputs: InputSettings, report: Report) -> _
     from rerank_cli.readers.jsonl import line_elements, read_jsonl
 
     line, more = stream.first_line()
-    holds = lines_hold(line, more=more, fields=inputs.fields)
+    holds = lines_hold(line, inputs.fields, more=more)
     if holds == "answer":
         return _open_whole(stream, "json", inputs, report)
     if holds == "documents":
@@ -160,7 +160,7 @@ def _open_records(stream: InputStream, input_format: InputFormat, inputs: InputS
     from rerank_cli.readers.request import read_elements, request_options
 
     parsed = records_at(stream.whole(), str(inputs.fields.records), stream.name)
-    options = request_options(parsed.keys, stream.name, report)
+    options = request_options(parsed, stream.name, report)
     return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
 
 
@@ -173,13 +173,11 @@ def _open_whole(stream: InputStream, input_format: InputFormat, inputs: InputSet
     from rerank_cli.readers.answers import read_answer
     from rerank_cli.readers.request import check_document, read_elements, request_options
 
-    parsed = parse(stream.whole(), stream.name)
-    answer = read_answer(parsed, stream.name, inputs.fields)
-    if answer is parsed:
-        parsed = check_document(parsed, inputs.fields, stream.name, several=len(inputs.files) > 1)
-    else:
-        parsed = answer
-    options = request_options(parsed.keys, stream.name, report)
+    text = parse(stream.whole(), stream.name)
+    parsed = read_answer(text, stream.name, inputs.fields)
+    if parsed is text:
+        parsed = check_document(text, inputs.fields, several=len(inputs.files) > 1)
+    options = request_options(parsed, stream.name, report)
     return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
 
 

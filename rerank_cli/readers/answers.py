@@ -61,8 +61,13 @@ def read_answer(parsed: Parsed, where: str, fields: FieldSettings) -> Parsed:
     return Parsed(kept, _at(text, prefix + _only_path(shape, value, where), where), shape=shape)
 
 
-def lines_hold(line: bytes, *, more: bool, fields: FieldSettings) -> Literal["documents", "answer", "records"]:
-    """What JSON lines hold by their first one: documents, one answer as a whole, or the records of an answer."""
+def lines_hold(
+    line: bytes, fields: FieldSettings, *, more: bool, only_known: bool = False
+) -> Literal["documents", "answer", "records"]:
+    """What JSON lines hold by their first one: documents, one answer as a whole, or the records of an answer.
+
+    Without `more` lines, an object that holds a list and no text counts as an answer too, unless `only_known` ones do.
+    """
     from orjson import JSONDecodeError, loads
 
     try:
@@ -72,12 +77,22 @@ def lines_hold(line: bytes, *, more: bool, fields: FieldSettings) -> Literal["do
     record = _paired(value)
     if not isinstance(record, dict) or has_scored_field(record, fields):
         return "documents"
-    if not more and (shape_of_answer(record) or lists_hint(record)):
+    if not more and (shape_of_answer(record) or (not only_known and lists_hint(record))):
         return "answer"
     return "records" if shape_of_record(record) else "documents"
 
 
-def shape_of_list(
+def elements_of(
+    parsed: Parsed, fields: FieldSettings, report: Report, where: str
+) -> tuple[Iterator[Element], Shape | None]:
+    """The documents of a text, and their shape if they are an engine's records, with the members of that shape."""
+    elements, shape = parsed.elements(), parsed.shape
+    if shape is None:
+        elements, shape = _shape_of_list(elements, fields, where)
+    return (_described(elements, shape, fields, report, where) if shape else elements), shape
+
+
+def _shape_of_list(
     elements: Iterator[Element], fields: FieldSettings, where: str
 ) -> tuple[Iterator[Element], Shape | None]:
     """The documents of a list, and their shape if they are an engine's records."""
@@ -85,7 +100,7 @@ def shape_of_list(
     if first is None:
         return elements, None
     if isinstance(first.value, list) and is_list_of_records(first.value) and _paired(first.value) is first.value:
-        return shape_of_list(_only_list(first, elements, where), fields, where)
+        return _shape_of_list(_only_list(first, elements, where), fields, where)
     record = _paired(first.value)
     known = not isinstance(record, dict) or has_scored_field(record, fields)
     return chain([first], elements), None if known else shape_of_record(record)
@@ -114,7 +129,7 @@ def _paired(value: Any) -> Any:
     return value
 
 
-def described(
+def _described(
     elements: Iterator[Element], shape: Shape, fields: FieldSettings, report: Report, where: str
 ) -> Iterator[Element]:
     """An engine's records with the members of the objects inside them; a note says what was recognised."""

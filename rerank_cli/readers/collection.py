@@ -67,7 +67,7 @@ def read_records(
     stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), inputs.encoding)
     try:
         chosen = _detected(path, stream, inputs, report) if chosen == "auto" else chosen
-        if chosen == "jsonl":
+        if chosen == "jsonl" and not _is_answer(stream, inputs.fields):
             yield from _json_lines(stream)
         elif chosen == "lines":
             yield from (Record(text, b"", number, f"{stream.name}:{number}") for number, text in numbered_lines(stream))
@@ -80,7 +80,7 @@ def read_records(
         elif chosen == "files":
             raise InputError("a collection is one file of records, not whole files", "leave `--input-format` out", path)
         else:
-            yield from _elements(stream, yaml=chosen == "yaml")
+            yield from _elements(stream, inputs.fields, report, yaml=chosen == "yaml")
     finally:
         stream.close()
 
@@ -101,6 +101,14 @@ def _detected(path: str, stream: InputStream, inputs: InputSettings, report: Rep
     if line.startswith(b"{"):
         return "jsonl"  # broken: its reader says where
     return "tsv" if b"\t" in line else "lines"
+
+
+def _is_answer(stream: InputStream, fields: FieldSettings) -> bool:
+    """Whether JSON lines are an engine's answer or its records, or --records names a list in them."""
+    from rerank_cli.readers.answers import lines_hold
+
+    line, more = stream.first_line()
+    return bool(fields.records) or lines_hold(line, fields, more=more, only_known=True) != "documents"
 
 
 def _json_lines(stream: InputStream) -> Iterator[Record]:
@@ -168,20 +176,25 @@ def _topics(stream: InputStream) -> Iterator[Record]:
     return (Record(dict(value), b"", number, where) for number, (value, where) in enumerate(topics, 1))
 
 
-def _elements(stream: InputStream, *, yaml: bool) -> Iterator[Record]:
-    """The elements of a JSON or YAML list, or of an object by id."""
+def _elements(stream: InputStream, fields: FieldSettings, report: Report, *, yaml: bool) -> Iterator[Record]:
+    """The elements of a JSON or YAML list, or of an object by id; the records of an answer, as they are scored."""
     if yaml:
         from rerank_cli.readers.yamltext import parse_yaml as parse
     else:
         from rerank_cli.readers.jsontext import parse_json as parse
-    parsed: Parsed = parse(stream.whole(), stream.name)
-    if parsed.keys:
+    from rerank_cli.readers.answers import elements_of, read_answer
+
+    read: Parsed = parse(stream.whole(), stream.name)
+    parsed = read_answer(read, stream.name, fields)
+    if parsed.keys and parsed is read:
         yield from _by_id(parsed, stream.name)
         return
-    for number, element in enumerate(parsed.elements(), 1):
+    elements, shape = elements_of(parsed, fields, report, stream.name)
+    for number, element in enumerate(elements, 1):
         if not isinstance(element.value, dict | str):
             raise InputError("an object or a string is expected", "a list holds objects or texts", element.where)
-        yield Record(element.value, element.raw if isinstance(element.value, dict) else b"", number, element.where)
+        kept = isinstance(element.value, dict) and shape is None
+        yield Record(element.value, element.raw if kept else b"", number, element.where)
 
 
 def _by_id(parsed: Parsed, name: str) -> Iterator[Record]:

@@ -155,4 +155,8 @@ def _insert(name: str, connection: sqlite3.Connection, block: list[tuple[str, in
     for document, position, _, line in block:
         stored = connection.execute("SELECT start, line FROM documents WHERE id = ?", (document,)).fetchone()
         if stored[0] != position or stored[1] != line:
-            raise InputError(f"document id `{document}` appears twice", f"first on line {stored[1]}", f"{name}:{line}")
+            raise InputError(
+                f"document id `{document}` appears twice",
+                f"first on line {stored[1]}; remove one of the two",
+                f"{name}:{line}",
+            )

@@ -138,7 +138,7 @@ def _elements(text: str, start: int, place: Place) -> Generator[Element, None, i
                 value, end = value_at(text, position)
             except json.JSONDecodeError:
                 raise
-            except ValueError as exc:  # too many digits: the parser does not say where
+            except ValueError as exc:  # too many digits
                 raise InputError(f"not valid JSON: {exc}", DIGITS_HINT, place(number, position)) from exc
             raw = one_line(text[position:end]).encode("utf-8")
             yield Element(value, raw, place(number, position))

@@ -5,6 +5,7 @@ It ranks nothing and knows no documents.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from rerank_cli.errors import InputError
@@ -70,6 +71,7 @@ def _queries(
 ) -> Iterator[Query]:
     seen: set[str] = set()
     unnamed = 0
+    inputs = replace(inputs, fields=replace(inputs.fields, records=None))  # --records is about documents
     for record in read_records(path, query_format, inputs, report, stdin):
         query, named = _query(record, inputs.fields)
         unnamed += not named
@@ -93,7 +95,7 @@ def _query(record: Record, fields: FieldSettings) -> tuple[Query, bool]:
         name = record_id(value, (*own, *ID_KEYS), record.where)
         text = _text(record, value, fields)
     if is_blank(text):
-        raise InputError("the query is blank", "remove it, or give it a text", record.where)
+        raise _blank(record)
     return Query(name or str(record.number), text.strip(), record.where), bool(name)
 
 
@@ -103,8 +105,14 @@ def _text(record: Record, value: dict[str, object], fields: FieldSettings) -> st
     if texts:
         return " ".join(text.strip() for text in texts)
     text = next((item for key in TEXT_KEYS if isinstance(item := value.get(key), str) and not is_blank(item)), None)
+    if text is None and any(isinstance(value.get(key), str) for key in TEXT_KEYS):
+        raise _blank(record)
     if text is None:
         hint = "name the field with `--text-field`" if value.keys() - set(ID_KEYS) else "remove it, or give it a text"
         message = f"a query needs its text in `query` or `text`; it has {name_list(value)}"
         raise InputError(message, hint, record.where)
     return text
+
+
+def _blank(record: Record) -> InputError:
+    return InputError("the query is blank", "remove it, or give it a text", record.where)

@@ -14,10 +14,11 @@ from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.field_hints import field_hint, has_scored_field, likely_fields, lists_hint, name_list
 from rerank_cli.fields import build_document, build_document_fast, type_name
-from rerank_cli.readers.answers import described, read_answer, shape_of_list
+from rerank_cli.readers.answers import elements_of, read_answer
 from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.engines import members_of_record
-from rerank_cli.readers.values import REQUEST_HINT, Element, Parsed, json_text, not_a_list
+from rerank_cli.readers.spans import members_at
+from rerank_cli.readers.values import REQUEST_HINT, Element, Parsed, blank_from, json_text, not_a_list, placed
 from rerank_cli.records import Document, Request, RequestOptions, Source
 from rerank_cli.request import MemberError, members_of, read_options
 from rerank_cli.text import has_surrogates, is_blank, shown
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
+
+EXPECTED = {"count": ("a whole number of at least 1", "5"), "boolean": ("true or false", "true")}
 
 
 def parse_request(
@@ -56,7 +59,7 @@ def parse_request(
         hint = lists_hint(parsed.keys) or REQUEST_HINT
         raise InputError(f"a request is an object with `query` and `documents`{keys}", hint, where)
     parsed = answer
-    options = request_options(parsed.keys, where, report)
+    options = request_options(parsed, where, report)
     if options.query is None or is_blank(options.query):
         message = "the request has no `query`" if options.query is None else "`query` is blank"
         raise InputError(message, REQUEST_HINT, where)
@@ -78,21 +81,29 @@ def _check_fields(
         report.count("unknown_rank_fields")
 
 
-def request_options(members: Mapping[str, Any], where: str, report: Report) -> RequestOptions:
+def request_options(parsed: Parsed, where: str, report: Report) -> RequestOptions:
     """The options of a request; unknown members get a note.
 
     Raises:
         InputError: a member whose value has the wrong type.
     """
     known = members_of("file")
-    for name in members:
+    for name in parsed.keys:
         if name not in known:
             hint = did_you_mean(shown(name), known)
             report.note(f"unknown request key `{shown(name)}` is ignored" + (f"; {hint}" if hint else ""))
     try:
-        return read_options(members, "file")
+        return read_options(parsed.keys, "file")
     except MemberError as error:
-        raise _input_error(error, where) from None
+        raise _input_error(error, _place_of(error.member.name, parsed.text, where)) from None
+
+
+def _place_of(name: str, text: str | None, where: str) -> str:
+    """The line of a member of the object in a JSON text, as far as it is known."""
+    if text is None:
+        return where
+    position = dict(members_at(text, blank_from(text, 0)))[name]
+    return placed(where, text.count("\n", 0, position) + 1)
 
 
 def _input_error(error: MemberError, where: str) -> InputError:
@@ -100,13 +111,13 @@ def _input_error(error: MemberError, where: str) -> InputError:
     if error.problem == "empty":
         return InputError(f"`{name}` is empty", "name at least one field, or leave it out", where)
     if error.member.type == "names":
-        example = isinstance(value, str) and not error.element
-        hint = f'as in `"{name}": ["{shown(value)}"]`' if example else f'as in `"{name}": ["title", "body"]`'
+        alone = isinstance(value, str) and value and not error.element
+        hint = f'as in `"{name}": ["{shown(value)}"]`' if alone else f'as in `"{name}": ["title", "body"]`'
         return InputError(f"`{name}` must be a list of field names", hint, where)
-    expected = {"count": "a whole number of at least 1", "boolean": "true or false"}.get(error.member.type, "a string")
+    expected, example = EXPECTED.get(error.member.type, ("a string", '"…"'))
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     actual = shown(str(value)) if number and error.member.type == "count" else type_name(value)
-    return InputError(f"`{name}` must be {expected}, not {actual}", "leave it out, or change it", where)
+    return InputError(f"`{name}` must be {expected}, not {actual}", f'as in `"{name}": {example}`', where)
 
 
 def scored_fields(fields: FieldSettings, request: RequestOptions) -> FieldSettings:
@@ -129,11 +140,8 @@ def read_elements(
 def _documents(
     parsed: Parsed, source: Source, report: Report, fields: FieldSettings, start: int = 0
 ) -> Iterator[Document]:
-    elements, shape = parsed.elements(), parsed.shape
-    if shape is None:
-        elements, shape = shape_of_list(elements, fields, source.name)
+    elements, shape = elements_of(parsed, fields, report, source.name)
     if shape:
-        elements = described(elements, shape, fields, report, source.name)
         source = replace(source, members=partial(members_of_record, shape=shape))
         fields = replace(fields, join_titles=False)
     build_fast, build = build_document_fast(fields), build_document(fields, report)
@@ -145,7 +153,7 @@ def _documents(
         yield document
 
 
-def check_document(parsed: Parsed, fields: FieldSettings, where: str, *, several: bool = False) -> Parsed:
+def check_document(parsed: Parsed, fields: FieldSettings, *, several: bool = False) -> Parsed:
     """An object without `documents` is one document if it has a field to score. Raises InputError otherwise.
 
     Of `several` inputs one may lack the field, unless it holds a list or a query.
@@ -164,7 +172,7 @@ def check_document(parsed: Parsed, fields: FieldSettings, where: str, *, several
         change = f"rename `{shown(similar[0])}`" if similar else 'add `"documents": ["…", "…"]`'
         hint = f"a request holds its documents in a list named `documents`: {change}"
     message = f"an object with neither `documents` nor {name_list(names)}; it has {name_list(keys)}"
-    raise InputError(message, hint, where)
+    raise InputError(message, hint, next(parsed.elements()).where)
 
 
 def is_faulty_request(value: Mapping[str, Any], fields: FieldSettings) -> bool:

@@ -56,7 +56,7 @@ def _member(text: str, position: int, name: str) -> Iterator[tuple[int, str]]:
     """Where the member of an object is, and what of a dotted name is left; an exact key that contains a dot wins."""
     if text[position] != "{":
         return
-    members = dict(_members(text, position))
+    members = dict(members_at(text, position))
     names = name.split(".")
     for count in (len(names), *range(1, len(names))):
         key = ".".join(names[:count])
@@ -65,7 +65,7 @@ def _member(text: str, position: int, name: str) -> Iterator[tuple[int, str]]:
             return
 
 
-def _members(text: str, position: int) -> Iterator[tuple[str, int]]:
+def members_at(text: str, position: int) -> Iterator[tuple[str, int]]:
     """Each key of an object, and where its value is."""
     position = blank_from(text, position + 1)
     while text[position] != "}":

@@ -28,6 +28,8 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 _AFTER_OPEN = re.compile(r"(?<=[{\[])[ \t\r]*\n[ \t\r\n]*|[ \t\r]*\n[ \t\r\n]*(?=[}\]])")
 _NUMBERED = re.compile(r":\d+$")
 _CONSTANT = re.compile(r'"(?:\\.|[^"\\])*"|(NaN|-?Infinity)')  # strings are matched so that they are skipped
+PYTHON = {"True": "true", "False": "false", "None": "null"}
+_PYTHON = re.compile("|".join(PYTHON))
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")
 
 
@@ -79,6 +81,10 @@ def value_at(text: str, position: int) -> tuple[Any, int]:
     except _Constant as exc:
         start = next(match.start() for match in _CONSTANT.finditer(text, position) if match[1])
         raise json.JSONDecodeError(str(exc), text, start) from exc
+    except json.JSONDecodeError:
+        raise
+    except ValueError as exc:  # Python does not say where
+        raise ValueError("a number has too many digits") from exc
 
 
 def expect_end(text: str, position: int) -> None:
@@ -111,16 +117,20 @@ def syntax_hint(exc: json.JSONDecodeError) -> str | None:
     text, position = exc.doc, exc.pos
     if exc.msg.startswith("a number may not be"):
         return "JSON has no such number: write `null` instead"
+    if exc.msg == TOO_DEEP:
+        return "leave out what is not scored"
+    if constant := _PYTHON.match(text, position):
+        return f"JSON has `{PYTHON[constant[0]]}` for `{constant[0]}`"
     before, sign = text[:position].rstrip(" \t\r\n")[-1:], text[position : position + 1]
     comma = before == "," or sign == ","  # Python 3.13 places the error at the comma
     following = sign if before == "," else text[position + 1 :].lstrip(" \t\r\n")[:1]
     if comma and following in {"]", "}"}:
         return f"remove the comma before `{following}`"
+    if sign in {"/", "#"}:
+        return "JSON has no comments: remove it"
     if sign == "'" and before in {"", "{", "[", ",", ":"}:
         return "JSON has double quotes; a file named `.yaml` may have single ones (`--input-format yaml`)"
-    if exc.msg.startswith("Unterminated string") or (
-        position >= len(text.rstrip()) and exc.msg != TOO_DEEP and len(text) > 1
-    ):
+    if exc.msg.startswith("Unterminated string") or (position >= len(text.rstrip()) and len(text) > 1):
         return "the text ends too early: is it complete?"
     return None
 

@@ -24,8 +24,6 @@ def load(body: bytes) -> dict[str, Any]:
         raise HttpError(400, http_errors.BAD_JSON.format(reason=f"invalid UTF-8 at byte {error.start}")) from None
     except InputError as error:
         reason = error.message.removeprefix("not valid JSON: ")
-        if "set_int_max_str_digits" in reason:  # Python's advice does not help a client
-            reason = "a number has too many digits"
         raise HttpError(400, http_errors.BAD_JSON.format(reason=reason)) from None
     if not isinstance(value, dict):
         raise wrong_type("body", value, "object")
