@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from difflib import get_close_matches
 from itertools import islice
@@ -22,6 +24,7 @@ LIKELY = (
     "description", "summary", "message", "answer", "value", "title",
 )  # fmt: skip
 MAX_NAMES, MAX_KEYS = 12, 200  # names in a message; keys that are compared with a missing one
+_OPTION = re.compile(r"`(--(?:text-field|rank-fields)(?: [^`]+)?)`")
 TEXT_HINT = 'give it a text, as in `{"text": "…"}`'
 EMPTY_HINT = "`--on-missing empty` ranks such documents last, `skip` leaves them out"
 
@@ -88,6 +91,25 @@ def field_hint(fields: FieldSettings, likely: list[str]) -> str:
     if not likely or names != shown(names) or names.startswith("-"):
         return f"name the field to score with `{option}`"
     return f"did you mean `{option} {shlex.quote(names)}`?"
+
+
+def for_members(hint: str, names: str | None) -> str:
+    """A hint for callers that have members instead of options.
+
+    Args:
+        hint: as for the command line.
+        names: how the caller writes a list of fields to score, with `{}` for the names; None: there is no such member.
+    """
+    if "--text-field" not in hint and "--rank-fields" not in hint:
+        return hint.replace("`--on-missing empty`", '`on_missing="empty"`').replace("`skip`", '`"skip"`')
+    return _OPTION.sub(lambda match: f"`{names.format(_listed(match[1]))}`", hint) if names else TEXT_HINT
+
+
+def _listed(words: str) -> str:
+    """The fields that an option names, as JSON and Python write them: `"title", "body"`."""
+    option, *values = shlex.split(words)
+    fields = values[0].split(",") if values and option == "--rank-fields" else values
+    return ", ".join(json.dumps(name, ensure_ascii=False) for name in fields) or '"…"'
 
 
 def lists_hint(value: Any) -> str | None:

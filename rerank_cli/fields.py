@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     DocumentBuilder = Callable[[Any, str, int, bytes, Source], Document]
     Renderer = Callable[[Any, str], tuple[str, int]]
 
+NO_FIELDS = "has no fields for"
 MAX_DEPTH = 200  # of nesting in a field: more is an attack
 DOCUMENT_HINT = 'as in `"some text"` or `{"id": "a", "text": "some text"}`'
 PRIOR_HINT = "`--prior-field` names the field with the retriever's own score"
@@ -214,7 +215,7 @@ def refuse_fields(fields: FieldSettings, where: str, what: str) -> None:
         option = f"--prior-field {fields.prior_field}" if fields.prior_field else f"--records {fields.records}"
     if option:
         hint = "give objects (JSONL, JSON, YAML, CSV; see --input-format), or remove the option"
-        raise InputError(f"{what} has no fields for `{option}`", hint, where)
+        raise InputError(f"{what} {NO_FIELDS} `{option}`", hint, where)
 
 
 def type_name(value: Any) -> str:

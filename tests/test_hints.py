@@ -13,6 +13,9 @@ import pytest
 from free_scorer import FreeScorer
 from hint_checks import CODE, all_options, steps
 
+from rerank_cli import Reranker
+from rerank_cli.errors import InputError, UsageError
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "rerank_cli").rglob("*.py"))
 READERS = [path for path in SOURCES if path.parent.name == "readers" or path.name in {"fields.py", "rendering.py"}]
@@ -220,3 +223,40 @@ def test_files_of_eval_have_hints(run, tmp_path: Path, name: str, data: bytes) -
     result = run("eval", "--qrels", "qrels", "run")
     if result.code == 3:
         assert "\nhint: " in result.err
+
+
+CAT = {"body": "cat", "title": "pets"}
+# (documents, options): the hint is a member to add.
+OF_THE_API = {
+    "another field": ([CAT, CAT], {}),
+    "a similar field": ([CAT], {"rank_fields": ["titel"]}),
+    "an empty one": (["a", ""], {"on_missing": "error"}),
+}
+
+
+@pytest.mark.parametrize(("documents", "options"), OF_THE_API.values(), ids=OF_THE_API)
+def test_a_hint_of_the_python_api_is_an_argument(documents, options) -> None:
+    with pytest.raises(InputError) as caught:
+        Reranker().rank("q", documents, **options)
+    argument = CODE.search(str(caught.value.hint))
+    assert argument, caught.value.hint
+    added = eval(f"dict({argument[1]})")
+    assert len(Reranker().rank("q", documents, **{**options, **added}).hits) == len(documents)
+
+
+def test_texts_of_the_python_api_have_no_fields() -> None:
+    with pytest.raises(InputError, match=r'no fields for `rank_fields=\["title"\]`') as caught:
+        Reranker().rank("q", ["a"], rank_fields=["title"])
+    assert caught.value.hint == "give mappings, or leave `rank_fields` out"
+
+
+@pytest.mark.parametrize("documents", ["text", b"text", {"text": "a"}, None, 3])
+def test_the_python_api_takes_several_documents(documents) -> None:
+    with Reranker() as reranker:
+        for call in (reranker.rank, reranker.score):
+            with pytest.raises(UsageError, match="documents is") as caught:
+                call("q", documents)
+            assert caught.value.hint == "give a list, as in `documents=[…]`"
+        with pytest.raises(UsageError, match="rank_fields is a string"):
+            reranker.rank("q", [CAT], rank_fields="body")
+        assert [hit.document for hit in reranker.rank("q", iter(["a"])).hits] == ["a"]

@@ -12,6 +12,7 @@ from rerank_cli.errors import InputError
 from rerank_cli.readers.values import (
     DIGITS_HINT,
     REQUEST_HINT,
+    SINGLE_QUOTES,
     Element,
     Parsed,
     blank_from,
@@ -169,6 +170,8 @@ def _broken(exc: ValueError, name: str, first_line: int = 1) -> InputError:
     if not isinstance(exc, json.JSONDecodeError):
         return InputError(f"not valid JSON: {exc}", DIGITS_HINT, name)
     hint = syntax_hint(exc) or (REQUEST_HINT if is_line(name) else "plain text is `--input-format lines`")
+    if hint == SINGLE_QUOTES and not is_line(name):
+        hint += "; YAML may have single ones (`--input-format yaml`)"
     where = _where(name, exc.doc, exc.pos, first_line)
     return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, where)
 

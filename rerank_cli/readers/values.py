@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REQUEST_HINT = 'as in `{"query": "…", "documents": ["…", "…"]}`'
 DIGITS_HINT = "a number of so many digits is better a text: put it in double quotes"
+SINGLE_QUOTES = "JSON has double quotes"
 TOO_DEEP = "nested too deeply"
 _BLANKS = re.compile(r"[ \t\r\n]*")
 # In valid JSON a line break is never inside a string, so the blanks around one can go without touching any value.
@@ -129,7 +130,7 @@ def syntax_hint(exc: json.JSONDecodeError) -> str | None:
     if sign in {"/", "#"}:
         return "JSON has no comments: remove it"
     if sign == "'" and before in {"", "{", "[", ",", ":"}:
-        return "JSON has double quotes; a file named `.yaml` may have single ones (`--input-format yaml`)"
+        return SINGLE_QUOTES
     if exc.msg.startswith("Unterminated string") or (position >= len(text.rstrip()) and len(text) > 1):
         return "the text ends too early: is it complete?"
     return None
