@@ -149,7 +149,8 @@ def plan_of(call: Call) -> BatchPlan:
 def output_of(call: Call) -> OutputSettings:
     """How a row is rendered; a request may ask for no documents where no option says it. Raises UsageError."""
     chosen = call.settings(BatchOutputs)
-    rules.check_result_key(chosen.result_key)
+    if chosen.result_key is not None:
+        rules.check_result_key(chosen.result_key)
     return OutputSettings(
         format="jsonl",
         documents=chosen.return_documents,

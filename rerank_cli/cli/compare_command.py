@@ -57,7 +57,8 @@ def compare(call: Call) -> int:
     if settings.first == settings.second == "-":
         raise UsageError("only one of the runs can be standard input", "name a file for the other")
     form = format_of(output)
-    check_encoding(settings.encoding)
+    if settings.encoding is not None:
+        check_encoding(settings.encoding)
     runs = [read_run(name, call.terminal.stdin, settings.encoding) for name in (settings.first, settings.second)]
     old, new = paired(*runs)
     changes = compare_scores(old, new, settings.rbo_p, settings.depth)

@@ -197,7 +197,8 @@ def evaluate_runs(
     from rerank_cli.readers.qrels import labels_of, read_qrels
     from rerank_cli.readers.trec import read_run
 
-    check_encoding(settings.encoding)
+    if settings.encoding is not None:
+        check_encoding(settings.encoding)
     names = run_names(settings, terminal)
     if [settings.qrels, settings.queries, *names].count("-") > 1:
         raise UsageError("standard input can be read once: one `-` only", "name a file for the others")

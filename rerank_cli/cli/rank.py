@@ -76,7 +76,9 @@ def rank(call: Call) -> int:
     from rerank_cli.writers.output import check_output
 
     expected = call.settings(Expectations)
-    places = parse_expectations(expected.expect)  # a wrong one is reported before anything is scored or billed
+    places = (
+        parse_expectations(expected.expect) if expected.expect else ()
+    )  # a wrong one is reported before anything is scored or billed
     if call.values["output"]:
         check_output(call.values["output"])
     report = Report()
@@ -107,7 +109,8 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
 
     terminal, typed = call.terminal, call.settings(Query)
     inputs = rules.inputs_of(call)
-    check_files(inputs.files, typed.query)
+    if inputs.files:
+        check_files(inputs.files, typed.query)
     asked, file = typed.query, typed.query_file
     asked = query_of_file(file, asked, terminal, inputs.encoding) if file else asked
     stream = open_documents(inputs, terminal, report, stdin_taken=str(typed.query_file) == "-")

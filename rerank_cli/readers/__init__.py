@@ -87,7 +87,7 @@ def read_query(name: str, terminal: Terminal, encoding: str | None = None) -> st
 def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> tuple[str, ...]:
     names = inputs.files or ("-",)
     if inputs.input_format != "files":
-        names = tuple(in_folder(name, "documents") for name in names)
+        names = tuple(name if name == "-" else in_folder(name, "documents") for name in names)
     if names.count("-") > 1:
         raise UsageError("stdin (`-`) can be read only once", "name it once; further inputs are files")
     if stdin_taken and "-" in names:
@@ -104,7 +104,7 @@ def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> t
 def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report: Report) -> _Input:
     """Open an input and read as far as the options of a request in it."""
     stream = open_stream(name, terminal.stdin, inputs.encoding)
-    input_format = _format(name, stream, inputs, report)
+    input_format = _chosen_format(name, inputs) or detect_format(name, stream, inputs.fields, report)
     if inputs.fields.records and inputs.input_format != "lines":
         return _open_records(stream, input_format, inputs, report)
     if input_format == "tsv" and (tabbed := _headerless(stream, inputs.fields, report)):
@@ -116,9 +116,9 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
     if input_format in {"csv", "tsv"}:
         from rerank_cli.readers.delimited import read_rows
 
-        delimiter = parse_delimiter(inputs.delimiter) or ("\t" if input_format == "tsv" else None)
+        delimiter = parse_delimiter(inputs.delimiter) if inputs.delimiter else "\t" if input_format == "tsv" else None
         return _Input(stream, partial(read_rows, stream, delimiter, report))
-    if input_format == "jsonl" and not _is_request(stream, inputs.fields):
+    if input_format == "jsonl":
         return _open_lines(stream, inputs, report)
     return _open_whole(stream, input_format, inputs, report)
 
@@ -132,16 +132,15 @@ def _headerless(stream: InputStream, fields: FieldSettings, report: Report) -> _
 
 
 def _open_lines(stream: InputStream, inputs: InputSettings, report: Report) -> _Input:
-    """JSON lines: documents, one answer of a search engine, or its records."""
-    from rerank_cli.readers.answers import lines_hold
+    """JSON lines: documents, one request or answer of a search engine, or its records."""
+    from rerank_cli.readers.first_line import lines_hold
     from rerank_cli.readers.jsonl import line_elements, read_jsonl
 
-    line, more = stream.first_line()
-    holds = lines_hold(line, inputs.fields, more=more)
-    if holds == "answer":
-        return _open_whole(stream, "json", inputs, report)
+    holds = lines_hold(stream, inputs.fields)
     if holds == "documents":
         return _Input(stream, partial(read_jsonl, stream, report))
+    if holds != "records":
+        return _open_whole(stream, "json", inputs, report)
     from rerank_cli.readers.request import read_elements
     from rerank_cli.readers.values import Parsed
 
@@ -181,7 +180,8 @@ def _open_whole(stream: InputStream, input_format: InputFormat, inputs: InputSet
     return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
 
 
-def _format(name: str, stream: InputStream, inputs: InputSettings, report: Report) -> InputFormat:
+def _chosen_format(name: str, inputs: InputSettings) -> InputFormat | None:
+    """The format that options choose; None if they choose none."""
     if inputs.null:
         input_format = by_name(name) if inputs.input_format == "auto" else None
         if input_format not in {None, "lines"}:
@@ -190,28 +190,7 @@ def _format(name: str, stream: InputStream, inputs: InputSettings, report: Repor
         return "lines"
     if inputs.input_format != "auto":
         return inputs.input_format
-    if inputs.delimiter:
-        return "csv"
-    return detect_format(name, stream, inputs.fields, report)
-
-
-def _is_request(stream: InputStream, fields: FieldSettings) -> bool:
-    """Whether JSON lines hold just one line, a request, correct or not; raises InputError for several requests."""
-    line, more = stream.first_line()
-    if not line.startswith(b"{") or (b'"documents"' not in line and (more or b'"query"' not in line)):
-        return False
-    from rerank_cli.readers.request import is_faulty_request
-    from rerank_cli.readers.values import exact
-
-    try:
-        value = exact(line.decode(), stream.name)
-    except (InputError, UnicodeDecodeError):
-        return False  # the reader reports it better
-    listed = isinstance(value.get("documents"), list)
-    if listed and more and isinstance(value.get("query"), str):
-        hint = "`rerank batch` takes one request per line"
-        raise InputError("several requests, one per line; `rank` takes one", hint, stream.name)
-    return not more and (listed or is_faulty_request(value, fields))
+    return "csv" if inputs.delimiter else None
 
 
 def _chain(

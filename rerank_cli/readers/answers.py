@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import shlex
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.field_hints import has_scored_field, lists_hint, name_list
 from rerank_cli.fields import type_name
 from rerank_cli.paths import expand, is_list_of_records, lookup
-from rerank_cli.readers.engines import is_number, members_of_record, shape_of_answer, shape_of_record
+from rerank_cli.readers.engines import is_number, members_of_record, paired, shape_of_answer, shape_of_record
 from rerank_cli.readers.jsontext import guarded
 from rerank_cli.readers.spans import parse_path, spans
 from rerank_cli.readers.values import Element, Parsed, blank_from, decode, json_text, one_line, value_at
@@ -61,27 +61,6 @@ def read_answer(parsed: Parsed, where: str, fields: FieldSettings) -> Parsed:
     return Parsed(kept, _at(text, prefix + _only_path(shape, value, where), where), shape=shape)
 
 
-def lines_hold(
-    line: bytes, fields: FieldSettings, *, more: bool, only_known: bool = False
-) -> Literal["documents", "answer", "records"]:
-    """What JSON lines hold by their first one: documents, one answer as a whole, or the records of an answer.
-
-    Without `more` lines, an object that holds a list and no text counts as an answer too, unless `only_known` ones do.
-    """
-    from orjson import JSONDecodeError, loads
-
-    try:
-        value = loads(line)
-    except JSONDecodeError:
-        return "documents"  # the reader says what is wrong
-    record = _paired(value)
-    if not isinstance(record, dict) or has_scored_field(record, fields):
-        return "documents"
-    if not more and (shape_of_answer(record) or (not only_known and lists_hint(record))):
-        return "answer"
-    return "records" if shape_of_record(record) else "documents"
-
-
 def elements_of(
     parsed: Parsed, fields: FieldSettings, report: Report, where: str
 ) -> tuple[Iterator[Element], Shape | None]:
@@ -99,9 +78,9 @@ def _shape_of_list(
     first = next(elements, None)
     if first is None:
         return elements, None
-    if isinstance(first.value, list) and is_list_of_records(first.value) and _paired(first.value) is first.value:
+    if isinstance(first.value, list) and is_list_of_records(first.value) and paired(first.value) is first.value:
         return _shape_of_list(_only_list(first, elements, where), fields, where)
-    record = _paired(first.value)
+    record = paired(first.value)
     known = not isinstance(record, dict) or has_scored_field(record, fields)
     return chain([first], elements), None if known else shape_of_record(record)
 
@@ -122,19 +101,12 @@ def _part(whole: Element, steps: tuple[int | None, ...]) -> list[Element]:
     ]
 
 
-def _paired(value: Any) -> Any:
-    """The record of a pair of record and score, as LangChain has them; other values unchanged."""
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], dict) and isinstance(value[1], int | float):
-        return {"score": value[1], **value[0]}
-    return value
-
-
 def _described(
     elements: Iterator[Element], shape: Shape, fields: FieldSettings, report: Report, where: str
 ) -> Iterator[Element]:
     """An engine's records with the members of the objects inside them; a note says what was recognised."""
     for number, element in enumerate(elements):
-        record = _paired(element.value)
+        record = paired(element.value)
         raw = element.raw if record is element.value else _part(element, (0,))[0].raw
         if isinstance(record, dict):
             record = members_of_record(record, shape)
@@ -239,7 +211,7 @@ def _at(text: str, path: str, where: str) -> Callable[[], Iterator[Element]]:
         number, position = 0, blank_from(text, 0)
         while position < len(text):
             for value, start, end in spans(text, position, steps):
-                whole = not isinstance(value, list) or _paired(value) is not value
+                whole = not isinstance(value, list) or paired(value) is not value
                 for record, begin, stop in [(value, start, end)] if whole else spans(text, start, (None,)):
                     raw = one_line(text[begin:stop]).encode("utf-8", "surrogatepass")
                     yield Element(record, raw, f"{where}: record {number} of `{path}`")

@@ -106,7 +106,7 @@ def corpus_rows(
     """The documents of a corpus in its order, with their lines. Raises InputError with `file:line`."""
     inputs = inputs or InputSettings()
     named = inputs.fields.id_fields if inputs.fields.id_fields != DEFAULT_ID_FIELDS else ()
-    for record in read_records(path, inputs.input_format, inputs, report or Report(), stdin):
+    for record in read_records(path, inputs.input_format, inputs, report or Report(), stdin, answers=True):
         value = record.value
         document_id = record_id(value, named or CORPUS_KEYS, record.where) if isinstance(value, dict) else None
         if document_id is None:

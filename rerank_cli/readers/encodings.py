@@ -30,17 +30,15 @@ _HIGH = re.compile(rb"[\x80-\xff]")
 _LINE = re.compile(r":\d+$")
 
 
-def check_encoding(name: str | None) -> None:
+def check_encoding(name: str) -> None:
     """Raise UsageError for the name of an encoding that does not exist."""
     try:
-        known = name is None or (
-            codecs.lookup(name)._is_text_encoding  # noqa: SLF001 as Python itself asks
-            and codecs.lookup(name).name not in NO_TEXT
-        )
+        codec = codecs.lookup(name)
+        known = codec._is_text_encoding and codec.name not in NO_TEXT  # noqa: SLF001 as Python itself asks
     except (LookupError, ValueError):
         known = False
     if not known:
-        hint = did_you_mean(str(name).lower(), USUAL) or f"as in `--encoding cp1252`; others are {', '.join(USUAL)}"
+        hint = did_you_mean(name.lower(), USUAL) or f"as in `--encoding cp1252`; others are {', '.join(USUAL)}"
         raise UsageError(f"--encoding: no encoding is called `{name}`", hint)
 
 

@@ -117,6 +117,13 @@ def members_of_record(record: dict[str, Any], shape: Shape) -> dict[str, Any]:
     return members
 
 
+def paired(value: Any) -> Any:
+    """The record of a pair of record and score, as LangChain has them; other values unchanged."""
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], dict) and isinstance(value[1], int | float):
+        return {"score": value[1], **value[0]}
+    return value
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a number, or a text that reads as one."""
     if isinstance(value, str):

@@ -39,7 +39,7 @@ def detect_format(name: str, stream: InputStream, fields: FieldSettings, report:
     Raises:
         InputError: bytes that are no text.
     """
-    if named := by_name(name):
+    if name != "-" and (named := by_name(name)):
         return named
     by_bytes = sniff(stream)
     if by_bytes != "lines":
@@ -79,10 +79,16 @@ def _resembled(line: bytes) -> str | None:
 
 def sniff(stream: InputStream) -> InputFormat:
     """The format by the bytes; reads ahead as far as necessary."""
+    import orjson
+
     line, _ = stream.first_line()
     start = line[:1]
-    if start in {b"{", b'"'} and _is_json(line, (dict, str)):
-        return "jsonl"
+    if start in {b"{", b'"'}:
+        try:
+            return "jsonl" if isinstance(orjson.loads(line), dict | str) else "lines"
+        except orjson.JSONDecodeError:
+            if _is_json(line, (dict, str)):
+                return "jsonl"
     if start in {b"{", b"["} and _whole_is_json(stream):
         return "json"
     if _YAML_START.match(line.decode("utf-8", "replace")) and _whole_is_yaml(stream):

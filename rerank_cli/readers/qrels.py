@@ -86,8 +86,8 @@ def labels_of(runs: list[Run]) -> Qrels:
     qrels = Qrels("inline labels", {})
     for run in runs:
         for query, labels in run.labels.items():
-            for document, relevance in labels.items():
-                _add(qrels.judgements, Judgement(query, document, grade(relevance, run.name), run.name))
+            for document, (relevance, where) in labels.items():
+                _add(qrels.judgements, Judgement(query, document, grade(relevance, where), where))
     if not qrels.judgements:
         raise InputError("there are no judgements: neither --qrels nor `relevance` in the runs", "give `--qrels FILE`")
     return qrels

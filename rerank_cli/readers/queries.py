@@ -5,7 +5,6 @@ It ranks nothing and knows no documents.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from rerank_cli.errors import InputError
@@ -71,7 +70,6 @@ def _queries(
 ) -> Iterator[Query]:
     seen: set[str] = set()
     unnamed = 0
-    inputs = replace(inputs, fields=replace(inputs.fields, records=None))  # --records is about documents
     for record in read_records(path, query_format, inputs, report, stdin):
         query, named = _query(record, inputs.fields)
         unnamed += not named

@@ -24,7 +24,7 @@ from rerank_cli.request import MemberError, members_of, read_options
 from rerank_cli.text import has_surrogates, is_blank, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
@@ -173,12 +173,6 @@ def check_document(parsed: Parsed, fields: FieldSettings, *, several: bool = Fal
         hint = f"a request holds its documents in a list named `documents`: {change}"
     message = f"an object with neither `documents` nor {name_list(names)}; it has {name_list(keys)}"
     raise InputError(message, hint, next(parsed.elements()).where)
-
-
-def is_faulty_request(value: Mapping[str, Any], fields: FieldSettings) -> bool:
-    """Whether an object without a list of `documents` is a faulty request rather than a document that has a `query`."""
-    known = all(key in members_of("file") or isinstance(item, list) for key, item in value.items())
-    return known and isinstance(value.get("query"), str) and not has_scored_field(value, fields)
 
 
 def _encodable(document: Document) -> bool:

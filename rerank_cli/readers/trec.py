@@ -67,14 +67,14 @@ class Run:
 
     name: str
     scores: dict[str, dict[str, float]]
-    labels: dict[str, dict[str, Any]] = field(default_factory=dict)  # inline `relevance`, unchecked
+    labels: dict[str, dict[str, tuple[Any, str]]] = field(default_factory=dict)  # inline `relevance`, and its place
     by_index: dict[str, frozenset[str]] = field(default_factory=dict)  # names that are input positions, by query
 
 
 def read_run(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Run:
     """A whole run. Raises InputError with `file:line` for broken rows and documents repeated within a query."""
     ranked: dict[str, dict[str, tuple[float | None, int | None]]] = {}
-    labels: dict[str, dict[str, Any]] = {}
+    labels: dict[str, dict[str, tuple[Any, str]]] = {}
     by_index: dict[str, set[str]] = {}
     for row in run_rows(path, stdin, encoding):
         documents = ranked.setdefault(row.query, {})
@@ -84,7 +84,7 @@ def read_run(path: str, stdin: BinaryIO | None = None, encoding: str | None = No
             raise InputError(f"document `{row.document}` appears twice for {named(row.query)}", hint, row.where)
         documents[row.document] = (row.score, row.rank)
         if row.label is not None:
-            labels.setdefault(row.query, {})[row.document] = row.label
+            labels.setdefault(row.query, {})[row.document] = (row.label, row.where)
         if row.by_index:
             by_index.setdefault(row.query, set()).add(row.document)
     scores = {query: _scores(documents) for query, documents in ranked.items()}
