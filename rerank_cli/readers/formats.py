@@ -79,11 +79,11 @@ def _resembled(line: bytes) -> str | None:
 
 def sniff(stream: InputStream) -> InputFormat:
     """The format by the bytes; reads ahead as far as necessary."""
-    import orjson
-
     line, _ = stream.first_line()
     start = line[:1]
     if start in {b"{", b'"'}:
+        import orjson
+
         try:
             return "jsonl" if isinstance(orjson.loads(line), dict | str) else "lines"
         except orjson.JSONDecodeError:
