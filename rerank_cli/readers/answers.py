@@ -16,13 +16,14 @@ from rerank_cli.paths import expand, is_list_of_records, lookup
 from rerank_cli.readers.engines import is_number, members_of_record, paired, shape_of_answer, shape_of_record
 from rerank_cli.readers.jsontext import guarded
 from rerank_cli.readers.spans import parse_path, spans
-from rerank_cli.readers.values import Element, Parsed, blank_from, decode, json_text, one_line, value_at
+from rerank_cli.readers.values import Element, Parsed, decode, elements_in, json_text, one_line, values_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rerank_cli.readers.engines import Shape
     from rerank_cli.readers.spans import Step
+    from rerank_cli.readers.values import Span
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
 
@@ -174,7 +175,11 @@ def _named(parsed: Parsed, path: str, where: str) -> Parsed:
 def records_at(text: str | bytes, path: str, where: str) -> Parsed:
     """The records at a path of each of the JSON values of a text. Raises InputError if it leads nowhere."""
     text = decode(text, where) if isinstance(text, bytes) else text
-    elements, steps, values = _at(text, path, where), parse_path(path), [one.value for one in whole_values(text, where)]
+    elements, steps, values = (
+        _at(text, path, where),
+        parse_path(path),
+        [value for value, _, _ in guarded(values_in(text), where)],
+    )
     if values and next(elements(), None) is None:
         list_at = path.strip().removeprefix(".").removesuffix("[]")
         if not is_list_of_records(lookup(values[0], list_at) if list_at else values[0]):
@@ -208,30 +213,19 @@ def _at(text: str, path: str, where: str) -> Callable[[], Iterator[Element]]:
     steps = parse_path(path)
 
     def elements() -> Iterator[Element]:
-        number, position = 0, blank_from(text, 0)
-        while position < len(text):
-            for value, start, end in spans(text, position, steps):
-                whole = not isinstance(value, list) or paired(value) is not value
-                for record, begin, stop in [(value, start, end)] if whole else spans(text, start, (None,)):
-                    raw = one_line(text[begin:stop]).encode("utf-8", "surrogatepass")
-                    yield Element(record, raw, f"{where}: record {number} of `{path}`")
-                    number += 1
-            position = blank_from(text, value_at(text, position)[1])
+        found = chain.from_iterable(spans(text, start, steps) for _, start, _ in values_in(text))
+        lists = (_of_list(text, span) for span in found)
+        for number, (record, start, end) in enumerate(chain.from_iterable(lists)):
+            raw = one_line(text[start:end]).encode("utf-8", "surrogatepass")
+            yield Element(record, raw, f"{where}: record {number} of `{path}`")
 
     return elements
 
 
-def whole_values(text: str, where: str) -> Iterator[Element]:
-    """The JSON values that stand one after the other in a text. Raises InputError with the line."""
-
-    def elements() -> Iterator[Element]:
-        position = blank_from(text, 0)
-        while position < len(text):
-            value, end = value_at(text, position)
-            yield Element(value, b"", where)
-            position = blank_from(text, end)
-
-    return guarded(elements(), where)
+def _of_list(text: str, span: Span) -> Iterable[Span]:
+    """The elements of a list that is not a pair of record and score; else the value alone."""
+    whole = not isinstance(span[0], list) or paired(span[0]) is not span[0]
+    return (span,) if whole else elements_in(text, span[1])
 
 
 def value_of(parsed: Parsed) -> Any:

@@ -17,8 +17,16 @@ from rerank_cli.fields import build_document, build_document_fast, type_name
 from rerank_cli.readers.answers import elements_of, read_answer
 from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.engines import members_of_record
-from rerank_cli.readers.spans import members_at
-from rerank_cli.readers.values import REQUEST_HINT, Element, Parsed, blank_from, json_text, not_a_list, placed
+from rerank_cli.readers.values import (
+    REQUEST_HINT,
+    Element,
+    Parsed,
+    blank_from,
+    json_text,
+    members_in,
+    not_a_list,
+    placed,
+)
 from rerank_cli.records import Document, Request, RequestOptions, Source
 from rerank_cli.request import MemberError, members_of, read_options
 from rerank_cli.text import has_surrogates, is_blank, shown
@@ -102,7 +110,7 @@ def _place_of(name: str, text: str | None, where: str) -> str:
     """The line of a member of the object in a JSON text, as far as it is known."""
     if text is None:
         return where
-    position = dict(members_at(text, blank_from(text, 0)))[name]
+    position = next(at for key, _, at, _ in members_in(text, blank_from(text, 0)) if key == name)
     return placed(where, text.count("\n", 0, position) + 1)
 
 

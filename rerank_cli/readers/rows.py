@@ -80,19 +80,18 @@ def _numbered(stream: InputStream) -> Iterator[tuple[int, bytes]]:
 
 def _objects(lines: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     """Each object of several, on one line; nothing for another text, one object alone included."""
-    from rerank_cli.readers.values import blank_from, one_line, value_at
+    from rerank_cli.readers.values import one_line, values_in
 
     objects: list[tuple[int, bytes]] = []
-    position = line = seen = 0
+    line = seen = 0
     try:
         text = b"\n".join(raw for _, raw in lines).decode()
-        while position < len(text):
-            value, end = value_at(text, position)
+        for value, start, end in values_in(text):
             if not isinstance(value, dict):
                 return []
-            line += text.count("\n", seen, position)
-            objects.append((lines[line][0], one_line(text[position:end]).encode()))
-            seen, position = position, blank_from(text, end)
+            line += text.count("\n", seen, start)
+            objects.append((lines[line][0], one_line(text[start:end]).encode()))
+            seen = start
     except ValueError:
         return []
     return objects if len(objects) > 1 else []

@@ -7,16 +7,17 @@ It does not know what a record is used for.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rerank_cli.errors import UsageError
-from rerank_cli.readers.values import blank_from, value_at
+from rerank_cli.readers.values import elements_in, members_in, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rerank_cli.readers.values import Span
+
     Step = str | int | None  # a name (or names with dots), an element, every element
-    Span = tuple[Any, int, int]  # a value and where its text starts and ends
 
 _PATH = re.compile(r"(?:[^\[\]]+|\[\d{0,9}\])+")
 _STEP = re.compile(r"\.?([^\[\]]+)|\[(\d*)\]")
@@ -47,43 +48,19 @@ def spans(text: str, position: int, steps: tuple[Step, ...]) -> Iterator[Span]:
         for place, left in _member(text, position, step):
             yield from spans(text, place, (left, *rest) if left else rest)
     elif text[position] == "[":
-        for number, place in enumerate(_elements(text, position)):
+        for number, span in enumerate(elements_in(text, position)):
             if step is None or step == number:
-                yield from spans(text, place, rest)
+                yield from spans(text, span[1], rest) if rest else (span,)
 
 
 def _member(text: str, position: int, name: str) -> Iterator[tuple[int, str]]:
     """Where the member of an object is, and what of a dotted name is left; an exact key that contains a dot wins."""
     if text[position] != "{":
         return
-    members = dict(members_at(text, position))
+    members = {key: place for key, _, place, _ in members_in(text, position)}
     names = name.split(".")
     for count in (len(names), *range(1, len(names))):
         key = ".".join(names[:count])
         if key in members:
             yield members[key], ".".join(names[count:])
             return
-
-
-def members_at(text: str, position: int) -> Iterator[tuple[str, int]]:
-    """Each key of an object, and where its value is."""
-    position = blank_from(text, position + 1)
-    while text[position] != "}":
-        key, position = value_at(text, position)
-        position = blank_from(text, blank_from(text, position) + 1)
-        yield key, position
-        position = _next(text, value_at(text, position)[1])
-
-
-def _elements(text: str, position: int) -> Iterator[int]:
-    """Where each element of a list is."""
-    position = blank_from(text, position + 1)
-    while text[position] != "]":
-        yield position
-        position = _next(text, value_at(text, position)[1])
-
-
-def _next(text: str, end: int) -> int:
-    """The place after a comma, or of the closing bracket."""
-    position = blank_from(text, end)
-    return blank_from(text, position + 1) if text[position] == "," else position

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
     from rerank_cli.readers.engines import Shape
 
+    Span = tuple[Any, int, int]  # a value and where its text starts and ends
+
 REQUEST_HINT = 'as in `{"query": "…", "documents": ["…", "…"]}`'
-DIGITS_HINT = "a number of so many digits is better a text: put it in double quotes"
+DIGITS = "a number has too many digits"
+_DIGITS = re.compile(r"\d{1000,}")
 SINGLE_QUOTES = "JSON has double quotes"
 TOO_DEEP = "nested too deeply"
 _BLANKS = re.compile(r"[ \t\r\n]*")
@@ -73,7 +76,7 @@ def value_at(text: str, position: int) -> tuple[Any, int]:
     """One JSON value and where it ends.
 
     Raises:
-        ValueError: no JSON value there (JSONDecodeError knows where), or a number of more digits than Python reads.
+        JSONDecodeError: no JSON value there, or a number of more digits than Python reads.
     """
     try:
         return _DECODER.raw_decode(text, position)
@@ -85,7 +88,57 @@ def value_at(text: str, position: int) -> tuple[Any, int]:
     except json.JSONDecodeError:
         raise
     except ValueError as exc:  # Python does not say where
-        raise ValueError("a number has too many digits") from exc
+        longest = max(_DIGITS.finditer(text, position), key=lambda match: len(match[0]), default=None)
+        raise json.JSONDecodeError(DIGITS, text, longest.start() if longest else position) from exc
+
+
+def values_in(text: str) -> Iterator[Span]:
+    """The JSON values that stand one after the other in a text, with their places. Raises JSONDecodeError."""
+    end = 0
+    while (start := blank_from(text, end)) < len(text):
+        value, end = value_at(text, start)
+        yield value, start, end
+
+
+def elements_in(text: str, start: int) -> Iterator[Span]:
+    """The elements of the list at `start`, with their places; the list ends after the last. Raises JSONDecodeError."""
+    position = blank_from(text, start + 1)
+    if text[position : position + 1] == "]":
+        return
+    while True:
+        value, end = value_at(text, position)
+        yield value, position, end
+        if (position := _next(text, end, "]")) < 0:
+            return
+
+
+def members_in(text: str, start: int) -> Iterator[tuple[str, Any, int, int]]:
+    """The members of the object at `start`: key, value, and the value's place. Raises JSONDecodeError."""
+    position = blank_from(text, start + 1)
+    if text[position : position + 1] == "}":
+        return
+    while True:
+        if text[position : position + 1] != '"':
+            raise json.JSONDecodeError("expecting a key in double quotes", text, position)
+        key, position = value_at(text, position)
+        position = _expect(text, position, ":")
+        value, end = value_at(text, position)
+        yield key, value, position, end
+        if (position := _next(text, end, "}")) < 0:
+            return
+
+
+def _next(text: str, end: int, closing: str) -> int:
+    """The place after a comma; -1 at the closing bracket."""
+    position = blank_from(text, end)
+    return -1 if text[position : position + 1] == closing else _expect(text, position, ",")
+
+
+def _expect(text: str, position: int, sign: str) -> int:
+    position = blank_from(text, position)
+    if text[position : position + 1] != sign:
+        raise json.JSONDecodeError(f"expecting `{sign}`", text, position)
+    return blank_from(text, position + 1)
 
 
 def expect_end(text: str, position: int) -> None:
@@ -103,8 +156,6 @@ def exact(text: str, where: str, hint: str | None = None) -> Any:
     except json.JSONDecodeError as exc:
         message = f"not valid JSON: {reason(exc)} (column {exc.colno})"
         raise InputError(message, syntax_hint(exc) or hint, where) from exc
-    except ValueError as exc:
-        raise InputError(f"not valid JSON: {exc}", DIGITS_HINT, where) from exc
     return value
 
 
@@ -118,6 +169,8 @@ def syntax_hint(exc: json.JSONDecodeError) -> str | None:
     text, position = exc.doc, exc.pos
     if exc.msg.startswith("a number may not be"):
         return "JSON has no such number: write `null` instead"
+    if exc.msg == DIGITS:
+        return "a number of so many digits is better a text: put it in double quotes"
     if exc.msg == TOO_DEEP:
         return "leave out what is not scored"
     if constant := _PYTHON.match(text, position):
