@@ -53,12 +53,21 @@ ANSWERS = {
         {"took": 1, "hits": {"hits": both({"_index": "i", "_id": "$id", "_score": "$score", "fields": {"text": ["$text"]}})}}, prior="_score"
     ),
     "elasticsearch msearch of one": Answer({"took": 3, "responses": [{"hits": {"hits": both(ES)}, "status": 200}]}, prior="_score"),
+    "elasticsearch async": Answer({"id": "x", "is_running": False, "response": {"took": 5, "hits": {"hits": both(ES)}}}, prior="_score"),
+    "solr grouped": Answer(
+        {"grouped": {"shop": {"matches": 2, "groups": [{"groupValue": n, "doclist": {"docs": [one]}} for n, one in enumerate(both({"id": "$id", "text": "$text"}))]}}}
+    ),
     "solr": Answer(
         {"responseHeader": {"status": 0}, "response": {"numFound": 2, "start": 0, "docs": both({"id": "$id", "text": ["$text"], "score": "$score"})}},
         prior="score",
     ),
     "qdrant search": Answer({"result": both(QDRANT), "status": "ok", "time": 0.001}, prior="score"),
     "qdrant query": Answer({"result": {"points": both(QDRANT)}, "status": "ok", "time": 0.001}, prior="score"),
+    "qdrant groups": Answer(
+        {"result": {"groups": [{"id": n, "hits": [one]} for n, one in enumerate(both(QDRANT))]}, "status": "ok", "time": 0}, prior="score"
+    ),
+    "qdrant batch of one": Answer({"result": [both(QDRANT)], "status": "ok", "time": 0.001}, prior="score"),
+    "qdrant query batch of one": Answer({"result": [{"points": both(QDRANT)}], "status": "ok", "time": 0.001}, prior="score"),
     "qdrant scroll": Answer(
         {"result": {"points": both({"id": "$id", "payload": {"text": "$text"}}), "next_page_offset": None}, "status": "ok"}
     ),
@@ -89,6 +98,9 @@ ANSWERS = {
         {"result": {"hits": both({"_id": "$id", "_score": "$score", "fields": {"chunk_text": "$text"}})}, "usage": {"read_units": 1}}, prior="_score"
     ),
     "typesense": Answer({"facet_counts": [], "found": 2, "out_of": 9, "page": 1, "hits": both(TYPESENSE)}, prior="text_match"),
+    "typesense grouped": Answer(
+        {"found": 2, "grouped_hits": [{"group_key": [n], "hits": [one]} for n, one in enumerate(both(TYPESENSE))]}, prior="text_match"
+    ),
     "typesense multi search of one": Answer({"results": [{"found": 2, "hits": both(TYPESENSE)}]}, prior="text_match"),
     "meilisearch": Answer(
         {"hits": both({"id": "$id", "text": "$text", "_rankingScore": "$score"}), "query": "pets", "processingTimeMs": 1, "limit": 20}, prior="_rankingScore"
@@ -98,6 +110,7 @@ ANSWERS = {
         {"root": {"id": "toplevel", "relevance": 1.0, "fields": {"totalCount": 2},
                   "children": both({"id": "$id", "relevance": "$score", "source": "s", "fields": {"text": "$text"}})}}, prior="relevance",
     ),
+    "azure ai search client": Answer({"value": both({"@search.score": "$score", "id": "$id", "content": "$text"})}, prior="@search.score"),
     "azure ai search": Answer(
         {"@odata.context": "https://x", "value": both({"@search.score": "$score", "id": "$id", "content": "$text"})}, prior="@search.score"
     ),

@@ -365,3 +365,21 @@ def test_the_python_api_reports_fields_that_no_document_has() -> None:
             reranker.rank("q", [{"body": "a"}, {"body": "b"}])
         ranking = reranker.rank("q", [GOOD], rank_fields=["text", "txet"])
         assert ranking.meta.warnings == ("no document has the rank field `txet`; did you mean `text`?",)
+
+
+@pytest.mark.parametrize("path", ["comments[0].body", "comments[1].body", "a.comments[0].body"])
+def test_a_path_reaches_one_element_of_a_list(run, path: str) -> None:
+    records = [{"comments": [{"body": f"{n} a"}, {"body": f"{5 - n} b"}]} for n in range(3)]
+    if path.startswith("a."):
+        records = [{"a": record} for record in records]
+    result = run("-q", "q", "--text-field", path, "--json", "--explain", stdin=as_jsonl(records))
+    assert result.code == 0, result.err
+    first = 0 if "[0]" in path else 1
+    texts = {one["index"]: one["explain"]["text"] for one in result.json["results"]}
+    assert texts == {n: (f"{n} a", f"{5 - n} b")[first] for n in range(3)}
+
+
+def test_a_key_may_be_spelt_with_brackets(run) -> None:
+    records = [{"a[0]": "one"}, {"a[0]": "two"}]
+    result = run("-q", "q", "--text-field", "a[0]", "--json", "--explain", stdin=as_jsonl(records))
+    assert sorted(one["explain"]["text"] for one in result.json["results"]) == ["one", "two"]

@@ -83,7 +83,8 @@ def _shape_of_list(
         return _shape_of_list(_only_list(first, elements, where), fields, where)
     record = paired(first.value)
     known = not isinstance(record, dict) or has_scored_field(record, fields)
-    return chain([first], elements), None if known else shape_of_record(record)
+    shape = None if known else shape_of_record(record)
+    return chain([first], elements), shape and shape._replace(records="")
 
 
 def _only_list(first: Element, others: Iterator[Element], where: str) -> Iterator[Element]:
@@ -230,7 +231,7 @@ def _of_list(text: str, span: Span) -> Iterable[Span]:
 
 def value_of(parsed: Parsed) -> Any:
     """The whole value of a text that was read as a request or a list."""
-    if not parsed.keys or parsed.keys.get("documents", ...) is None:
+    if not parsed.keys or (parsed.keys.get("documents", ...) is None and not parsed.error):
         documents = [element.value for element in parsed.elements()]
         return {**parsed.keys, "documents": documents} if parsed.keys else documents
     return parsed.keys

@@ -44,7 +44,10 @@ def spans(text: str, position: int, steps: tuple[Step, ...]) -> Iterator[Span]:
         yield value, position, end
         return
     step, rest = steps[0], steps[1:]
-    if isinstance(step, str):
+    if isinstance(step, str) and text[position] == "[":  # as in fields, a name means that of every object of a list
+        for _, place, _ in elements_in(text, position):
+            yield from spans(text, place, steps)
+    elif isinstance(step, str):
         for place, left in _member(text, position, step):
             yield from spans(text, place, (left, *rest) if left else rest)
     elif text[position] == "[":
