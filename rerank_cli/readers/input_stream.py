@@ -161,6 +161,15 @@ class InputStream:
         if rest := b"".join(carry):
             yield rest
 
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Numbered lines that are not blank, without blanks around them; tabs at the ends stay."""
+        number = 0
+        for block in self.records(b"\n"):
+            for number, line in enumerate(block.split(b"\n"), number + 1):  # noqa: B020 counts on from block to block
+                raw = line.strip(b" \r\n")
+                if raw and not raw.isspace():
+                    yield number, raw
+
     def close(self) -> None:
         """Close a file; stdin stays open."""
         if self.name != STDIN:

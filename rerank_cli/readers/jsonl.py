@@ -100,12 +100,9 @@ def _documents(
 
 def line_elements(stream: InputStream) -> Iterator[Element]:
     """The values of JSON lines with their own text and place, for lines that are an engine's records."""
-    number = 0
-    for block in stream.records(b"\n"):
-        for number, line in enumerate(block.split(b"\n"), number + 1):  # noqa: B020 counts on from block to block
-            if raw := line.strip():
-                where = f"{stream.name}:{number}"
-                yield Element(exact_line(raw, where), raw, where)
+    for number, line in stream.lines():
+        raw, where = line.strip(), f"{stream.name}:{number}"
+        yield Element(exact_line(raw, where), raw, where)
 
 
 def _slow_path(fields: FieldSettings, report: Report, source: Source) -> SlowPath:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rerank_cli.errors import InputError
@@ -49,31 +50,19 @@ def raw_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = No
 
 
 def stream_rows(stream: InputStream) -> Iterator[tuple[int, bytes]]:
-    """The numbered non-blank lines of an open input.
+    """The numbered non-blank lines of an open input, which is closed then.
 
     Of JSON objects over several lines, as jq prints them without -c, each object is one line under the number of its
     first.
     """
-    numbered = _numbered(stream)
-    first = next(numbered, None)
-    if first is None:
-        return
-    if first[1] == b"{":
-        lines = [first, *numbered]
-        yield from _objects(lines) or lines
-        return
-    yield first
-    yield from numbered
-
-
-def _numbered(stream: InputStream) -> Iterator[tuple[int, bytes]]:
-    number = 0
     try:
-        for block in stream.records(b"\n"):
-            for number, line in enumerate(block.split(b"\n"), number + 1):  # noqa: B020 counts on from block to block
-                raw = line.strip(b" \r\n")
-                if raw and not raw.isspace():
-                    yield number, raw
+        numbered = stream.lines()
+        first = next(numbered, None)
+        if first is not None and first[1] == b"{":
+            lines = [first, *numbered]
+            yield from _objects(lines) or lines
+        elif first is not None:
+            yield from chain([first], numbered)
     finally:
         stream.close()
 
@@ -108,8 +97,8 @@ def decoded_row(name: str, number: int, raw: bytes) -> Row:
     """One line as text. Raises InputError with `file:line` for invalid UTF-8."""
     try:
         return Row(name, number, raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"invalid UTF-8: {error.reason}", encoding_hint(raw, name), f"{name}:{number}") from None
+    except UnicodeDecodeError:
+        raise InputError("invalid UTF-8", encoding_hint(raw, name), f"{name}:{number}") from None
 
 
 def name_of_file(path: str) -> str:
