@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from tools.generate.facts import commands
 
 CODE = re.compile(r"`([^`]+)`")
-WITH_HINTS = {2, 3}  # exit codes: arguments and inputs
+WITH_HINTS = {2, 3, 6}  # exit codes: arguments, inputs, rows of a batch
 # The option is one of another command, another run, or what is to be given instead of the file.
+PROVIDER = " answered 4"  # what a provider says of its refusal is all that we know
 ELSEWHERE = ("--query ", "--documents", "--resume", "--help", "--engine", "--run FILE", "--queries FILE")
 
 
@@ -40,10 +41,10 @@ def all_options() -> dict[str, tuple[str, ...]]:
     return choices
 
 
-def error_and_hint(err: str) -> tuple[str, str]:
-    """The first error on stderr, and its hint (empty without one)."""
-    match = re.search(r"^rerank: error: (.*)(?:\nhint: (.*))?$", err, re.MULTILINE)
-    return (match[1], match[2] or "") if match else ("", "")
+def errors_of(err: str) -> dict[str, str]:
+    """The errors on stderr with their hints (empty without one): that of the run, and those of a batch's rows."""
+    found = re.findall(r"^(?:rerank: error: (.*)|(\S+:\d+: .*))(?:\nhint: (.*))?$", err, re.MULTILINE)
+    return {error or row: hint for error, row, hint in found}
 
 
 def steps(hint: str) -> list[list[str]]:
@@ -71,11 +72,9 @@ def without(argv: tuple[str, ...], flag: str) -> list[str]:
 
 
 def check(failure: Failure, run: Callable[..., Any]) -> None:
-    """The error has a hint, and with each option that it proposes the same error does not come again."""
-    error, hint = error_and_hint(failure.err)
-    if not error:
-        return
-    assert hint, f"an error without a hint: {failure.err}"
-    for words in options_of(hint):
-        again = run(*without(failure.argv, words[0]), *words, stdin=failure.stdin, env=failure.env)
-        assert error_and_hint(again.err)[0] != error, f"{' '.join(words)} does not help: {failure.err}"
+    """Each error has a hint, and with each option that a hint proposes the same error does not come again."""
+    for error, hint in errors_of(failure.err).items():
+        assert hint or PROVIDER in error, f"an error without a hint: {failure.err}"
+        for words in options_of(hint):
+            again = run(*without(failure.argv, words[0]), *words, stdin=failure.stdin, env=failure.env)
+            assert error not in errors_of(again.err), f"{' '.join(words)} does not help: {failure.err}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from free_scorer import FreeScorer
-from hint_checks import CODE, all_options, steps
+from hint_checks import CODE, Failure, all_options, check, steps
 
 from rerank_cli import Reranker
 from rerank_cli.errors import InputError, UsageError
@@ -260,3 +260,30 @@ def test_the_python_api_takes_several_documents(documents) -> None:
         with pytest.raises(UsageError, match="rank_fields is a string"):
             reranker.rank("q", [CAT], rank_fields="body")
         assert [hit.document for hit in reranker.rank("q", iter(["a"])).hits] == ["a"]
+
+
+class Again:
+    """A run that fails as before."""
+
+    def __init__(self, err: str) -> None:
+        self.err, self.argv = err, ()
+
+    def __call__(self, *argv: str, **_: object) -> Again:
+        self.argv = argv
+        return self
+
+
+def test_the_check_of_all_hints_sees_what_it_should() -> None:
+    """`conftest.run` calls it for every failure of the suite."""
+    bare = Failure(("-q", "q"), b"", None, "rerank: error: a.json: broken\n")
+    with pytest.raises(AssertionError, match="without a hint"):
+        check(bare, Again(""))
+    error = "rerank: error: a.json: no field\nhint: did you mean `--text-field b`? 2 of 2 have `b`\n"
+    useless = Again(error)
+    with pytest.raises(AssertionError, match="--text-field b does not help"):
+        check(Failure(("-q", "q", "--text-field", "a"), b"", None, error), useless)
+    assert useless.argv == ("-q", "q", "--text-field", "b")
+    check(Failure(("-q", "q"), b"", None, error), Again("rerank: error: something else\nhint: x\n"))
+    row = "r.jsonl:2: no field\nhint: did you mean `--text-field b`?\n"
+    with pytest.raises(AssertionError, match="does not help"):
+        check(Failure(("batch",), b"", None, row), Again(row))
