@@ -108,8 +108,10 @@ def elements_in(text: str, start: int) -> Iterator[Span]:
     while True:
         value, end = value_at(text, position)
         yield value, position, end
-        if (position := _next(text, end, "]")) < 0:
+        position = blank_from(text, end)
+        if text[position : position + 1] == "]":
             return
+        position = _after(text, position, ",")
 
 
 def members_in(text: str, start: int) -> Iterator[tuple[str, Any, int, int]]:
@@ -121,21 +123,17 @@ def members_in(text: str, start: int) -> Iterator[tuple[str, Any, int, int]]:
         if text[position : position + 1] != '"':
             raise json.JSONDecodeError("expecting a key in double quotes", text, position)
         key, position = value_at(text, position)
-        position = _expect(text, position, ":")
+        position = _after(text, blank_from(text, position), ":")
         value, end = value_at(text, position)
         yield key, value, position, end
-        if (position := _next(text, end, "}")) < 0:
+        position = blank_from(text, end)
+        if text[position : position + 1] == "}":
             return
+        position = _after(text, position, ",")
 
 
-def _next(text: str, end: int, closing: str) -> int:
-    """The place after a comma; -1 at the closing bracket."""
-    position = blank_from(text, end)
-    return -1 if text[position : position + 1] == closing else _expect(text, position, ",")
-
-
-def _expect(text: str, position: int, sign: str) -> int:
-    position = blank_from(text, position)
+def _after(text: str, position: int, sign: str) -> int:
+    """What follows the sign that must stand here. Raises JSONDecodeError."""
     if text[position : position + 1] != sign:
         raise json.JSONDecodeError(f"expecting `{sign}`", text, position)
     return blank_from(text, position + 1)
