@@ -139,7 +139,7 @@ def test_numbers_that_could_not_be_sent_back_are_refused(free, other):
     )
     digits = free.post("/v1/rerank", b'{"query": "q", "documents": ["a"], "top_n": %s}' % (b"9" * 5000))
     assert digits.status == 400
-    assert digits.json["message"].startswith("invalid json syntax: a number has too many digits; ")
+    assert digits.json["message"].startswith("invalid json syntax: a number has too many digits")
 
 
 @pytest.mark.parametrize("value", [True, "true", "True"])

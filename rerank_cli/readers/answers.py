@@ -41,7 +41,7 @@ def read_answer(parsed: Parsed, where: str, fields: FieldSettings) -> Parsed:
     keys = parsed.keys
     prefix = "documents." if isinstance(keys.get("documents"), dict) else ""
     if not keys or ("documents" in keys and not (prefix or "ids" in keys)):
-        shape = None  # a list or a request: `with_members` looks at its documents
+        shape = None  # a list or a request: `elements_of` looks at its documents
     elif not prefix and has_scored_field(keys, fields):
         return parsed
     else:
