@@ -12,8 +12,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.field_hints import EMPTY_HINT, MAX_KEYS, field_hint, likely_fields, name_list
-from rerank_cli.paths import EACH, fields_of, has_path
+from rerank_cli.field_hints import EMPTY_HINT, MAX_KEYS, TEXT_HINT, field_hint, likely_fields, name_list
+from rerank_cli.paths import fields_of, has_path, last_key
 from rerank_cli.text import is_blank, shown, to_utf8
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class FieldCheck:
         names = self._scored
         subject = f"field `{shown(names[0])}`" if len(names) == 1 else f"any of the fields {name_list(names)}"
         likely = likely_fields(self.fields, self._examples)
-        hint = field_hint(self.fields, likely)
+        hint = field_hint(self.fields, likely) if self._keys else TEXT_HINT
         if count == 1:
             message = f"the document does not have {subject}; it has {name_list(self._keys)}"
             return InputError(message, hint, self._name)
@@ -213,7 +213,8 @@ def record_of(document: Document) -> Any:
         if source.kind == "row":
             cells = next(csv.reader([raw.decode("utf-8", "replace")], delimiter=source.delimiter), [])
             return dict(zip(source.columns, cells, strict=False))
-        return json.loads(raw) if is_record(document) else None
+        value = json.loads(raw) if is_record(document) else None
+        return source.members(value) if source.members and isinstance(value, dict) else value
     except (ValueError, RecursionError, csv.Error):
         return None
 
@@ -223,8 +224,10 @@ def has_field(document: Document, path: str) -> bool:
     source, raw = document.source, document.raw
     if source.kind == "row":
         return path in source.columns
-    last = path.rpartition(".")[2].removesuffix(EACH)
-    if not is_record(document) or (to_utf8(f'{last}"') not in raw and b"\\u" not in raw):
+    last = last_key(path)
+    if not is_record(document):
+        return False
+    if not source.members and to_utf8(f'{last}"') not in raw and b"\\u" not in raw:
         return False
     value = record_of(document)
     return not isinstance(value, dict) or has_path(value, path)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 
 from rerank_cli import pipeline
 from rerank_cli.absence import FieldCheck, without_empty
-from rerank_cli.errors import UsageError, did_you_mean
+from rerank_cli.errors import InputError, UsageError, did_you_mean
+from rerank_cli.field_hints import TEXT_HINT, for_members
+from rerank_cli.fields import NO_FIELDS, type_name
 from rerank_cli.records import Document, Ranking, Source
 from rerank_cli.report import Report
 from rerank_cli.scorers.registry import open_now
@@ -49,7 +51,8 @@ class Reranker:
 
     def score(self, query: str, documents: Sequence[str | Mapping[str, Any]]) -> list[float]:
         """Logits of a local model or the provider's scores, one per document in input order; NaN for an empty one."""
-        records = _documents(documents, FieldSettings(), self.report)
+        documents = _as_list(documents, "documents")
+        records = _documents(documents, FieldSettings(), self.report, named=False)
         scores = pipeline.score_documents(query, records, self._scorer, RankSettings(limits=self._limits))
         return [float("nan") if score.value is None else score.value for score in scores]
 
@@ -68,12 +71,13 @@ class Reranker:
         """
         if is_blank(query):
             raise UsageError("the query is blank", "a query needs at least one word")
-        if top_n is not None and top_n < 1:
+        if top_n is not None and (not isinstance(top_n, int) or top_n < 1):
             raise UsageError(f"top_n is {top_n}", "give at least 1, or None for all")
         report = Report()
         if on_missing not in get_args(OnMissing):
             raise UsageError(f"on_missing is {on_missing!r}", "give empty, skip or error")
-        wanted = FieldSettings(rank_fields=tuple(rank_fields or ()), on_missing=on_missing)
+        documents = _as_list(documents, "documents")
+        wanted = FieldSettings(rank_fields=tuple(_as_list(rank_fields or (), "rank_fields")), on_missing=on_missing)
         records = without_empty(_documents(documents, wanted, report), wanted, report)
         settings = RankSettings(top_n=top_n, limits=self._limits)
         ranking = pipeline.rank(query, [records], self._scorer, settings, report)
@@ -98,7 +102,27 @@ def _take(options: dict[str, Any], settings_class: Any) -> Any:
     return settings_class(**{f.name: options.pop(f.name) for f in fields(settings_class) if f.name in options})
 
 
-def _documents(documents: Sequence[str | Mapping[str, Any]], settings: FieldSettings, report: Report) -> list[Document]:
+def _as_list(values: Any, name: str) -> list[Any]:
+    """Several values, also those of a generator. Raises UsageError for one text, whose letters nobody means."""
+    if isinstance(values, str | bytes | dict) or not hasattr(values, "__iter__"):
+        raise UsageError(f"{name} is {type_name(values)}", f"give a list, as in `{name}=[…]`")
+    return list(values)
+
+
+def _documents(
+    documents: Sequence[str | Mapping[str, Any]], settings: FieldSettings, report: Report, *, named: bool = True
+) -> list[Document]:
+    """Records of the caller's documents. Raises InputError, whose hint names `rank_fields` if the caller has that."""
+    try:
+        return _rendered(documents, settings, report)
+    except InputError as error:
+        hint = for_members(error.hint or TEXT_HINT, "rank_fields=[{}]" if named else None)
+        if NO_FIELDS in error.message:  # of strings
+            hint = "give mappings, or leave `rank_fields` out"
+        raise InputError(for_members(error.message, "rank_fields=[{}]"), hint) from None
+
+
+def _rendered(documents: Sequence[str | Mapping[str, Any]], settings: FieldSettings, report: Report) -> list[Document]:
     """Records of the caller's documents; raw bytes stay empty because the caller has the originals."""
     from rerank_cli.fields import make_renderer
 

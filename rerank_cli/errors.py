@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from rerank_cli.records import Pair
 
 
+# Values and names of files that a message repeats cannot begin a line of their own.
+_ONE_LINE = {ord(sign): ascii(sign)[1:-1] for sign in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
+
+
 class ExitCode(IntEnum):
     """What the process returns; all below 126 (shells keep the rest) except signals. Each has its one-line meaning."""
 
@@ -78,7 +82,8 @@ class FileError(RerankError):
     code = ExitCode.INPUT
 
     def __init__(self, message: str, hint: str | None = None, where: str | None = None) -> None:
-        super().__init__(f"{where}: {message}" if where else message, hint)
+        message = f"{where}: {message}" if where else message
+        super().__init__(message.translate(_ONE_LINE), hint.translate(_ONE_LINE) if hint else hint)
         self.where = where
 
 

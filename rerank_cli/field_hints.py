@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import InputError
-from rerank_cli.paths import fields_of, has_path
+from rerank_cli.paths import expand, fields_of, has_path, lookup
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rerank_cli.settings import FieldSettings
 
@@ -22,6 +24,8 @@ LIKELY = (
     "description", "summary", "message", "answer", "value", "title",
 )  # fmt: skip
 MAX_NAMES, MAX_KEYS = 12, 200  # names in a message; keys that are compared with a missing one
+_OPTION = re.compile(r"`(--(?:text-field|rank-fields)(?: [^`]+)?)`")
+TEXT_HINT = 'give it a text, as in `{"text": "…"}`'
 EMPTY_HINT = "`--on-missing empty` ranks such documents last, `skip` leaves them out"
 
 
@@ -48,6 +52,11 @@ def name_list(names: Iterable[str]) -> str:
     """Names for a message, in backticks, the first few of them."""
     quoted = [f"`{shown(name)}`" for name in islice(names, MAX_NAMES + 1)]
     return ", ".join(quoted[:MAX_NAMES]) + " …" * (len(quoted) > MAX_NAMES) if quoted else "nothing"
+
+
+def has_scored_field(value: Mapping[str, Any], fields: FieldSettings) -> bool:
+    """Whether an object has a field to score, whatever its value."""
+    return any(has_path(value, name) for name in fields.rank_fields or (fields.text_field,))
 
 
 def missing_field(value: dict[str, Any], fields: FieldSettings, where: str) -> InputError:
@@ -82,3 +91,34 @@ def field_hint(fields: FieldSettings, likely: list[str]) -> str:
     if not likely or names != shown(names) or names.startswith("-"):
         return f"name the field to score with `{option}`"
     return f"did you mean `{option} {shlex.quote(names)}`?"
+
+
+def for_members(hint: str, names: str | None) -> str:
+    """A hint for callers that have members instead of options.
+
+    Args:
+        hint: as for the command line.
+        names: how the caller writes a list of fields to score, with `{}` for the names; None: there is no such member.
+    """
+    if "--text-field" not in hint and "--rank-fields" not in hint:
+        return hint.replace("`--on-missing empty`", '`on_missing="empty"`').replace("`skip`", '`"skip"`')
+    return _OPTION.sub(lambda match: f"`{names.format(_listed(match[1]))}`", hint) if names else TEXT_HINT
+
+
+def _listed(words: str) -> str:
+    """The fields that an option names, as JSON and Python write them: `"title", "body"`."""
+    option, *values = shlex.split(words)
+    fields = values[0].split(",") if values and option == "--rank-fields" else values
+    return ", ".join(json.dumps(name, ensure_ascii=False) for name in fields) or '"…"'
+
+
+def lists_hint(value: Any) -> str | None:
+    """The option that names the longest list of objects in a value, of texts if it has no text; None without one."""
+    found = expand(value, "**[]") if isinstance(value, dict) else []
+    lists = {path: items for path in found if isinstance(items := lookup(value, path.removesuffix("[]")), list)}
+    if any(items and isinstance(items[0], dict) for items in lists.values()):
+        lists = {path: items for path, items in lists.items() if items and isinstance(items[0], dict)}
+    elif lists and any(isinstance(item, str) for item in value.values()):
+        return None
+    longest = max(lists, key=lambda path: len(lists[path]), default=None)
+    return f"name the list: `--records {shlex.quote(longest)}`" if longest else None

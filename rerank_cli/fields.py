@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     DocumentBuilder = Callable[[Any, str, int, bytes, Source], Document]
     Renderer = Callable[[Any, str], tuple[str, int]]
 
+NO_FIELDS = "has no fields for"
 MAX_DEPTH = 200  # of nesting in a field: more is an attack
+DOCUMENT_HINT = 'as in `"some text"` or `{"id": "a", "text": "some text"}`'
+PRIOR_HINT = "`--prior-field` names the field with the retriever's own score"
 _NO_ID = (None, "")
 _PLAIN_ID = frozenset({str, int, type(None)})
 _new: Callable[..., Document] = partial(tuple.__new__, Document)  # skips the defaults: half the time of Document(...)
@@ -66,7 +69,7 @@ def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
                 raise InputError("the document is empty", EMPTY_HINT, where)
             return cleaned([("", value)], where)[0][1], 0
         if value is not None and not isinstance(value, dict):
-            raise InputError(f"a document is an object or a string, not {type_name(value)}", where=where)
+            raise InputError(f"a document is an object or a string, not {type_name(value)}", DOCUMENT_HINT, where)
         if value and fields.join_titles and not fields.rank_fields and is_beir(value):
             return cleaned([("", title_and_text(value))], where)[0][1], 0
         present = [(name, item) for name in names if not is_absent(item := lookup(value, name))]
@@ -188,7 +191,8 @@ def _scrub(value: Any, where: str, depth: int = 0) -> Any:
     if isinstance(value, str):
         return replace_surrogates(value)
     if depth > MAX_DEPTH:
-        raise InputError(f"a field is nested deeper than {MAX_DEPTH} levels", where=where or None)
+        hint = "name a field inside it, as in `--text-field outer.inner`"
+        raise InputError(f"a field is nested deeper than {MAX_DEPTH} levels", hint, where or None)
     if isinstance(value, dict):
         return {_scrub_key(key): _scrub(item, where, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -207,11 +211,11 @@ def refuse_fields(fields: FieldSettings, where: str, what: str) -> None:
         option = "--rank-fields " + ",".join(fields.rank_fields)
     elif fields.explicit_text_field and fields.text_field != "text":
         option = f"--text-field {fields.text_field}"
-    elif fields.prior_field:
-        option = f"--prior-field {fields.prior_field}"
+    elif fields.prior_field or fields.records:
+        option = f"--prior-field {fields.prior_field}" if fields.prior_field else f"--records {fields.records}"
     if option:
         hint = "give objects (JSONL, JSON, YAML, CSV; see --input-format), or remove the option"
-        raise InputError(f"{what} has no fields for `{option}`", hint, where)
+        raise InputError(f"{what} {NO_FIELDS} `{option}`", hint, where)
 
 
 def type_name(value: Any) -> str:
@@ -242,11 +246,11 @@ def _prior(value: Any, name: str, where: str, *, empty: bool) -> float | None:
         state = "empty" if isinstance(prior, str) else "missing or null"
         raise InputError(f"prior field `{name}` is {state}", hint, where)
     if isinstance(prior, (bool, list, dict)):
-        raise InputError(f"prior field `{name}` must be a number, not {type_name(prior)}", where=where)
+        raise InputError(f"prior field `{name}` must be a number, not {type_name(prior)}", PRIOR_HINT, where)
     try:
         number = float(prior)
     except ValueError:
-        raise InputError(f"prior field `{name}` is not a number: {shown(prior)!r}", where=where) from None
+        raise InputError(f"prior field `{name}` is not a number: {shown(prior)!r}", PRIOR_HINT, where) from None
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):

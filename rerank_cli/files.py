@@ -24,7 +24,9 @@ def reason_of(error: BaseException) -> str:
 
 def cannot_write(error: OSError, path: object, hint: str | None = None) -> OutputError:
     """The error for a file that cannot be written, with the system's reason."""
-    return OutputError(f"cannot write: {reason_of(error)}", hint, str(path))
+    return OutputError(
+        f"cannot write: {reason_of(error)}", hint or "is the disk full, and may you write there?", str(path)
+    )
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 Kind = Literal["line", "json", "row", "file"]
 LOG_ODDS = "log-odds"  # the one scale of scores whose sigmoid is a probability
@@ -30,6 +30,7 @@ class Source:
     header: bytes = b""  # the header row's bytes without its end
     delimiter: str = ","
     newline: bytes = b"\n"  # how the rows of CSV/TSV end, so that they are written as they were read
+    members: Callable[[dict[str, Any]], dict[str, Any]] | None = None  # what names mean in an engine's records
 
 
 class Document(NamedTuple):

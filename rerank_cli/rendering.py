@@ -49,7 +49,8 @@ def dump_yaml(value: Any, where: str = "") -> str:
         dumper = _dumper(python=bool(_C_DIFFERS.search(text)))
         dumped: str = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=2**31 - 1)
     except (RecursionError, ValueError) as exc:
-        raise InputError("a field is nested too deeply to render as YAML", where=where or None) from exc
+        hint = "name a field inside it, as in `--rank-fields outer.inner`"
+        raise InputError("a field is nested too deeply to render as YAML", hint, where or None) from exc
     return dumped
 
 

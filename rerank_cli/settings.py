@@ -112,6 +112,7 @@ class FieldSettings:
         default="empty",
         choices=get_args(OnMissing),
     )
+    records: str | None = _input("--records", "Where JSON has its documents, e.g. `hits.hits[]`.", metavar="KEYS")
     prior_field: str | None = None  # RankSettings.prior_field
     explicit_text_field: bool = False  # --text-field was given: the field must be there even for strings' sake
     join_titles: bool = False  # records in BEIR's layout (`_id`, `title`, `text`) are scored by title and text
@@ -158,9 +159,7 @@ class RankSettings:
     )
     dedupe: bool = _ranking("--dedupe", "Keep only the first document of each text.", default=False)
     keep_order: bool = _ranking("--keep-order", "Print in input order, with scores: for paste and awk.", default=False)
-    prior_field: str | None = _ranking(
-        "--prior-field", "Fuse with the retriever's own score in this field.", metavar="NAME"
-    )
+    prior_field: str | None = _ranking("--prior-field", "Fuse with the retriever's score here.", metavar="NAME")
     fusion: Fusion | None = _ranking(
         "--fusion",
         "rrf: 1/(60+rank) + W/(60+prior's rank); weighted: W * score + (1-W) * prior's percentile rank.",

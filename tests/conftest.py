@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hint_checks
 import pytest
 from free_scorer import FreeScorer
 
@@ -123,9 +124,14 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch):
             columns=columns,
         )
         code = main([str(arg) for arg in argv], terminal)
+        if code in hint_checks.WITH_HINTS and not tty:
+            failures.append(hint_checks.Failure(tuple(map(str, argv)), data, env, err.getvalue()))
         return Result(out.getvalue(), err.getvalue(), int(code))
 
-    return go
+    failures: list[hint_checks.Failure] = []
+    yield go
+    for failure in tuple(failures):
+        hint_checks.check(failure, go)
 
 
 @pytest.fixture

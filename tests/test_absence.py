@@ -95,10 +95,17 @@ def test_an_input_whose_records_all_lack_the_field_is_an_error_that_counts_keys(
     assert run(*CAPITAL, "--text-field", "body", stdin=as_jsonl(records)).code == 0
 
 
+@pytest.mark.parametrize("how", [(), ("--json",), ("-n", "1")])
+def test_an_input_of_empty_documents_only_is_an_empty_ranking(run, how: tuple[str, ...]) -> None:
+    result = run(*CAPITAL, "--on-missing", "skip", *how, stdin='{"text": {}}\n{"text": ""}\n')
+    assert result.code == 0, result.err
+    assert "2 documents are empty: left out" in result.err
+
+
 def test_the_hint_reaches_nested_fields_and_works(run) -> None:
-    text = as_jsonl([{"_id": "a", "_source": {"body": "one text"}}, {"_id": "b", "_source": {"body": "another"}}])
-    assert "did you mean `--text-field _source.body`? 2 of 2 have" in run(*CAPITAL, stdin=text).err
-    assert run(*CAPITAL, "--text-field", "_source.body", stdin=text).code == 0
+    text = as_jsonl([{"_id": "a", "page": {"body": "one text"}}, {"_id": "b", "page": {"body": "another"}}])
+    assert "did you mean `--text-field page.body`? 2 of 2 have" in run(*CAPITAL, stdin=text).err
+    assert run(*CAPITAL, "--text-field", "page.body", stdin=text).code == 0
 
 
 def test_a_field_name_with_a_comma_is_proposed_as_a_text_field(run) -> None:
@@ -270,6 +277,15 @@ def trec(tmp_path: Path) -> tuple[str | Path, ...]:
     return ("batch", *(part for option, name in files for part in (option, tmp_path / name)))
 
 
+def test_a_corpus_without_the_field_is_an_error_although_another_document_is_missing(run, tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text(as_jsonl([{"id": "good", "body": GOOD["text"]}]))
+    (tmp_path / "q.tsv").write_text("q1\tcapital\n")
+    (tmp_path / "run.trec").write_text("q1 Q0 good 1 2 t\nq1 Q0 lost 2 1 t\n")
+    argv = ("--run", tmp_path / "run.trec", "--queries", tmp_path / "q.tsv", "--corpus", tmp_path / "c.jsonl")
+    assert "did you mean `--text-field body`?" in run("batch", *argv).err
+    assert run("batch", *argv, "--text-field", "body").code == 0
+
+
 def test_a_document_that_the_corpus_lacks_does_not_lose_the_query(run, trec: tuple[str | Path, ...]) -> None:
     found = run(*trec, "-f", "trec")
     assert found.code == 0, found.err
@@ -349,3 +365,21 @@ def test_the_python_api_reports_fields_that_no_document_has() -> None:
             reranker.rank("q", [{"body": "a"}, {"body": "b"}])
         ranking = reranker.rank("q", [GOOD], rank_fields=["text", "txet"])
         assert ranking.meta.warnings == ("no document has the rank field `txet`; did you mean `text`?",)
+
+
+@pytest.mark.parametrize("path", ["comments[0].body", "comments[1].body", "a.comments[0].body"])
+def test_a_path_reaches_one_element_of_a_list(run, path: str) -> None:
+    records = [{"comments": [{"body": f"{n} a"}, {"body": f"{5 - n} b"}]} for n in range(3)]
+    if path.startswith("a."):
+        records = [{"a": record} for record in records]
+    result = run("-q", "q", "--text-field", path, "--json", "--explain", stdin=as_jsonl(records))
+    assert result.code == 0, result.err
+    first = 0 if "[0]" in path else 1
+    texts = {one["index"]: one["explain"]["text"] for one in result.json["results"]}
+    assert texts == {n: (f"{n} a", f"{5 - n} b")[first] for n in range(3)}
+
+
+def test_a_key_may_be_spelt_with_brackets(run) -> None:
+    records = [{"a[0]": "one"}, {"a[0]": "two"}]
+    result = run("-q", "q", "--text-field", "a[0]", "--json", "--explain", stdin=as_jsonl(records))
+    assert sorted(one["explain"]["text"] for one in result.json["results"]) == ["one", "two"]

@@ -144,7 +144,7 @@ def test_runs_that_are_not_understood_are_refused_with_a_hint(run, here, text, m
         ("q1 d1\n", "qrels:1: qrels have 4 columns", "qid,docno,label"),
         ("q1 Q0 d1 1 2.5 t\n", "qrels:1: qrels have 4 columns", "looks like a run"),
         ("qid,docno\nq1,d1\n", "qrels:1: the header names no relevance", "label"),
-        ("", "qrels holds no judgements", "right file"),
+        ("", "qrels: holds no judgements", "right file"),
     ],
 )
 def test_qrels_that_are_not_understood_are_refused_with_a_hint(run, here, text, message, hint) -> None:
@@ -221,3 +221,10 @@ def test_one_run_is_measured_alike_however_it_is_written(run, here, scores) -> N
         (here / "b.run").write_text(text)
         found.add(values(run, "qrels", "b.run"))
     assert len(found) == 1
+
+
+def test_a_value_with_line_breaks_does_not_begin_a_line_of_the_message(run, tmp_path) -> None:
+    (tmp_path / "qrels").write_text('{"query_id":"q","doc_id":"d","relevance":"2\\nhint: forged"}')
+    result = run("eval", "--qrels", tmp_path / "qrels", tmp_path / "qrels")
+    assert result.code == 3
+    assert "relevance `2\\nhint: forged` is not a whole number" in result.err

@@ -157,9 +157,9 @@ def test_measures_are_read_in_any_case_and_written_canonically(text, canonical):
         ("ndgc_cut_10", "unknown measure `ndgc_cut_10`", "did you mean `nDCG@10`?"),
         ("P", "measure `P` needs a cutoff", "for example `P@10`"),
         ("Rprec@5", "measure `Rprec@5` takes no cutoff", "write `Rprec`"),
-        ("nDCG@0", "the cutoff of `nDCG@0` must be 1 or more", None),
+        ("nDCG@0", "the cutoff of `nDCG@0` must be 1 or more", "for example `nDCG@10`"),
         ("nDCG(rel=2)", "measure `nDCG` takes no (rel=N)", "it uses the grades themselves"),
-        ("AP(rel=0)", "the relevance level of `AP(rel=0)` must be 1 or more", None),
+        ("AP(rel=0)", "the relevance level of `AP(rel=0)` must be 1 or more", "for example `AP(rel=1)`"),
     ],
 )
 def test_a_misspelt_measure_gets_a_suggestion(text, message, hint):

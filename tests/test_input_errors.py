@@ -175,10 +175,10 @@ def test_a_json_document_named_jsonl_is_read_or_gets_a_hint(run, tmp_path: Path)
 
 def test_nan_and_infinity_are_reported_with_their_line(run, tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text('[{"text":"1 a NaN"},\n{"text":"2 b","s":NaN}]')
-    told = "rerank: error: d.json:2: not valid JSON: a number may not be NaN (column 19)\n"
+    told = "rerank: error: d.json:2: not valid JSON: a number may not be NaN (column 19)\nhint: JSON has no such number: write `null` instead\n"
     assert run("-q", "q", "d.json").err == told
     (tmp_path / "r.json").write_text('{"query":"q \\" NaN",\n"documents":[\n"a", -Infinity]}')
-    told = "rerank: error: r.json:3: not valid JSON: a number may not be -Infinity (column 6)\n"
+    told = "rerank: error: r.json:3: not valid JSON: a number may not be -Infinity (column 6)\nhint: JSON has no such number: write `null` instead\n"
     assert run("r.json").err == told
 
 

@@ -154,7 +154,7 @@ def test_an_empty_document_is_last_and_counted(run) -> None:
 BAD = [
     ("blank query", ["-q", "  "], TWO, 2, "the query is blank", ""),
     ("no query", [], TWO, 2, "no query", "--query"),
-    ("broken json", ["-q", "x"], TWO * 3 + b'{"text": \n', 3, "<stdin>:7", "--input-format lines"),
+    ("broken json", ["-q", "x"], TWO * 3 + b'{"text": \n', 3, "<stdin>:7", "is it complete?"),
     ("json scalar", ["-q", "x"], TWO + b"17\n", 3, "<stdin>:3", ""),
     ("bad utf-8", ["-q", "x"], TWO + b'{"text": "\xff"}\n', 3, "<stdin>:3", ""),
     ("no usable field", ["-q", "x"], b'{"body": "b", "n": 1}\n', 3, "body", "body"),

@@ -45,7 +45,7 @@ PLAIN = "plain text is `--input-format lines`"
             GOOD + b"[1]\n", {}, "<stdin>:2: a line must hold a JSON object or a string, not a list", "--input-format json", id="a list"
         ),
         pytest.param(
-            GOOD + b'{"text":NaN}\n', {}, "<stdin>:2: not valid JSON: a number may not be NaN (column 9)", PLAIN, id="NaN"
+            GOOD + b'{"text":NaN}\n', {}, "<stdin>:2: not valid JSON: a number may not be NaN (column 9)", "write `null` instead", id="NaN"
         ),
         pytest.param(
             GOOD + b'{"text":"caf\xe9"}\n', {}, "<stdin>:2: invalid UTF-8", "iconv", id="bad UTF-8 in JSON lines"
@@ -91,8 +91,8 @@ PLAIN = "plain text is `--input-format lines`"
         ),
         pytest.param(b'{"a":1}', {"input_format": "json"}, "an object with neither `documents` nor `text`", None, id="object"),
         pytest.param(
-            b'{"a":1,\n"hits":[]}', {}, "<stdin>: an object with neither `documents` nor `text`; it has `a`, `hits`",
-            "jq -c '.hits[]'", id="another list",
+            b'{"a":1,\n"hits":[]}', {}, "<stdin>:1: an object with neither `documents` nor `text`; it has `a`, `hits`",
+            "--records 'hits[]'", id="another list",
         ),
         pytest.param(
             b'{"document":["a"],\n"query":"q"}', {}, "an object with neither", "rename `document`", id="near miss"
@@ -119,7 +119,7 @@ PLAIN = "plain text is `--input-format lines`"
         ),
         pytest.param(b'{"query":"a","query":"b","documents":[]}', {}, "key `query` appears twice", None, id="twice"),
         pytest.param(b"[" * 100_000, {}, "nested too deeply", None, id="JSON nesting bomb"),
-        pytest.param(b'{"a":' * 100_000, {"input_format": "jsonl"}, "<stdin>:1: not valid JSON: nested", PLAIN, id="deep"),
+        pytest.param(b'{"a":' * 100_000, {"input_format": "jsonl"}, "<stdin>:1: not valid JSON: nested", "leave out what is not scored", id="deep"),
         pytest.param(
             b'{"text":' + b"[" * 900 + b"]" * 900 + b"}", {}, "<stdin>:1: a field is nested deeper than 200 levels", None, id="deep field"
         ),

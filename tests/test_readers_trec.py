@@ -57,7 +57,7 @@ def test_responses_keep_the_order_they_show_even_among_equal_scores(file):
     run = read_run(file(RESPONSES))
     assert run.scores == {"q1": {"2": -1.0, "0": -2.0}, "7": {"x": -1.0}}
     assert run.by_index == {"q1": {"2", "0"}}
-    assert run.labels == {"7": {"x": 1}}
+    assert [label for label, _ in run.labels["7"].values()] == [1]
 
 
 def test_responses_whose_scores_do_not_fall_are_ordered_by_score(file):
@@ -97,7 +97,7 @@ def test_one_json_document_may_span_lines(file):
         ("q1 0 a 1\n", "1: a run has 6 columns (query Q0 document rank score tag), this line has 4"),
         ("q1 Q0 a 1 nan t\n", "1: score `nan` is not a finite number"),
         ("q1 Q0 a 1 high t\n", "1: score `high` is not a finite number"),
-        (b"q1 Q0 a 1 1 t\nq1 Q0 \xff 2 0.5 t\n", "2: invalid UTF-8: invalid start byte"),
+        (b"q1 Q0 a 1 1 t\nq1 Q0 \xff 2 0.5 t\n", "2: invalid UTF-8"),
         ('{"id": "q", "results": [1]}\n', "1: `results` must hold objects"),
         ('{"query_id": "q", "relevance_score": 1}\n', "1: a result needs an id or an index"),
         ('{"query_id": "q", "id": "a"}\n', "1: a result needs a relevance_score (or score)"),
@@ -239,7 +239,7 @@ def test_queries_are_read_in_every_format(file, text, expected):
     [
         ("1\ta\n1\tb\n", "auto", "2: query id `1` appears twice"),
         ("1\ta\nb\n", "auto", "2: the line has 1 of 2 columns"),
-        ('{"query": " "}\n', "auto", "1: a query needs its text in `query` or `text`"),
+        ('{"query": " "}\n', "auto", "1: the query is blank"),
         ("x", "jsonl", "1: not valid JSON"),
     ],
 )

@@ -138,7 +138,8 @@ def test_numbers_that_could_not_be_sent_back_are_refused(free, other):
         "document at index 0 has a number beyond the range of a double",
     )
     digits = free.post("/v1/rerank", b'{"query": "q", "documents": ["a"], "top_n": %s}' % (b"9" * 5000))
-    assert (digits.status, digits.json["message"]) == (400, "invalid json syntax: a number has too many digits")
+    assert digits.status == 400
+    assert digits.json["message"].startswith("invalid json syntax: a number has too many digits")
 
 
 @pytest.mark.parametrize("value", [True, "true", "True"])
@@ -255,7 +256,28 @@ def test_errors_have_coheres_messages(free, name):
 def test_documents_that_all_lack_the_fields_get_an_error_that_lists_their_own(free):
     answer = free.post("/v1/rerank", query="q", documents=[{"body": "b"}, {"body": "c"}])
     assert answer.status == 400
-    assert answer.json["message"] == "invalid request: none of 2 documents has field `text`; they have `body` (2)"
+    message = "invalid request: none of 2 documents has field `text`; they have `body` (2); "
+    assert answer.json["message"] == message + 'did you mean `"rank_fields": ["body"]`? 2 of 2 have `body`'
+    answer = free.post("/v1/rerank", query="q", documents=[{"body": "b"}, {"body": "c"}], rank_fields=["body"])
+    assert answer.status == 200
+    answer = free.post("/v2/rerank", query="q", documents=[{"body": "b"}, {"body": "c"}], rank_fields=["body"])
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"query":"q","documents":["a",]}', "remove the comma before `]`"),
+        (b'{"query":"q","documents":["a"],"x":NaN}', "write `null` instead"),
+        (b'{"query":"q","documents":["a"', "is it complete?"),
+        (b"{'query':'q','documents':['a']}", "JSON has double quotes"),
+    ],
+)
+def test_broken_json_says_what_to_change(free, body, words):
+    answer = free.post("/v1/rerank", body)
+    assert answer.status == 400
+    assert answer.json["message"].startswith("invalid json syntax: ")
+    assert words in answer.json["message"]
 
 
 EMPTY_DOCUMENTS = ["", {"text": None}, {"text": " "}, {"text": ""}, {"body": "b"}, {"text": []}]

@@ -26,7 +26,7 @@ def check_inputs(plan: BatchPlan, terminal: Terminal) -> None:
 
     names = [*plan.files, *plan.inputs.further(plan.files)]
     if names.count("-") > 1:
-        raise UsageError("stdin (`-`) can be read only once")
+        raise UsageError("stdin (`-`) can be read only once", "name it once; further inputs are files")
     for name in names:
         if name != "-":
             check_file(name)
@@ -34,7 +34,8 @@ def check_inputs(plan: BatchPlan, terminal: Terminal) -> None:
         hint = "one JSON object per line; see `rerank batch --help`"
         raise UsageError("no requests: name files, or pipe them in", hint)
     if plan.resume and not all(map(is_rereadable, names)):
-        raise UsageError("--resume needs input files: stdin or a pipe cannot be read again")
+        hint = "write the requests to a file first, and name it"
+        raise UsageError("--resume needs input files: stdin or a pipe cannot be read again", hint)
 
 
 def is_rereadable(name: str) -> bool:

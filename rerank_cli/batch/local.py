@@ -51,7 +51,8 @@ def run_local(plan: BatchPlan, scorer: Scorer, terminal: Terminal, report: Repor
     from rerank_cli.evaluation.before import relevance_delta
 
     make_folder(plan.out_dir)
-    delta = relevance_delta(plan.qrels, plan.settings.settings_of(RequestOptions()), terminal)
+    settings, encoding = plan.settings.settings_of(RequestOptions()), plan.inputs.collection.encoding
+    delta = relevance_delta(plan.qrels, settings, terminal, encoding)
     rows = count_rows(plan) if terminal.animated() else None
     journals: list[Journal] = []
     with terminal.progress("ranking", rate="pairs") as advance:
@@ -76,7 +77,9 @@ def make_folder(path: Path | None) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be created: {error.strerror}", where=str(path)) from None
+        raise OutputError(
+            f"cannot be created: {error.strerror}", "choose another folder with `--out-dir`", str(path)
+        ) from None
 
 
 def is_stream(target: Path) -> bool:

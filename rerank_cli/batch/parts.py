@@ -37,6 +37,7 @@ PARTS = 256  # how many parts to aim at between these
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
 _NUMBERED = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
 MAX_REPORTED = 20  # bad rows of a part that are reported on stderr; --errors has all
+GROWN = "start again when nobody writes to it"
 
 
 class Part(NamedTuple):
@@ -85,7 +86,9 @@ def files_of(names: Sequence[str]) -> list[str]:
             continue
         inside = sorted(path for path in folder.iterdir() if path.is_file() and _is_request_file(path.name))
         if not inside:
-            raise InputError("no request files (jsonl or parquet) in this folder", where=name)
+            raise InputError(
+                "no request files (jsonl or parquet) in this folder", "name files that end in .jsonl or .parquet", name
+            )
         files += map(str, inside)
     return files
 
@@ -126,7 +129,7 @@ def _cut_lines(name: str, path: Path, size: int) -> list[Part]:
         while start < total:
             end, lines = _next_end(file, start + size)
             if end == start:
-                raise InputError("became shorter while it was read", where=name)
+                raise InputError("became shorter while it was read", GROWN, name)
             parts.append(Part(name, str(path), "", start, end, line))
             start, line = end, line + lines
     return parts
@@ -185,10 +188,10 @@ def _blocks(part: Part) -> Iterator[bytes]:
             file.seek(part.start)
             while part.end is None or file.tell() < part.end:
                 if not (line := file.readline()):
-                    raise InputError("became shorter while it was read", where=part.name)
+                    raise InputError("became shorter while it was read", GROWN, part.name)
                 yield line
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=part.name) from error
+        raise InputError(f"cannot be read: {error.strerror}", "can every worker read this path?", part.name) from error
 
 
 def rank_part(part: Part, scorer: Scorer, config: RankingJobConfig) -> Done:

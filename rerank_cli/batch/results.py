@@ -74,9 +74,10 @@ def rows(name: str, ranking: Ranking, settings: OutputSettings, report: Report) 
 
 
 def error_message(row: BatchRow, error: RerankError) -> str:
-    """A bad row for people: `file:line: message`; an error that has its own place keeps it."""
-    placed = error.message.startswith(row.where) or getattr(error, "where", None)
-    return error.message if placed else f"{row.where}: {error.message}"
+    """A bad row for people: `file:line: message`, and its hint on a line of its own."""
+    placed = bool(getattr(error, "where", None)) or error.message.startswith(row.where)
+    message = error.message if placed else f"{row.where}: {error.message}"
+    return f"{message}\nhint: {error.hint}" if error.hint else message
 
 
 def error_line(row: BatchRow, error: RerankError) -> bytes:

@@ -121,9 +121,9 @@ def from_run(
             continue
         where = rows[0].where
         try:
-            request = _request(query, rows, sources, render, report)
+            request, known = _request(query, rows, sources, render, report)
             check.begin(where)
-            check.observe(request.documents)
+            check.observe(known)
             check.end()
         except InputError as error:
             yield BatchRow(number, where, query, number + 1, None, error)
@@ -136,15 +136,18 @@ def from_run(
     check.finish(report, strict=False)
 
 
-def _request(query: str, rows: list[RunRow], sources: TrecSources, render: DocumentBuilder, report: Report) -> Request:
-    """One query's request.
+def _request(
+    query: str, rows: list[RunRow], sources: TrecSources, render: DocumentBuilder, report: Report
+) -> tuple[Request, list[Document]]:
+    """One query's request, and those of its documents that the corpus has.
 
     Raises InputError for a query that is missing, for a document that appears twice, for documents if none is in the
     corpus, or if settings say so.
     """
     text = sources.queries.get(query)
     if text is None:
-        raise InputError(f"{named(query)} of the run is not among the queries", where=rows[0].where)
+        hint = "do --queries and --run belong together?"
+        raise InputError(f"{named(query)} of the run is not among the queries", hint, rows[0].where)
     _refuse_repeated(query, rows)
     kept = best_rows(rows, sources.depth)
     raws = sources.corpus.get([row.document for row in kept])
@@ -152,7 +155,7 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Docum
         message = f"no document of {named(query)} is in the corpus; the first is `{kept[0].document}`"
         raise InputError(message, "do the ids of run and corpus match?", rows[0].where)
     source = Source(sources.corpus.name, "json")
-    documents = []
+    documents: list[Document] = []
     for index, row in enumerate(kept):
         raw = raws.get(row.document)
         if raw is None:
@@ -160,7 +163,8 @@ def _request(query: str, rows: list[RunRow], sources: TrecSources, render: Docum
             documents.append(_unknown(index, row, source, sources.fields))
         else:
             documents.append(_document(index, row, raw, source, render))
-    return Request(text, documents, RequestOptions(id=query))
+    known = [document for document in documents if document.id in raws]
+    return Request(text, documents, RequestOptions(id=query)), known
 
 
 def _refuse_repeated(query: str, rows: list[RunRow]) -> None:

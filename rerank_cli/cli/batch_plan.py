@@ -149,7 +149,8 @@ def plan_of(call: Call) -> BatchPlan:
 def output_of(call: Call) -> OutputSettings:
     """How a row is rendered; a request may ask for no documents where no option says it. Raises UsageError."""
     chosen = call.settings(BatchOutputs)
-    rules.check_result_key(chosen.result_key)
+    if chosen.result_key is not None:
+        rules.check_result_key(chosen.result_key)
     return OutputSettings(
         format="jsonl",
         documents=chosen.return_documents,
@@ -223,12 +224,12 @@ def outputs_of(call: Call) -> tuple[Output, ...]:
     files, chosen, out = call.settings(InputSettings).files, files_of(call), call.settings(BatchOutputs)
     check_inputs_fit(call, chosen, files)
     if out.out_dir and out.output:
-        raise UsageError("-o and --out-dir exclude each other")
+        raise UsageError("-o and --out-dir exclude each other", "give one of them")
     if call.values["resume"] and not (out.output or out.out_dir):
         raise UsageError("--resume needs -o or --out-dir", "output to stdout cannot be resumed")
     ray_only = ("ray_address", "workers", "gpus_per_worker")
     if call.values["engine"] != "ray" and any(call.values[key] for key in ray_only):
-        raise UsageError("--ray-address, --workers and --gpus-per-worker belong to --engine ray")
+        raise UsageError("--ray-address, --workers and --gpus-per-worker belong to --engine ray", "add `--engine ray`")
     names = files or (chosen.run or chosen.queries or "-",)
     if not out.out_dir:
         return (Output(tuple(names), out.output),)
@@ -247,7 +248,7 @@ def check_inputs_fit(call: Call, chosen: BatchFiles, files: tuple[str, ...]) -> 
             "see the examples of `rerank batch --help`",
         )
     if trec and not (chosen.run and chosen.corpus):
-        raise UsageError("--run and --corpus belong together")
+        raise UsageError("--run and --corpus belong together", "give `--run FILE --corpus FILE`")
     if chosen.queries and not (crossed or trec):
         raise UsageError("--queries needs what to rank", "give `--documents FILE`, or `--run FILE --corpus FILE`")
     if call.is_typed("depth") and not trec:

@@ -50,7 +50,7 @@ def parts_of(plan: BatchPlan, files: Sequence[str]) -> list[Part]:
         raise UsageError("--engine ray takes request files or folders, jsonl or parquet", "stdin cannot be cut")
     for name, used in (("shard", plan.shard != Shard()), ("qrels", plan.qrels)):
         if used:
-            raise UsageError(f"--{name} belongs to the local engine")
+            raise UsageError(f"--{name} belongs to the local engine", "leave it out, or leave out `--engine ray`")
     suffix = SUFFIXES[plan.settings.format]
     named = [(name, stem_of(name), suffix) for name in files_of(files)]
     require_distinct([(name, stem + suffix) for name, stem, _ in named])

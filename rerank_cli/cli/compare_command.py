@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.cli.command import Command
 from rerank_cli.cli.eval_command import ReportOutput, format_of
-from rerank_cli.options import EVALUATION, INPUT, option
+from rerank_cli.options import EVALUATION, INPUT, option, same
+from rerank_cli.settings import InputSettings
 
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
@@ -25,6 +26,7 @@ class Comparison:
 
     first: str = option("", "The first run; `-` is stdin.", metavar="RUN_A", required=True, group=INPUT)
     second: str = option("", "The second run; `-` is stdin.", metavar="RUN_B", required=True, group=INPUT)
+    encoding: str | None = same(InputSettings, "encoding")
     depth: int | None = _measure("--depth", "Look at the first K documents only.", metavar="K", kind=int, minimum=1)
     rbo_p: float = _measure("--rbo-p", "Persistence of RBO, between 0 and 1.", metavar="P", default=0.9)
     limit: int = _measure(
@@ -43,6 +45,7 @@ def compare(call: Call) -> int:
     from rerank_cli.errors import UsageError
     from rerank_cli.evaluation.changes import render
     from rerank_cli.evaluation.correlation import compare as compare_scores
+    from rerank_cli.readers.encodings import check_encoding
     from rerank_cli.readers.trec import read_run
     from rerank_cli.writers.output import check_output
     from rerank_cli.writers.sections import write_report
@@ -50,11 +53,13 @@ def compare(call: Call) -> int:
     settings, output = call.settings(Comparison), call.settings(ReportOutput)
     check_output(output.output)
     if not 0 < settings.rbo_p < 1:
-        raise UsageError(f"--rbo-p: `{settings.rbo_p:g}` is not between 0 and 1")
+        raise UsageError(f"--rbo-p: `{settings.rbo_p:g}` is not between 0 and 1", "as in `--rbo-p 0.9`")
     if settings.first == settings.second == "-":
-        raise UsageError("only one of the runs can be standard input")
+        raise UsageError("only one of the runs can be standard input", "name a file for the other")
     form = format_of(output)
-    runs = [read_run(name, call.terminal.stdin) for name in (settings.first, settings.second)]
+    if settings.encoding is not None:
+        check_encoding(settings.encoding)
+    runs = [read_run(name, call.terminal.stdin, settings.encoding) for name in (settings.first, settings.second)]
     old, new = paired(*runs)
     changes = compare_scores(old, new, settings.rbo_p, settings.depth)
     if changes and not any(change.common for change in changes):

@@ -27,7 +27,7 @@ def check(model: ModelSettings, output: OutputSettings, terminal: Terminal) -> s
 
     if not is_remote(model):
         models.require_known(model.model, model.remote.endpoints)
-        raise UsageError("--dry-run is about remote endpoints; a local model sends and bills nothing")
+        raise UsageError("--dry-run is about remote endpoints; a local model sends and bills nothing", "leave it out")
     form = choose_format(output, terminal, {"line"})
     if form not in {"json", "jsonl", "lines", "table"}:
         raise UsageError(f"--dry-run writes no {form}", "it writes lines, or an object with --json")

@@ -152,7 +152,7 @@ def format_of(output: ReportOutput) -> str:
     """The format of a report. Raises UsageError if --json and -f contradict each other."""
     if output.json:
         if output.report_format not in {"auto", "json"}:
-            raise UsageError(f"--json and -f {output.report_format} exclude each other")
+            raise UsageError(f"--json and -f {output.report_format} exclude each other", "give one of them")
         return "json"
     if output.report_format != "auto":
         return output.report_format
@@ -197,7 +197,8 @@ def evaluate_runs(
     from rerank_cli.readers.qrels import labels_of, read_qrels
     from rerank_cli.readers.trec import read_run
 
-    check_encoding(settings.encoding)
+    if settings.encoding is not None:
+        check_encoding(settings.encoding)
     names = run_names(settings, terminal)
     if [settings.qrels, settings.queries, *names].count("-") > 1:
         raise UsageError("standard input can be read once: one `-` only", "name a file for the others")

@@ -81,20 +81,21 @@ def _one(value: Any, option: Option, name: str) -> Any:
 def _boolean(text: str, name: str) -> bool:
     if text.lower() in TRUE | FALSE:
         return text.lower() in TRUE
-    raise UsageError(f"{name}: `{text}` is neither true nor false")
+    raise UsageError(f"{name}: `{text}` is neither true nor false", "write `true` or `false`")
 
 
 def _number(value: Any, option: Option, name: str) -> int | float:
     """A finite number within the bounds of the option, whole if it is a count of something."""
     what = "a whole number" if option.kind is int else "a number"
+    hint = f"give {what}" + ("" if option.minimum is None else f" of at least {option.minimum:g}")
     try:
         number: int | float = option.kind(value)
     except (TypeError, ValueError):
-        raise UsageError(f"{name}: `{value}` is not {what}") from None
+        raise UsageError(f"{name}: `{value}` is not {what}", hint) from None
     if isinstance(number, float) and not math.isfinite(number):
-        raise UsageError(f"{name}: `{value}` is not {what}")
+        raise UsageError(f"{name}: `{value}` is not {what}", hint)
     if option.minimum is not None and number < option.minimum:
-        raise UsageError(f"{name}: `{value}` is too small", f"give {what} of at least {option.minimum:g}")
+        raise UsageError(f"{name}: `{value}` is too small", hint)
     if option.maximum is not None and number > option.maximum:
         raise UsageError(f"{name}: `{value}` is too large", f"give {what} of at most {option.maximum:g}")
     return number

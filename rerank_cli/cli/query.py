@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import UsageError
-from rerank_cli.text import is_blank, well_formed
+from rerank_cli.text import well_formed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +28,6 @@ def find_query(option: str | None, body: RequestOptions) -> str:
     query = body.query if option is None else option
     if query is None:
         raise UsageError("no query", 'give one: `rerank --query "…"`, or a request with a `query` member')
-    if is_blank(query):
+    if not query.strip():
         raise UsageError("the query is blank", "a query needs at least one word")
     return well_formed(query)

@@ -76,7 +76,9 @@ def rank(call: Call) -> int:
     from rerank_cli.writers.output import check_output
 
     expected = call.settings(Expectations)
-    places = parse_expectations(expected.expect)  # a wrong one is reported before anything is scored or billed
+    places = (
+        parse_expectations(expected.expect) if expected.expect else ()
+    )  # a wrong one is reported before anything is scored or billed
     if call.values["output"]:
         check_output(call.values["output"])
     report = Report()
@@ -107,7 +109,8 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
 
     terminal, typed = call.terminal, call.settings(Query)
     inputs = rules.inputs_of(call)
-    check_files(inputs.files, typed.query)
+    if inputs.files:
+        check_files(inputs.files, typed.query)
     asked, file = typed.query, typed.query_file
     asked = query_of_file(file, asked, terminal, inputs.encoding) if file else asked
     stream = open_documents(inputs, terminal, report, stdin_taken=str(typed.query_file) == "-")
@@ -118,7 +121,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
         report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
     model = rules.model_of(call, stream.body)
     cache = rules.cache_of(call)
-    delta = relevance_delta(call.values["qrels"], settings, terminal)
+    delta = relevance_delta(call.values["qrels"], settings, terminal, inputs.encoding)
     if model.remote.dry_run:
         from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
 

@@ -55,6 +55,10 @@ def fields_of(call: Call) -> FieldSettings:
     for name in ("text_field", "id_field", "prior_field"):
         if values[name] == "":
             raise UsageError(f"--{name.replace('_', '-')} names no field", "leave it out, or name one")
+    if values["records"]:
+        from rerank_cli.readers.spans import parse_path
+
+        parse_path(values["records"])
     fields = call.settings(FieldSettings)
     return replace(
         fields,
@@ -64,19 +68,20 @@ def fields_of(call: Call) -> FieldSettings:
     )
 
 
-def with_titles(fields: FieldSettings) -> FieldSettings:
-    """Fields of files: where no option names one, records in BEIR's layout are scored by title and text."""
-    return replace(fields, join_titles=not fields.rank_fields and not fields.explicit_text_field)
-
-
 def inputs_of(call: Call) -> InputSettings:
-    """Which documents are read."""
+    """Which documents are read; where no option names a field, records in BEIR's layout by title and text."""
     values = call.values
-    check_encoding(values["encoding"])
-    if parse_delimiter(values["delimiter"]) and values["input_format"] not in {"auto", "csv", "tsv"}:
-        raise UsageError(f"--delimiter separates the columns of CSV, not of --input-format {values['input_format']}")
+    if values["encoding"] is not None:
+        check_encoding(values["encoding"])
+    if values["delimiter"] is not None:
+        parse_delimiter(values["delimiter"])
+        if values["input_format"] not in {"auto", "csv", "tsv"}:
+            message = f"--delimiter separates the columns of CSV, not of --input-format {values['input_format']}"
+            raise UsageError(message, "leave one of them out")
     settled = frozenset(member for name, member in MEMBERS.items() if call.values.get(name) is not None)
-    return replace(call.settings(InputSettings), fields=with_titles(fields_of(call)), settled=settled)
+    fields = fields_of(call)
+    fields = replace(fields, join_titles=not fields.rank_fields and not fields.explicit_text_field)
+    return replace(call.settings(InputSettings), fields=fields, settled=settled)
 
 
 def rank_settings_of(call: Call) -> RankSettings:
@@ -88,7 +93,9 @@ def rank_settings_of(call: Call) -> RankSettings:
     if weight is not None and not fusion:
         raise UsageError("--weight belongs to --fusion", "give `--prior-field NAME --fusion rrf|weighted`")
     if fusion == "weighted" and settings.raw_scores:
-        raise UsageError("--fusion weighted mixes scores from 0 to 1 and cannot use --raw-scores")
+        raise UsageError(
+            "--fusion weighted mixes scores from 0 to 1 and cannot use --raw-scores", "leave out one of them"
+        )
     if fusion == "weighted" and weight is not None and weight > 1:
         raise UsageError(f"--weight: `{weight:g}` is too large", "--fusion weighted takes a weight from 0 to 1")
     return replace(settings, fusion=fusion, weight=DEFAULT_WEIGHTS.get(fusion or "", 1.0) if weight is None else weight)
@@ -97,10 +104,12 @@ def rank_settings_of(call: Call) -> RankSettings:
 def output_of(call: Call, request: RequestOptions) -> OutputSettings:
     """How the ranking of `rank` is written. Raises UsageError for options that contradict each other."""
     settings = call.settings(OutputSettings)
-    check_result_key(settings.result_key)
+    if settings.result_key is not None:
+        check_result_key(settings.result_key)
     if settings.json and settings.format not in {"auto", "json"}:
-        raise UsageError(f"--json and -f {settings.format} exclude each other")
-    documents = settings.documents if call.is_set("return_documents") else request.return_documents is not False
+        raise UsageError(f"--json and -f {settings.format} exclude each other", "give one of them")
+    asked = request.return_documents
+    documents = settings.documents if asked is None or call.is_set("return_documents") else asked
     named = settings.output is not None and extension_of(settings.output) in EXTENSIONS
     if settings.json:
         settings = replace(settings, format="json")
@@ -109,9 +118,9 @@ def output_of(call: Call, request: RequestOptions) -> OutputSettings:
     return replace(settings, documents=documents, null=call.values["null"])
 
 
-def check_result_key(key: str | None) -> None:
+def check_result_key(key: str) -> None:
     """Raise UsageError for a --result-key that names nothing, or what writers use themselves."""
-    if key is not None and (not key or key in TAKEN):
+    if not key or key in TAKEN:
         what = f"`{key}` is a key of the output already" if key else "it names no key"
         raise UsageError(f"--result-key: {what}", "choose another name, as in `--result-key rerank`")
 

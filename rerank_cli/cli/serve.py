@@ -100,7 +100,7 @@ def keys_in(file: Path) -> list[str]:
         text = file.read_text(encoding="utf-8-sig")  # Windows editors write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise InputError(f"cannot read the keys: {reason}", where=str(file)) from None
+        raise InputError(f"cannot read the keys: {reason}", "write one key per line, as UTF-8", str(file)) from None
     keys = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not keys:
         raise InputError("the file has no key", "write one key per line", str(file))

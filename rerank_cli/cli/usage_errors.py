@@ -21,7 +21,8 @@ def usage_error(error: Any) -> UsageError:
     if option and type(error).__name__ == "NoSuchOption":
         return UsageError(f"unknown option `{option}`", option_hint(option, error))
     if option:
-        return UsageError(f"{option} needs a value" if "requires an argument" in message else message)
+        message = f"{option} needs a value" if "requires an argument" in message else message
+        return UsageError(message, f"see `{command_of(error)} --help`")
     missing = re.search(r"Missing (?:option|argument) '([^']+)'", message)
     if missing:
         message = f"`{missing[1].split(' / ')[0]}` is missing"

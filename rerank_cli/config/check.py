@@ -139,7 +139,7 @@ def _twice(where: str, name: str, seen: Collection[str]) -> None:
 def check_value(file: ConfigFile, where: str, option: Option, value: Any) -> Any:
     """One option's value in option form. Raises ConfigError."""
     if not option.configurable:
-        raise ConfigError(f"{where}: belongs on the command line, not in a file")
+        raise ConfigError(f"{where}: belongs on the command line, not in a file", "remove the key")
     typed = in_type(where, option, value)
     secrets.refuse_value(where, option.name, value if isinstance(value, dict) else typed)
     if not file.role.trusted:
@@ -172,7 +172,10 @@ def joined(where: str, option: Option, value: list[Any]) -> str:
     """`["title", "body"]` as `title,body`."""
     items = [scalar(where, option, item) for item in value]
     if any("," in item for item in items):
-        raise ConfigError(f"{where}: a name with a comma cannot be written here")
+        raise ConfigError(
+            f"{where}: a name with a comma cannot be written here",
+            "name the field on the command line, with `--text-field`",
+        )
     return ",".join(items)
 
 
@@ -183,7 +186,9 @@ def as_json(where: str, value: dict[str, Any]) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
-        raise ConfigError(f"{where}: dates and times, inf and nan have no form in JSON") from None
+        raise ConfigError(
+            f"{where}: dates and times, inf and nan have no form in JSON", "write them as strings"
+        ) from None
 
 
 def scalar(where: str, option: Option, value: Any) -> Any:
@@ -197,9 +202,9 @@ def scalar(where: str, option: Option, value: Any) -> Any:
     if not right:
         raise ConfigError(f"{where}: expected {KINDS[wanted]}, found {described(value)}", example(option))
     if isinstance(value, str) and "\x00" in value:
-        raise ConfigError(f"{where}: holds a NUL character")
+        raise ConfigError(f"{where}: holds a NUL character", "remove it")
     if wanted is float and not finite(value):
-        raise ConfigError(f"{where}: expected a finite number")
+        raise ConfigError(f"{where}: expected a finite number", example(option))
     if option.minimum is not None and value < option.minimum:
         raise ConfigError(f"{where}: {value} is too small", f"at least {option.minimum:g}")
     if option.maximum is not None and value > option.maximum:
@@ -246,7 +251,7 @@ def check_endpoints(where: str, value: Any, catalogue: Catalogue) -> dict[str, d
                 secrets.refuse_key(here, key.replace("-", "_"))
                 raise ConfigError(f"{here}: unknown key", did_you_mean(key, NAMED_KEYS) or ", ".join(NAMED_KEYS))
             if not isinstance(member, str):
-                raise ConfigError(f"{here}: expected a string, found {described(member)}")
+                raise ConfigError(f"{here}: expected a string, found {described(member)}", f'for example {key} = "…"')
             secrets.refuse_value(here, key, member)
         catalogue.check_endpoint(f"{where}.{one_line(name)}", entry)
     return value
@@ -258,5 +263,8 @@ def check_prices(where: str, value: Any) -> dict[str, float]:
         raise ConfigError(f"{where}: expected a table", 'write [prices], then "cohere:rerank-v3.5" = 0.002')
     for name, price in value.items():
         if isinstance(price, bool) or not isinstance(price, int | float) or not finite(price) or price < 0:
-            raise ConfigError(f"{where}.{one_line(name)}: expected a price: a number of at least 0")
+            raise ConfigError(
+                f"{where}.{one_line(name)}: expected a price: a number of at least 0",
+                'for example "cohere:rerank-v3.5" = 0.002',
+            )
     return {name: float(price) for name, price in value.items()}

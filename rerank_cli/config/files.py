@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass, field
 from enum import Enum
@@ -127,9 +128,13 @@ def read_file(path: Path, role: Role) -> ConfigFile:
             raw = stream.read(LARGEST + 1)
     except OSError as error:
         what = "no such file" if isinstance(error, FileNotFoundError) else reason_of(error)
-        raise ConfigError(f"cannot read the configuration {path}: {what}") from None
+        raise ConfigError(
+            f"cannot read the configuration {path}: {what}", f"`ls {shlex.quote(str(path.parent))}` shows what is there"
+        ) from None
     if len(raw) > LARGEST:
-        raise ConfigError(f"{path}: larger than {LARGEST >> 20} MiB: is it a configuration file?")
+        raise ConfigError(
+            f"{path}: larger than {LARGEST >> 20} MiB: is it a configuration file?", "leave it out, or name another"
+        )
     return ConfigFile(path, role, parse(raw, path))
 
 
@@ -140,9 +145,9 @@ def parse(raw: bytes, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 (byte {error.start})") from None
+        raise ConfigError(f"{path}: not UTF-8 (byte {error.start})", "convert it with iconv") from None
     except RecursionError:
-        raise ConfigError(f"{path}: nested too deeply") from None
+        raise ConfigError(f"{path}: nested too deeply", "tables are at most two deep") from None
     except ValueError as error:  # TOMLDecodeError, and what int() and datetime say of absurd literals
         hint = 'strings need quotes, as in model = "builtin"'
         raise ConfigError(f"{path}: not valid TOML: {on_one_line(str(error))}", hint) from None

@@ -63,7 +63,7 @@ def _url(where: str, value: str) -> None:
         parts = urlsplit(value)
         inside = parts.username or parts.password
     except ValueError:
-        raise ConfigError(f"{where}: not a URL") from None
+        raise ConfigError(f"{where}: not a URL", "as in `https://api.example.com/v1`") from None
     names = [pair.partition("=")[0].replace("-", "_") for pair in parts.query.split("&")]
     if inside or any(KEY.search(name) for name in names):
         hint = 'use `api_key_env = "NAME"`, or `header = ["Name: @env:VARIABLE"]`'

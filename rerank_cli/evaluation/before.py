@@ -68,7 +68,9 @@ class LabelObserver:
             self.labels |= {document_id(document): label for document, label in labels if label is not None}
 
 
-def relevance_delta(qrels: str | None, settings: RankSettings, terminal: Terminal) -> RelevanceDelta | None:
+def relevance_delta(
+    qrels: str | None, settings: RankSettings, terminal: Terminal, encoding: str | None = None
+) -> RelevanceDelta | None:
     """What reports before → after; None where nothing could be reported.
 
     A ranking cut above the measures' depth has no fair "after", so a small --top-n or --min-score suppresses it.
@@ -78,7 +80,7 @@ def relevance_delta(qrels: str | None, settings: RankSettings, terminal: Termina
         return RelevanceDelta(terminal, None) if fair else None
     from rerank_cli.readers.qrels import read_qrels
 
-    return RelevanceDelta(terminal, read_qrels(qrels, terminal.stdin).judgements, fair=fair)
+    return RelevanceDelta(terminal, read_qrels(qrels, terminal.stdin, encoding).judgements, fair=fair)
 
 
 class RelevanceDelta:

@@ -110,11 +110,11 @@ def parse_measure(text: str) -> Measure:
     if match["cutoff"] and spec.cutoff == "none":
         raise UsageError(f"measure `{text}` takes no cutoff", f"write `{spec.name}`")
     if cutoff == 0:
-        raise UsageError(f"the cutoff of `{text}` must be 1 or more")
+        raise UsageError(f"the cutoff of `{text}` must be 1 or more", f"for example `{spec.name}@10`")
     if match["rel"] and not spec.rel:
         raise UsageError(f"measure `{spec.name}` takes no (rel=N)", "it uses the grades themselves")
     if match["rel"] and int(match["rel"]) < 1:
-        raise UsageError(f"the relevance level of `{text}` must be 1 or more")
+        raise UsageError(f"the relevance level of `{text}` must be 1 or more", f"for example `{spec.name}(rel=1)`")
     return Measure(spec.name, cutoff, int(match["rel"] or 1))
 
 

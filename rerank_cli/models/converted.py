@@ -108,7 +108,7 @@ def read_converted(folder: Path, name: str) -> LocalModel:
 
 def _manifest(path: Path) -> dict[str, Any]:
     """The manifest, its members checked."""
-    manifest = read_json(path)
+    manifest: dict[str, Any] = read_json(path)
     if manifest.get("format") != FORMAT:
         message = f"{path.parent} was converted by another version of rerank (format {manifest.get('format')})"
         raise ModelError(message, "convert the model again: `rerank models convert`")

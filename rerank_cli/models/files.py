@@ -26,15 +26,23 @@ class BrokenFileError(ModelError):
     """A file of a model that is broken, for any kind of model."""
 
 
-def read_json(path: Path, types: Types | None = None) -> dict[str, Any]:
-    """A JSON object from a model's file; anything else is a BrokenFileError naming the file.
+def read_json(path: Path, types: Types | None = None, kind: type = dict) -> Any:
+    """A JSON object (or another `kind` of value) from a model's file.
 
-    `types` are those of members, where they are present and not null.
+    `types` are those of members, where they are present and not null. Raises ModelError for a file that is missing,
+    BrokenFileError for anything else; both name the file.
     """
-    value = read_any_json(path)
-    if not isinstance(value, dict):
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing", "is this a model folder, and is its download complete?") from None
+    except RecursionError:
+        raise BrokenFileError(f"cannot read {path}: its brackets are nested too deeply") from None
+    except (OSError, ValueError) as error:
+        raise BrokenFileError(f"cannot read {path}: {error}") from error
+    if not isinstance(value, kind):
         raise BrokenFileError(f"{path} is not a JSON object")
-    if types:
+    if types and isinstance(value, dict):
         check_types(value, types, path)
     return value
 
@@ -47,21 +55,10 @@ def check_types(value: Mapping[str, Any], types: Types, path: Path) -> None:
             raise BrokenFileError(f"{path}: `{name}` is {shortened(json.dumps(member), 40)}, not {WORDS[expected]}")
 
 
-def read_any_json(path: Path) -> Any:
-    """A JSON value from a model's file. Raises ModelError naming the file."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing", "is this a model folder, and is its download complete?") from None
-    except RecursionError:
-        raise BrokenFileError(f"cannot read {path}: its brackets are nested too deeply") from None
-    except (OSError, ValueError) as error:
-        raise BrokenFileError(f"cannot read {path}: {error}") from error
-
-
 def optional_json(path: Path, types: Types | None = None) -> dict[str, Any]:
     """A JSON object, or an empty one if there is no such file."""
-    return read_json(path, types) if path.is_file() else {}
+    value: dict[str, Any] = read_json(path, types) if path.is_file() else {}
+    return value
 
 
 def check_inside(path: Path, folder: Path) -> Path:

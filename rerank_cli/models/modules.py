@@ -17,7 +17,6 @@ from rerank_cli.models.files import (
     check_types,
     find_weights,
     optional_json,
-    read_any_json,
     read_json,
 )
 from rerank_cli.models.heads import activation
@@ -93,7 +92,7 @@ def read_steps(folder: Path, *, allow_pickle: bool) -> Steps | None:
     """The modules of a repository; None if it has no modules.json. Raises ModelError naming what is not supported."""
     if not (folder / "modules.json").is_file():
         return None
-    entries = read_any_json(check_inside(folder / "modules.json", folder))
+    entries = read_json(check_inside(folder / "modules.json", folder), kind=object)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries) or not entries:
         raise ModelError(f"{folder / 'modules.json'} is not a list of modules")
     kinds = [_kind(str(entry.get("type")), folder) for entry in entries]

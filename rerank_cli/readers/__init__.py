@@ -87,23 +87,26 @@ def read_query(name: str, terminal: Terminal, encoding: str | None = None) -> st
 def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> tuple[str, ...]:
     names = inputs.files or ("-",)
     if inputs.input_format != "files":
-        names = tuple(in_folder(name, "documents") for name in names)
+        names = tuple(name if name == "-" else in_folder(name, "documents") for name in names)
     if names.count("-") > 1:
-        raise UsageError("stdin (`-`) can be read only once")
+        raise UsageError("stdin (`-`) can be read only once", "name it once; further inputs are files")
     if stdin_taken and "-" in names:
         raise UsageError("stdin already holds the query", "name the files that hold the documents")
     if not inputs.files and terminal.stdin_tty:
         hint = 'as in `rerank --query "…" docs.jsonl` or `… | rerank --query "…"`; `rerank --help` shows more'
         raise UsageError("no documents: name files, or pipe documents in", hint)
     if inputs.null and inputs.input_format not in {"auto", "lines", "files"}:
-        raise UsageError(f"--null takes plain records, not --input-format {inputs.input_format}")
+        hint = "leave one of them out"
+        raise UsageError(f"--null takes plain records, not --input-format {inputs.input_format}", hint)
     return names
 
 
 def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report: Report) -> _Input:
     """Open an input and read as far as the options of a request in it."""
     stream = open_stream(name, terminal.stdin, inputs.encoding)
-    input_format = _format(name, stream, inputs, report)
+    input_format = _chosen_format(name, inputs) or detect_format(name, stream, inputs.fields, report)
+    if inputs.fields.records and inputs.input_format != "lines":
+        return _open_records(stream, input_format, inputs, report)
     if input_format == "tsv" and (tabbed := _headerless(stream, inputs.fields, report)):
         return tabbed
     if input_format == "lines":
@@ -113,12 +116,10 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
     if input_format in {"csv", "tsv"}:
         from rerank_cli.readers.delimited import read_rows
 
-        delimiter = parse_delimiter(inputs.delimiter) or ("\t" if input_format == "tsv" else None)
+        delimiter = parse_delimiter(inputs.delimiter) if inputs.delimiter else "\t" if input_format == "tsv" else None
         return _Input(stream, partial(read_rows, stream, delimiter, report))
-    if input_format == "jsonl" and not _is_request(stream, inputs.fields):
-        from rerank_cli.readers.jsonl import read_jsonl
-
-        return _Input(stream, partial(read_jsonl, stream, report))
+    if input_format == "jsonl":
+        return _open_lines(stream, inputs, report)
     return _open_whole(stream, input_format, inputs, report)
 
 
@@ -130,21 +131,57 @@ def _headerless(stream: InputStream, fields: FieldSettings, report: Report) -> _
     return _Input(stream, partial(read_tabbed, stream, columns, report)) if columns else None
 
 
+def _open_lines(stream: InputStream, inputs: InputSettings, report: Report) -> _Input:
+    """JSON lines: documents, one request or answer of a search engine, or its records."""
+    from rerank_cli.readers.first_line import lines_hold
+    from rerank_cli.readers.jsonl import line_elements, read_jsonl
+
+    holds = lines_hold(stream, inputs.fields)
+    if holds == "documents":
+        return _Input(stream, partial(read_jsonl, stream, report))
+    if holds != "records":
+        return _open_whole(stream, "json", inputs, report)
+    from rerank_cli.readers.request import read_elements
+    from rerank_cli.readers.values import Parsed
+
+    parsed = Parsed({}, partial(line_elements, stream))
+    return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report))
+
+
+def _open_records(stream: InputStream, input_format: InputFormat, inputs: InputSettings, report: Report) -> _Input:
+    """The records that --records names, in JSON (also in several values after each other) or YAML."""
+    if input_format in {"csv", "tsv"}:
+        hint = "remove `--records`: each row is a record"
+        raise InputError(f"--records takes JSON or YAML, not {input_format.upper()}", hint, stream.name)
+    if input_format == "yaml":
+        return _open_whole(stream, input_format, inputs, report)
+    from rerank_cli.readers.answers import records_at
+    from rerank_cli.readers.request import read_elements, request_options
+
+    parsed = records_at(stream.whole(), str(inputs.fields.records), stream.name)
+    options = request_options(parsed, stream.name, report)
+    return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
+
+
 def _open_whole(stream: InputStream, input_format: InputFormat, inputs: InputSettings, report: Report) -> _Input:
     """A JSON or YAML text, which is read as a whole."""
     if input_format == "yaml":
         from rerank_cli.readers.yamltext import parse_yaml as parse
     else:
         from rerank_cli.readers.jsontext import parse_json as parse
+    from rerank_cli.readers.answers import read_answer
     from rerank_cli.readers.request import check_document, read_elements, request_options
 
-    several = len(inputs.files) > 1
-    parsed = check_document(parse(stream.whole(), stream.name), inputs.fields, stream.name, several=several)
-    options = request_options(parsed.keys, stream.name, report)
+    text = parse(stream.whole(), stream.name)
+    parsed = read_answer(text, stream.name, inputs.fields)
+    if parsed is text:
+        parsed = check_document(text, inputs.fields, several=len(inputs.files) > 1)
+    options = request_options(parsed, stream.name, report)
     return _Input(stream, partial(read_elements, parsed, Source(stream.name, "json"), report), options)
 
 
-def _format(name: str, stream: InputStream, inputs: InputSettings, report: Report) -> InputFormat:
+def _chosen_format(name: str, inputs: InputSettings) -> InputFormat | None:
+    """The format that options choose; None if they choose none."""
     if inputs.null:
         input_format = by_name(name) if inputs.input_format == "auto" else None
         if input_format not in {None, "lines"}:
@@ -153,28 +190,7 @@ def _format(name: str, stream: InputStream, inputs: InputSettings, report: Repor
         return "lines"
     if inputs.input_format != "auto":
         return inputs.input_format
-    if inputs.delimiter:
-        return "csv"
-    return detect_format(name, stream, inputs.fields, report)
-
-
-def _is_request(stream: InputStream, fields: FieldSettings) -> bool:
-    """Whether JSON lines hold just one line, a request, correct or not; raises InputError for several requests."""
-    line, more = stream.first_line()
-    if not line.startswith(b"{") or (b'"documents"' not in line and (more or b'"query"' not in line)):
-        return False
-    from rerank_cli.readers.request import is_faulty_request
-    from rerank_cli.readers.values import exact
-
-    try:
-        value = exact(line.decode(), stream.name)
-    except (InputError, UnicodeDecodeError):
-        return False  # the reader reports it better
-    listed = isinstance(value.get("documents"), list)
-    if listed and more and isinstance(value.get("query"), str):
-        hint = "`rerank batch` takes one request per line"
-        raise InputError("several requests, one per line; `rank` takes one", hint, stream.name)
-    return not more and (listed or is_faulty_request(value, fields))
+    return "csv" if inputs.delimiter else None
 
 
 def _chain(
@@ -197,7 +213,8 @@ def _chain(
         try:
             for chunk in checked(current.chunks(fields, index), check, report, last=number == len(names) - 1):
                 index = chunk[-1].index + 1
-                yield without_empty(chunk, fields, report)
+                if kept := without_empty(chunk, fields, report):
+                    yield kept
         finally:
             current.stream.close()
 

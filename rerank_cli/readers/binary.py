@@ -85,12 +85,10 @@ def file_type(start: bytes, name: str) -> FileType | None:
     return inside or IN_ZIP.get(name.lower().rpartition(".")[2], (b"", ZIP))[1]
 
 
-def refuse_binary(start: bytes, name: str) -> None:
-    """Raise InputError for a file whose first bytes say that it holds no text."""
-    kind = file_type(start, name)
-    if kind:
-        file = "FILE" if name == STDIN else shlex.quote(name)
-        raise InputError(f"this is {kind.name}, not text", f"extract its text: `{kind.command.format(file)}`", name)
+def not_text(kind: FileType, name: str) -> InputError:
+    """The error for a file that holds no text, with the tool that extracts it."""
+    file = "FILE" if name == STDIN else shlex.quote(name)
+    return InputError(f"this is {kind.name}, not text", f"extract its text: `{kind.command.format(file)}`", name)
 
 
 def refuse_noise(start: bytes, name: str) -> None:

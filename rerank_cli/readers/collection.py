@@ -19,10 +19,10 @@ from rerank_cli.readers.topics import OTHER_XML, looks_like_topics, read_topics
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
-    from rerank_cli.readers.values import Parsed
+    from rerank_cli.readers.values import Element, Parsed
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings, InputSettings
 
@@ -49,7 +49,13 @@ class Record(NamedTuple):
 
 
 def read_records(
-    path: str, chosen: CollectionFormat, inputs: InputSettings, report: Report, stdin: BinaryIO | None = None
+    path: str,
+    chosen: CollectionFormat,
+    inputs: InputSettings,
+    report: Report,
+    stdin: BinaryIO | None = None,
+    *,
+    answers: bool = False,
 ) -> Iterator[Record]:
     """The records of a file (`-` is stdin), plain or compressed, in its order.
 
@@ -60,6 +66,7 @@ def read_records(
         inputs: the fields that options name: a first line that has them is a header.
         report: receives notes.
         stdin: what `-` stands for.
+        answers: search engines' answers are recognised, and --records counts.
 
     Raises:
         InputError: with `file:line`, for what cannot be read in that format.
@@ -67,20 +74,23 @@ def read_records(
     stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), inputs.encoding)
     try:
         chosen = _detected(path, stream, inputs, report) if chosen == "auto" else chosen
-        if chosen == "jsonl":
+        if chosen == "jsonl" and not (answers and _is_answer(stream, inputs.fields)):
             yield from _json_lines(stream)
         elif chosen == "lines":
             yield from (Record(text, b"", number, f"{stream.name}:{number}") for number, text in numbered_lines(stream))
         elif chosen == "tsv" and not inputs.delimiter:
             yield from _tabbed(stream, inputs.fields, report)
         elif chosen in {"csv", "tsv"}:
-            yield from _rows(stream, parse_delimiter(inputs.delimiter), report)
+            yield from _rows(stream, parse_delimiter(inputs.delimiter) if inputs.delimiter else None, report)
         elif chosen == "topics":
             yield from _topics(stream)
         elif chosen == "files":
             raise InputError("a collection is one file of records, not whole files", "leave `--input-format` out", path)
         else:
-            yield from _elements(stream, yaml=chosen == "yaml")
+            parsed = _parsed(stream, yaml=chosen == "yaml")
+            yield from (
+                _answer(parsed, stream.name, inputs.fields, report) if answers else _elements(parsed, stream.name)
+            )
     finally:
         stream.close()
 
@@ -101,6 +111,13 @@ def _detected(path: str, stream: InputStream, inputs: InputSettings, report: Rep
     if line.startswith(b"{"):
         return "jsonl"  # broken: its reader says where
     return "tsv" if b"\t" in line else "lines"
+
+
+def _is_answer(stream: InputStream, fields: FieldSettings) -> bool:
+    """Whether JSON lines are an engine's answer or its records, or --records names a list in them."""
+    from rerank_cli.readers.first_line import lines_hold
+
+    return bool(fields.records) or lines_hold(stream, fields, only_known=True) in {"answer", "records"}
 
 
 def _json_lines(stream: InputStream) -> Iterator[Record]:
@@ -168,17 +185,34 @@ def _topics(stream: InputStream) -> Iterator[Record]:
     return (Record(dict(value), b"", number, where) for number, (value, where) in enumerate(topics, 1))
 
 
-def _elements(stream: InputStream, *, yaml: bool) -> Iterator[Record]:
-    """The elements of a JSON or YAML list, or of an object by id."""
+def _parsed(stream: InputStream, *, yaml: bool) -> Parsed:
     if yaml:
         from rerank_cli.readers.yamltext import parse_yaml as parse
     else:
         from rerank_cli.readers.jsontext import parse_json as parse
-    parsed: Parsed = parse(stream.whole(), stream.name)
+    return parse(stream.whole(), stream.name)
+
+
+def _elements(parsed: Parsed, name: str) -> Iterator[Record]:
+    """The elements of a JSON or YAML list, or of an object by id."""
     if parsed.keys:
-        yield from _by_id(parsed, stream.name)
-        return
-    for number, element in enumerate(parsed.elements(), 1):
+        return _by_id(parsed, name)
+    return _records(parsed.elements())
+
+
+def _answer(text: Parsed, name: str, fields: FieldSettings, report: Report) -> Iterator[Record]:
+    """The same, or the records of an engine's answer with the members that are scored."""
+    from rerank_cli.readers.answers import elements_of, read_answer
+
+    parsed = read_answer(text, name, fields)
+    if parsed is text and parsed.keys:
+        return _by_id(parsed, name)
+    elements, shape = elements_of(parsed, fields, report, name)
+    return _records(element._replace(raw=b"") if shape else element for element in elements)
+
+
+def _records(elements: Iterable[Element]) -> Iterator[Record]:
+    for number, element in enumerate(elements, 1):
         if not isinstance(element.value, dict | str):
             raise InputError("an object or a string is expected", "a list holds objects or texts", element.where)
         yield Record(element.value, element.raw if isinstance(element.value, dict) else b"", number, element.where)

@@ -21,6 +21,7 @@ HEADER_DOCUMENTS = (
     "docno", "id", "_id", "docid", "doc_id", "document_id", "corpus-id", "corpus_id", "pid", "passage_id", "doc",
     "document",
 )  # fmt: skip
+DOCUMENT_HINT = "is the file complete? a JSON object per line needs no list around them"
 DELIMITERS = ("\t", ",", ";", None)  # None: blanks
 
 
@@ -122,12 +123,12 @@ def json_records(first: Row, stream: Iterator[Row]) -> Iterator[tuple[dict[str, 
         for row in everything:
             yield json_object(row), row
         return
+    lines = list(everything)
     try:
-        value = json_value("\n".join(row.text for row in everything), "")
+        value = json_value("\n".join(row.text for row in lines), "", DOCUMENT_HINT)
     except InputError as error:
-        line = getattr(error.__cause__, "lineno", 1)
-        hint = error.hint or "is the file complete? a JSON object per line needs no list around them"
-        raise InputError(error.message, hint, f"{first.name}:{first.number + line - 1}") from None
+        line = getattr(error.__cause__, "lineno", 1)  # of those that are not blank
+        raise InputError(error.message, error.hint, lines[line - 1].where) from None
     for record in value if isinstance(value, list) else [value]:
         if not isinstance(record, dict):
             raise InputError("a list of JSON objects is expected", "each is a result or a judgement", first.where)

@@ -12,9 +12,9 @@ from rerank_cli.errors import InputError
 from rerank_cli.field_hints import name_list
 from rerank_cli.readers.collection import read_records
 from rerank_cli.readers.folders import in_folder
-from rerank_cli.readers.request import json_text
 from rerank_cli.readers.rows import name_of_file, record_id
 from rerank_cli.readers.trec import CORPUS_KEYS
+from rerank_cli.readers.values import json_text
 from rerank_cli.report import Report
 from rerank_cli.settings import DEFAULT_ID_FIELDS, InputSettings
 
@@ -106,7 +106,7 @@ def corpus_rows(
     """The documents of a corpus in its order, with their lines. Raises InputError with `file:line`."""
     inputs = inputs or InputSettings()
     named = inputs.fields.id_fields if inputs.fields.id_fields != DEFAULT_ID_FIELDS else ()
-    for record in read_records(path, inputs.input_format, inputs, report or Report(), stdin):
+    for record in read_records(path, inputs.input_format, inputs, report or Report(), stdin, answers=True):
         value = record.value
         document_id = record_id(value, named or CORPUS_KEYS, record.where) if isinstance(value, dict) else None
         if document_id is None:
@@ -155,4 +155,8 @@ def _insert(name: str, connection: sqlite3.Connection, block: list[tuple[str, in
     for document, position, _, line in block:
         stored = connection.execute("SELECT start, line FROM documents WHERE id = ?", (document,)).fetchone()
         if stored[0] != position or stored[1] != line:
-            raise InputError(f"document id `{document}` appears twice", f"first on line {stored[1]}", f"{name}:{line}")
+            raise InputError(
+                f"document id `{document}` appears twice",
+                f"first on line {stored[1]}; remove one of the two",
+                f"{name}:{line}",
+            )

@@ -45,10 +45,10 @@ class Table(NamedTuple):
     fits: bool
 
 
-def parse_delimiter(text: str | None) -> str | None:
+def parse_delimiter(text: str) -> str:
     """The delimiter that an option says. Raises UsageError for what cannot be one."""
-    sign = SPELLED.get(text.lower(), text) if text else text
-    if sign is not None and (len(sign) != 1 or sign in '"\r\n\0' or ord(sign) > 0x7F):
+    sign = SPELLED.get(text.lower(), text)
+    if len(sign) != 1 or sign in '"\r\n\0' or ord(sign) > 0x7F:
         raise UsageError(
             f"--delimiter: `{text}` cannot separate columns", "one character: `;`, `|`, `,`, or `tab` for a tab"
         )

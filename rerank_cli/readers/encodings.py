@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
+from pathlib import Path
 from typing import BinaryIO
 
+from rerank_cli.compression import decompress, program_of
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 
 # Byte order marks; that of UTF-32 begins with that of UTF-16, so it stands first.
@@ -19,19 +22,23 @@ MARKS = (
 USUAL = ("utf-8", "utf-16", "utf-16-le", "utf-32", "cp1252", "latin-1", "iso-8859-15", "shift_jis", "gb18030", "big5")
 NO_TEXT = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem"})
 LOOK = 4096
+MOST = 1 << 26  # bytes of a file that are looked at for a hint
+_WIDE = re.compile(
+    rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)  # characters of UTF-8
+_HIGH = re.compile(rb"[\x80-\xff]")
+_LINE = re.compile(r":\d+$")
 
 
-def check_encoding(name: str | None) -> None:
+def check_encoding(name: str) -> None:
     """Raise UsageError for the name of an encoding that does not exist."""
     try:
-        known = name is None or (
-            codecs.lookup(name)._is_text_encoding  # noqa: SLF001 as Python itself asks
-            and codecs.lookup(name).name not in NO_TEXT
-        )
+        codec = codecs.lookup(name)
+        known = codec._is_text_encoding and codec.name not in NO_TEXT  # noqa: SLF001 as Python itself asks
     except (LookupError, ValueError):
         known = False
     if not known:
-        hint = did_you_mean(str(name).lower(), USUAL) or f"as in `--encoding cp1252`; others are {', '.join(USUAL)}"
+        hint = did_you_mean(name.lower(), USUAL) or f"as in `--encoding cp1252`; others are {', '.join(USUAL)}"
         raise UsageError(f"--encoding: no encoding is called `{name}`", hint)
 
 
@@ -47,15 +54,44 @@ def marked_encoding(start: bytes) -> str | None:
     return name
 
 
-def likely_encoding(data: bytes) -> str:
-    """A name to propose for bytes that are not UTF-8; they can be decoded with it."""
+def encoding_hint(data: bytes, name: str) -> str:
+    """What to do about bytes that are not UTF-8, by the whole input if it is a file, else by what was read of it.
+
+    Args:
+        data: what was read.
+        name: of the input, with or without a line number.
+    """
+    data = _whole(name) or data
     if data[1:2] == b"\0" and data[3:4] == b"\0":
-        return "utf-16-le"
+        return "name its encoding, if it is `--encoding utf-16-le`, or convert it with iconv"
+    others = _WIDE.sub(b"", data)
+    if len(data) - len(others) > 2 * len(_HIGH.findall(others)):
+        return "most of it is UTF-8: `iconv -c -f UTF-8 -t UTF-8` leaves the broken characters out"
+    fitting = next((name for name in ("cp1252", "latin-1") if _decodes(data, name)), "latin-1")
+    return f"name its encoding, if it is `--encoding {fitting}`, or convert it with iconv"
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
     try:
-        data.decode("cp1252")
+        data.decode(encoding)
     except UnicodeDecodeError:
-        return "latin-1"
-    return "cp1252"
+        return False
+    return True
+
+
+def _whole(name: str) -> bytes | None:
+    """The beginning of a file, decompressed; None for what is no file or cannot be read again."""
+    for path in map(Path, (name, _LINE.sub("", name))):
+        try:
+            if not path.is_file():
+                continue
+            with path.open("rb") as file:
+                program = program_of(file.read(LOOK))
+                file.seek(0)
+                return (decompress(program, file).stream if program else file).read(MOST)
+        except Exception:  # noqa: BLE001 it was readable a moment ago; whatever failed, there is still the hint
+            return None
+    return None
 
 
 class Recoded(io.RawIOBase):

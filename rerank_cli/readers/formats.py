@@ -39,7 +39,7 @@ def detect_format(name: str, stream: InputStream, fields: FieldSettings, report:
     Raises:
         InputError: bytes that are no text.
     """
-    if named := by_name(name):
+    if name != "-" and (named := by_name(name)):
         return named
     by_bytes = sniff(stream)
     if by_bytes != "lines":
@@ -81,8 +81,14 @@ def sniff(stream: InputStream) -> InputFormat:
     """The format by the bytes; reads ahead as far as necessary."""
     line, _ = stream.first_line()
     start = line[:1]
-    if start in {b"{", b'"'} and _is_json(line, (dict, str)):
-        return "jsonl"
+    if start in {b"{", b'"'}:
+        import orjson
+
+        try:
+            return "jsonl" if isinstance(orjson.loads(line), dict | str) else "lines"
+        except orjson.JSONDecodeError:
+            if _is_json(line, (dict, str)):
+                return "jsonl"
     if start in {b"{", b"["} and _whole_is_json(stream):
         return "json"
     if _YAML_START.match(line.decode("utf-8", "replace")) and _whole_is_yaml(stream):
@@ -104,35 +110,26 @@ def _whole_is_json(stream: InputStream) -> bool:
     """Whether everything is JSON lists and objects; usually a prefix is enough to rule that out."""
     import json
 
-    from rerank_cli.readers.values import TOO_DEEP, blank_from, value_at
+    from rerank_cli.readers.values import DIGITS, TOO_DEEP, values_in
 
     text = stream.lookahead[:_PREFIX].decode("utf-8", "replace")
     cut = len(stream.lookahead) > _PREFIX or stream.grow()
-    end = 0
     try:
-        while (start := blank_from(text, end)) < len(text) and (not end or text[start] in "{["):
-            _, end = value_at(text, start)
-        possible = start == len(text)
+        possible = all(isinstance(value, dict | list) for value, _, _ in values_in(text))
     except json.JSONDecodeError as exc:
         at_the_cut = exc.pos >= len(text) - _CUT or exc.msg.startswith("Unterminated string")
-        possible = exc.msg == TOO_DEEP or (cut and at_the_cut)
-    except ValueError:
-        possible = True
+        possible = exc.msg in {TOO_DEEP, DIGITS} or (cut and at_the_cut)
     return possible and (_is_json(stream.fill(), (dict, list)) or _are_records(stream.lookahead))
 
 
 def _are_records(data: bytearray) -> bool:
     """Whether a text is several JSON objects, or lists of objects, as jq prints without -c."""
-    from rerank_cli.readers.values import blank_from, value_at
+    from rerank_cli.readers.values import values_in
 
-    text = data.decode("utf-8", "replace")
-    position = blank_from(text, 0)
     try:
-        while position < len(text):
-            value, end = value_at(text, position)
+        for value, _, _ in values_in(data.decode("utf-8", "replace")):
             if not all(isinstance(item, dict) for item in (value if isinstance(value, list) else [value])):
                 return False
-            position = blank_from(text, end)
     except ValueError:
         return False
     return True

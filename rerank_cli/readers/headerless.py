@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.errors import InputError
 from rerank_cli.fields import build_document, build_document_fast
 from rerank_cli.readers.chunks import in_chunks
-from rerank_cli.readers.request import json_text
-from rerank_cli.readers.values import not_utf8
+from rerank_cli.readers.values import json_text, not_utf8
 from rerank_cli.records import Document, Source
 
 if TYPE_CHECKING:
@@ -76,16 +75,11 @@ def record_of(text: str, columns: tuple[str, ...], where: str) -> dict[str, str]
 
 def numbered_lines(stream: InputStream) -> Iterator[tuple[int, str]]:
     """Lines that are not blank, as text. Raises InputError with `file:line` for invalid UTF-8."""
-    number = 0
-    for block in stream.records(b"\n"):
-        for number, line in enumerate(block.split(b"\n"), number + 1):  # noqa: B020 counts on from block to block
-            raw = line.strip(b" \r\n")
-            if not raw or raw.isspace():
-                continue
-            try:
-                yield number, raw.decode()
-            except UnicodeDecodeError as exc:
-                raise not_utf8(raw, exc.start, stream.name, number) from exc
+    for number, raw in stream.lines():
+        try:
+            yield number, raw.decode()
+        except UnicodeDecodeError as exc:
+            raise not_utf8(raw, exc.start, stream.name, number) from exc
 
 
 def read_tabbed(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from rerank_cli.compression import decompress, program_of
 from rerank_cli.errors import InputError
 from rerank_cli.files import reason_of
-from rerank_cli.readers.binary import refuse_binary
+from rerank_cli.readers.binary import file_type, not_text
 from rerank_cli.readers.encodings import Recoded, marked_encoding
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ BLOCK = 1 << 19  # bytes read at once: some 5,000 records of 100 bytes; larger b
 PARQUET = b"PAR1"
 BOM = b"\xef\xbb\xbf"
 STDIN = "<stdin>"
+_MARKED = {b"\xff", b"\xfe", b"\0"}  # how the byte order marks of UTF-16 and UTF-32 begin
 _VISIBLE = re.compile(rb"\S")
 
 
@@ -66,8 +67,9 @@ class InputStream:
     def _as_utf8(self, start: bytes, encoding: str | None) -> bytes:
         """From here on UTF-8, whatever the encoding; the first block."""
         try:
-            refuse_binary(start, self.name)
-            if encoding := encoding or marked_encoding(start):
+            if kind := file_type(start, self.name):
+                raise not_text(kind, self.name)
+            if encoding := encoding or (marked_encoding(start) if start[:1] in _MARKED else None):
                 self._stream = cast("BinaryIO", Recoded(self._after(start), encoding, self.name))
                 return self._read()
         except InputError:
@@ -90,10 +92,12 @@ class InputStream:
 
     def _read(self, size: int = BLOCK) -> bytes:
         try:
-            return _next_bytes(self._stream, size)
+            data = cast("bytes | None", self._stream.read(size))
+            return _next_bytes(self._stream, size) if data is None else data
         except self._broken as exc:
             if not self._program:
-                raise InputError(f"cannot be read: {reason_of(exc).lower()}", where=self.name) from exc
+                hint = "is it a file or a pipe, and is its disk or connection there?"
+                raise InputError(f"cannot be read: {reason_of(exc).lower()}", hint, self.name) from exc
             hint = f"is the file complete? `{self._program} -t` checks it"
             raise InputError(f"broken compressed data: {exc}", hint, self.name) from exc
 
@@ -110,17 +114,16 @@ class InputStream:
             start = start or _VISIBLE.search(self.lookahead, scanned)
             end = self.lookahead.find(b"\n", max(scanned, start.start())) if start else -1
             if start and end >= 0:
-                return bytes(self.lookahead[start.start() : end]).strip(), self._visible_after(end)
+                break
             scanned = len(self.lookahead)
             if not self.grow():
                 return bytes(self.lookahead[start.start() :]).strip() if start else b"", False
-
-    def _visible_after(self, position: int) -> bool:
-        while not _VISIBLE.search(self.lookahead, position):
+        line, position = bytes(self.lookahead[start.start() : end]).strip(), end
+        while not (more := _VISIBLE.search(self.lookahead, position)):
             position = len(self.lookahead)
             if not self.grow():
-                return False
-        return True
+                break
+        return line, bool(more)
 
     def sample(self, size: int) -> tuple[bytes, bool]:
         """The first `size` bytes, and whether they are everything."""
@@ -157,6 +160,15 @@ class InputStream:
             block = self._read()
         if rest := b"".join(carry):
             yield rest
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Numbered lines that are not blank, without blanks around them; tabs at the ends stay."""
+        number = 0
+        for block in self.records(b"\n"):
+            for number, line in enumerate(block.split(b"\n"), number + 1):  # noqa: B020 counts on from block to block
+                raw = line.strip(b" \r\n")
+                if raw and not raw.isspace():
+                    yield number, raw
 
     def close(self) -> None:
         """Close a file; stdin stays open."""
@@ -233,14 +245,16 @@ def unreadable(name: str, exc: Exception) -> InputError:
         return InputError("is a directory", f"name its files, as in `{shlex.quote(name.rstrip('/'))}/*`", name)
     if isinstance(exc, PermissionError):
         return InputError("permission denied", "its owner can allow it, as with `chmod a+r`", name)
-    return InputError(f"cannot be opened: {reason_of(exc).lower()}", where=name)
+    return InputError(f"cannot be opened: {reason_of(exc).lower()}", "is the name right?", name)
 
 
-def _similar_file(name: str) -> str | None:
+def _similar_file(name: str) -> str:
     path = Path(name)
     try:
         names = os.listdir(path.parent)  # noqa: PTH208 names are all we need
     except (OSError, ValueError):
-        return f"there is no folder `{path.parent}`" if str(path.parent) != "." else None
+        return f"there is no folder `{path.parent}`"
     similar = get_close_matches(path.name, names, n=1, cutoff=0.75)
-    return f"did you mean `{path.parent / similar[0]}`?" if similar else None
+    if similar:
+        return f"did you mean `{path.parent / similar[0]}`?"
+    return f"`ls {shlex.quote(str(path.parent))}` shows what is there"

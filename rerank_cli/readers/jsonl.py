@@ -15,14 +15,13 @@ from rerank_cli.errors import InputError
 from rerank_cli.fields import build_document, build_document_fast, type_name
 from rerank_cli.readers.chunks import in_slices
 from rerank_cli.readers.jsontext import parse_values
-from rerank_cli.readers.values import exact, not_utf8
+from rerank_cli.readers.values import Element, exact, not_utf8
 from rerank_cli.records import Document, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from rerank_cli.readers.input_stream import InputStream
-    from rerank_cli.readers.values import Element
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
 
@@ -97,6 +96,13 @@ def _documents(
     build = build_document(fields, report)
     for index, (value, raw, where) in enumerate(elements, start):
         yield build(value, where, index, raw, source)
+
+
+def line_elements(stream: InputStream) -> Iterator[Element]:
+    """The values of JSON lines with their own text and place, for lines that are an engine's records."""
+    for number, line in stream.lines():
+        raw, where = line.strip(), f"{stream.name}:{number}"
+        yield Element(exact_line(raw, where), raw, where)
 
 
 def _slow_path(fields: FieldSettings, report: Report, source: Source) -> SlowPath:

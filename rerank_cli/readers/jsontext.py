@@ -6,19 +6,25 @@ Documents are never serialised again: their spans in the text are found by parsi
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rerank_cli.errors import InputError
 from rerank_cli.readers.values import (
+    REQUEST_HINT,
+    SINGLE_QUOTES,
     Element,
     Parsed,
     blank_from,
     decode,
+    elements_in,
     expect_end,
+    is_line,
+    members_in,
     not_a_list,
     one_line,
     placed,
     reason,
+    syntax_hint,
     value_at,
 )
 from rerank_cli.text import shown
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     Place = Callable[[int, int], str]  # (number of the element, its position in the text) -> where
+
+T = TypeVar("T")
 
 
 def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
@@ -43,10 +51,10 @@ def parse_json(data: bytes, name: str, place: Place | None = None) -> Parsed:
         return Parsed({}, lambda: iter(()))
     if text[start] == "[":
         read = _list if request else _values
-        return Parsed({}, lambda: _guard(read(text, start, place), name))
+        return Parsed({}, lambda: guarded(read(text, start, place), name), text)
     if text[start] != "{":
         if request:
-            raise InputError("not a JSON object with `query` and `documents`", where=_where(name, text, start))
+            raise InputError("not a JSON object with `query` and `documents`", REQUEST_HINT, _where(name, text, start))
         message = "JSON input holds a list of documents or a request object"
         raise InputError(message, "for plain text use `--input-format lines`", _where(name, text, start))
     return _object(text, start, name, place, alone=request)
@@ -58,23 +66,24 @@ def parse_values(text: str, name: str, first_line: int = 1) -> list[Element]:
     Raises:
         InputError: not JSON, or a value that is no document.
     """
-    return list(_guard(_values(text, blank_from(text, 0), _by_line(text, name, first_line)), name, first_line))
+    return list(guarded(_values(text, blank_from(text, 0), _by_line(text, name, first_line)), name, first_line))
 
 
 def _object(text: str, start: int, name: str, place: Place, *, alone: bool) -> Parsed:
     try:
         keys, documents_at, end = _members(text, start)
         if not alone and blank_from(text, end) < len(text):
-            return Parsed({}, lambda: _guard(_values(text, start, place), name))
+            return Parsed({}, lambda: guarded(_values(text, start, place), name), text)
         expect_end(text, end)
-    except ValueError as exc:
+    except json.JSONDecodeError as exc:
         raise _broken(exc, name) from exc
     if documents_at is None:
         whole = Element(keys, one_line(text[start:end]).encode("utf-8", "surrogatepass"), place(0, start))
-        return Parsed(keys, lambda: iter((whole,)))
+        return Parsed(keys, lambda: iter((whole,)), text)
     if text[documents_at] != "[":
-        raise not_a_list(keys["documents"], _where(name, text, documents_at))
-    return Parsed(keys, lambda: _guard(_elements(text, documents_at, place), name))
+        error = not_a_list(keys["documents"], _where(name, text, documents_at))
+        return Parsed(keys, lambda: iter(()), text, error=error)
+    return Parsed(keys, lambda: guarded(_elements(text, documents_at, place), name), text)
 
 
 def _values(text: str, position: int, place: Place) -> Iterator[Element]:
@@ -102,68 +111,38 @@ def _list(text: str, start: int, place: Place) -> Iterator[Element]:
 def _members(text: str, start: int) -> tuple[dict[str, Any], int | None, int]:
     """The members of the object at `start`, where `documents` has its value, and the object's end."""
     keys: dict[str, Any] = {}
-    documents_at = None
-    position = blank_from(text, start + 1)
-    if text[position : position + 1] == "}":
-        return keys, None, position + 1
-    while True:
-        if text[position : position + 1] != '"':
-            raise json.JSONDecodeError("expecting a key in double quotes", text, position)
-        key, position = value_at(text, position)
-        position = _expect(text, position, ":")
+    documents_at, end = None, start + 1
+    for key, value, position, end in members_in(text, start):  # noqa: B007 the last end counts
         if key in keys:
             raise json.JSONDecodeError(f"key `{shown(key)}` appears twice", text, position)
         if key == "documents":
             documents_at = position
-        value, position = value_at(text, position)
         keys[key] = None if key == "documents" and isinstance(value, list) else value
-        position = blank_from(text, position)
-        if text[position : position + 1] == "}":
-            return keys, documents_at, position + 1
-        position = _expect(text, position, ",")
+    return keys, documents_at, blank_from(text, end) + 1
 
 
 def _elements(text: str, start: int, place: Place) -> Generator[Element, None, int]:
     """The elements of the list at `start`; returns where it ends."""
-    position = blank_from(text, start + 1)
-    number = 0
-    if text[position : position + 1] != "]":
-        while True:
-            try:
-                value, end = value_at(text, position)
-            except json.JSONDecodeError:
-                raise
-            except ValueError as exc:  # too many digits: the parser does not say where
-                raise InputError(f"not valid JSON: {exc}", where=place(number, position)) from exc
-            raw = one_line(text[position:end]).encode("utf-8")
-            yield Element(value, raw, place(number, position))
-            number += 1
-            position = blank_from(text, end)
-            if text[position : position + 1] == "]":
-                break
-            position = _expect(text, position, ",")
-    return position + 1
+    end = start + 1
+    for number, (value, position, end) in enumerate(elements_in(text, start)):
+        yield Element(value, one_line(text[position:end]).encode("utf-8"), place(number, position))
+    return blank_from(text, end) + 1
 
 
-def _expect(text: str, position: int, sign: str) -> int:
-    position = blank_from(text, position)
-    if text[position : position + 1] != sign:
-        raise json.JSONDecodeError(f"expecting `{sign}`", text, position)
-    return blank_from(text, position + 1)
-
-
-def _guard(elements: Iterator[Element], name: str, first_line: int = 1) -> Iterator[Element]:
+def guarded(elements: Iterator[T], name: str, first_line: int = 1) -> Iterator[T]:
+    """What is read of a text; an error of the parser becomes an InputError with the line."""
     try:
         yield from elements
-    except ValueError as exc:
+    except json.JSONDecodeError as exc:
         raise _broken(exc, name, first_line) from exc
 
 
-def _broken(exc: ValueError, name: str, first_line: int = 1) -> InputError:
-    if not isinstance(exc, json.JSONDecodeError):
-        return InputError(f"not valid JSON: {exc}", where=name)
+def _broken(exc: json.JSONDecodeError, name: str, first_line: int = 1) -> InputError:
+    hint = syntax_hint(exc) or (REQUEST_HINT if is_line(name) else "plain text is `--input-format lines`")
+    if hint == SINGLE_QUOTES and not is_line(name):
+        hint += "; YAML may have single ones (`--input-format yaml`)"
     where = _where(name, exc.doc, exc.pos, first_line)
-    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", where=where)
+    return InputError(f"not valid JSON: {reason(exc)} (column {exc.colno})", hint, where)
 
 
 def _where(name: str, text: str, position: int, first_line: int = 1) -> str:

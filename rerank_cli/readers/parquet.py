@@ -29,7 +29,8 @@ def is_parquet(name: str, start: bytes) -> bool:
     if start.startswith(MAGIC):
         return name.lower().endswith(SUFFIX) or not start[4:5].decode("latin-1").isprintable()
     if name.lower().endswith(SUFFIX):
-        raise InputError("named `.parquet`, but it is not a Parquet file", where=name)
+        hint = "rename it by what it is, as in `docs.jsonl` or `docs.csv`"
+        raise InputError("named `.parquet`, but it is not a Parquet file", hint, name)
     return False
 
 
@@ -143,7 +144,7 @@ def _readable_schema(schema: Any, name: str) -> Any:
 
     for column in schema.names:
         if schema.names.count(column) > 1:
-            raise InputError(f"column `{column}` appears twice", where=name)
+            raise InputError(f"column `{column}` appears twice", "rename one of the columns", name)
     return pa.schema([field.with_type(_readable(field.type)) for field in schema])
 
 
@@ -195,5 +196,7 @@ def _spooled(stream: BinaryIO, start: bytes, name: str) -> BinaryIO:
         shutil.copyfileobj(stream, copy)
     except OSError as error:
         copy.close()
-        raise InputError(f"cannot be copied to {tempfile.gettempdir()}: {error.strerror}", where=name) from error
+        raise InputError(
+            f"cannot be copied to {tempfile.gettempdir()}: {error.strerror}", "TMPDIR names another folder", name
+        ) from error
     return cast("BinaryIO", copy)

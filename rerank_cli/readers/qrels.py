@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from rerank_cli.readers.trec import Run
     from rerank_cli.report import Report
 
+QRELS_HINT = "is it the right file? its lines are query, 0, document and grade, as in `q1 0 d7 1`"
+GRADES_HINT = 'as in `"documents": ["a", "b"], "relevance": [1, 0]`'
 GRADE_KEYS = (LABEL, "label", "rel", "grade", "score")
 
 
@@ -65,7 +67,7 @@ def read_qrels(
     stream = rows(path, stdin, encoding)
     first = next(stream, None)
     if first is None:
-        raise InputError(f"{qrels.name} holds no judgements", "is it the right file?")
+        raise InputError("holds no judgements", QRELS_HINT, qrels.name)
     if first.text.lstrip()[:1] in {"{", "["}:
         _read_json(qrels, first, stream)
     elif header := header_of(first):
@@ -75,7 +77,7 @@ def read_qrels(
         for row in chain([first], stream):
             _add(qrels.judgements, _columns(row))
     if not qrels.judgements:
-        raise InputError(f"{qrels.name} holds no judgements", "is it the right file?")
+        raise InputError("holds no judgements", QRELS_HINT, qrels.name)
     return qrels
 
 
@@ -84,8 +86,8 @@ def labels_of(runs: list[Run]) -> Qrels:
     qrels = Qrels("inline labels", {})
     for run in runs:
         for query, labels in run.labels.items():
-            for document, relevance in labels.items():
-                _add(qrels.judgements, Judgement(query, document, grade(relevance, run.name), run.name))
+            for document, (relevance, where) in labels.items():
+                _add(qrels.judgements, Judgement(query, document, grade(relevance, where), where))
     if not qrels.judgements:
         raise InputError("there are no judgements: neither --qrels nor `relevance` in the runs", "give `--qrels FILE`")
     return qrels
@@ -97,7 +99,7 @@ def _add(judgements: dict[str, dict[str, int]], new: Judgement) -> None:
         message = (
             f"document `{new.document}` of query `{new.query}` is judged {new.relevance} here and {earlier} before"
         )
-        raise InputError(message, where=new.where)
+        raise InputError(message, "remove one of the two", new.where)
 
 
 def _columns(row: Row) -> Judgement:
@@ -168,7 +170,7 @@ def _add_request(qrels: Qrels, record: Mapping[str, Any], row: Row) -> None:
     if grades is None:
         grades = [document.get(LABEL) if isinstance(document, dict) else None for document in documents]
     if not isinstance(grades, list) or len(grades) != len(documents):
-        raise InputError("`relevance` must be a list with one grade per document", where=row.where)
+        raise InputError("`relevance` must be a list with one grade per document", GRADES_HINT, row.where)
     qrels.judgements.setdefault(query, {})
     for name, value in zip(names, grades, strict=True):
         if value is not None:

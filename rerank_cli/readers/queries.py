@@ -93,7 +93,7 @@ def _query(record: Record, fields: FieldSettings) -> tuple[Query, bool]:
         name = record_id(value, (*own, *ID_KEYS), record.where)
         text = _text(record, value, fields)
     if is_blank(text):
-        raise InputError("the query is blank", "remove it, or give it a text", record.where)
+        raise _blank(record)
     return Query(name or str(record.number), text.strip(), record.where), bool(name)
 
 
@@ -103,8 +103,14 @@ def _text(record: Record, value: dict[str, object], fields: FieldSettings) -> st
     if texts:
         return " ".join(text.strip() for text in texts)
     text = next((item for key in TEXT_KEYS if isinstance(item := value.get(key), str) and not is_blank(item)), None)
+    if text is None and any(isinstance(value.get(key), str) for key in TEXT_KEYS):
+        raise _blank(record)
     if text is None:
         hint = "name the field with `--text-field`" if value.keys() - set(ID_KEYS) else "remove it, or give it a text"
         message = f"a query needs its text in `query` or `text`; it has {name_list(value)}"
         raise InputError(message, hint, record.where)
     return text
+
+
+def _blank(record: Record) -> InputError:
+    return InputError("the query is blank", "remove it, or give it a text", record.where)

@@ -5,27 +5,39 @@ Which members a request has is known to `rerank_cli.request`. `where` is how the
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, did_you_mean
-from rerank_cli.field_hints import name_list
+from rerank_cli.field_hints import field_hint, has_scored_field, likely_fields, lists_hint, name_list
 from rerank_cli.fields import build_document, build_document_fast, type_name
-from rerank_cli.paths import has_path
+from rerank_cli.readers.answers import elements_of, read_answer
 from rerank_cli.readers.chunks import in_chunks
-from rerank_cli.readers.values import Element, Parsed, not_a_list
+from rerank_cli.readers.engines import members_of_record
+from rerank_cli.readers.values import (
+    REQUEST_HINT,
+    Element,
+    Parsed,
+    blank_from,
+    json_text,
+    members_in,
+    not_a_list,
+    placed,
+)
 from rerank_cli.records import Document, Request, RequestOptions, Source
 from rerank_cli.request import MemberError, members_of, read_options
 from rerank_cli.text import has_surrogates, is_blank, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
+
+EXPECTED = {"count": ("a whole number of at least 1", "5"), "boolean": ("true or false", "true")}
 
 
 def parse_request(
@@ -49,14 +61,18 @@ def parse_request(
         from rerank_cli.readers.jsontext import parse_json
 
         parsed = parse_json(data, where, lambda number, _position: f"{where}: documents[{number}]")
-    if "documents" not in parsed.keys:
+    answer = read_answer(parsed, where, fields)
+    if answer is parsed and "documents" not in parsed.keys:
         keys = f"; it has {name_list(parsed.keys)}" if parsed.keys else ""
-        raise InputError(f"a request is an object with `query` and `documents`{keys}", where=where)
-    options = request_options(parsed.keys, where, report)
+        hint = lists_hint(parsed.keys) or REQUEST_HINT
+        raise InputError(f"a request is an object with `query` and `documents`{keys}", hint, where)
+    parsed = answer
+    options = request_options(parsed, where, report)
     if options.query is None or is_blank(options.query):
-        raise InputError("the request has no `query`" if options.query is None else "`query` is blank", where=where)
+        message = "the request has no `query`" if options.query is None else "`query` is blank"
+        raise InputError(message, REQUEST_HINT, where)
     scored = scored_fields(fields, options)
-    documents = list(_documents(parsed.elements(), Source(where, "json"), report, scored))
+    documents = list(_documents(parsed, Source(where, "json"), report, scored))
     _check_fields(documents, where, scored, report, check if scored is fields else None)
     return Request(options.query, without_empty(documents, scored, report), options)
 
@@ -73,21 +89,29 @@ def _check_fields(
         report.count("unknown_rank_fields")
 
 
-def request_options(members: Mapping[str, Any], where: str, report: Report) -> RequestOptions:
+def request_options(parsed: Parsed, where: str, report: Report) -> RequestOptions:
     """The options of a request; unknown members get a note.
 
     Raises:
         InputError: a member whose value has the wrong type.
     """
     known = members_of("file")
-    for name in members:
+    for name in parsed.keys:
         if name not in known:
             hint = did_you_mean(shown(name), known)
             report.note(f"unknown request key `{shown(name)}` is ignored" + (f"; {hint}" if hint else ""))
     try:
-        return read_options(members, "file")
+        return read_options(parsed.keys, "file")
     except MemberError as error:
-        raise _input_error(error, where) from None
+        raise _input_error(error, _place_of(error.member.name, parsed.text, where)) from None
+
+
+def _place_of(name: str, text: str | None, where: str) -> str:
+    """The line of a member of the object in a JSON text, as far as it is known."""
+    if text is None:
+        return where
+    position = next(at for key, _, at, _ in members_in(text, blank_from(text, 0)) if key == name)
+    return placed(where, text.count("\n", 0, position) + 1)
 
 
 def _input_error(error: MemberError, where: str) -> InputError:
@@ -95,13 +119,13 @@ def _input_error(error: MemberError, where: str) -> InputError:
     if error.problem == "empty":
         return InputError(f"`{name}` is empty", "name at least one field, or leave it out", where)
     if error.member.type == "names":
-        example = isinstance(value, str) and not error.element
-        hint = f'as in `"{name}": ["{shown(value)}"]`' if example else None
+        alone = isinstance(value, str) and value and not error.element
+        hint = f'as in `"{name}": ["{shown(value)}"]`' if alone else f'as in `"{name}": ["title", "body"]`'
         return InputError(f"`{name}` must be a list of field names", hint, where)
-    expected = {"count": "a whole number of at least 1", "boolean": "true or false"}.get(error.member.type, "a string")
+    expected, example = EXPECTED.get(error.member.type, ("a string", '"…"'))
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     actual = shown(str(value)) if number and error.member.type == "count" else type_name(value)
-    return InputError(f"`{name}` must be {expected}, not {actual}", where=where)
+    return InputError(f"`{name}` must be {expected}, not {actual}", f'as in `"{name}": {example}`', where)
 
 
 def scored_fields(fields: FieldSettings, request: RequestOptions) -> FieldSettings:
@@ -115,14 +139,19 @@ def read_elements(
     parsed: Parsed, source: Source, report: Report, fields: FieldSettings, start: int
 ) -> Iterator[list[Document]]:
     """Chunks of the documents of a parsed text, numbered from `start`."""
-    if parsed.keys and fields.join_titles:  # a request says itself what is scored
+    # a request says itself what is scored
+    if "documents" in parsed.keys and fields.join_titles:
         fields = replace(fields, join_titles=False)
-    return in_chunks(_documents(parsed.elements(), source, report, fields, start))
+    return in_chunks(_documents(parsed, source, report, fields, start))
 
 
 def _documents(
-    elements: Iterable[Element], source: Source, report: Report, fields: FieldSettings, start: int = 0
+    parsed: Parsed, source: Source, report: Report, fields: FieldSettings, start: int = 0
 ) -> Iterator[Document]:
+    elements, shape = elements_of(parsed, fields, report, source.name)
+    if shape:
+        source = replace(source, members=partial(members_of_record, shape=shape))
+        fields = replace(fields, join_titles=False)
     build_fast, build = build_document_fast(fields), build_document(fields, report)
     for index, (value, raw, where) in enumerate(elements, start):
         document = build_fast(value, index, raw, source) if type(value) is dict else None
@@ -132,7 +161,7 @@ def _documents(
         yield document
 
 
-def check_document(parsed: Parsed, fields: FieldSettings, where: str, *, several: bool = False) -> Parsed:
+def check_document(parsed: Parsed, fields: FieldSettings, *, several: bool = False) -> Parsed:
     """An object without `documents` is one document if it has a field to score. Raises InputError otherwise.
 
     Of `several` inputs one may lack the field, unless it holds a list or a query.
@@ -146,23 +175,12 @@ def check_document(parsed: Parsed, fields: FieldSettings, where: str, *, several
     names = fields.rank_fields or (fields.text_field,)
     lists = [key for key, item in keys.items() if isinstance(item, list) and key != "rank_fields"]
     similar = get_close_matches("documents", lists, n=1) or (lists if len(lists) == 1 else [])
-    hint = f"extract the list first, as with `jq -c '.{shown(similar[0])}[]'`" if similar else None
+    hint = lists_hint(keys) or field_hint(fields, likely_fields(fields, keys))
     if isinstance(keys.get("query"), str):
         change = f"rename `{shown(similar[0])}`" if similar else 'add `"documents": ["…", "…"]`'
         hint = f"a request holds its documents in a list named `documents`: {change}"
     message = f"an object with neither `documents` nor {name_list(names)}; it has {name_list(keys)}"
-    raise InputError(message, hint, where)
-
-
-def is_faulty_request(value: Mapping[str, Any], fields: FieldSettings) -> bool:
-    """Whether an object without a list of `documents` is a faulty request rather than a document that has a `query`."""
-    known = all(key in members_of("file") or isinstance(item, list) for key, item in value.items())
-    return known and isinstance(value.get("query"), str) and not has_scored_field(value, fields)
-
-
-def has_scored_field(value: Mapping[str, Any], fields: FieldSettings) -> bool:
-    """Whether an object has a field to score, whatever its value."""
-    return any(has_path(value, name) for name in fields.rank_fields or (fields.text_field,))
+    raise InputError(message, hint, next(parsed.elements()).where)
 
 
 def _encodable(document: Document) -> bool:
@@ -171,25 +189,11 @@ def _encodable(document: Document) -> bool:
 
 def _parsed_object(data: dict[str, Any], where: str) -> Parsed:
     documents = data.get("documents")
-    if "documents" in data and not isinstance(documents, list):
-        raise not_a_list(documents, where)
+    error = not_a_list(documents, where) if "documents" in data and not isinstance(documents, list) else None
 
     def elements() -> Iterator[Element]:
         for number, value in enumerate(documents or ()):
             place = f"{where}: documents[{number}]"
             yield Element(value, json_text(value, place), place)
 
-    return Parsed(data, elements)
-
-
-def json_text(value: Any, where: str) -> bytes:
-    """A value as JSON text, for documents from other formats; raises InputError for what JSON cannot represent."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        return text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value).encode()
-    except RecursionError as exc:
-        raise InputError("nested too deeply", where=where) from exc
-    except (TypeError, ValueError) as exc:
-        raise InputError(f"not a JSON value: {exc}", where=where) from exc
+    return Parsed(data, elements, error=error)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from rerank_cli.errors import InputError
 from rerank_cli.ids import id_text, with_decimals
-from rerank_cli.readers.encodings import likely_encoding
+from rerank_cli.readers.encodings import encoding_hint
 from rerank_cli.readers.input_stream import STDIN, open_stream
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.readers.input_stream import InputStream
 
+OBJECT_HINT = 'one object per line, as in `{"id": "a"}`'
 BIG_INTEGER = re.compile(r"\d{19}")  # which orjson may read as a float
 # A decimal in a member that may be an id: its digits count.
 DECIMAL_ID = re.compile(r"""(?:id|docno)"\s*:\s*-?\d+[.eE]""")
@@ -48,50 +50,37 @@ def raw_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = No
 
 
 def stream_rows(stream: InputStream) -> Iterator[tuple[int, bytes]]:
-    """The numbered non-blank lines of an open input.
+    """The numbered non-blank lines of an open input, which is closed then.
 
     Of JSON objects over several lines, as jq prints them without -c, each object is one line under the number of its
     first.
     """
-    numbered = _numbered(stream)
-    first = next(numbered, None)
-    if first is None:
-        return
-    if first[1] == b"{":
-        lines = [first, *numbered]
-        yield from _objects(lines) or lines
-        return
-    yield first
-    yield from numbered
-
-
-def _numbered(stream: InputStream) -> Iterator[tuple[int, bytes]]:
-    number = 0
     try:
-        for block in stream.records(b"\n"):
-            for number, line in enumerate(block.split(b"\n"), number + 1):  # noqa: B020 counts on from block to block
-                raw = line.strip(b" \r\n")
-                if raw and not raw.isspace():
-                    yield number, raw
+        numbered = stream.lines()
+        first = next(numbered, None)
+        if first is not None and first[1] == b"{":
+            lines = [first, *numbered]
+            yield from _objects(lines) or lines
+        elif first is not None:
+            yield from chain([first], numbered)
     finally:
         stream.close()
 
 
 def _objects(lines: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     """Each object of several, on one line; nothing for another text, one object alone included."""
-    from rerank_cli.readers.values import blank_from, one_line, value_at
+    from rerank_cli.readers.values import one_line, values_in
 
     objects: list[tuple[int, bytes]] = []
-    position = line = seen = 0
+    line = seen = 0
     try:
         text = b"\n".join(raw for _, raw in lines).decode()
-        while position < len(text):
-            value, end = value_at(text, position)
+        for value, start, end in values_in(text):
             if not isinstance(value, dict):
                 return []
-            line += text.count("\n", seen, position)
-            objects.append((lines[line][0], one_line(text[position:end]).encode()))
-            seen, position = position, blank_from(text, end)
+            line += text.count("\n", seen, start)
+            objects.append((lines[line][0], one_line(text[start:end]).encode()))
+            seen = start
     except ValueError:
         return []
     return objects if len(objects) > 1 else []
@@ -108,9 +97,8 @@ def decoded_row(name: str, number: int, raw: bytes) -> Row:
     """One line as text. Raises InputError with `file:line` for invalid UTF-8."""
     try:
         return Row(name, number, raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        hint = f"name its encoding, if it is `--encoding {likely_encoding(raw)}`, or convert it with iconv"
-        raise InputError(f"invalid UTF-8: {error.reason}", hint, f"{name}:{number}") from None
+    except UnicodeDecodeError:
+        raise InputError("invalid UTF-8", encoding_hint(raw, name), f"{name}:{number}") from None
 
 
 def name_of_file(path: str) -> str:
@@ -118,7 +106,7 @@ def name_of_file(path: str) -> str:
     return STDIN if path == "-" else path
 
 
-def json_value(text: str, where: str) -> Any:
+def json_value(text: str, where: str, hint: str | None = None) -> Any:
     """A JSON text's value; what orjson refuses (lone surrogates) or rounds (big integers, decimals as ids) is exact.
 
     Raises InputError.
@@ -134,14 +122,14 @@ def json_value(text: str, where: str) -> Any:
             return orjson.loads(text)
     from rerank_cli.readers.values import exact
 
-    return exact(text, where)
+    return exact(text, where, hint)
 
 
 def json_object(row: Row) -> dict[str, Any]:
     """The JSON object of a row. Raises InputError with the place."""
-    value = json_value(row.text, row.where)
+    value = json_value(row.text, row.where, OBJECT_HINT)
     if not isinstance(value, dict):
-        raise InputError("a JSON object is expected", where=row.where)
+        raise InputError("a JSON object is expected", OBJECT_HINT, row.where)
     return value
 
 
@@ -155,7 +143,7 @@ def record_id(record: Mapping[str, Any], keys: tuple[str, ...], where: str) -> s
         if (known := id_text(value)) is not None:
             return known
         if isinstance(value, list | dict):
-            raise InputError(f"`{key}` must be text or a number", where=where)
+            raise InputError(f"`{key}` must be text or a number", "an id is one value", where)
     return None
 
 
@@ -166,7 +154,7 @@ def grade(value: Any, where: str) -> int:
     except (TypeError, ValueError):
         number = 0.5
     if isinstance(value, bool) or not number.is_integer():
-        raise InputError(f"relevance `{value}` is not a whole number", where=where)
+        raise InputError(f"relevance `{value}` is not a whole number", "grades are 0, 1, 2 …", where)
     if abs(number) > LARGEST_GRADE:
         raise InputError(f"relevance `{value}` is too large", f"grades go to {LARGEST_GRADE}", where=where)
     return int(number)

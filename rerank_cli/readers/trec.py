@@ -38,6 +38,11 @@ SCORE_KEYS = ("fused_score", "relevance_score", "score")
 LABEL = "relevance"
 
 
+RESULT_HINT = (
+    'as in `{"query_id": "q1", "id": "d7", "relevance_score": 0.9}`; `rerank batch` and `rank -f jsonl` write such'
+)
+
+
 class RunRow(NamedTuple):
     """One retrieved document. A score of None is an empty document, which is below every scored one."""
 
@@ -62,23 +67,24 @@ class Run:
 
     name: str
     scores: dict[str, dict[str, float]]
-    labels: dict[str, dict[str, Any]] = field(default_factory=dict)  # inline `relevance`, unchecked
+    labels: dict[str, dict[str, tuple[Any, str]]] = field(default_factory=dict)  # inline `relevance`, and its place
     by_index: dict[str, frozenset[str]] = field(default_factory=dict)  # names that are input positions, by query
 
 
 def read_run(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Run:
     """A whole run. Raises InputError with `file:line` for broken rows and documents repeated within a query."""
     ranked: dict[str, dict[str, tuple[float | None, int | None]]] = {}
-    labels: dict[str, dict[str, Any]] = {}
+    labels: dict[str, dict[str, tuple[Any, str]]] = {}
     by_index: dict[str, set[str]] = {}
     for row in run_rows(path, stdin, encoding):
         documents = ranked.setdefault(row.query, {})
         if row.document in documents:
-            hint = "are these several rankings? `rerank batch` names their queries" if row.query == ANONYMOUS else None
+            several = "are these several rankings? `rerank batch` names their queries"
+            hint = several if row.query == ANONYMOUS else "remove one of the rows"
             raise InputError(f"document `{row.document}` appears twice for {named(row.query)}", hint, row.where)
         documents[row.document] = (row.score, row.rank)
         if row.label is not None:
-            labels.setdefault(row.query, {})[row.document] = row.label
+            labels.setdefault(row.query, {})[row.document] = (row.label, row.where)
         if row.by_index:
             by_index.setdefault(row.query, set()).add(row.document)
     scores = {query: _scores(documents) for query, documents in ranked.items()}
@@ -229,7 +235,7 @@ def _response(record: Mapping[str, Any], results: list[Any], row: Row) -> Iterat
     """A response, `{"id", "results": […]}`; without ranks its own order counts if scores fall along it."""
     query = record_id(record, ("id", *QUERY_KEYS), row.where) or ANONYMOUS
     if not all(isinstance(result, dict) for result in results):
-        raise InputError("`results` must hold objects", where=row.where)
+        raise InputError("`results` must hold objects", RESULT_HINT, row.where)
     run = [_result(query, result, row) for result in results]
     scores = [result.score for result in run if result.score is not None]
     if any(result.rank is None for result in run) and all(above >= below for above, below in pairwise(scores)):
@@ -244,7 +250,7 @@ def _result(query: str, record: Mapping[str, Any], row: Row) -> RunRow:
     numbers = _numbers(record)
     index, rank = numbers.get("index"), numbers.get("rank")
     if name is None and (isinstance(index, bool) or not isinstance(index, int)):
-        raise InputError("a result needs an id or an index", "is this the output of rank or batch?", row.where)
+        raise InputError("a result needs an id or an index", RESULT_HINT, row.where)
     return RunRow(
         query=query,
         document=str(index) if name is None else name,
@@ -275,5 +281,5 @@ def _score(numbers: Mapping[str, Any], where: str) -> float | None:
         raise InputError("a result needs a relevance_score (or score)", "is this the output of rank or batch?", where)
     value = numbers[key]
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise InputError(f"{key} `{value}` is not a number", where=where)
+        raise InputError(f"{key} `{value}` is not a number", RESULT_HINT, where)
     return None if value is None else float(value)

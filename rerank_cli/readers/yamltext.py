@@ -16,8 +16,7 @@ import yaml
 from rerank_cli.errors import InputError
 from rerank_cli.fields import type_name
 from rerank_cli.ids import Decimal
-from rerank_cli.readers.request import json_text
-from rerank_cli.readers.values import Element, Parsed, decode, not_a_list
+from rerank_cli.readers.values import Element, Parsed, decode, json_text, not_a_list
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ _CORE = {"null": type(None), "bool": bool, "int": int, "float": float}
 _LISTS, _MAPPINGS = frozenset({"seq", "omap", "pairs"}), frozenset({"map", "set"})
 _OPEN = object()  # an anchor whose node is not complete yet
 _NO_KEY = object()
+KEY_HINT = "quote the key if it is a text"
+SYNTAX_HINT = "quote texts that hold `: ` or ` #` or begin with a sign; plain text is `--input-format lines`"
 
 
 @dataclass(slots=True)
@@ -109,7 +110,7 @@ class Builder:
         if short == "float" and type(value) is int:
             return float(value)
         if not isinstance(value, _CORE[short]) or (short == "int" and isinstance(value, bool)):
-            raise self.error(f"{text[:40]!r} is not a valid {short}", line)
+            raise self.error(f"{text[:40]!r} is not a valid {short}", line, "leave the tag out")
         return value
 
     def _number(self, text: str, line: int) -> Any:
@@ -131,14 +132,14 @@ class Builder:
         is_list = isinstance(event, yaml.SequenceStartEvent)
         top = self._stack[-1] if self._stack else None
         if top and type(top.value) is dict and top.key is _NO_KEY:
-            raise self.error("a key must be plain text, not a list or mapping", line)
+            raise self.error("a key must be plain text, not a list or mapping", line, KEY_HINT)
         known = _LISTS if is_list else _MAPPINGS
         if event.tag not in {None, "!"} and event.tag.removeprefix(_PREFIX) not in known:
             raise self.error(
                 f"unknown tag `{shown(event.tag)}`", line, "leave the tag out: the value is read as plain YAML"
             )
         if len(self._stack) >= DEPTH:
-            raise self.error(f"nested deeper than {DEPTH} levels", line)
+            raise self.error(f"nested deeper than {DEPTH} levels", line, "leave out what is not scored")
         if event.anchor:
             self._anchors[event.anchor] = (_OPEN, 0)
         if top and type(top.value) is list and len(self._stack) <= 2:
@@ -159,10 +160,10 @@ class Builder:
 
     def _alias(self, anchor: str, line: int) -> None:
         if anchor not in self._anchors:
-            raise self.error(f"unknown alias `*{shown(anchor)}`", line)
+            raise self.error(f"unknown alias `*{shown(anchor)}`", line, "quote a text that begins with `*`")
         value, size = self._anchors[anchor]
         if value is _OPEN:
-            raise self.error(f"`*{shown(anchor)}` refers to itself", line)
+            raise self.error(f"`*{shown(anchor)}` refers to itself", line, "write the value out")
         self._weight += size
         self._expanded += size
         if self._expanded > self._limit:
@@ -170,14 +171,14 @@ class Builder:
         top = self._stack[-1] if self._stack else None
         if top and type(top.value) is dict and top.key is _NO_KEY:
             if isinstance(value, (list, dict)):
-                raise self.error("a key must be plain text, not a list or mapping", line)
+                raise self.error("a key must be plain text, not a list or mapping", line, KEY_HINT)
             self._set_key(top, value if isinstance(value, str) else str(value), line, plain=False)
             return
         self._place(value, line)
 
     def _set_key(self, frame: _Frame, key: str, line: int, *, plain: bool) -> None:
         if key in frame.value:
-            raise self.error(f"key `{shown(key)}` appears twice", line)
+            raise self.error(f"key `{shown(key)}` appears twice", line, "remove one of the two")
         frame.key = _OPEN if plain and key == "<<" else key
 
     def _place(self, value: Any, line: int, *, noted: bool = False) -> None:
@@ -193,7 +194,7 @@ class Builder:
         if frame.key is _OPEN:
             merged = value if isinstance(value, list) else [value]
             if not all(isinstance(item, dict) for item in merged):
-                raise self.error("`<<` merges mappings only", line)
+                raise self.error("`<<` merges mappings only", line, KEY_HINT)
             frame.merges.extend(merged)
         else:
             frame.value[frame.key] = value
@@ -209,10 +210,10 @@ def load_yaml(text: str, name: str) -> Builder:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         message = f"not valid YAML: {exc.problem or exc.context}"
-        raise InputError(message, where=f"{name}:{mark.line + 1}" if mark else name) from exc
+        raise InputError(message, SYNTAX_HINT, f"{name}:{mark.line + 1}" if mark else name) from exc
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1 if exc.position else 1
-        raise InputError(f"not valid YAML: {exc.reason}", where=f"{name}:{line}") from exc
+        raise InputError(f"not valid YAML: {exc.reason}", SYNTAX_HINT, f"{name}:{line}") from exc
     return builder
 
 
@@ -239,7 +240,7 @@ def parse_yaml(data: bytes, name: str) -> Parsed:
         return Parsed(top, lambda: _elements([(top, line)], name))
     listed = top["documents"]
     if not isinstance(listed, list):
-        raise not_a_list(listed, f"{name}:{line}")
+        return Parsed(top, lambda: iter(()), error=not_a_list(listed, f"{name}:{line}"))
     # An alias to a list deep inside a document has no lines of its own.
     numbered = list(zip(listed, builder.lines.get(id(listed), [line] * len(listed)), strict=True))
     return Parsed(top, lambda: _elements(numbered, name))

@@ -23,9 +23,7 @@ def load(body: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise HttpError(400, http_errors.BAD_JSON.format(reason=f"invalid UTF-8 at byte {error.start}")) from None
     except InputError as error:
-        reason = error.message.removeprefix("not valid JSON: ")
-        if "set_int_max_str_digits" in reason:  # Python's advice does not help a client
-            reason = "a number has too many digits"
+        reason = error.message.removeprefix("not valid JSON: ") + (f"; {error.hint}" if error.hint else "")
         raise HttpError(400, http_errors.BAD_JSON.format(reason=reason)) from None
     if not isinstance(value, dict):
         raise wrong_type("body", value, "object")

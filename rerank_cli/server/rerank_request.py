@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.absence import FieldCheck
 from rerank_cli.errors import InputError, did_you_mean
+from rerank_cli.field_hints import for_members
 from rerank_cli.fields import make_renderer
 from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
@@ -44,7 +45,10 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
     query = _query(options, settings)
     values = _documents(members, rules, settings, options.max_chunks_per_doc or 1)
     report = Report()
-    documents = _render(values, options.rank_fields or (), settings, report)
+    try:
+        documents = _render(values, options.rank_fields or (), settings, report)
+    except InputError as error:
+        raise _invalid(error, rules.api) from None
     _refuse_blank(documents, strict=settings.strict)
     warnings = (*notes, *report.warnings())
     limits = _limits(options, settings.limits)
@@ -148,23 +152,24 @@ def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSett
     documents = []
     for index, value in enumerate(values):
         render = render_string if isinstance(value, str) else render_object
-        try:
-            text, head = render(value, f"document at index {index}")
-        except InputError as error:
-            raise HttpError(400, f"invalid request: {error.message}") from None
+        text, head = render(value, f"document at index {index}")
         _refuse_long(index, len(text), settings)
         documents.append(Document(index, b"", text, SOURCE, None, head))
     return documents
 
 
+def _invalid(error: InputError, api: Api) -> HttpError:
+    """What is wrong with documents, and which member of the request would help."""
+    names = '"rank_fields": [{}]' if "rank_fields" in members_of(api) else None
+    hint = for_members(error.hint, names) if error.hint else None
+    return HttpError(400, f"invalid request: {error.message}" + (f"; {hint}" if hint else ""))
+
+
 def _check_fields(values: list[Any], fields: FieldSettings, report: Report) -> None:
-    """Raises HttpError 400 if no document has a field to score; warns of a rank field that none has."""
+    """Raises InputError if no document has a field to score; warns of a rank field that none has."""
     check = FieldCheck(fields)
-    try:
-        check.observe_values(values)
-        check.end()
-    except InputError as error:
-        raise HttpError(400, f"invalid request: {error.message}") from None
+    check.observe_values(values)
+    check.end()
     check.finish(report, strict=False)
 
 

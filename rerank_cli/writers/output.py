@@ -227,4 +227,5 @@ def _failure(name: str, error: OSError | ValueError) -> OutputError:
         errno.EACCES: "choose a place you may write to",
         errno.EROFS: "choose a place you may write to",
     }
-    return OutputError(f"cannot write to {name}: {reason_of(error)}", hints.get(getattr(error, "errno", None) or 0))
+    hint = hints.get(getattr(error, "errno", None) or 0, "write elsewhere with `-o FILE`")
+    return OutputError(f"cannot write to {name}: {reason_of(error)}", hint)

@@ -32,7 +32,8 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
     """
     for option, value in (("--query-id", settings.query_id), ("--run-tag", settings.run_tag)):
         if value.split() != [value]:
-            raise UsageError(f"`{option}` {value!r} cannot be used in a TREC run: it is empty or contains white space")
+            message = f"`{option}` {value!r} cannot be used in a TREC run: it is empty or contains white space"
+            raise UsageError(message, "give one word")
     hits = sorted(ranking.hits, key=lambda hit: (hit.relevance_score is None, hit.rank))  # empty documents are last
     ids = [document_id(hit, report) for hit in hits]
     if len(set(ids)) < len(ids):

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 sys.path.insert(0, str(HERE))
 
-from fuzz_readers import main, mutate  # noqa: E402
+from readers import main, mutate  # noqa: E402
 
 from rerank_cli.cli.app import root  # noqa: E402
 from rerank_cli.cli.sources import Options  # noqa: E402

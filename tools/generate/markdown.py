@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import ExitCode
+from rerank_cli.readers.engines import shapes
 from tools.generate.facts import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -36,8 +37,22 @@ def blocks(table: tuple[Command, ...]) -> dict[str, str]:
         "options": "\n".join(group_text(group, options, level=3) for group, options in rank.by_group().items()),
         "environment": environment_table(),
         "exit-codes": exit_codes(),
+        "engines": engines(),
         "project-keys": ", ".join(f"`{name}`" for name in project_keys()) + "\n",
     }
+
+
+def engines() -> str:
+    """The shapes of answers that are recognised."""
+    rows = []
+    for shape in shapes():
+        if shape.refused:
+            continue
+        records = "columns" if shape.columns else f"`{shape.records}`" if shape.records else "each element of a list"
+        texts = ", ".join(" and ".join(f"`{name}`" for name in text.split("+")) for text in ("text", *shape.text))
+        score = ", ".join(f"`{name}`" for name in (*shape.score, *(["score"] if shape.distance else [])))
+        rows.append((shape.name, records, ", ".join(f"`{name}`" for name in shape.inside), texts, score))
+    return table_of(("answer of", "records", "members of", "scored by default", "`--prior-field`"), rows)
 
 
 def command_table(table: tuple[Command, ...]) -> str:

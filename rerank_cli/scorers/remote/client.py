@@ -182,4 +182,7 @@ def _context_of(file: str | None, folder: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=file, capath=folder)
     except (OSError, ssl.SSLError) as error:
         reason = "no certificates in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError(f"cannot load the certificate authorities of `{file or folder}`: {reason}") from None
+        raise ConfigError(
+            f"cannot load the certificate authorities of `{file or folder}`: {reason}",
+            "name a file or a folder of certificates in PEM form",
+        ) from None

@@ -82,9 +82,11 @@ def _from_file(path: Path) -> Secret:
         value = path.expanduser().read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UsageError(f"cannot read the key file `{path}`: {reason}") from None
+        raise UsageError(
+            f"cannot read the key file `{path}`: {reason}", "it holds the key alone, as one line of text"
+        ) from None
     if not value:
-        raise UsageError(f"the key file `{path}` is empty")
+        raise UsageError(f"the key file `{path}` is empty", "write the key into it")
     return _usable(value, f"the key file `{path}`")
 
 
@@ -130,7 +132,10 @@ def extra_headers(given: Iterable[str], env: Mapping[str, str]) -> list[Header]:
             hint = f"put the value in a variable and write --header '{name}: @env:VARIABLE'"
             raise UsageError(f"the header `{name}` carries a secret and would stay in your shell's history", hint)
         elif not value.isascii() or not value.isprintable():
-            raise UsageError(f"the value of the header `{name}` is not a line of ASCII text")
+            raise UsageError(
+                f"the value of the header `{name}` is not a line of ASCII text",
+                "headers have letters, digits and signs",
+            )
         else:
             headers.append((name, value))
     return headers
@@ -138,9 +143,9 @@ def extra_headers(given: Iterable[str], env: Mapping[str, str]) -> list[Header]:
 
 def _check_name(name: str, flag: str) -> None:
     if not NAME.fullmatch(name):
-        raise UsageError(f"{flag}: `{name}` is not a header name")
+        raise UsageError(f"{flag}: `{name}` is not a header name", "as in `--header 'X-Team: search'`")
     if name.lower() in RESERVED:
-        raise UsageError(f"{flag}: the header `{name}` is set by rerank itself")
+        raise UsageError(f"{flag}: the header `{name}` is set by rerank itself", "leave it out")
 
 
 def redact(text: str, secrets: Iterable[Secret]) -> str:

@@ -124,7 +124,7 @@ def group_pairs(
 def new_group(query: str) -> QueryGroup:
     """A group without texts. Raises UsageError: the query is blank."""
     if is_blank(query):
-        raise UsageError(BLANK_QUERY)
+        raise UsageError(BLANK_QUERY, "a query needs at least one word")
     return QueryGroup(encodable(query), estimate_tokens(query)[0])
 
 
@@ -138,7 +138,7 @@ def find_bounds(provider: Provider, remote: RemoteSettings, max_chunks: int | No
         hard = max(1, hard // max_chunks)  # Cohere v1 limits documents times chunks
     asked = remote.batch_docs
     if asked is not None and asked < 1:
-        raise UsageError("--batch-docs must be at least 1")
+        raise UsageError("--batch-docs must be at least 1", "leave it out, or give a number")
     if asked and hard and asked > hard:
         hint = f"--batch-docs {hard} or fewer"
         raise UsageError(f"{provider.id} takes at most {hard:,} documents in a request", hint)

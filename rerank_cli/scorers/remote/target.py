@@ -73,7 +73,7 @@ def choose(reference: str, remote: RemoteSettings) -> ProviderModel:
     try:
         reference.encode()
     except UnicodeEncodeError:
-        raise UsageError("-m: the model's name is not UTF-8") from None
+        raise UsageError("-m: the model's name is not UTF-8", "is the terminal set to another encoding?") from None
     if reference in remote.endpoints:
         choice = _named(reference, remote.endpoints[reference], remote.endpoint)
     elif ":" in reference:
@@ -98,7 +98,7 @@ def check_named(where: str, entry: Mapping[str, object]) -> None:
             hint = did_you_mean(key, NAMED_KEYS) or ", ".join(NAMED_KEYS)
             raise ConfigError(f"{where}: unknown key `{key}`", hint)
         if not isinstance(value, str):
-            raise ConfigError(f"{where}.{key}: expected a string")
+            raise ConfigError(f"{where}.{key}: expected a string", f'for example {key} = "…"')
     if "provider" not in entry:
         raise ConfigError(f"{where}: `provider` is missing", f"one of: {', '.join(load_table().rows)}")
     try:
@@ -238,7 +238,7 @@ def _refuse_unsafe(url: str, has_secret: bool) -> None:
 
 def _line(value: str, flag: str) -> str:
     if not value.isascii() or not value.isprintable():
-        raise UsageError(f"{flag} is not a line of ASCII text")
+        raise UsageError(f"{flag} is not a line of ASCII text", "give letters, digits and signs")
     return value
 
 
@@ -249,13 +249,13 @@ def parse_extra(text: str | None, provider: Provider) -> dict[str, Any]:
     try:
         extra = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise UsageError(f"--extra is not JSON: {error}") from None
+        raise UsageError(f"--extra is not JSON: {error}", """write --extra '{"priority": 1}'""") from None
     if not isinstance(extra, dict):
         raise UsageError("--extra is not a JSON object", """write --extra '{"priority": 1}'""")
     taken = [path for path in (provider.model, provider.query, provider.docs, provider.top) if path]
     for path in _leaves(extra, ""):
         if any(path == t or path.startswith(t + ".") or t.startswith(path + ".") for t in taken):
-            raise UsageError(f"--extra may not set `{path}`: rerank fills it")
+            raise UsageError(f"--extra may not set `{path}`: rerank fills it", "leave it out")
     return extra
 
 

@@ -71,7 +71,9 @@ def encode(provider: Provider, shared: Mapping[str, Any], query: str, texts: Seq
     try:
         return orjson.dumps(body)
     except (orjson.JSONEncodeError, UnicodeEncodeError) as error:
-        raise UsageError(f"the request cannot be written as JSON: {error}") from None
+        raise UsageError(
+            f"the request cannot be written as JSON: {error}", "leave out what JSON does not have"
+        ) from None
 
 
 def put(body: dict[str, Any], path: str, value: Any) -> None:
