@@ -5,13 +5,12 @@ A key is read as late as possible and lives in a `Secret`, which shows nothing i
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from rerank_cli.errors import ConfigError, UsageError
 from rerank_cli.net import is_credential, is_variable
+from rerank_cli.scorers.remote.redaction import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 RESERVED = frozenset({"content-type", "content-length", "host", "transfer-encoding", "connection"})
-MASK = "***"
 
 
 class Secret:
@@ -141,18 +139,3 @@ def _check_name(name: str, flag: str) -> None:
         raise UsageError(f"{flag}: `{name}` is not a header name")
     if name.lower() in RESERVED:
         raise UsageError(f"{flag}: the header `{name}` is set by rerank itself")
-
-
-def redact(text: str, secrets: Iterable[Secret]) -> str:
-    """Text without any of the secrets or what follows `Bearer` in them: providers may quote keys in messages.
-
-    Removed as they are, as JSON writes them (some escape `/`), and as a URL does.
-    """
-    for secret in secrets:
-        value = secret.reveal()
-        for part in (value, value.rpartition(" ")[2]):
-            escaped = json.dumps(part)[1:-1]
-            for spelling in (part, escaped, escaped.replace("/", "\\/"), quote(part, safe="")):
-                if len(part) > 3:
-                    text = text.replace(spelling, MASK)
-    return text
