@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import ConfigError, UsageError
+from rerank_cli.key_files import check_rights
 from rerank_cli.net import is_credential, is_variable
 from rerank_cli.scorers.remote.redaction import MASK
 
@@ -83,6 +84,7 @@ def _from_file(path: Path) -> Secret:
         raise UsageError(f"cannot read the key file `{path}`: {reason}") from None
     if not value:
         raise UsageError(f"the key file `{path}` is empty")
+    check_rights(path.expanduser())
     return _usable(value, f"the key file `{path}`")
 
 
