@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rerank_cli.server.settings import ServeSettings
 
 SMALL = 64 << 10  # bytes of a body that is not counted: whatever it holds takes little memory
-BLOCK = 1 << 20  # bytes counted at a time
+BLOCK = 1 << 18  # bytes counted at a time, which takes some thirty times as much memory
 FEW = 1000  # elements of a list that are never too many here; `rerank_request` counts the documents themselves
 MARKS_PER_DOCUMENT = 64  # brackets, commas and colons: a document may have some thirty fields
 FEWEST_MARKS = 64 << 10

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from rerank_cli.net import is_loopback
 from rerank_cli.server.http_errors import HttpError
@@ -67,11 +66,8 @@ def name_of(host: str) -> str:
 
 def is_own_origin(origin: str, host: str) -> bool:
     """Whether an Origin header is that of a page of this server; `null`, as of a file or a sandbox, is not."""
-    try:
-        parts = urlsplit(origin.strip().lower())
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and parts.netloc == host.strip().lower() != ""
+    own = host.strip().lower()
+    return own != "" and origin.strip().lower() in {f"http://{own}", f"https://{own}"}
 
 
 def is_link(headers: Headers) -> bool:
