@@ -14,7 +14,7 @@ import unicodedata
 import pytest
 from free_scorer import FreeScorer
 from remote.loopback import Loopback, as_json
-from serve.harness import serving
+from serve.harness import serving, wait_for
 
 from rerank_cli import text
 from rerank_cli.errors import RemoteError
@@ -29,9 +29,11 @@ CONTROLS = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 MARKS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029"
 FORGED = "\n2026-01-01T00:00:00+0000 id=x client=1.2.3.4 POST /v2/rerank status=200"
 TAGS = "[bold red]x[/bold red][link=http://evil.example]y[/link][/]"
-NASTY = [*CONTROLS, *MARKS, "\r\n", "\ud800", FORGED, "\r" + FORGED, "\x1b]0;title\x07\x1b[31mred", TAGS]
-NAMES = [f"U+{ord(each):04X}" if len(each) == 1 else repr(each[:12]) for each in NASTY]
-FILE_NAMES = [each for each in NASTY if "\0" not in each and "/" not in each and each != "\ud800"]
+SINGLE = CONTROLS + MARKS
+NASTY = [SINGLE[start : start + 8] for start in range(0, len(SINGLE), 8)]  # few enough that nothing is cut off
+NASTY += ["\r\n", "\ud800", FORGED, "\r" + FORGED, "\x1b]0;title\x07\x1b[31mred", TAGS]
+NAMES = [repr(each[:12]) for each in NASTY]
+FILE_NAMES = {name: each.replace("\0", "") for name, each in zip(NAMES, NASTY, strict=True) if each != "\ud800"}
 HARMFUL = re.compile(f"[{re.escape(CONTROLS)}{MARKS}]")
 
 
@@ -112,6 +114,7 @@ def test_the_access_log_has_one_line_per_request(free, nasty):
     path = f"/{percent(nasty)}/v2/rerank"
     assert free.post(path, query="q", documents=["1"]).status == 200
     assert free.get(f"/nowhere{percent(nasty)}", **{"x-request-id": "a b"}).status == 404
+    wait_for(lambda: free.stderr.getvalue()[before:].count(" status=") >= 2)  # a line is written after its response
     written = free.stderr.getvalue()[before:]
     assert written.count("\n") == 2
     assert_lines(written, begin=(free.stderr.getvalue()[:4],))
@@ -129,6 +132,7 @@ def test_long_methods_and_paths_are_cut(free):
     with free.raw() as raw:
         raw.sendall(b"M" * 20_000 + b" /v2/rerank HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert raw.recv(65_536).startswith(b"HTTP/1.1 405 ")
+    wait_for(lambda: free.stderr.getvalue()[before:].count(" status=") >= 2)
     written = free.stderr.getvalue()[before:]
     assert written.count("\n") == 2
     assert all(len(line) < 500 for line in written.splitlines())
@@ -151,7 +155,8 @@ def test_responses_quote_foreign_text_on_one_line(free, nasty):
         assert not any(HARMFUL.search(message) for message in messages), messages
         tei = {"texts": ["1"], **{name: each for name, each in body.items() if name != "documents"}}
         answer = free.send("POST", "/rerank", json.dumps(tei).encode(), {"content-type": "application/json"})
-        warned = answer.headers.get("x-rerank-warnings", "[]") if answer.status == 200 else answer.json["error"]
+        said = answer.json if answer.status != 200 else {}
+        warned = said.get("error") or said.get("message") or answer.headers.get("x-rerank-warnings", "[]")
         assert not HARMFUL.search(warned), warned
 
 
@@ -162,10 +167,10 @@ def test_headers_are_quoted_on_one_line(free, name):
     assert not HARMFUL.search(answer.json["message"])
 
 
-@pytest.mark.parametrize("nasty", FILE_NAMES, ids=[NAMES[NASTY.index(each)] for each in FILE_NAMES])
+@pytest.mark.parametrize("nasty", FILE_NAMES.values(), ids=FILE_NAMES)
 def test_file_names_and_options_forge_no_line(run, tmp_path, monkeypatch, nasty):
     monkeypatch.chdir(tmp_path)
-    name = f"f{nasty}g"[:80]
+    name = f"f{nasty}g".replace("/", "")[:80]
     (tmp_path / name).write_text('{"text": 5, "text": \n')
     (tmp_path / "rerank.toml").write_text(f"[rank]\n{json.dumps(f'k{nasty}')} = 1\n")
     for argv in (
@@ -180,8 +185,8 @@ def test_file_names_and_options_forge_no_line(run, tmp_path, monkeypatch, nasty)
         ("eval", "--no-config", "--qrels", name, name),
     ):
         done = run(*argv)
-        assert done.code in {2, 3, 4}, (argv, done.err)
-        assert_lines(done.err, begin=("rerank: ", "hint: "))
+        assert done.code in {2, 3, 4, 6}, (argv, done.err)
+        assert_lines(done.err, begin=("rerank: ", "hint: ", "f"))
 
 
 @pytest.mark.parametrize("nasty", NASTY, ids=NAMES)

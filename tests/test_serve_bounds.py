@@ -177,7 +177,7 @@ def test_elements_are_counted_as_a_parser_does(monkeypatch, block, ascii_only):
     monkeypatch.setattr(body_limits, "BLOCK", block)
     monkeypatch.setattr(body_limits, "SMALL", 0)
     monkeypatch.setattr(body_limits, "FEW", 1)
-    texts = [text for text in TEXTS if block > 7 or len(text) < 100]
+    texts = [text for text in TEXTS if block > 64 or len(text) < 100]
     for count in range(1, 40):
         documents = [{"text": texts[n % len(texts)], "k[,": [n, {"": [texts[-n % len(texts)]]}]} for n in range(count)]
         body = json.dumps(

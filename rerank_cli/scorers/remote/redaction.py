@@ -62,7 +62,7 @@ def _spellings(word: str) -> Iterator[str]:
     yield "".join(f"\\u{ord(char):04x}" for char in word)
     for before in range(3):  # within a longer text, its bytes can begin at any place of a group of three
         encoded = b64encode(b"\0" * before + raw).decode()
-        core = encoded[-(-before * 4 // 3) : len(encoded) - 4 if len(raw) > PART else None].rstrip("=")
+        core = encoded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6]  # the letters that hold nothing else
         yield from (core, core.replace("+", "-").replace("/", "_")) if len(core) >= PART else ()
 
 
