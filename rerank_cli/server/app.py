@@ -164,7 +164,7 @@ class App:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(finished.set)
 
-        job: Job = await in_thread_if(large, make_job, rerank_request, done)
+        job: Job = await in_thread_if(large, make_job, rerank_request, done, self.worker.window)
         try:
             self.worker.submit(job)
         except ModelError:
@@ -182,10 +182,10 @@ class App:
         return job
 
 
-def make_job(request: RerankRequest, done: Callable[[], None]) -> Job:
+def make_job(request: RerankRequest, done: Callable[[], None], window: int) -> Job:
     """The pairs of a request to be scored, equal documents once."""
     pairs, places = pipeline.unique_pairs(request.query, request.documents)
-    return Job(pairs, range(len(pairs)) if places is None else places, request.limits, done)
+    return Job(pairs, range(len(pairs)) if places is None else places, request.limits, done, window)
 
 
 def read_members(body: bytearray, settings: ServeSettings) -> dict[str, Any]:

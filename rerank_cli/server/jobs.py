@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rerank_cli.settings import Limits
 
 CHARS_PER_TOKEN = 4
-WINDOW = 512  # tokens that most models read at a time
+WINDOW = 512  # tokens that a model reads at a time, where it is not known
 # Tokenising one token's worth of such text takes as long as scoring this many characters' tokens.
 CHARS_READ_PER_COST = 8
 
@@ -29,6 +29,7 @@ class Job:
     places: Sequence[int]
     limits: Limits
     done: Callable[[], None]  # called once, in the worker's thread, when scores or an error are available
+    window: int = WINDOW
     scores: list[Score | None] = field(init=False)
     costs: list[int] = field(init=False)  # estimated tokens of each pair
     order: list[int] = field(init=False)  # positions, longest first, so that the lengths in a slice are similar
@@ -44,7 +45,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.scores = [None] * len(self.pairs)
-        self.costs = [cost(pair, self.limits) for pair in self.pairs]
+        self.costs = [cost(pair, self.limits, self.window) for pair in self.pairs]
         self.order = sorted(range(len(self.pairs)), key=self.costs.__getitem__, reverse=True)
         if self.pairs:  # the query is tokenised once, before the first slice
             self.costs[self.order[0]] += len(self.pairs[0].query) // CHARS_READ_PER_COST
@@ -83,7 +84,7 @@ class JobSlice(NamedTuple):
         return sum(self.job.costs[position] for position in self.positions)
 
 
-def cost(pair: Pair, limits: Limits) -> int:
+def cost(pair: Pair, limits: Limits, window: int = WINDOW) -> int:
     """Roughly the tokens that the model reads for a pair, in all windows, and the tokenising of text beyond them.
 
     A token has about four bytes of UTF-8, in any script.
@@ -91,12 +92,12 @@ def cost(pair: Pair, limits: Limits) -> int:
     text = pair.text[: limits.max_tokens_per_doc * CHARS_PER_TOKEN]
     size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
     tokens = min(size // CHARS_PER_TOKEN, limits.max_tokens_per_doc)
-    query = min(len(pair.query) // CHARS_PER_TOKEN, WINDOW // 2) + 8
-    room = WINDOW - query
+    query = min(len(pair.query) // CHARS_PER_TOKEN + 8, window // 2)
+    room = window - query
     read = len(pair.text) - len(text)
     extra = read // CHARS_READ_PER_COST
     if tokens <= room or limits.long_documents == "truncate":
         return min(tokens, room) + query + extra
     windows = 1 - (room - tokens) // (room - room // 4)  # they overlap by a quarter
     total = tokens + windows * query + (windows - 1) * (room // 4)
-    return (min(total, limits.max_chunks_per_doc * WINDOW) if limits.max_chunks_per_doc else total) + extra
+    return (min(total, limits.max_chunks_per_doc * window) if limits.max_chunks_per_doc else total) + extra

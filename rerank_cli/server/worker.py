@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import ModelError, RerankError
-from rerank_cli.server.jobs import CHARS_PER_TOKEN, Job, JobSlice
+from rerank_cli.server.jobs import CHARS_PER_TOKEN, WINDOW, Job, JobSlice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -63,6 +63,13 @@ class Worker:
         if self._scorer is None:
             raise ModelError("the scorer did not open")
         return self._scorer.info
+
+    @property
+    def window(self) -> int:
+        """Tokens that the model reads at a time."""
+        from rerank_cli.scorers.local import LocalScorer
+
+        return self._scorer.model.window or WINDOW if isinstance(self._scorer, LocalScorer) else WINDOW
 
     @property
     def alive(self) -> bool:
