@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from rerank_cli.errors import ConfigError, UsageError
 from rerank_cli.key_files import check_rights
 from rerank_cli.net import is_credential, is_variable
-from rerank_cli.scorers.remote.redaction import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 RESERVED = frozenset({"content-type", "content-length", "host", "transfer-encoding", "connection"})
+MASK = "***"
 
 
 class Secret:

@@ -11,12 +11,13 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from rerank_cli.scorers.remote.keys import MASK
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rerank_cli.scorers.remote.keys import Secret
 
-MASK = "***"
 SHORTEST = 4  # characters: a shorter secret could not be told from words
 PART = 8  # characters of a secret that are not shown either; the last four, which providers like to show, may be
 
