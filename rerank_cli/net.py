@@ -1,6 +1,7 @@
 """Hosts, proxies, and what looks like a key: shared by configuration, server and remote endpoints.
 
-It opens no connection, reads no environment by itself, and knows neither providers nor requests.
+It opens no connection (it may look up localhost) and reads no environment by itself. It knows neither providers nor
+requests.
 """
 
 from __future__ import annotations
@@ -32,9 +33,41 @@ def is_credential(name: str, value: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address never leaves this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
+    """Whether a host is a loopback address, or by its name should be one; see `stays_on_machine`."""
+    return is_localhost(host) or _is_loopback_address(host)
+
+
+def is_localhost(host: str) -> bool:
+    """Whether a host name is reserved for this machine. What it resolves to is up to the system's configuration."""
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def stays_on_machine(host: str) -> bool:
+    """Whether nothing sent to a host leaves this machine, as far as names resolve now; connections check it again."""
+    if not is_localhost(host):
+        return _is_loopback_address(host)
+    try:
+        return all(_is_loopback_address(address) for address in _addresses(host))
+    except OSError:  # unknown, so that there will be no connection either
         return True
+
+
+def loopback_addresses(host: str) -> list[str]:
+    """The addresses of a localhost name. Raises OSError if it is unknown or one of them is not on this machine."""
+    addresses = _addresses(host)
+    if not all(map(_is_loopback_address, addresses)):
+        raise OSError(f"{host} resolves to another machine")
+    return addresses
+
+
+def _addresses(host: str) -> list[str]:
+    import socket
+
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
+
+
+def _is_loopback_address(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rerank_cli.text import escape_line, shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -71,12 +73,14 @@ class Report:
             self._replaced.update(found)
 
     def warn(self, message: str) -> None:
-        """A warning with words of its own; said once however often it is raised."""
+        """A warning with words of its own, on one line; said once however often it is raised."""
+        message = escape_line(message)
         if message not in self._warnings:
             self._warnings.append(message)
 
     def note(self, message: str) -> None:
         """Something good to know that is no fault."""
+        message = escape_line(message)
         if message not in self.notes:
             self.notes.append(message)
 
@@ -88,7 +92,7 @@ class Report:
 
     def warnings(self) -> tuple[str, ...]:
         """All warnings in words, those counted first."""
-        keys = ", ".join(f"`{key}`" for key in self._replaced)
+        keys = ", ".join(f"`{shown(key)}`" for key in self._replaced)
         counted = [
             f"{(one, many)[self.counts[what] > 1]} {end}".rstrip().format(n=self.counts[what], keys=keys)
             for what, (one, many, end) in WORDING.items()

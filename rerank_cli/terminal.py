@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
-from rerank_cli.text import visible
+from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -104,24 +104,24 @@ class Terminal:
 
     def error(self, message: str, hint: str | None = None) -> None:
         """What failed and what to do, always shown."""
-        self.say(f"rerank: error: {visible(message)}")
+        self.say(f"rerank: error: {escape_line(message)}")
         if hint:
-            self.say(f"hint: {visible(hint)}")
+            self.say(f"hint: {escape_line(hint)}")
 
     def warn(self, message: str) -> None:
         """Something that may surprise in the results; shown unless --quiet."""
         if self.verbosity >= 0:
-            self.say(f"rerank: warning: {visible(message)}")
+            self.say(f"rerank: warning: {escape_line(message)}")
 
     def note(self, message: str) -> None:
         """Something good to know; shown unless --quiet."""
         if self.verbosity >= 0:
-            self.say(f"rerank: note: {visible(message)}")
+            self.say(f"rerank: note: {escape_line(message)}")
 
     def detail(self, message: str) -> None:
         """Device, backend, timings: shown with -v."""
         if self.verbosity >= 1:
-            self.say(f"rerank: {visible(message)}")
+            self.say(f"rerank: {escape_line(message)}")
 
     def animated(self) -> bool:
         """Whether progress is drawn: stderr is a terminal that can, and not quiet."""
@@ -142,11 +142,15 @@ class Terminal:
 
         colored = self.colored("stderr")
         console = Console(file=self.stderr, force_terminal=True, no_color=not colored, width=self.width())
-        columns: list[Any] = [rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()]
+        columns: list[Any] = [
+            rich.TextColumn("{task.description}", markup=False),
+            rich.BarColumn(),
+            rich.MofNCompleteColumn(),
+        ]
         if rate:
             columns.append(rich.TextColumn("{task.fields[speed]}"))
         with rich.Progress(*columns, rich.TimeRemainingColumn(), console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total, speed="")
+            task = bar.add_task(escape_line(what), total=total, speed="")
             self.above.append(lambda text: console.print(Text(text), soft_wrap=True))
             try:
                 yield Progress(bar, task, rate)

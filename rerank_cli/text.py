@@ -12,6 +12,7 @@ BIDI = {
     c: f"<U+{c:04X}>" for c in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)
 }
 _VISIBLE = {**CONTROL, **BIDI, 0x0D: "\\r"}
+_LINE = {**_VISIBLE, 0x09: "\\t", 0x0A: "\\n"}
 _INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})  # Unicode's categories
 _SPACE = re.compile(r"\s+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -20,6 +21,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def visible(text: str) -> str:
     """Text that cannot move a cursor, ring, recolour or reorder: control and bidirectional characters spelt out."""
     return encodable(text.translate(_VISIBLE))
+
+
+def escape_line(text: str) -> str:
+    """Text as a part of one line: like `visible`, with newlines and tabs spelt out too, so that it forges no line."""
+    return text if text.isascii() and text.isprintable() else encodable(text.translate(_LINE))
 
 
 def has_surrogates(text: str) -> bool:
@@ -88,5 +94,5 @@ def shortened(text: str, most: int) -> str:
 
 
 def shown(text: str, most: int = 60) -> str:
-    """Text from the input, short and on one line, for messages."""
-    return shortened(on_one_line(text), most)
+    """Text from the input, short and on one line (`escape_line`), for messages."""
+    return shortened(escape_line(shortened(on_one_line(text), most)), most)

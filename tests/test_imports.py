@@ -56,6 +56,7 @@ LAYERS = (
     {
         "files",
         "compression",
+        "key_files",
         "net",
         "billing",
         "terminal",

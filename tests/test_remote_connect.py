@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 from conftest import ROOT
-from remote.loopback import Loopback, Tunnel, as_json, hang, make_certificate, tei
+from remote.loopback import Loopback, Tunnel, as_json, cohere, hang, make_certificate, tei
+from remote.scoring import PAIRS
 
 from rerank_cli.errors import ConfigError, RemoteError, UsageError
 from rerank_cli.net import find_proxy
@@ -210,3 +213,74 @@ def test_an_estimate_loads_no_network_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & {"httpx2", "stamina", "httpcore2", *HEAVY}
+
+
+def resolving(monkeypatch, *addresses):
+    """Names resolve to these addresses; literal addresses to themselves."""
+    real = socket.getaddrinfo
+
+    def lookup(host, port, *args, **kwargs):
+        if str(host).endswith("localhost"):
+            if not addresses:
+                raise socket.gaierror(-2, "Name or service not known")
+            return [found for address in addresses for found in real(address, port, *args, **kwargs)]
+        return real(host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+
+
+@pytest.mark.parametrize("host", ["localhost", "tei.localhost", "a.b.localhost"])
+@pytest.mark.parametrize("addresses", [("203.0.113.5",), ("127.0.0.1", "203.0.113.5"), ("2001:db8::1",)])
+def test_a_key_goes_in_clear_text_only_to_names_of_this_machine(monkeypatch, host, addresses):
+    resolving(monkeypatch, *addresses)
+    for url in (f"http://{host}:1", f"http://{host}:1/?api_key=abc"):
+        settings = ModelSettings(remote=RemoteSettings(endpoint=url))
+        with pytest.raises(UsageError, match="not sent over plain http"):
+            open_remote("tei:", settings, {"TEI_API_KEY": "k" * 20}, Report())
+    with pytest.raises(UsageError, match="on the network"):
+        open_remote(
+            "tei:", ModelSettings(remote=RemoteSettings(endpoint=f"http://{host}:1"), offline=True), {}, Report()
+        )
+
+
+def test_a_name_that_resolves_elsewhere_later_is_not_connected_to(monkeypatch):
+    """Checked and then looked up again, a name could change in between."""
+    with Loopback(cohere) as server:
+        url = server.url.replace("127.0.0.1", "tei.localhost")
+        resolving(monkeypatch, "127.0.0.1")
+        settings = ModelSettings(remote=RemoteSettings(retries=0, endpoint=url))
+        scorer = open_remote("cohere:m", settings, {"CO_API_KEY": "k" * 20}, Report())
+        scorer.score(PAIRS, Limits())
+        assert len(server.seen) == 1
+        scorer.close()
+        scorer = open_remote("cohere:m", settings, {"CO_API_KEY": "k" * 20}, Report())
+        resolving(monkeypatch, "203.0.113.5")
+        with pytest.raises(RemoteError, match="cannot connect"):
+            scorer.score(PAIRS, Limits())
+        scorer.close()
+        assert len(server.seen) == 1
+
+
+def test_localhost_is_tried_at_all_of_its_addresses(monkeypatch):
+    with Loopback(cohere) as server:
+        resolving(monkeypatch, "127.0.0.9", "127.0.0.1")
+        assert score(server.url.replace("127.0.0.1", "localhost"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o644, 0o640, 0o604, 0o660, 0o666, 0o602])
+def test_key_files_with_loose_rights_are_warned_of_or_refused(run, tmp_path, mode):
+    file = tmp_path / "key"
+    file.write_text("k" * 20)
+    file.chmod(mode)
+    report = Report()
+    settings = ModelSettings(remote=RemoteSettings(api_key_file=file))
+    serving = ("serve", "--keys-file", file, "-m", "./nowhere", "--port", "0", "--no-config")
+    if mode & 0o002:
+        with pytest.raises(UsageError, match="can be changed by everybody"):
+            open_remote("cohere:m", settings, {}, report)
+        assert (run(*serving).code, "changed by everybody" in run(*serving).err) == (2, True)
+        return
+    open_remote("cohere:m", settings, {}, report).close()
+    assert any("can be read by other users" in note for note in report.notes) is bool(mode & 0o077)
+    assert ("can be read by other users" in run(*serving).err) is bool(mode & 0o077)

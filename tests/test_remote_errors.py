@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import logging
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 from remote.loopback import Loopback, as_json, cohere, free_port
@@ -14,6 +16,8 @@ from remote.scoring import HTML, KEY, PAIRS, results, score
 from rerank_cli.errors import ExitCode, RemoteError
 from rerank_cli.report import Report
 from rerank_cli.scorers.remote import open_remote
+from rerank_cli.scorers.remote.keys import Secret
+from rerank_cli.scorers.remote.redaction import redact
 from rerank_cli.scorers.remote.scorer import PartialError
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
@@ -163,3 +167,53 @@ def test_the_scorer_and_its_parts_show_no_key():
     assert KEY not in shown
     assert "abcdef" not in f"{scorer!r} {scorer.info.reason} {scorer._client!r}"
     scorer.close()
+
+
+SECRET = "sk-proj/Ab1+Cd2=Ef3_Gh4-Ij5Kl6Mn7"
+QUOTES = {
+    "whole": SECRET,
+    "its first half": SECRET[:16],
+    "its second half": SECRET[16:],
+    "its middle": SECRET[8:20],
+    "cut by dots": f"{SECRET[:10]}…{SECRET[-9:]}",
+    "in capitals": SECRET.upper(),
+    "base64": base64.b64encode(SECRET.encode()).decode(),
+    "base64 behind a name": base64.b64encode(f"user:{SECRET}".encode()).decode(),
+    "base64 behind another": base64.b64encode(f"me:{SECRET}".encode()).decode(),
+    "base64 for URLs": base64.urlsafe_b64encode(f"u:{SECRET}:p".encode()).decode(),
+    "hexadecimal": SECRET.encode().hex(),
+    "a URL": quote(SECRET, safe=""),
+    "a URL in a URL": quote(quote(SECRET, safe=""), safe=""),
+    "a URL in lower case": quote(SECRET, safe="").lower(),
+    "JSON in JSON": json.dumps(json.dumps(SECRET)).replace("/", "\\/"),
+    "escapes": "".join(f"\\u{ord(char):04X}" for char in SECRET),
+}
+
+
+@pytest.mark.parametrize("name", QUOTES)
+def test_keys_are_redacted_in_part_and_encoded(name):
+    shown = redact(f"the key {QUOTES[name]} is wrong", [Secret(f"Bearer {SECRET}"), Secret(SECRET)])
+    assert shown.startswith("the key ")
+    assert shown.endswith(" is wrong")
+    assert "***" in shown
+    quoted = QUOTES[name]
+    assert not any(quoted[start : start + 8] in shown for start in range(len(quoted) - 7))
+
+
+def test_other_text_is_not_redacted():
+    secrets = [Secret("Bearer k-1234"), Secret("Token token=abcdefgh12345678"), Secret("abc"), Secret("")]
+    text = "Bearer token missing: abc 1234 abcd, the Token header is 'k-12'"
+    assert redact(text, secrets) == text
+    assert redact("k-1234", secrets) == "***"
+    assert redact("", secrets) == ""
+
+
+def test_half_a_key_at_the_end_of_a_long_message_is_redacted():
+    body = json.dumps({"message": "x" * 290 + SECRET}).encode()
+    with Loopback(lambda _seen: (400, {}, body)) as server:
+        remote = RemoteSettings(retries=0, endpoint=server.url)
+        scorer = open_remote("cohere:m", ModelSettings(remote=remote), {"CO_API_KEY": SECRET}, Report())
+        with pytest.raises(RemoteError) as caught:
+            scorer.score(PAIRS, Limits())
+        scorer.close()
+    assert SECRET[:6] not in caught.value.message

@@ -12,7 +12,7 @@ from serve.harness import HeldScorer, serving, wait_for
 
 from rerank_cli.server import connection
 
-HEAD = b"POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /v2/rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 def connections(server):

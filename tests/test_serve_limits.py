@@ -51,7 +51,7 @@ def test_oversized_requests_are_refused(small, fields, status, words):
 def test_a_body_of_unknown_length_is_measured_while_it_comes(small):
     with small.raw() as raw:
         raw.sendall(
-            b"POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST /v2/rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         for _ in range(5):
             raw.sendall(b"200\r\n" + b" " * 512 + b"\r\n")
@@ -171,7 +171,7 @@ def test_a_client_that_goes_away_frees_its_work():
         body = json.dumps({"query": "q", "documents": [f"{i} {'long ' * 500}" for i in range(200)]}).encode()
         raw = server.raw()
         raw.sendall(
-            b"POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            b"POST /v2/rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
             % len(body)
             + body
         )
@@ -192,7 +192,7 @@ def test_slow_headers_are_cut_off(monkeypatch):
     with serving() as server:
         slow = [server.raw() for _ in range(30)]
         for raw in slow[10:]:
-            raw.sendall(b"POST /v2/rerank HTTP/1.1\r\nHost: x\r\n")
+            raw.sendall(b"POST /v2/rerank HTTP/1.1\r\nHost: localhost\r\n")
         for raw in slow[20:]:
             raw.sendall(b"X-A: b\r\n")
         assert server.post("/v2/rerank", query="q", documents=["a"]).status == 200
@@ -207,7 +207,7 @@ def test_slow_bodies_are_cut_off(monkeypatch):
     monkeypatch.setattr("rerank_cli.server.admission.DISCARD_S", 0.1)
     with serving() as server, server.raw() as raw:
         raw.sendall(
-            b"POST /v2/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+            b"POST /v2/rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         )
         assert raw.recv(100).startswith(b"HTTP/1.1 408 ")
         wait_for(lambda: server.app.admission.active == 0)
@@ -234,7 +234,7 @@ def test_a_connection_is_used_again(monkeypatch):
 
 
 @pytest.mark.parametrize("garbage", [b"\x00\xff\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /v2/rerank HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-                                     b"POST /rerank HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n"])  # fmt: skip
+                                     b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000 + b"\r\n\r\n"])  # fmt: skip
 def test_invalid_http_closes_only_its_connection(small, garbage):
     with small.raw() as raw:
         try:

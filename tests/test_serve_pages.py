@@ -9,7 +9,7 @@ from serve.harness import serving
 @pytest.fixture(scope="module")
 def free():
     """A scorer whose logit is the number that a text begins with."""
-    with serving() as server:
+    with serving(allowed_hosts=("rerank.lan",)) as server:
         yield server
 
 

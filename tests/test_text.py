@@ -47,7 +47,8 @@ def test_what_a_message_shows_is_short_and_on_one_line(value: str, most: int) ->
     assert len(text.shortened(value, most)) <= most
     assert text.shortened(value, most) == value or text.shortened(value, most) == value[: most - 1] + "…"
     assert "\n" not in text.shown(value, most)
-    assert text.shown(value) == " ".join(f"|{value}|".split())[1:-1]
+    assert text.shown(value) == text.shortened(text.escape_line(" ".join(f"|{value}|".split())[1:-1]), 60)
+    assert len(f"{text.escape_line(value)}|".splitlines()) == 1
 
 
 @pytest.mark.parametrize(("raw", "read"), [(b"caf\xc3\xa9", "café"), (b"caf\xe9", "caf\ufffd")])

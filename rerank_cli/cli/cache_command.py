@@ -9,6 +9,7 @@ from rerank_cli.cli.command import AsJson, Command, Group
 from rerank_cli.errors import InputError
 from rerank_cli.options import same
 from rerank_cli.settings import CacheSettings
+from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +104,9 @@ def report(found: dict[str, Any], call: Call) -> int:
     from rerank_cli.writers.sections import json_text, write_report
 
     as_json = call.settings(AsJson).json
-    lines = "".join(f"{name}: {'none' if value in (None, []) else value}\n" for name, value in found.items())
+    lines = "".join(
+        f"{name}: {'none' if value in (None, []) else escape_line(str(value))}\n" for name, value in found.items()
+    )
     write_report(json_text(found) if as_json else lines, None, call.terminal, as_json=as_json)
     return 0
 

@@ -128,7 +128,7 @@ def render_json(command: str, rows: dict[str, tuple[Any, str]], shown: Call) -> 
 
 def render_table(rows: dict[str, tuple[Any, str]], shown: Call) -> str:
     """Name, value and source in columns; then the named endpoints and prices."""
-    from rerank_cli.text import visible
+    from rerank_cli.text import escape_line
 
     lines = [(name, as_toml(value), source) for name, (value, source) in rows.items()]
     lines += [
@@ -137,7 +137,7 @@ def render_table(rows: dict[str, tuple[Any, str]], shown: Call) -> str:
     lines += [(f"prices.{name}", f"{price:g}", "") for name, price in shown.prices.items()]
     widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
     return "".join(
-        visible(f"{name:<{widths[0]}}  {value:<{min(widths[1], 40)}}  {source}".rstrip()) + "\n"
+        escape_line(f"{name:<{widths[0]}}  {value:<{min(widths[1], 40)}}  {source}".rstrip()) + "\n"
         for name, value, source in lines
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.cli.command import AsJson, Command
 from rerank_cli.cli.rules import LOCAL_ONLY, local_model_of
 from rerank_cli.settings import ModelSettings
+from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
@@ -51,7 +52,7 @@ def as_text(found: Diagnosis) -> str:
         lines += [f"  {name}: {_plain(value)}" for name, value in facts.items()]
     lines.append("checks")
     lines += [f"  {'ok' if check.passed else 'FAILED'} {check.name}: {check.detail}" for check in found.checks]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(escape_line, lines)) + "\n"
 
 
 def _plain(value: Any) -> str:

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import UsageError
+from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,4 +87,4 @@ def as_text(found: Estimate) -> bytes:
     lines = [
         f"{name}: {value:,}" if isinstance(value, int | float) else f"{name}: {value}" for name, value in told.items()
     ]
-    return ("\n".join(lines) + "\n").encode()
+    return ("\n".join(map(escape_line, lines)) + "\n").encode()

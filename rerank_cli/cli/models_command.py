@@ -11,6 +11,7 @@ from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.facts import BUILTIN
 from rerank_cli.options import MODEL, OUTPUT, option, same
 from rerank_cli.settings import Backend, ModelSettings
+from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
@@ -226,4 +227,4 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
     if isinstance(value, list):
         return "; ".join(_plain(part) for part in value)
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else escape_line(str(value))

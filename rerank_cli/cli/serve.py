@@ -12,7 +12,6 @@ from rerank_cli.server.settings import ServeSettings
 from rerank_cli.settings import ModelSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from rerank_cli.cli.sources import Call
@@ -36,7 +35,7 @@ def serve(call: Call) -> int:
     terminal = call.terminal
     server.check_extra()
     settings = call.settings(ServeSettings)
-    keys = keys_of(settings.keys_file, settings.keys_env, terminal.env)
+    keys = keys_of(settings.keys_file, settings.keys_env, terminal)
     settings = replace(settings, keys=keys, names=(call.values["model"], *settings.names))
     what = "serve runs a local model, and `{model}` is a remote one"
     # Threads that spin between batches would burn a core while the server waits for requests.
@@ -76,18 +75,21 @@ def open_model(model: ModelSettings, terminal: Terminal) -> Scorer:
     return scorer
 
 
-def keys_of(file: Path | None, variable: str | None, env: Mapping[str, str]) -> tuple[str, ...]:
-    """All keys of file and variable. Raises InputError or UsageError if one is named and holds none."""
+def keys_of(file: Path | None, variable: str | None, terminal: Terminal) -> tuple[str, ...]:
+    """All keys of file and variable. Raises InputError or UsageError if one is named and holds none, or is not safe."""
+    from rerank_cli.key_files import check_rights
     from rerank_cli.net import is_variable
 
     keys: list[str] = []
     if file is not None:
         keys += keys_in(file)
+        if warning := check_rights(file):
+            terminal.warn(warning)
     if variable is not None:
         if not is_variable(variable):
             hint = "keys themselves do not belong here: put them in a variable and name that"
             raise UsageError("--keys-env: this is not the name of an environment variable", hint)
-        found = env.get(variable, "").replace(",", " ").split()
+        found = terminal.env.get(variable, "").replace(",", " ").split()
         if not found:
             raise UsageError(f"--keys-env: the variable {variable} has no key", f"export {variable}=…")
         keys += found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ConfigError
 from rerank_cli.files import reason_of
-from rerank_cli.text import on_one_line, shortened
+from rerank_cli.text import on_one_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ def expanded(path: str) -> Path:
 
 def one_line(text: str) -> str:
     """A key or value for a message: one line of at most eighty characters."""
-    return shortened(text if text.isprintable() else repr(text), 80)
+    return shown(text, 80)
 
 
 def said(env: Mapping[str, str], name: str) -> bool:

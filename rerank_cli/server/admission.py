@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError, retry_later
-from rerank_cli.server.settings import BODIES, BODY_S
+from rerank_cli.server.settings import BODIES, BODY_S, FAILED_KEY_S, FAILED_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +33,7 @@ class AdmissionControl:
         self._settings = settings
         self._seconds_waiting = seconds_waiting
         self.active = 0
+        self._wrong_keys = 0  # requests with one, not yet refused
         self._bytes = 0
         self.draining = False  # after SIGTERM: requests in progress finish, new ones are refused
 
@@ -63,6 +64,22 @@ class AdmissionControl:
         finally:
             self.active -= 1
             self._bytes -= reserved
+
+    async def check_key(self, headers: Mapping[str, str]) -> None:
+        """Raises HttpError 401 unless a key was sent; a wrong one is refused after a while, or 429 if many wait."""
+        try:
+            check_key(headers, self._settings.keys)
+        except HttpError as error:
+            if error.message != http_errors.BAD_KEY:
+                raise
+            if self._wrong_keys >= FAILED_KEYS:
+                raise retry_later(429, "too many wrong keys, please wait and try again later", 1.0) from None
+            self._wrong_keys += 1
+            try:
+                await asyncio.sleep(FAILED_KEY_S)
+            finally:
+                self._wrong_keys -= 1
+            raise
 
     def refuse_if_draining(self) -> None:
         """Raises HttpError 503 while the server is stopping."""
@@ -114,21 +131,19 @@ def too_large(settings: ServeSettings) -> HttpError:
     return HttpError(413, message, headers={"connection": "close"})
 
 
-async def read_body(request: Request, settings: ServeSettings) -> bytes:
+async def read_body(request: Request, settings: ServeSettings) -> bytearray:
     """The whole body. Raises HttpError 413 or 408, or ClientDisconnect if the client hung up."""
-    parts: list[bytes] = []
-    size = 0
+    body = bytearray()  # not a list of parts, which would be joined to a second copy
     try:
         async with asyncio.timeout(BODY_S):
             async for part in request.stream():
-                size += len(part)
-                if size > settings.max_body:
+                if len(body) + len(part) > settings.max_body:
                     raise too_large(settings)
-                parts.append(part)
+                body += part
     except TimeoutError:
         hint = f"the body did not arrive within {BODY_S:g} seconds"
         raise HttpError(408, hint, headers={"connection": "close"}) from None
-    return b"".join(parts)
+    return body
 
 
 async def discard(request: Request) -> None:

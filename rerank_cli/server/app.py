@@ -20,13 +20,16 @@ from rerank_cli.errors import ModelError
 from rerank_cli.scorers.base import TooLongError
 from rerank_cli.server import admission, http_errors
 from rerank_cli.server.adapters import JINA, adapter_of_body, adapter_of_path
+from rerank_cli.server.body_limits import check_counts
 from rerank_cli.server.http_errors import HttpError, retry_later
+from rerank_cli.server.jobs import Job
 from rerank_cli.server.json_body import dump, load
 from rerank_cli.server.pages import GUARDED, PAGES
 from rerank_cli.server.records import Call
 from rerank_cli.server.rerank_request import read_request
 from rerank_cli.server.response import build_response
-from rerank_cli.server.worker import Job
+from rerank_cli.server.web_pages import RESPONSE_HEADERS, refuse_foreign_page
+from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +70,7 @@ class App:
             call.status = CLIENT_GONE
         else:
             call.status = response.status_code
-            response.headers["x-request-id"] = call.id
+            response.headers.update({"x-request-id": call.id, **RESPONSE_HEADERS})
             if self.admission.draining:  # or a client would send its next request into a connection that closes
                 response.headers["connection"] = "close"
             await response(scope, receive, send)
@@ -85,14 +88,15 @@ class App:
             return refusal(error, call)
         except TimeoutError:
             return refusal(HttpError(504, f"no answer within {self.settings.timeout_s:g} seconds"), call)
-        except (ClientDisconnect, asyncio.CancelledError):
+        except (ClientDisconnect, asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:  # noqa: BLE001 the last resort; the log has the rest
+        except BaseException as error:  # noqa: BLE001 the last resort, also for panics of extensions; the log has the rest
             self.log.internal(call, error)
             return refusal(HttpError(500, http_errors.INTERNAL.format(id=call.id)), call)
 
     async def dispatch(self, request: Request, call: Call) -> Response:
-        """By path and method. Raises HttpError 404 or 405."""
+        """By path and method. Raises HttpError 403, 404 or 405."""
+        refuse_foreign_page(request.headers, self.settings)
         if call.adapter is not None:
             call.route = call.adapter.api
             refuse_method(call.method, "POST")
@@ -103,21 +107,21 @@ class App:
         call.route = "page"
         refuse_method(call.method, "GET", "HEAD")
         if page in GUARDED:
-            admission.check_key(request.headers, self.settings.keys)
+            await self.admission.check_key(request.headers)
         return page(self, request)
 
     async def rerank(self, request: Request, call: Call, of_path: Adapter) -> Response:
         """One rerank request, from its headers to its response."""
         settings = self.settings
         self.admission.refuse_if_draining()
-        admission.check_key(request.headers, settings.keys)
+        await self.admission.check_key(request.headers)
         admission.check_type(request.headers)
         size = admission.announced_size(request.headers, settings)
         with self.admission.admit(size) as settle:
             body = await admission.read_body(request, settings)
             settle(len(body))
             large = len(body) > LARGE
-            members = await in_thread_if(large, load, body)
+            members = await in_thread_if(large, read_members, body, settings)
             del body
             call.adapter = adapter_of_body(members, of_path)
             call.route = call.adapter.api
@@ -129,7 +133,7 @@ class App:
         """The response to a request that was understood."""
         documents = rerank_request.documents
         notes = self.note_model(rerank_request.options.model)
-        job = await self.score(request, rerank_request)
+        job = await self.score(request, rerank_request, large=large)
         call.queued, call.scored = job.started - job.submitted, job.finished - job.started
         try:
             body, result = await in_thread_if(large, build_response, rerank_request, job, call.id, self.info, notes)
@@ -148,10 +152,10 @@ class App:
         if not model or model in {self.info.model, *self.settings.names}:
             return []
         if self.settings.strict:
-            raise HttpError(404, http_errors.UNKNOWN_MODEL.format(model=model[:200]))
-        return [f"model `{model[:200]}` is served by `{self.info.model}`"]
+            raise HttpError(404, http_errors.UNKNOWN_MODEL.format(model=shown(model, 200)))
+        return [f"model `{shown(model, 200)}` is served by `{self.info.model}`"]
 
-    async def score(self, request: Request, rerank_request: RerankRequest) -> Job:
+    async def score(self, request: Request, rerank_request: RerankRequest, *, large: bool) -> Job:
         """The finished job; given up if the client hangs up, which raises ClientDisconnect, or if time is over."""
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
@@ -160,8 +164,7 @@ class App:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(finished.set)
 
-        pairs, places = pipeline.unique_pairs(rerank_request.query, rerank_request.documents)
-        job = Job(pairs, range(len(pairs)) if places is None else places, rerank_request.limits, done)
+        job: Job = await in_thread_if(large, make_job, rerank_request, done, self.worker.window)
         try:
             self.worker.submit(job)
         except ModelError:
@@ -177,6 +180,18 @@ class App:
         if not finished.is_set():
             raise ClientDisconnect
         return job
+
+
+def make_job(request: RerankRequest, done: Callable[[], None], window: int) -> Job:
+    """The pairs of a request to be scored, equal documents once."""
+    pairs, places = pipeline.unique_pairs(request.query, request.documents)
+    return Job(pairs, range(len(pairs)) if places is None else places, request.limits, done, window)
+
+
+def read_members(body: bytearray, settings: ServeSettings) -> dict[str, Any]:
+    """The members of a body that does not hold too many values. Raises HttpError."""
+    check_counts(body, settings)
+    return load(body)
 
 
 async def in_thread_if(large: bool, function: Callable[..., Any], *args: Any) -> Any:
@@ -196,7 +211,7 @@ def begin(request: Request) -> Call:
 def refuse_method(method: str, *allowed: str) -> None:
     """Raises HttpError 405 naming the methods that are allowed."""
     if method not in allowed:
-        raise HttpError(405, f"method {method[:20]} is not allowed", headers={"allow": ", ".join(allowed)})
+        raise HttpError(405, f"method {shown(method, 20)} is not allowed", headers={"allow": ", ".join(allowed)})
 
 
 def refusal(error: HttpError, call: Call) -> Response:

@@ -13,12 +13,15 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from rerank_cli.files import reason_of
 from rerank_cli.server.settings import BODY_S, HEADER_S, SEND_BYTES, SEND_S, STOP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rerank_cli.server.admission import AdmissionControl
+    from rerank_cli.server.connection_limit import ConnectionLimit
+    from rerank_cli.server.log import Log
 
 DRAIN_POLL_S = 0.05
 
@@ -26,15 +29,25 @@ DRAIN_POLL_S = 0.05
 class DrainingServer(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not a dependency of the type check
     """Refuses new requests from the moment of the signal; calls `listening` when it listens."""
 
-    def __init__(self, config: uvicorn.Config, admission: AdmissionControl, listening: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, admission: AdmissionControl, log: Log, listening: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._admission = admission
+        self._log = log
         self._listening = listening
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then report it."""
+        asyncio.get_running_loop().set_exception_handler(self._failed)
         await super().startup(sockets)
         self._listening()
+
+    def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The event loop has trouble with a connection, as when the system has no descriptor for a new one."""
+        error = context.get("exception")
+        reason = reason_of(error) if isinstance(error, OSError) else type(error).__name__
+        self._log.connection(f"a connection failed: {reason}", error)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """A signal came: refuse new requests."""
@@ -54,6 +67,7 @@ class DrainingServer(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not a 
 class TimeoutProtocol(H11Protocol):  # type: ignore[misc]  # uvicorn is not a dependency of the type check
     """Closes connections that send headers or a refused body too slowly, send nothing, or do not read."""
 
+    limit: ConnectionLimit  # of the server
     _expected: Any = None  # the part of a request that must arrive before the deadline
     _deadline: Any = None
     _reading: Any = None  # runs while the client must read a response
@@ -63,10 +77,12 @@ class TimeoutProtocol(H11Protocol):  # type: ignore[misc]  # uvicorn is not a de
         """The client must send headers."""
         super().connection_made(transport)
         self._expect(h11.IDLE)
+        self.limit.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Headers came, or a part of a body: the deadline is for what is still missing."""
         super().data_received(data)
+        self.limit.set_idle(self, self._is_idle())
         state = self.conn.their_state
         refused = state is h11.SEND_BODY and self.conn.our_state is h11.DONE
         self._expect(state if state is h11.IDLE or refused else None)
@@ -75,12 +91,23 @@ class TimeoutProtocol(H11Protocol):  # type: ignore[misc]  # uvicorn is not a de
         """Between requests uvicorn's own timer runs; the rest of a refused body has ours."""
         super().on_response_complete()
         self._expect(h11.SEND_BODY if self.conn.their_state is h11.SEND_BODY else None)
+        self.limit.set_idle(self, self._is_idle())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """No deadline is left."""
+        self.limit.remove(self)
         self._expect(None)
         self._stop_reading()
         super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
+
+    def _is_idle(self) -> bool:
+        """Whether it waits for a request, or for the rest of one that is refused."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return answered and self.conn.their_state in {h11.IDLE, h11.SEND_BODY}
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection."""

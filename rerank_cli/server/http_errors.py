@@ -9,6 +9,8 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
+from rerank_cli.text import escape_line
+
 REFERENCE = "For proper usage, please refer to https://docs.cohere.com/reference/rerank"
 BLANK_QUERY = "invalid request: query must not be empty or be only whitespace"
 NO_DOCUMENTS = "invalid request: list of documents must not be empty"
@@ -34,7 +36,8 @@ INTERNAL = "internal server error, see the server's log for id {id}"
 class HttpError(Exception):
     """A refusal: HTTP status, the text for the client, headers such as Retry-After.
 
-    `error_type` is TEI's name for it where the status does not determine that.
+    The text is one line, whatever of the request it quotes. `error_type` is TEI's name for it where the status does not
+    determine that.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class HttpError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        self.message = escape_line(message)
         self.headers = headers or {}
         self.error_type = error_type
 

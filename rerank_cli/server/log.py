@@ -6,13 +6,15 @@ import time
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import traceback_of
-from rerank_cli.text import visible
+from rerank_cli.text import escape_line, shortened, visible
 
 if TYPE_CHECKING:
     from rerank_cli.server.records import Call
     from rerank_cli.terminal import Terminal
 
 LONGEST_PATH = 200
+LONGEST_METHOD = 20
+QUIET_S = 1.0  # between two lines of one kind about connections
 
 
 class Log:
@@ -22,31 +24,46 @@ class Log:
         self._terminal = terminal
         self._access = access and terminal.verbosity >= 0
         self._tracebacks = tracebacks
+        self._said: dict[str, tuple[float, int]] = {}  # when a message was last written, and how often not since
 
     def access(self, call: Call) -> None:
         """One line of `key=value`, times in milliseconds. The path comes without its query string."""
         if not self._access:
             return
         total = time.perf_counter() - call.start
-        path = visible(call.path[:LONGEST_PATH]).replace(" ", "%20")
+        path = shortened(escape_line(call.path[: LONGEST_PATH + 1]), LONGEST_PATH).replace(" ", "%20")
+        method = shortened(escape_line(call.method), LONGEST_METHOD)
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        parts = f"{now} id={call.id} client={call.client} {call.method} {path} status={call.status}"
+        parts = f"{now} id={call.id} client={call.client} {method} {path} status={call.status}"
         if call.documents:
             parts += f" documents={call.documents} queued_ms={call.queued * 1e3:.0f} scored_ms={call.scored * 1e3:.0f}"
         self._terminal.say(f"{parts} total_ms={total * 1e3:.0f}")
 
-    def failed(self, call: Call, error: Exception) -> None:
+    def failed(self, call: Call, error: BaseException) -> None:
         """The model failed on a request; its message may name the query, so only its type is logged without --debug."""
         self._terminal.warn(f"request {call.id}: the scorer failed: {type(error).__name__}")
         self._trace(error)
 
-    def internal(self, call: Call, error: Exception) -> None:
+    def internal(self, call: Call, error: BaseException) -> None:
         """A bug in this program."""
         self._terminal.error(
             f"request {call.id}: internal error: {type(error).__name__}", "start with `--debug` for the traceback"
         )
         self._trace(error)
 
-    def _trace(self, error: Exception) -> None:
+    def connection(self, message: str, error: BaseException | None = None) -> None:
+        """Trouble with connections, whoever causes it how often: at most one line per second for each message."""
+        now = time.monotonic()
+        last, hidden = self._said.get(message, (-QUIET_S, 0))
+        if now - last < QUIET_S:
+            self._said[message] = last, hidden + 1
+            return
+        self._said[message] = now, 0
+        self._terminal.warn(f"{message} ({hidden:,} more times since the last such line)" if hidden else message)
+        if error is not None:
+            self._trace(error)
+
+    def _trace(self, error: BaseException) -> None:
         if self._tracebacks:
-            self._terminal.say(traceback_of(error))
+            lines = visible(traceback_of(error)).splitlines()  # indented, so that none looks like a line of ours
+            self._terminal.say("\n".join(f"  {line}" for line in lines))

@@ -46,6 +46,7 @@ class RerankRequest:
     documents: list[Document]
     limits: Limits
     warnings: tuple[str, ...] = ()
+    shortened: frozenset[int] = frozenset()  # indices of documents of which only a beginning is in `documents`
     strict: bool = False  # an empty document is refused; else it gets the lowest score
 
 

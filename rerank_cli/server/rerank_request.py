@@ -20,7 +20,7 @@ from rerank_cli.request import MemberError, members_of, read_options
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError, wrong_type
 from rerank_cli.server.records import Adapter, RerankRequest
-from rerank_cli.server.settings import MAX_DEPTH, MAX_FIELDS, MAX_NOTES
+from rerank_cli.server.settings import CHARS_PER_TOKEN, MAX_DEPTH, MAX_FIELDS, MAX_NOTES
 from rerank_cli.settings import FieldSettings
 from rerank_cli.text import is_blank, shown
 
@@ -50,9 +50,10 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
     except InputError as error:
         raise _invalid(error, rules.api) from None
     _refuse_blank(documents, strict=settings.strict)
+    limits = _limits(options, settings, report)
+    shortened = _shorten(documents, limits)
     warnings = (*notes, *report.warnings())
-    limits = _limits(options, settings.limits)
-    return RerankRequest(adapter, query, options, values, documents, limits, warnings, settings.strict)
+    return RerankRequest(adapter, query, options, values, documents, limits, warnings, shortened, settings.strict)
 
 
 def _unknown_members(members: dict[str, Any], known: dict[str, Member], settings: ServeSettings) -> list[str]:
@@ -182,10 +183,29 @@ def _refuse_blank(documents: list[Document], *, strict: bool) -> None:
         raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=blank[0]), error_type="empty")
 
 
-def _limits(options: RequestOptions, own: Limits) -> Limits:
+def _shorten(documents: list[Document], limits: Limits) -> frozenset[int]:
+    """Keep of each document what can hold the tokens to be scored; the indices of those that lost text.
+
+    Tokenising takes time whether its tokens are scored or not. Text in any language has far fewer characters per token.
+    Raises HttpError 422 where nothing may be cut.
+    """
+    most = limits.max_tokens_per_doc * CHARS_PER_TOKEN
+    long = [index for index, document in enumerate(documents) if len(document.text) > most]
+    for index in long:
+        if limits.long_documents == "error":
+            raise HttpError(422, f"document at index {index} has more than {most} characters, and may not be cut")
+        documents[index] = documents[index]._replace(text=documents[index].text[:most])
+    return frozenset(long)
+
+
+def _limits(options: RequestOptions, settings: ServeSettings, report: Report) -> Limits:
+    own, asked = settings.limits, options.max_tokens_per_doc
+    most = max(settings.max_tokens, own.max_tokens_per_doc)
+    if asked and asked > most:
+        report.warn(f"max_tokens_per_doc is {most}, the most that this server takes")
     return replace(
         own,
-        max_tokens_per_doc=options.max_tokens_per_doc or own.max_tokens_per_doc,
+        max_tokens_per_doc=min(asked, most) if asked else own.max_tokens_per_doc,
         max_chunks_per_doc=options.max_chunks_per_doc or own.max_chunks_per_doc,
         long_documents="error" if options.truncate is False else own.long_documents,
     )

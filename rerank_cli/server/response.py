@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.records import Hit, Score
     from rerank_cli.scorers.base import ScorerInfo
-    from rerank_cli.server.worker import Job
+    from rerank_cli.server.jobs import Job
 
 
 def build_response(
@@ -89,7 +89,7 @@ def _warnings(request: RerankRequest, job: Job, scores: Sequence[Score], info: S
     empty = sum(score.value is None for score in scores)
     if empty:
         report.warn(f"{empty} document{' is' if empty == 1 else 's are'} empty and scored lowest")
-    cut = sum(score.truncated for score in scores)
+    cut = sum(score.truncated or index in request.shortened for index, score in enumerate(scores))
     if cut:
         limits = request.limits
         what = "1 document was cut" if cut == 1 else f"{cut} documents were cut"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rerank_cli.server.log import Log
     from rerank_cli.server.settings import ServeSettings
 
+BACKLOG = 256  # connections that the system accepts before we do; asyncio accepts as many at a time
 GRACE_S = 5.0  # beyond the time that the last accepted request may take
 
 
@@ -44,7 +45,9 @@ def listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=flags
         )[0]
         bound = socket.socket(family, socket_type, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+        # On Windows SO_REUSEADDR lets another program take a port in use; elsewhere it only skips a wait after a stop.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if exclusive is None else exclusive, 1)
         bound.bind(address)
     except (OSError, OverflowError) as error:
         if bound is not None:
@@ -93,11 +96,14 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
     import uvicorn
 
     from rerank_cli.server.connection import DrainingServer, TimeoutProtocol
+    from rerank_cli.server.connection_limit import ConnectionLimit, raise_file_limit
 
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # our log has what users need
+    limit = ConnectionLimit(raise_file_limit(settings.max_connections), app.log.connection)
     config = uvicorn.Config(
         app,
-        http=TimeoutProtocol,
+        http=type("LimitedProtocol", (TimeoutProtocol,), {"limit": limit}),
+        backlog=BACKLOG,
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -109,4 +115,4 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
         timeout_graceful_shutdown=round(settings.timeout_s + GRACE_S),
         h11_max_incomplete_event_size=64 << 10,  # bytes of headers
     )
-    return DrainingServer(config, app.admission, listening)
+    return DrainingServer(config, app.admission, app.log, listening)

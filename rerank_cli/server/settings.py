@@ -45,6 +45,13 @@ class ServeSettings:
     max_document: int = _server(
         "--max-document", "Longest document (422).", metavar="CHARS", default=2_000_000, minimum=1
     )
+    max_tokens: int = _server(
+        "--max-tokens",
+        "Most tokens per document that requests may ask for with max_tokens_per_doc.",
+        metavar="N",
+        default=16_384,
+        minimum=1,
+    )
     # Requests being read, waiting or scored.
     max_queue: int = _server(
         "--max-queue", "Requests accepted at a time; more get 429.", metavar="N", default=256, minimum=1
@@ -57,6 +64,20 @@ class ServeSettings:
         default=300.0,
         minimum=0.001,
         name="request_timeout",
+    )
+    max_connections: int = _server(
+        "--max-connections",
+        "Connections open at a time; a new one closes the oldest idle one.",
+        metavar="N",
+        default=1024,
+        minimum=1,
+    )
+    allowed_hosts: tuple[str, ...] = _server(
+        "--allowed-host",
+        "Further host name under which browsers and proxies may call the server; repeatable.",
+        metavar="NAME",
+        many=True,
+        name="allowed_host",
     )
     access_log: bool = _server(
         "--access-log/--no-access-log",
@@ -71,8 +92,11 @@ BODY_S = 30.0  # the same for a body
 SEND_S = 30.0  # a client must read at least SEND_BYTES of the response per SEND_S
 SEND_BYTES = 64 << 10
 STOP_S = 2.0  # for a body that is still arriving when the server stops
+FAILED_KEY_S = 1.0  # until a wrong key is refused, so that guessing is slow
+FAILED_KEYS = 100  # such refusals that wait at a time
 KEEP_ALIVE_S = 65  # longer than the idle time of usual client pools and proxies, so that they close first
 BODIES = 8  # bodies of the largest size that may be in memory at once
 MAX_FIELDS = 100  # rank_fields per request: each is looked up in every document
 MAX_NOTES = 20  # warnings of ignored fields per response
+CHARS_PER_TOKEN = 24  # characters of a document that are read for each token that may be scored
 MAX_DEPTH = 64  # of JSON

@@ -11,15 +11,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rerank_cli.errors import ModelError, RerankError
+from rerank_cli.server.jobs import CHARS_PER_TOKEN, WINDOW, Job, JobSlice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from rerank_cli.records import Pair, Score
+    from rerank_cli.records import Score
     from rerank_cli.scorers.base import Scorer, ScorerInfo
     from rerank_cli.settings import Limits
 
@@ -29,64 +29,7 @@ TOKENS_PER_CALL = 4096  # estimated tokens per call of the scorer while few jobs
 JOBS_PER_CALL = 4
 MAX_CALL_FACTOR = 4
 TOKENS_PER_TURN = 1024  # estimated tokens that a job adds to a call before the next job's turn
-CHARS_PER_TOKEN = 4
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """One request's distinct pairs, their scores and times. `places`: for each document the position of its pair."""
-
-    pairs: Sequence[Pair]
-    places: Sequence[int]
-    limits: Limits
-    done: Callable[[], None]  # called once, in the worker's thread, when scores or an error are available
-    scores: list[Score | None] = field(init=False)
-    costs: list[int] = field(init=False)  # estimated tokens of each pair
-    order: list[int] = field(init=False)  # positions, longest first, so that the lengths in a slice are similar
-    taken: int = 0
-    left: int = field(init=False)
-    query_tokens: int = 0
-    query_cut: bool = False
-    error: Exception | None = None
-    cancelled: bool = False
-    submitted: float = 0.0
-    started: float = 0.0
-    finished: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.scores = [None] * len(self.pairs)
-        self.costs = [cost(pair, self.limits) for pair in self.pairs]
-        self.order = sorted(range(len(self.pairs)), key=self.costs.__getitem__, reverse=True)
-        self.left = len(self.pairs)
-
-    def take(self, tokens: float) -> list[int]:
-        """Positions of the next slice: at least one pair, and at most about `tokens` tokens."""
-        start, room = self.taken, tokens
-        while self.taken < len(self.order):
-            room -= self.costs[self.order[self.taken]]
-            if room < 0 and self.taken > start:
-                break
-            self.taken += 1
-        return self.order[start : self.taken]
-
-    @property
-    def waiting(self) -> int:
-        """Estimated tokens not yet handed to the scorer."""
-        return sum(self.costs[position] for position in self.order[self.taken :])
-
-
-class JobSlice(NamedTuple):
-    """Some pairs of a job."""
-
-    job: Job
-    positions: list[int]
-
-
-def cost(pair: Pair, limits: Limits) -> int:
-    """Roughly the tokens of a pair: a token has about four bytes of UTF-8, in any script."""
-    text = pair.text[: limits.max_tokens_per_doc * CHARS_PER_TOKEN]
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-    return (size + len(pair.query)) // CHARS_PER_TOKEN + 8
+YIELD_S = 0.25  # how long a call runs before short requests that came meanwhile are scored between its batches
 
 
 class Worker:
@@ -105,6 +48,8 @@ class Worker:
         self._opened = threading.Event()
         self._open_error: BaseException | None = None
         self._scorer: Scorer | None = None
+        self._running: list[JobSlice] = []  # of the call in progress
+        self._yield_at: float | None = None  # when the call in progress lets short requests in; None: not now
         self._rate = 0.0  # estimated tokens per second, smoothed
         self.waiting = 0  # estimated tokens accepted and not yet scored
         self._thread = threading.Thread(target=self._main, name="rerank-scorer", daemon=True)
@@ -118,6 +63,13 @@ class Worker:
         if self._scorer is None:
             raise ModelError("the scorer did not open")
         return self._scorer.info
+
+    @property
+    def window(self) -> int:
+        """Tokens that the model reads at a time."""
+        from rerank_cli.scorers.local import LocalScorer
+
+        return self._scorer.model.window or WINDOW if isinstance(self._scorer, LocalScorer) else WINDOW
 
     @property
     def alive(self) -> bool:
@@ -162,18 +114,13 @@ class Worker:
             return
         finally:
             self._opened.set()
-        slices: list[JobSlice] = []
-        try:
-            while slices := self._next():
-                self._run(slices)
-        finally:
-            with self._changed:
-                self._stopping = True
-                left = dict.fromkeys([*self._jobs, *(job_slice.job for job_slice in slices)])
-            for job in left:
-                if not job.finished:
-                    self._fail(job, ModelError("the server is stopping"))
-            self._scorer.close()
+        while slices := self._next():
+            self._running = slices
+            whole = self._scorer.info.whole_query  # its calls are neither cut nor interrupted
+            self._yield_at = None if whole else time.perf_counter() + YIELD_S
+            self._attempt(slices)
+        self._fail_all(list(self._jobs), ModelError("the server is stopping"))
+        self._scorer.close()
 
     def _next(self) -> list[JobSlice]:
         """The slices of the next call; waits for a job. Empty: stop."""
@@ -186,28 +133,68 @@ class Worker:
             slices: list[JobSlice] = []
             room = float(TOKENS_PER_CALL * min(MAX_CALL_FACTOR, max(1, len(self._jobs) // JOBS_PER_CALL)))
             while self._jobs and room > 0:
-                job = self._jobs.popleft()
-                slices.append(JobSlice(job, job.take(float("inf") if whole else min(TOKENS_PER_TURN, room))))
-                room -= float("inf") if whole else sum(job.costs[position] for position in slices[-1].positions)
-                if job.taken < len(job.order):
-                    self._jobs.append(job)
+                slices.append(self._take(self._jobs[0], float("inf") if whole else min(TOKENS_PER_TURN, room)))
+                room -= float("inf") if whole else slices[-1].cost
             return slices
+
+    def _next_short(self) -> list[JobSlice]:
+        """Slices of other jobs than those in progress, if they cost little; they do not wait."""
+        with self._changed:
+            running = {id(job_slice.job) for job_slice in self._running}
+            room = TOKENS_PER_CALL
+            slices: list[JobSlice] = []
+            for job in list(self._jobs):
+                if id(job) not in running and job.next_cost <= min(TOKENS_PER_TURN, room):
+                    slices.append(self._take(job, min(TOKENS_PER_TURN, room)))
+                    room -= slices[-1].cost
+            return slices
+
+    def _take(self, job: Job, tokens: float) -> JobSlice:
+        """The next slice of a waiting job, which goes to the end of the queue if more of it is left."""
+        self._jobs.remove(job)
+        job_slice = JobSlice(job, job.take(tokens))
+        if job.taken < len(job.order):
+            self._jobs.append(job)
+        return job_slice
+
+    def _between_batches(self, _pairs: int) -> None:
+        """A call that has run for long lets in what costs little; it ends if nobody waits for it any more.
+
+        Raises ModelError to end it.
+        """
+        if self._yield_at is None or time.perf_counter() < self._yield_at:
+            return
+        if all(job_slice.job.cancelled for job_slice in self._running):
+            raise ModelError("the client has gone")
+        self._yield_at = None  # a call within a call is not interrupted
+        if slices := self._next_short():
+            self._attempt(slices)
+        self._yield_at = time.perf_counter() + YIELD_S
+
+    def _attempt(self, slices: Sequence[JobSlice]) -> None:
+        """Score slices. Nothing that happens there ends the thread."""
+        try:
+            self._run(slices)
+        except BaseException as error:  # noqa: BLE001
+            self._fail_all((job_slice.job for job_slice in slices), _as_rerank_error(error))
 
     def _run(self, slices: Sequence[JobSlice]) -> None:
         """Score slices, jobs with equal limits together."""
-        groups: dict[Limits, list[JobSlice]] = {}
-        for job_slice in slices:
-            self._begin(job_slice.job)
-            if job_slice.job.error is None:
-                groups.setdefault(job_slice.job.limits, []).append(job_slice)
+        tokens = sum(job_slice.cost for job_slice in slices)
         start = time.perf_counter()
-        for limits, group in groups.items():
-            self._score(group, limits)
-        seconds = max(time.perf_counter() - start, 1e-6)
-        tokens = sum(job.costs[position] for job, positions in slices for position in positions)
-        with self._changed:
-            self.waiting -= tokens
-            self._rate = tokens / seconds if not self._rate else 0.8 * self._rate + 0.2 * tokens / seconds
+        try:
+            groups: dict[Limits, list[JobSlice]] = {}
+            for job_slice in slices:
+                self._begin(job_slice.job)
+                if job_slice.job.error is None:
+                    groups.setdefault(job_slice.job.limits, []).append(job_slice)
+            for limits, group in groups.items():
+                self._score(group, limits)
+        finally:
+            seconds = max(time.perf_counter() - start, 1e-6)
+            with self._changed:
+                self.waiting -= tokens
+                self._rate = tokens / seconds if not self._rate else 0.8 * self._rate + 0.2 * tokens / seconds
         self._observe(sum(len(job_slice.positions) for job_slice in slices), seconds)
 
     def _begin(self, job: Job) -> None:
@@ -216,7 +203,7 @@ class Worker:
         job.started = time.perf_counter()
         try:
             job.query_tokens, job.query_cut = measure_query(self._scorer, job.pairs[0].query)
-        except Exception as error:  # noqa: BLE001 a query that the tokenizer cannot read fails its own request
+        except BaseException as error:  # noqa: BLE001 a query that the tokenizer cannot read fails its own request
             self._fail(job, _as_rerank_error(error))
 
     def _score(self, slices: Sequence[JobSlice], limits: Limits) -> None:
@@ -225,8 +212,8 @@ class Worker:
             return
         pairs = [job.pairs[position] for job, positions in slices for position in positions]
         try:
-            scores = iter(_complete(self._scorer.score(pairs, limits), len(pairs)))
-        except Exception as error:  # noqa: BLE001 the requests fail, not the thread
+            scores = iter(_complete(self._scorer.score(pairs, limits, self._between_batches), len(pairs)))
+        except BaseException as error:  # noqa: BLE001 the requests fail, not the thread
             jobs = {id(job_slice.job): job_slice.job for job_slice in slices}
             if len(jobs) == 1:
                 self._fail(slices[0].job, _as_rerank_error(error))
@@ -240,6 +227,11 @@ class Worker:
             job.left -= len(positions)
             if job.left == 0:
                 self._finish(job)
+
+    def _fail_all(self, jobs: Iterable[Job], error: Exception) -> None:
+        for job in jobs:
+            if not job.finished:
+                self._fail(job, error)
 
     def _fail(self, job: Job, error: Exception) -> None:
         with self._changed:
@@ -263,8 +255,8 @@ def _complete(scores: Sequence[Score], count: int) -> Sequence[Score]:
     return scores
 
 
-def _as_rerank_error(error: Exception) -> Exception:
-    """A RerankError as it is, any other error as a ModelError."""
+def _as_rerank_error(error: BaseException) -> Exception:
+    """A RerankError as it is; any other error, a panic of the tokenizer among them, as a ModelError."""
     return error if isinstance(error, RerankError) else ModelError(f"{type(error).__name__}: {error}")
 
 

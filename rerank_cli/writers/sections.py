@@ -10,7 +10,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rerank_cli.text import on_one_line, shortened, visible
+from rerank_cli.text import escape_line, on_one_line, shortened
 from rerank_cli.writers.output import open_output
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def text(sections: Sequence[Section]) -> str:
 
 
 def _aligned(section: Section) -> str:
-    rows = [section.headers, *([shown(cell) for cell in row] for row in section.rows)]
+    rows = [list(map(shown, section.headers)), *([shown(cell) for cell in row] for row in section.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(section.headers))]
-    lines = [f"{section.title}\n"] if section.title else []
+    lines = [f"{escape_line(section.title)}\n"] if section.title else []
     for row in rows:
         cells = (
             cell.ljust(width) if column < section.names else cell.rjust(width)
@@ -51,7 +51,7 @@ def _aligned(section: Section) -> str:
 
 def shown(cell: str) -> str:
     """A cell on one line of limited length."""
-    return shortened(visible(on_one_line(cell)), MAX_CELL)
+    return shortened(escape_line(on_one_line(cell)), MAX_CELL)
 
 
 def markdown(sections: Sequence[Section]) -> str:

@@ -23,7 +23,7 @@ from free_scorer import FreeScorer
 
 from rerank_cli.report import Report
 from rerank_cli.scorers.open_local import open_local
-from rerank_cli.server import run
+from rerank_cli.server import admission, run
 from rerank_cli.server.app import App
 from rerank_cli.server.log import Log
 from rerank_cli.server.metrics import Metrics
@@ -32,6 +32,7 @@ from rerank_cli.server.worker import Worker
 from rerank_cli.settings import ModelSettings
 from rerank_cli.terminal import Terminal
 
+admission.FAILED_KEY_S = 0.0  # wrong keys are refused at once in the servers of this process
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -30,11 +30,15 @@ def open_remote(reference: str, settings: ModelSettings, env: Mapping[str, str],
     Raises UsageError: an unknown provider (with a did-you-mean), a missing endpoint, or something that must not be
     sent; ConfigError: a missing key, a malformed named endpoint, unreadable authorities.
     """
+    from rerank_cli.key_files import check_rights
     from rerank_cli.scorers.remote.client import Client
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.scorers.remote.target import open_target
 
     target = open_target(reference, settings, env)
+    file = settings.remote.api_key_file
+    if file and not settings.remote.api_key_env and (warning := check_rights(file.expanduser())):
+        report.note(warning)
     if settings.remote.insecure:
         report.warn(f"--insecure: the identity of {target.shown_url} is not checked")
     return RemoteScorer(target, settings.remote, Client(target, settings.remote, env), report)

@@ -5,10 +5,13 @@ The deadline is a thread's own (`deadline.at`, monotonic seconds): a connection 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import httpcore2
+
+from rerank_cli.net import is_localhost, loopback_addresses
 
 if TYPE_CHECKING:
     import ssl
@@ -32,12 +35,29 @@ class DeadlineBackend(httpcore2.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
         """Connect; raises ConnectTimeout when the time is up."""
+        *others, last = _places(host)
+        for place in others:
+            with contextlib.suppress(httpcore2.ConnectError):
+                return self._connect(place, port, timeout, local_address, socket_options)
+        return self._connect(last, port, timeout, local_address, socket_options)
+
+    def _connect(self, host: str, port: int, timeout: float | None, *more: Any) -> httpcore2.NetworkStream:
         left = _left(self._deadline, timeout, httpcore2.ConnectTimeout)
-        return _Stream(self._below.connect_tcp(host, port, left, local_address, socket_options), self._deadline)
+        return _Stream(self._below.connect_tcp(host, port, left, *more), self._deadline)
 
     def sleep(self, seconds: float) -> None:
         """Between connection attempts of the pool."""
         self._below.sleep(seconds)
+
+
+def _places(host: str) -> list[str]:
+    """Where to connect to: for localhost its addresses, which were checked, because keys go there over plain http."""
+    if not is_localhost(host):
+        return [host]
+    try:
+        return loopback_addresses(host)
+    except OSError as error:
+        raise httpcore2.ConnectError(str(error)) from error
 
 
 class _Stream(httpcore2.NetworkStream):

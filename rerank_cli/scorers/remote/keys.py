@@ -5,12 +5,11 @@ A key is read as late as possible and lives in a `Secret`, which shows nothing i
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from rerank_cli.errors import ConfigError, UsageError
+from rerank_cli.key_files import check_rights
 from rerank_cli.net import is_credential, is_variable
 
 if TYPE_CHECKING:
@@ -87,6 +86,7 @@ def _from_file(path: Path) -> Secret:
         ) from None
     if not value:
         raise UsageError(f"the key file `{path}` is empty", "write the key into it")
+    check_rights(path.expanduser())
     return _usable(value, f"the key file `{path}`")
 
 
@@ -146,18 +146,3 @@ def _check_name(name: str, flag: str) -> None:
         raise UsageError(f"{flag}: `{name}` is not a header name", "as in `--header 'X-Team: search'`")
     if name.lower() in RESERVED:
         raise UsageError(f"{flag}: the header `{name}` is set by rerank itself", "leave it out")
-
-
-def redact(text: str, secrets: Iterable[Secret]) -> str:
-    """Text without any of the secrets or what follows `Bearer` in them: providers may quote keys in messages.
-
-    Removed as they are, as JSON writes them (some escape `/`), and as a URL does.
-    """
-    for secret in secrets:
-        value = secret.reveal()
-        for part in (value, value.rpartition(" ")[2]):
-            escaped = json.dumps(part)[1:-1]
-            for spelling in (part, escaped, escaped.replace("/", "\\/"), quote(part, safe="")):
-                if len(part) > 3:
-                    text = text.replace(spelling, MASK)
-    return text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import RemoteError
 from rerank_cli.scorers.remote import wire
-from rerank_cli.scorers.remote.keys import redact
+from rerank_cli.scorers.remote.redaction import redact
 from rerank_cli.scorers.remote.retries import Transient, is_transient, requested_wait
 from rerank_cli.scorers.remote.target import azure_candidates
 

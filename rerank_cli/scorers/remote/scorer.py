@@ -17,10 +17,10 @@ from rerank_cli.records import Score
 from rerank_cli.scorers.base import ScorerInfo
 from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.cost import check_budget, estimate_batches
-from rerank_cli.scorers.remote.keys import redact
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.parse_response import TooLarge, parse_response, parse_scores
 from rerank_cli.scorers.remote.rate_limiter import RateLimiter
+from rerank_cli.scorers.remote.redaction import redact
 from rerank_cli.scorers.remote.retries import Policy, Transient, with_retries
 from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group_pairs, text_of
 from rerank_cli.scorers.remote.workers import run_all

@@ -1,6 +1,7 @@
 """From a reference, the settings and the environment to one URL, its headers and the constants of its requests.
 
-Everything that can be refused without the network is refused here. It opens no connection.
+Everything that can be refused without the network is refused here. It opens no connection; of names it looks up only
+localhost.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from urllib.parse import SplitResult, quote, unquote_plus, urlsplit
 import orjson
 
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
-from rerank_cli.net import SENSITIVE, is_loopback
+from rerank_cli.net import SENSITIVE, stays_on_machine
 from rerank_cli.scorers.remote.keys import Header, Secret, auth_headers, extra_headers, find_key
 from rerank_cli.scorers.remote.providers import Provider, load_table
 from rerank_cli.settings import NAMED_KEYS
@@ -134,7 +135,7 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
     ]
     headers = list({name.lower(): (name, value) for name, value in headers}.values())
     _refuse_unsafe(url, any(isinstance(value, Secret) for _, value in headers))
-    loopback = is_loopback(urlsplit(url).hostname or "")
+    loopback = stays_on_machine(urlsplit(url).hostname or "")
     if settings.offline and not loopback:
         hint = "leave --offline (RERANK_OFFLINE) out, or choose a local model: -m builtin"
         raise UsageError(f"--offline: {provider.id} is on the network, at {urlsplit(url).hostname}", hint)
@@ -231,7 +232,7 @@ def query_secrets(url: str) -> tuple[Secret, ...]:
 def _refuse_unsafe(url: str, has_secret: bool) -> None:
     parts = urlsplit(url)
     in_query = any(SENSITIVE.search(pair.partition("=")[0]) for pair in parts.query.split("&"))
-    if parts.scheme == "http" and (has_secret or in_query) and not is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and (has_secret or in_query) and not stays_on_machine(parts.hostname or ""):
         hint = "use https://, or unset the key's variable if this endpoint needs none"
         raise UsageError(f"a key is not sent over plain http to {parts.hostname}", hint)
 

@@ -1,0 +1,168 @@
+"""Pages in a real browser: those of other origins get nothing from a default server, its own work.
+
+apt-get install chromium && pip install playwright && pytest -m browser tests/test_serve_browser.py
+"""
+
+from __future__ import annotations
+
+import http.server
+import re
+import shutil
+import threading
+
+import pytest
+from serve.harness import serving
+
+pytestmark = pytest.mark.browser
+BODY = '{"query": "q", "documents": ["1 a", "2 b"]}'
+# What a page can send without the server's consent, and what needs it (a preflight).
+ATTACKS = {
+    "text": "() => fetch(URL, {method: 'POST', mode: 'no-cors', body: BODY})",
+    "blob": "() => fetch(URL, {method: 'POST', mode: 'no-cors', body: new Blob([BODY])})",
+    "typed array": "() => fetch(URL, {method: 'POST', mode: 'no-cors', body: new TextEncoder().encode(BODY)})",
+    "array buffer": "() => fetch(URL, {method: 'POST', mode: 'no-cors', body: new TextEncoder().encode(BODY).buffer})",
+    "form data": "() => fetch(URL, {method: 'POST', mode: 'no-cors', body: new URLSearchParams({query: 'q'})})",
+    "json": "() => fetch(URL, {method: 'POST', headers: {'content-type': 'application/json'}, body: BODY})",
+    "blob with cors": "() => fetch(URL, {method: 'POST', body: new Blob([BODY])})",
+    "beacon": "async () => { navigator.sendBeacon(URL, new Blob([BODY])); await new Promise(r => setTimeout(r, 300)) }",
+    "request of a worker": """() => new Promise(done => {
+        const code = `fetch('${URL}', {method: 'POST', mode: 'no-cors', body: new Blob(['${BODY}'])})
+            .then(() => postMessage(1), () => postMessage(1))`
+        new Worker(window.URL.createObjectURL(new Blob([code]))).onmessage = () => done()
+    })""",
+    "script": """() => new Promise(done => {
+        const script = document.createElement('script')
+        script.src = BASE + '/v1/models'
+        script.onload = script.onerror = () => done()
+        document.body.append(script)
+    })""",
+    "frame": """() => new Promise(done => {
+        const frame = document.createElement('iframe')
+        frame.src = BASE + '/docs'
+        frame.onload = () => done()
+        document.body.append(frame)
+    })""",
+    "get": "() => fetch(BASE + '/v1/models', {mode: 'no-cors'})",
+    "form": """() => new Promise(done => {
+        const form = document.createElement('form')
+        const input = document.createElement('input')
+        Object.assign(form, {method: 'POST', action: URL, enctype: 'text/plain', target: 'frame'})
+        Object.assign(input, {name: BODY.slice(0, -1) + ', "x": "', value: '"}'})
+        const frame = document.createElement('iframe')
+        frame.name = 'frame'
+        document.body.append(frame, form)
+        form.append(input)
+        frame.onload = () => done()
+        form.submit()
+    })""",
+}
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """The page of another origin."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>other</title><body></body>")
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, in which `*.example` is this machine."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as running:
+        rules = "--host-resolver-rules=MAP *.example 127.0.0.1"
+        chromium = running.chromium.launch(executable_path=path, args=["--no-sandbox", rules])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def other():
+    """The port of a server with pages of another origin."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def run(page, script, base):
+    """What a script returns, or None if the browser or the server refuses."""
+    page.evaluate(f"() => {{ window.BASE = {base!r}; window.URL_ = {base + '/v2/rerank'!r}; window.BODY = {BODY!r} }}")
+    script = re.sub(r"\bURL\b(?!\.)", "URL_", script)
+    try:
+        return page.evaluate(script)
+    except Exception as error:
+        if "Failed to fetch" in str(error):
+            return None
+        raise
+
+
+def statuses(server):
+    return set(re.findall(r"status=(\d+)", server.stderr.getvalue()))
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("host", ["evil.example", "localhost", "127.0.0.1"])
+def test_a_page_of_another_origin_gets_nothing(browser, other, host, attack):
+    with serving() as server:
+        page = browser.new_page()
+        page.goto(f"http://{host}:{other}/")
+        run(page, ATTACKS[attack], server.url)
+        page.close()
+        assert statuses(server) <= {"403"}
+        assert b"rerank_documents_total 0.0" in server.get("/metrics").body
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_sandboxed_page_gets_nothing(browser, attack):
+    with serving() as server:
+        page = browser.new_page()
+        page.goto("data:text/html,<!doctype html><body></body>")
+        run(page, ATTACKS[attack], server.url)
+        page.close()
+        assert statuses(server) <= {"403"}
+
+
+def test_a_name_that_was_pointed_at_this_machine_gets_nothing(browser):
+    """DNS rebinding: to the browser the page is of the same origin."""
+    with serving() as server:
+        page = browser.new_page()
+        base = f"http://rebound.example:{server.port}"
+        reply = page.goto(base + "/docs")
+        assert reply.status == 403
+        script = "() => fetch(URL, {method: 'POST', headers: {'content-type': 'application/json'}, body: BODY}).then(r => r.status)"
+        assert run(page, script, base) == 403
+        page.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "rerank.localhost"])
+def test_pages_of_the_server_itself_work(browser, host):
+    with serving() as server:
+        page = browser.new_page()
+        base = f"http://{host}:{server.port}"
+        assert page.goto(base + "/docs").status == 200
+        assert "v2/rerank" in page.content()
+        assert page.goto(base + "/health").status == 200
+        script = """() => fetch(URL, {method: 'POST', headers: {'content-type': 'application/json'}, body: BODY})
+            .then(r => r.json()).then(found => found.results.map(each => each.index))"""
+        assert run(page, script, base) == [1, 0]
+        page.close()
+
+
+def test_a_link_on_another_page_leads_to_the_docs(browser, other):
+    with serving() as server:
+        page = browser.new_page()
+        page.goto(f"http://evil.example:{other}/")
+        with page.expect_navigation():
+            page.evaluate(f"() => {{ location.href = {server.url + '/docs'!r} }}")
+        assert "v2/rerank" in page.content()
+        page.close()
