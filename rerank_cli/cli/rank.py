@@ -77,8 +77,7 @@ def rank(call: Call) -> int:
 
     expected = call.settings(Expectations)
     places = parse_expectations(expected.expect)  # a wrong one is reported before anything is scored or billed
-    if call.values["output"]:
-        check_output(call.values["output"])
+    check_output(call.values["output"], call.terminal)
     report = Report()
     try:
         ranking = rank_documents(call, report)
