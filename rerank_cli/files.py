@@ -54,7 +54,7 @@ def replacing(
     try:
         if temporary:
             temporary.unlink(missing_ok=True)
-        stream = _open_new(new, like or target, "xb")
+        stream = _open_new(new, like or target)
     except OSError as error:
         raise failure(error) from None
 
@@ -150,9 +150,9 @@ def _unused_name(target: Path) -> Path:
     return target.with_name(f".rerank-{os.getpid()}-{os.urandom(4).hex()}.tmp")
 
 
-def _open_new(path: Path, like: Path, mode: str) -> io.BufferedWriter:
+def _open_new(path: Path, like: Path) -> io.BufferedWriter:
     """A file that was not there, with the rights of `like` before anything is written."""
-    stream: io.BufferedWriter = open(path, mode, opener=_opener(like))  # noqa: SIM115  # type: ignore[assignment]
+    stream: io.BufferedWriter = open(path, "xb", opener=_opener(like))  # noqa: SIM115
     _take_rights(stream.fileno(), like)
     return stream
 

@@ -5,7 +5,9 @@ The one place where these meet. It knows options and not what they are for.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rerank_cli.cli.params import from_variable, typed_values
@@ -14,6 +16,7 @@ from rerank_cli.options import ENV_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from rerank_cli.config import Checked, ConfigFile
     from rerank_cli.options import Option
@@ -99,7 +102,9 @@ def read(command: str, options: Sequence[Option], texts: Mapping[str, Any], term
     that is not right, ConfigError for one of a file or variable.
     """
     by_name = {option.name: option for option in options}
-    files = find_files(terminal.env, texts.get("config"), none=bool(texts.get("no_config")))
+    files = find_files(
+        terminal.env, texts.get("config"), none=bool(texts.get("no_config")), ignored=partial(_warn_ignored, terminal)
+    )
     checked = _check_files(files, command, root) if files else []
     variables = {one.name: terminal.env.get(ENV_PREFIX + one.name.upper()) for one in options if one.configurable}
     layers = [  # strongest first; an empty variable counts as unset
@@ -117,6 +122,11 @@ def read(command: str, options: Sequence[Option], texts: Mapping[str, Any], term
     for one in reversed(checked):
         endpoints, prices = endpoints | one.endpoints, prices | one.prices
     return Call(terminal, values, sources, tuple(files), endpoints, prices)
+
+
+def _warn_ignored(terminal: Terminal, path: Path) -> None:
+    hint = f"--config {shlex.quote(str(path))} obeys it, --no-config is silent"
+    terminal.warn(f"the project file {path} belongs to another user and is not obeyed ({hint})")
 
 
 def _check_files(files: list[ConfigFile], command: str, root: Any) -> list[Checked]:
