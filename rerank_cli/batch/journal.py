@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKPOINT_S = 0.5  # at least so much time between two states: syncing costs some 30 ms on a plain disk
+WINDOWS = os.name == "nt"
 STATE_BYTES = 1 << 20  # a state has a few hundred
 START_OVER = "start over without --resume"
 
@@ -105,7 +106,7 @@ class Journal:
             return  # a previous run got this far
         try:
             self._save(replace(self.state, complete=True))  # a run killed before the next lines renames when resumed
-            if os.name == "nt":
+            if WINDOWS:
                 self._output.close()  # Windows renames no open file; elsewhere the lock is kept until it has its name
             self.partial.replace(self.target)
             sync_folder(self.target.parent)
@@ -137,7 +138,7 @@ class Journal:
 
     def _close_and_remove(self, paths: tuple[Path, ...]) -> None:
         """Remove files before the lock goes, so that nobody else's goes; Windows has no lock and removes none open."""
-        if os.name == "nt":
+        if WINDOWS:
             self._output.close()
         for path in paths:
             with contextlib.suppress(OSError):
