@@ -37,6 +37,7 @@ _SCHEMA = (
     "INSERT OR IGNORE INTO meta VALUES ('rows', 0)",  # counted, because count(*) would read the whole file
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
+_COLUMNS = {"scores": [b"key", b"row", b"used"], "meta": [b"name", b"value"]}
 _COUNT = "REPLACE INTO meta SELECT 'rows', count(*) FROM scores"
 
 
@@ -147,6 +148,9 @@ def _check_owner(connection: sqlite3.Connection) -> None:
     found = connection.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
     if set(found) != {(b"table", b"scores"), (b"table", b"meta")}:
         raise DamagedError("its tables are not those of a score cache")
+    for table, columns in _COLUMNS.items():
+        if [line[1] for line in connection.execute(f"PRAGMA table_info({table})")] != columns:
+            raise DamagedError(f"the table {table} has other columns")
 
 
 def _count_again(connection: sqlite3.Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def config(call: Call) -> int:
     terminal, command = call.terminal, checked(call.settings(Shown).command)
     options = [one for one in options_of(command) if one.flags]
     texts = {name: call.values[name] for name in ("config", "no_config") if call.is_typed(name)}
-    shown = read(command, options, texts, replace(terminal, verbosity=-1), root())  # warnings came with our own options
+    shown = read(command, options, texts, terminal, root())
     rows = {one.name: value_of(one, shown) for one in options if one.configurable}
     if terminal.verbosity > 0:
         note_user_file(shown, terminal)

@@ -5,9 +5,8 @@ The one place where these meet. It knows options and not what they are for.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field, fields
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rerank_cli.cli.params import from_variable, typed_values
@@ -16,7 +15,6 @@ from rerank_cli.options import ENV_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
 
     from rerank_cli.config import Checked, ConfigFile
     from rerank_cli.options import Option
@@ -40,6 +38,7 @@ class Call:
     files: tuple[ConfigFile, ...] = ()
     endpoints: dict[str, dict[str, object]] = field(default_factory=dict)  # of trusted files
     prices: dict[str, float] = field(default_factory=dict)
+    ignored: tuple[Path, ...] = ()  # project files of other users
 
     def settings(self, record: type[T]) -> T:
         """A settings record with the values of its options; what is None or missing keeps the field's default."""
@@ -102,9 +101,8 @@ def read(command: str, options: Sequence[Option], texts: Mapping[str, Any], term
     that is not right, ConfigError for one of a file or variable.
     """
     by_name = {option.name: option for option in options}
-    files = find_files(
-        terminal.env, texts.get("config"), none=bool(texts.get("no_config")), ignored=partial(_warn_ignored, terminal)
-    )
+    none, ignored = bool(texts.get("no_config")), list[Path]()
+    files = find_files(terminal.env, texts.get("config"), none=none, ignored=ignored.append)
     checked = _check_files(files, command, root) if files else []
     variables = {one.name: terminal.env.get(ENV_PREFIX + one.name.upper()) for one in options if one.configurable}
     layers = [  # strongest first; an empty variable counts as unset
@@ -121,12 +119,7 @@ def read(command: str, options: Sequence[Option], texts: Mapping[str, Any], term
     prices: dict[str, float] = {}
     for one in reversed(checked):
         endpoints, prices = endpoints | one.endpoints, prices | one.prices
-    return Call(terminal, values, sources, tuple(files), endpoints, prices)
-
-
-def _warn_ignored(terminal: Terminal, path: Path) -> None:
-    hint = f"--config {shlex.quote(str(path))} obeys it, --no-config is silent"
-    terminal.warn(f"the project file {path} belongs to another user and is not obeyed ({hint})")
+    return Call(terminal, values, sources, tuple(files), endpoints, prices, tuple(ignored))
 
 
 def _check_files(files: list[ConfigFile], command: str, root: Any) -> list[Checked]:
