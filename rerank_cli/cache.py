@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from rerank_cli.cache_file import (
     BYTES_PER_ROW,
     CacheMode,
-    DamagedError,
     ForeignFileError,
     count_rows,
     evict,
+    failures,
     is_cache_file,
     is_day,
     is_in_use,
@@ -146,8 +146,8 @@ class ScoreCache:
                 self._report.warn(f"the score cache {self._path} cannot be written ({error}): new scores are not kept")
             else:
                 self._give_up(error)
-        except (sqlite3.Error, ForeignFileError, DamagedError, OSError, MemoryError) as error:
-            self._give_up(error)  # MemoryError: SQLite's answer to some damaged pages
+        except failures() as error:
+            self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         import sqlite3
@@ -230,11 +230,9 @@ def clear(path: Path) -> int:
     A healthy file is emptied in place, because other processes may have it open. Raises InputError for another
     file, OutputError if another process holds it.
     """
-    import sqlite3
-
     try:
         return _empty(path) if path.exists() else 0
-    except (sqlite3.Error, ForeignFileError, DamagedError, OSError, MemoryError) as error:
+    except failures() as error:
         if isinstance(error, OSError) or is_in_use(error):
             hint = "check its permissions, and whether another rerank is writing to it"
             raise OutputError(f"cannot clear the score cache {path}: {error}", hint) from error
@@ -275,8 +273,6 @@ def _files(path: Path) -> tuple[Path, ...]:
 @contextlib.contextmanager
 def _opened(path: Path, mode: CacheMode) -> Iterator[sqlite3.Connection | None]:
     """A connection for the admin functions; failures become InputError with a hint."""
-    import sqlite3
-
     try:
         connection = open_file(path, mode, BUSY_S)
         try:
@@ -284,7 +280,7 @@ def _opened(path: Path, mode: CacheMode) -> Iterator[sqlite3.Connection | None]:
         finally:
             if connection is not None:
                 connection.close()
-    except (sqlite3.Error, ForeignFileError, DamagedError, OSError, MemoryError) as error:
+    except failures() as error:
         if not isinstance(error, OSError) and not is_in_use(error):
             _refuse_foreign(path, error)
             hint = "`rerank cache clear` makes a new one"

@@ -1,7 +1,7 @@
 """The file of the score cache: its path, how it is opened, its rows, and eviction when it is full.
 
 SQLite in WAL mode: readers never wait, a killed process leaves whole transactions. Everything here may raise
-`sqlite3.Error`, `OSError`, `ForeignFileError` or `DamagedError`: `cache` decides what to do when something fails.
+what `failures` lists: `cache` decides what to do when something fails.
 """
 
 from __future__ import annotations
@@ -238,6 +238,13 @@ def _cut(connection: sqlite3.Connection, surplus: int) -> tuple[int, float]:
 def may_write(path: Path) -> bool:
     """Whether this process may write the file and its folder, where SQLite keeps the log."""
     return os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a file may raise, whatever is in it: also what SQLite answers to damaged pages besides its own errors."""
+    import sqlite3
+
+    return sqlite3.Error, ForeignFileError, DamagedError, OSError, MemoryError, ValueError, OverflowError
 
 
 def is_in_use(error: Exception) -> bool:

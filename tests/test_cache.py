@@ -203,9 +203,10 @@ def test_a_row_of_any_type_is_a_miss(path, column, value):
             connection.execute("PRAGMA writable_schema = ON")
             connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'scores'")
             connection.commit()
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        with contextlib.suppress(sqlite3.IntegrityError):  # a primary key is never null
-            connection.execute(f"UPDATE scores SET {column} = {value} WHERE key = ?", (victim,))
+    # a primary key is never null
+    with contextlib.suppress(sqlite3.IntegrityError), contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE scores SET {column} = {value} WHERE key = ?", (victim,))
+        connection.commit()
     report = Report()
     store = opened(path, report)
     others = {name: score for name, score in known.items() if name != victim}

@@ -67,7 +67,7 @@ class Journal:
             self._keep_foreign(raw)
             self.dropped = 0 if resume else previous.next_row  # rows of a previous run that this one ranks again
             state = previous if resume else State()
-            self._renamed = state.complete and self._is_empty() and _has_digest(self.target, state)
+            self._renamed = state.complete and self._is_empty() and _holds(self.target, state)
             if state.complete:
                 self.state, self._saved = state, raw or b""
             else:
@@ -182,19 +182,17 @@ class Journal:
 
     def _continue(self, state: State) -> None:
         """Go on after `state`: what it does not vouch for is cut off, which is an incomplete row."""
-        path, errors = self._errors_path, hashlib.sha256()
-        plain = self._errors is not None and path is not None and is_plain_target(path)
-        if plain and path is not None and state.errors_bytes:
-            found = digest_of_start(path, state.errors_bytes)
-            if found is None or found.hexdigest() != state.errors_sha256:
-                raise _damaged(path)
-            errors = found
         self._output_hash = digest_of_start(self.partial, state.output_bytes) or hashlib.sha256()
-        self._errors_hash = errors
+        path = self._plain_errors()
+        self._errors_hash = (digest_of_start(path, state.errors_bytes) if path else None) or hashlib.sha256()
         self._save(state)  # it vouches for no more than before, so it may come before the cuts
         _cut(self._output, state.output_bytes, self.partial)
-        if plain and path is not None and self._errors is not None:
+        if path and self._errors is not None:
             _cut(self._errors, state.errors_bytes, path)
+
+    def _plain_errors(self) -> Path | None:
+        """The errors file, unless it is a stream, which can be neither read nor cut."""
+        return self._errors_path if self._errors_path and is_plain_target(self._errors_path) else None
 
     def _encoded(self, state: State) -> bytes:
         return encode(state, self._identity)
@@ -245,8 +243,11 @@ class Journal:
                 hint = f"restore it, or start over without --resume (this drops {self.partial.name})"
                 raise UsageError(f"--resume: {name} changed since {self.partial} was started", hint)
         renamed = state.complete and self._is_empty()
-        if not _has_digest(self.partial, state) and not (renamed and _has_digest(self.target, state)):
+        if not _holds(self.partial, state) and not (renamed and _holds(self.target, state)):
             raise _damaged(self.target if renamed else self.partial)
+        errors = self._plain_errors()
+        if errors and not _holds(errors, state, of_errors=True):
+            raise _damaged(errors)
 
 
 def files_beside(target: Path) -> tuple[Path, Path, Path]:
@@ -255,12 +256,15 @@ def files_beside(target: Path) -> tuple[Path, Path, Path]:
     return partial, state, new
 
 
-def _has_digest(path: Path, state: State) -> bool:
+def _holds(path: Path, state: State, *, of_errors: bool = False) -> bool:
     """Whether a file begins with what a state vouches for, and is no longer if the state is of a complete output."""
-    found = digest_of_start(path, state.output_bytes)
-    if found is None or (state.complete and path.stat().st_size != state.output_bytes):
+    size = state.errors_bytes if of_errors else state.output_bytes
+    found = digest_of_start(path, size)
+    if found is None:
+        return not size and of_errors  # a file that has nothing to hold need not be there
+    if state.complete and path.stat().st_size != size:
         return False
-    return not state.output_bytes or found.hexdigest() == state.output_sha256
+    return not size or found.hexdigest() == (state.errors_sha256 if of_errors else state.output_sha256)
 
 
 def _damaged(path: Path) -> UsageError:

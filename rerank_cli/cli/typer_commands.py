@@ -52,7 +52,7 @@ class RunnableCommand(TyperCommand):
         return []
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; first say which configuration files count (with -v), and which of another user's does not."""
+        """Run the command; first say which project file does not count and, with -v, which files do."""
         call: Call = ctx.meta["call"]
         values = call.values
         verbosity = -1 if values["quiet"] else values["verbose"]
