@@ -163,11 +163,28 @@ def test_damage_is_noticed_and_a_new_start_gives_the_same(run, whole, killed, na
         if found.code == 2:
             assert found.err.startswith("rerank: error: --resume: ")
             assert "start over without --resume" in found.err
-            assert {path.name: path.read_bytes() for path in Path("w").iterdir()} == image, "a refusal changes nothing"
+            left = {path.name: data for path in Path("w").iterdir() if (data := path.read_bytes())}
+            assert left == {name: data for name, data in image.items() if data}, "a refusal changes nothing"
             assert run(*argv).code == 6
         assert (Path("w/out").read_bytes(), Path("w/errors").read_bytes()) == whole
     assert outcomes[2] > 10
     assert outcomes[6] > 2 or name == "out.state"
+
+
+@pytest.mark.parametrize("name", ["out", "errors"])
+def test_a_complete_output_that_was_changed_is_not_taken_for_complete(run, whole, killed, name: str) -> None:
+    """Killed before its state went. Found by fuzzing: the errors file was not looked at."""
+    argv = ("batch", "in.jsonl", "-o", "w/out", "--errors", "w/errors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "delete_state", lambda _: None)
+        assert run(*argv).code == 6
+    image = {path.name: path.read_bytes() for path in Path("w").iterdir()}
+    assert "already complete" in run(*argv, "--resume").err
+    for damaged in (image[name][:-1], image[name] + b"x", image[name].replace(b"e", b"f", 1), b""):
+        write_image(Path("w"), image | {name: damaged})
+        assert run(*argv, "--resume").code == 2
+        assert run(*argv).code == 6
+        assert (Path("w/out").read_bytes(), Path("w/errors").read_bytes()) == whole
 
 
 WRONG = {

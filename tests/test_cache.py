@@ -159,8 +159,9 @@ print(found[name].value, *report.warnings(), sep="|")
         lambda data: data[:4096] + b"\xff" * (len(data) - 4096),
         lambda data: data[:100] + random.Random(3).randbytes(len(data) - 100),
         lambda data: bytes(b ^ (random.Random(i).random() < 0.0005) * 7 for i, b in enumerate(data)),
+        lambda data: data.replace(b"CREATE TABLE scores", b"CREATE \xbd\xff\xfe\x80\x80 scores"),
     ],
-    ids=["empty", "foreign", "cut", "overwritten", "noise", "bit-flips"],
+    ids=["empty", "foreign", "cut", "overwritten", "noise", "bit-flips", "not UTF-8"],
 )
 def test_a_damaged_file_never_raises_and_never_gives_a_wrong_score(path, damage):
     known = fill(path, 2000)
