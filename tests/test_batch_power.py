@@ -195,7 +195,7 @@ WRONG = {
     "complete": [1, None, "true", []],
     "identity": [[], None, "x", {"the input": 1}, {"the input": None}],
     "output_sha256": [None, 1, []],
-    "version": [1, "2", None, []],
+    "version": [3, "2", None, [], True, 1.0],
 }
 
 

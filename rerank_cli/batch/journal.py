@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rerank_cli.batch.state import State, decode, digest_of_start, encode, may_be_ours
+from rerank_cli.batch.state import State, decode, digest_of_start, encode, ends_line, may_be_ours
 from rerank_cli.descriptors import is_plain_target, open_stream
 from rerank_cli.errors import OutputError, UsageError
 from rerank_cli.files import cannot_write, keep_aside, open_locked, read_own, replacing
@@ -264,7 +264,8 @@ def _holds(path: Path, state: State, *, of_errors: bool = False) -> bool:
         return not size and of_errors  # a file that has nothing to hold need not be there
     if state.complete and path.stat().st_size != size:
         return False
-    return not size or found.hexdigest() == (state.errors_sha256 if of_errors else state.output_sha256)
+    digest = state.errors_sha256 if of_errors else state.output_sha256
+    return not size or (found.hexdigest() == digest if digest else ends_line(path, size))
 
 
 def _damaged(path: Path) -> UsageError:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION = 2
+OLD_VERSION = 1  # of rerank 0.1: without digests and checksum
 _START = b'{"version": '  # of every state file
 BLOCK = 1 << 20
 
@@ -30,7 +31,7 @@ class State:
     errors_bytes: int = 0
     counts: tuple[tuple[str, int], ...] = ()
     complete: bool = False  # the output has its name; the state is kept until all outputs of the run are done
-    output_sha256: str = field(default="", compare=False)  # of the first `output_bytes` bytes
+    output_sha256: str = field(default="", compare=False)  # of the first `output_bytes` bytes; "": not known
     errors_sha256: str = field(default="", compare=False)
 
 
@@ -48,18 +49,26 @@ def decode(raw: bytes) -> tuple[State, dict[str, str]]:
         raise ValueError("nested too deeply") from None
     if not isinstance(record, dict) or "version" not in record:
         raise ValueError("it is not a state file of rerank")
-    if record["version"] != VERSION:
+    version = record["version"]
+    if type(version) is not int or version not in {OLD_VERSION, VERSION}:
         raise ValueError("another version of rerank wrote it")
     checksum = record.pop("checksum", None)
-    try:
-        right = checksum == _checksum(record)
-    except (ValueError, RecursionError):  # lone surrogates, or too deep to write again
-        right = False
-    if not right or not _has_right_types(record):
+    if version == OLD_VERSION and checksum is None:
+        record = {"complete": False, "output_sha256": "", "errors_sha256": "", **record}
+    elif not _is_checksum(checksum, record):
+        raise ValueError("it is damaged")
+    if not _has_right_types(record):
         raise ValueError("it is damaged")
     counts = tuple(sorted(record["counts"].items()))
     names = ("next_row", "output_bytes", "errors_bytes", "complete", "output_sha256", "errors_sha256")
     return State(**{name: record[name] for name in names}, counts=counts), record["identity"]
+
+
+def _is_checksum(checksum: object, record: Mapping[str, Any]) -> bool:
+    try:
+        return checksum == _checksum(record)
+    except (ValueError, RecursionError):  # lone surrogates, or too deep to write again
+        return False
 
 
 def may_be_ours(raw: bytes) -> bool:
@@ -79,6 +88,13 @@ def digest_of_start(path: Path, size: int) -> _Hash | None:
     except OSError:
         return None
     return None if size else whole
+
+
+def ends_line(path: Path, size: int) -> bool:
+    """Whether the first `size` bytes of a file, at least one, end a line: all that an old state can be checked by."""
+    with path.open("rb") as file:
+        file.seek(size - 1)
+        return file.read(1) == b"\n"
 
 
 def digest_of(paths: Iterable[Path]) -> str:
