@@ -17,7 +17,10 @@ from rerank_cli.cache_file import (
     ForeignFileError,
     count_rows,
     evict,
+    failures,
     is_cache_file,
+    is_day,
+    is_in_use,
     may_write,
     open_file,
     pack,
@@ -26,6 +29,7 @@ from rerank_cli.cache_file import (
     unpack,
 )
 from rerank_cli.errors import InputError, OutputError
+from rerank_cli.files import reason_of
 from rerank_cli.settings import DEFAULT_CACHE_BYTES
 
 if TYPE_CHECKING:
@@ -89,7 +93,7 @@ class ScoreCache:
         query = f"SELECT key, row, used FROM scores WHERE key IN ({marks})"  # noqa: S608 only question marks
         for key, row, used in self._connection.execute(query, keys):
             score = unpack(key, row)
-            if score is None:
+            if score is None or not is_day(used):
                 self._damaged.append(key)
                 continue
             scores[key] = score
@@ -142,7 +146,7 @@ class ScoreCache:
                 self._report.warn(f"the score cache {self._path} cannot be written ({error}): new scores are not kept")
             else:
                 self._give_up(error)
-        except (sqlite3.Error, ForeignFileError, OSError) as error:
+        except failures() as error:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
@@ -198,7 +202,8 @@ def info(path: Path) -> CacheInfo:
     with _opened(path, "ro") as connection:
         if connection is None:
             return CacheInfo(path, 0, 0, None, None)
-        oldest, newest = connection.execute("SELECT min(used), max(used) FROM scores").fetchone()
+        days = "SELECT min(used), max(used) FROM scores WHERE typeof(used) = 'integer' AND used BETWEEN 0 AND ?"
+        oldest, newest = connection.execute(days, (today() + 1,)).fetchone()
         size = sum(file.stat().st_size for file in _files(path) if file.exists())
         return CacheInfo(path, count_rows(connection), size, oldest, newest)
 
@@ -208,11 +213,12 @@ def verify(path: Path) -> Verification:
     with _opened(path, "ro") as connection:
         if connection is None:
             return Verification(0, 0, ())
-        problems = [str(line[0]) for line in connection.execute("PRAGMA integrity_check") if line[0] != "ok"]
+        lines = [bytes(line[0]).decode("utf-8", "replace") for line in connection.execute("PRAGMA integrity_check")]
+        problems = [line for line in lines if line != "ok"]
         rows = damaged = 0
-        for key, row in connection.execute("SELECT key, row FROM scores"):
+        for key, row, used in connection.execute("SELECT key, row, used FROM scores"):
             rows += 1
-            damaged += unpack(key, row) is None
+            damaged += unpack(key, row) is None or not is_day(used)
         if not problems and rows != count_rows(connection):
             problems.append(f"{rows} rows, but {count_rows(connection)} were counted")
         return Verification(rows, damaged, tuple(problems))
@@ -224,20 +230,19 @@ def clear(path: Path) -> int:
     A healthy file is emptied in place, because other processes may have it open. Raises InputError for another
     file, OutputError if another process holds it.
     """
-    import sqlite3
-
-    if not path.exists():
-        return 0
     try:
-        return _empty(path)
-    except sqlite3.OperationalError as error:
-        hint = "is another rerank writing to it?"
-        raise OutputError(f"cannot clear the score cache {path}: {error}", hint) from error
-    except (sqlite3.DatabaseError, ForeignFileError) as error:
+        return _empty(path) if path.exists() else 0
+    except failures() as error:
+        if isinstance(error, OSError) or is_in_use(error):
+            hint = "check its permissions, and whether another rerank is writing to it"
+            raise OutputError(f"cannot clear the score cache {path}: {error}", hint) from error
         _refuse_foreign(path, error)
-        for file in _files(path):
+    for file in _files(path):
+        try:
             file.unlink(missing_ok=True)
-        return 0
+        except OSError as error:
+            raise OutputError(f"cannot clear the score cache {path}: {reason_of(error)}") from None
+    return 0
 
 
 def _refuse_foreign(path: Path, error: Exception) -> None:
@@ -268,8 +273,6 @@ def _files(path: Path) -> tuple[Path, ...]:
 @contextlib.contextmanager
 def _opened(path: Path, mode: CacheMode) -> Iterator[sqlite3.Connection | None]:
     """A connection for the admin functions; failures become InputError with a hint."""
-    import sqlite3
-
     try:
         connection = open_file(path, mode, BUSY_S)
         try:
@@ -277,10 +280,10 @@ def _opened(path: Path, mode: CacheMode) -> Iterator[sqlite3.Connection | None]:
         finally:
             if connection is not None:
                 connection.close()
-    except (sqlite3.OperationalError, OSError) as error:
+    except failures() as error:
+        if not isinstance(error, OSError) and not is_in_use(error):
+            _refuse_foreign(path, error)
+            hint = "`rerank cache clear` makes a new one"
+            raise InputError(f"cannot read the score cache {path}: {error}", hint) from error
         hint = "check its permissions, and whether another rerank is writing to it"
-        raise InputError(f"cannot read the score cache {path}: {error}", hint) from error
-    except (sqlite3.Error, ForeignFileError) as error:
-        _refuse_foreign(path, error)
-        hint = "`rerank cache clear` makes a new one"
         raise InputError(f"cannot read the score cache {path}: {error}", hint) from error

@@ -1,7 +1,7 @@
 """The file of the score cache: its path, how it is opened, its rows, and eviction when it is full.
 
 SQLite in WAL mode: readers never wait, a killed process leaves whole transactions. Everything here may raise
-`sqlite3.Error`, `OSError` or `ForeignFileError`: `cache` decides what to do when something fails.
+what `failures` lists: `cache` decides what to do when something fails.
 """
 
 from __future__ import annotations
@@ -37,10 +37,21 @@ _SCHEMA = (
     "INSERT OR IGNORE INTO meta VALUES ('rows', 0)",  # counted, because count(*) would read the whole file
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
+_COLUMNS = {"scores": [b"key", b"row", b"used"], "meta": [b"name", b"value"]}
+_COUNT = "REPLACE INTO meta SELECT 'rows', count(*) FROM scores"
 
 
 class ForeignFileError(Exception):
     """A database that is not a score cache of this version."""
+
+
+class DamagedError(Exception):
+    """A score cache whose tables are not as they were created."""
+
+
+def is_day(used: object) -> bool:
+    """Whether a `used` column holds a day that can be: not damaged, and not after tomorrow."""
+    return isinstance(used, int) and 0 <= used <= today() + 1
 
 
 def cache_path(env: Mapping[str, str], chosen: Path | None = None) -> Path:
@@ -63,8 +74,10 @@ def pack(key: bytes, score: Score) -> bytes:
     return body + _CHECK.pack(crc32(body, crc32(key)))
 
 
-def unpack(key: bytes, row: bytes) -> Score | None:
-    """The score of a row, or None if the row does not carry its own checksum (a damaged page, a swapped row)."""
+def unpack(key: object, row: object) -> Score | None:
+    """The score of a row; None if a column has another type or the row lacks its own checksum (damaged or swapped)."""
+    if not isinstance(key, bytes) or not isinstance(row, bytes):
+        return None
     if len(row) != _ROW.size + _CHECK.size or _CHECK.unpack_from(row, _ROW.size)[0] != crc32(row[:-4], crc32(key)):
         return None
     flags, value, tokens, windows, start, end = _ROW.unpack_from(row)
@@ -87,6 +100,7 @@ def open_file(path: Path, mode: CacheMode, busy_s: float) -> sqlite3.Connection 
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             _create(connection, busy_s)
         _check_owner(connection)
+        _count_again(connection)
         connection.execute("PRAGMA synchronous = NORMAL")  # a dying process loses nothing, a dying machine little
     except BaseException:
         connection.close()
@@ -114,7 +128,9 @@ def _connect(path: Path, mode: str, busy_s: float) -> sqlite3.Connection:
     import sqlite3
 
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    connection.text_factory = bytes  # text in a damaged row need not be UTF-8
+    return connection
 
 
 def _create(connection: sqlite3.Connection, busy_s: float) -> None:
@@ -125,8 +141,28 @@ def _create(connection: sqlite3.Connection, busy_s: float) -> None:
 
 
 def _check_owner(connection: sqlite3.Connection) -> None:
+    """Raise ForeignFileError or DamagedError unless a file is a cache with our two tables and nothing besides."""
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise ForeignFileError("it was not created by this version of rerank")
+    # no views and triggers: what is read would be what somebody else computes
+    found = connection.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+    if set(found) != {(b"table", b"scores"), (b"table", b"meta")}:
+        raise DamagedError("its tables are not those of a score cache")
+    for table, columns in _COLUMNS.items():
+        if [line[1] for line in connection.execute(f"PRAGMA table_info({table})")] != columns:
+            raise DamagedError(f"the table {table} has other columns")
+
+
+def _count_again(connection: sqlite3.Connection) -> None:
+    """Repair a counter that is lost or not a number."""
+    if _counter(connection) is None:
+        with transaction(connection):
+            connection.execute(_COUNT)
+
+
+def _counter(connection: sqlite3.Connection) -> int | None:
+    row = connection.execute("SELECT value FROM meta WHERE name = 'rows'").fetchone()
+    return row[0] if row and isinstance(row[0], int) and row[0] >= 0 else None
 
 
 def _switch_to_wal(connection: sqlite3.Connection, busy_s: float) -> None:
@@ -159,8 +195,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def count_rows(connection: sqlite3.Connection) -> int:
-    """Rows of the cache, as counted by the writers."""
-    return int(connection.execute("SELECT value FROM meta WHERE name = 'rows'").fetchone()[0])
+    """Rows of the cache, as counted by the writers; counted here where their number is lost."""
+    counted = _counter(connection)
+    return int(connection.execute("SELECT count(*) FROM scores").fetchone()[0]) if counted is None else counted
 
 
 def evict(connection: sqlite3.Connection, max_rows: int) -> None:
@@ -168,6 +205,10 @@ def evict(connection: sqlite3.Connection, max_rows: int) -> None:
 
     Keys are hashes, so a range of keys is a random sample, and deleting range by range keeps every transaction short.
     """
+    if count_rows(connection) <= max_rows:
+        return
+    with transaction(connection):  # a counter that is wrong must not cost the scores
+        connection.execute(_COUNT)
     rows = count_rows(connection)
     if rows <= max_rows:
         return
@@ -197,6 +238,22 @@ def _cut(connection: sqlite3.Connection, surplus: int) -> tuple[int, float]:
 def may_write(path: Path) -> bool:
     """Whether this process may write the file and its folder, where SQLite keeps the log."""
     return os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a file may raise, whatever is in it: also what SQLite answers to damaged pages besides its own errors."""
+    import sqlite3
+
+    return sqlite3.Error, ForeignFileError, DamagedError, OSError, MemoryError, ValueError, OverflowError
+
+
+def is_in_use(error: Exception) -> bool:
+    """Whether SQLite could not get at a file, which may be sound: busy, locked, read-only, full, not to be opened."""
+    import sqlite3
+
+    codes = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL}
+    codes |= {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR}
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
 
 
 def is_cache_file(path: Path) -> bool:

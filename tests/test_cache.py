@@ -159,8 +159,9 @@ print(found[name].value, *report.warnings(), sep="|")
         lambda data: data[:4096] + b"\xff" * (len(data) - 4096),
         lambda data: data[:100] + random.Random(3).randbytes(len(data) - 100),
         lambda data: bytes(b ^ (random.Random(i).random() < 0.0005) * 7 for i, b in enumerate(data)),
+        lambda data: data.replace(b"CREATE TABLE scores", b"CREATE \xbd\xff\xfe\x80\x80 scores"),
     ],
-    ids=["empty", "foreign", "cut", "overwritten", "noise", "bit-flips"],
+    ids=["empty", "foreign", "cut", "overwritten", "noise", "bit-flips", "not UTF-8"],
 )
 def test_a_damaged_file_never_raises_and_never_gives_a_wrong_score(path, damage):
     known = fill(path, 2000)
@@ -175,6 +176,98 @@ def test_a_damaged_file_never_raises_and_never_gives_a_wrong_score(path, damage)
     assert len(found) == len(known) or report.warnings() or not damaged  # an empty file is a new cache
     with contextlib.suppress(InputError):
         cache.verify(path)
+
+
+VALUES = [
+    "NULL",
+    "1",
+    "-1",
+    "1.5",
+    "9e999",
+    "''",
+    "'text'",
+    "X'00'",
+    "zeroblob(29)",
+    "CAST(X'FFFE' AS TEXT)",
+    "1 << 62",
+]
+
+
+@pytest.mark.parametrize("column", ["key", "row", "used"])
+@pytest.mark.parametrize("value", VALUES)
+def test_a_row_of_any_type_is_a_miss(path, column, value):
+    """SQLite keeps any type in any column: a bad row must not end a run, nor what looks at the cache."""
+    known = fill(path, 50)
+    victim = key(5)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        if value == "NULL":  # as a bit in the schema would allow it
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'scores'")
+            connection.commit()
+    # a primary key is never null
+    with contextlib.suppress(sqlite3.IntegrityError), contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE scores SET {column} = {value} WHERE key = ?", (victim,))
+        connection.commit()
+    report = Report()
+    store = opened(path, report)
+    others = {name: score for name, score in known.items() if name != victim}
+    found = store.get(list(known))
+    assert others.items() <= found.items()
+    assert found.get(victim, known[victim]) == known[victim]
+    store.put({victim: known[victim]})
+    assert store.get(list(known)) == known
+    store.close()
+    small = opened(path, report, max_bytes=10 * cache_file.BYTES_PER_ROW)
+    small.put({key(99): Score(1.0)})
+    small.close()
+    assert all("unusable" not in warning for warning in report.warnings())
+    cache.info(path)
+    cache.verify(path)
+    assert cache.clear(path) >= 0
+    assert cache.info(path).rows == 0
+
+
+@pytest.mark.parametrize("value", [*VALUES, "absent"])
+def test_a_counter_of_any_type_is_counted_again(path, value):
+    known = fill(path, 50)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        if value == "absent":
+            connection.execute("DELETE FROM meta")
+        elif value != "NULL":
+            connection.execute(f"UPDATE meta SET value = {value}")
+    assert cache.info(path).rows >= 0
+    cache.verify(path)
+    store = opened(path, report := Report())
+    store.put({key(99): Score(1.0)})
+    assert len(store.get([*known, key(99)])) == 51, "a wrong counter must not cost the scores"
+    store.close()
+    assert report.warnings() == ()
+    assert cache.clear(path) >= 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE scores", "DROP TABLE meta", "ALTER TABLE scores RENAME COLUMN row TO line",
+        "CREATE TRIGGER more AFTER INSERT ON scores BEGIN DELETE FROM scores; END",
+        "ALTER TABLE scores RENAME TO old; CREATE VIEW scores AS SELECT * FROM old",
+    ],
+)  # fmt: skip
+def test_a_cache_of_other_tables_is_not_used_and_can_be_cleared(path, change):
+    fill(path, 50)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(change)
+    store = opened(path, report := Report())
+    assert store.get([key(1)]) == {}
+    store.put({key(1): Score(1.0)})
+    store.close()
+    assert "is unusable" in report.warnings()[0]
+    with pytest.raises(InputError, match="cannot read the score cache"):
+        cache.info(path)
+    with pytest.raises(InputError, match="cannot read the score cache"):
+        cache.verify(path)
+    cache.clear(path)
+    assert len(fill(path, 5)) == cache.info(path).rows == 5
 
 
 def test_a_damaged_row_is_scored_again_and_replaced(path):

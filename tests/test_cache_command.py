@@ -60,3 +60,33 @@ def test_a_folder_is_refused_as_a_cache(run, tmp_path, action):
     done = run("cache", action, "--cache-path", tmp_path)
     assert done.code == 3
     assert f"{tmp_path} is a folder, no score cache\nhint: name the file in it: --cache-path {tmp_path}/s" in done.err
+
+
+def test_rows_of_other_types_end_no_command(run, tmp_path):
+    """The whole way: a run with the cache, then every `cache` command."""
+    path = tmp_path / "scores.sqlite"
+    argv = ("-q", "bread", "--cache", "--cache-path", path, "-f", "jsonl")
+    whole = run(*argv, stdin="bread\nbutter\nwater\n")
+    values = [("row = 'text'",), ("row = 5",), ("used = 'yesterday'",), ("used = 1e300",), ("used = 1 << 60",)]
+    for (change,) in values:
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(f"UPDATE scores SET {change} WHERE key = (SELECT min(key) FROM scores)")
+        found = run(*argv, stdin="bread\nbutter\nwater\n")
+        assert (found.code, found.out) == (0, whole.out)
+        assert "damaged rows: scored again" in found.err
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE scores SET used = 1 << 60")
+        connection.execute("UPDATE meta SET value = 'many'")
+    assert run("cache", "info", "--cache-path", path).lines[1:2] == ["scores: 3"]
+    assert run("cache", "verify", "--cache-path", path).code == 3
+    assert run("cache", "clear", "--cache-path", path).lines[1] == "forgotten: 3"
+
+
+def test_a_path_that_cannot_be_is_reported(run, tmp_path):
+    for path in (tmp_path / ("n" * 300), tmp_path / "file" / "cache"):
+        (tmp_path / "file").write_text("")
+        for action in ("info", "verify", "clear"):
+            found = run("cache", action, "--cache-path", path)
+            assert "Traceback" not in found.err
+            assert "internal error" not in found.err
+            assert found.code in {0, 3}

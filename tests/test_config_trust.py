@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,38 @@ def test_inherited_trust_does_not_apply_to_a_model_chosen_by_a_project(run, proj
     assert got["allow_pickle"] == (False, "default")
     own = options(run("config", "--json", env={"RERANK_MODEL": "mine/model@abc"}))
     assert own["trust_remote_code"][0] is True
+
+
+OTHER = 12345
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("how", ["file", "link to another's file", "another's link"])
+def test_a_project_file_of_another_user_is_not_obeyed(run, project: Path, user: Path, how: str) -> None:
+    path, real = project / "rerank.toml", project / "real.toml"
+    written = path if how == "file" else real
+    written.write_text("not even = TOML\n" if how == "file" else "top_n = 1\n")
+    if how != "file":
+        path.symlink_to(real)
+    os.chown(path, OTHER, OTHER, follow_symlinks=how != "another's link")
+    user.write_text("top_n = 2\n")
+    found = run("config", "--json")
+    assert options(found)["top_n"][0] == 2, "other files count as before"
+    assert [file["role"] for file in found.json["files"]] == ["user"]
+    assert found.err.count("\n") == 1
+    assert f"the project file {path} belongs to another user and is not obeyed (--config {path} obeys it" in found.err
+    assert run("-q", "x", "--quiet", stdin="a\nb\nc\n").err == ""
+    if how != "file":
+        assert options(run("config", "--json", "--config", path))["top_n"][0] == 1
+    assert run("config", "--no-config").err == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_under_sudo_the_callers_project_is_obeyed(run, project: Path) -> None:
+    (project / "rerank.toml").write_text("top_n = 1\n")
+    os.chown(project / "rerank.toml", OTHER, OTHER)
+    for caller, top_n in ((str(OTHER), 1), ("54321", None), ("x", None), ("", None), ("1" * 400, None)):
+        assert options(run("config", "--json", env={"SUDO_UID": caller}))["top_n"][0] == top_n
 
 
 def test_the_user_file_is_not_read_again_as_a_project_file(run, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,19 @@ def test_values_equal_pytrec_eval_and_missing_queries_count_zero(seed):
             assert values[query] == pytest.approx(expected, abs=1e-6), (name, query)
 
 
+def test_ids_with_nul_do_not_end_the_process():
+    """pytrec_eval reads ids as C strings: those that differ after a NUL only ended in an assertion. Found by fuzzing."""
+    names = ["q", "q\0", "q\0a", "q\1", "q\1\1", "q\1\2"]
+    judgements = {query: {f"d{end}": grade for grade, end in enumerate(["\0", "\0b", "", "\1"])} for query in names}
+    scores = {query: dict.fromkeys(judgements[query], 1.0) for query in names}
+    found = evaluate(judgements, scores, [parse_measure("nDCG@10"), parse_measure("RR")])
+    order = sorted(judgements["q"], reverse=True)  # ties: by id, descending
+    for values in found.values():
+        assert list(values) == names
+        assert len(set(values.values())) == 1
+    assert found[parse_measure("nDCG@10")]["q"] == pytest.approx(plain_ndcg(judgements["q"], order, 10))
+
+
 def test_a_query_with_only_negative_grades_counts_zero():
     """pytrec_eval 0.5.11 loops for ever on it."""
     found = evaluate({"q": {"a": -1}, "r": {"a": 1}}, {"q": {"a": 1.0}, "r": {"a": 1.0}}, parse_measures(NAMES))

@@ -231,3 +231,8 @@ def test_a_result_key_that_would_be_repeated_is_refused(run, free, command, key:
     result = run(*command, "--result-key", key)
     assert (result.code, result.out, free.calls) == (2, b"", 0)
     assert "--result-key" in result.err
+
+
+def test_a_name_that_is_too_long_for_a_file_is_no_crash(run) -> None:
+    found = run("-q", "x", "n" * 300)
+    assert (found.code, "internal error" in found.err) == (3, False)

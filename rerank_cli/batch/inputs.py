@@ -45,11 +45,11 @@ def is_rereadable(name: str) -> bool:
 
 def identity_of(plan: BatchPlan, files: tuple[str, ...], model_digest: str) -> dict[str, str]:
     """What must not change before a --resume: input bytes, options that decide results, the model."""
-    from rerank_cli.batch.journal import digest_of
+    from rerank_cli.batch.state import digest_of
 
     names = [*files, *plan.inputs.further(files)]
     return {
-        "the input": digest_of(names) if all(map(is_rereadable, names)) else "stdin",
+        "the input": digest_of(map(Path, names)) if all(map(is_rereadable, names)) else "stdin",
         "an option": plan.identity,
         "the model": model_digest,
     }

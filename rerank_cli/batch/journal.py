@@ -1,7 +1,8 @@
 """An output file that grows and can be resumed: `F.partial`, and next to it `F.state`, which records what is in it.
 
-A killed run leaves both. `--resume` checks that input, options and model are the same, cuts the partial file back to
-the last row in the state, and continues from there. It knows nothing of queries or scores.
+A killed run leaves both. `--resume` checks that input, options and model are the same and that the partial file holds
+what the state vouches for, cuts it back to the last row in the state, and continues from there. Data is on the disk
+before the state that vouches for it. This module knows nothing of queries or scores.
 """
 
 from __future__ import annotations
@@ -9,63 +10,69 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
-import stat
-from dataclasses import asdict, dataclass, replace
+import time
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rerank_cli.batch.state import State, decode, digest_of_start, encode, ends_line, may_be_ours
+from rerank_cli.descriptors import is_plain_target, open_stream
 from rerank_cli.errors import OutputError, UsageError
-from rerank_cli.files import cannot_write, replacing
+from rerank_cli.files import cannot_write, keep_aside, open_locked, read_own, replacing
+from rerank_cli.sync import sync_file, sync_folder
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
-VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is done: the next row, the bytes of output and errors of finished rows, and the counts so far."""
-
-    next_row: int = 0
-    output_bytes: int = 0
-    errors_bytes: int = 0
-    counts: tuple[tuple[str, int], ...] = ()
-    complete: bool = False  # the output has its name; the state is kept until all outputs of the run are done
+CHECKPOINT_S = 0.5  # at least so much time between two states: syncing costs some 30 ms on a plain disk
+WINDOWS = os.name == "nt"
+STATE_BYTES = 1 << 20  # a state has a few hundred
+START_OVER = "start over without --resume"
 
 
 class Journal:
     """The growing output of one batch, and its errors file if there is one.
 
-    A `target` that is a link has the file it points to replaced; `errors` is where bad rows are written; `identity` is
-    what must not change between runs, by its name in messages; `resume` continues where a previous run stopped.
+    `errors` is where bad rows are written, a side file of the output's if `errors_beside`; `identity` is what must not
+    change between runs, by its name in messages; `resume` continues where a previous run stopped. A link at `target`
+    is replaced, not followed.
 
-    Raises UsageError: the previous run had another input, options or model; OutputError: a file cannot be written, or
-    another process is writing it.
+    Raises UsageError: the previous run had another input, options or model, or its files are damaged; OutputError: a
+    file cannot be written, or another process is writing it.
     """
 
-    def __init__(self, target: Path, errors: Path | None, identity: Mapping[str, str], *, resume: bool) -> None:
-        self.target = Path(os.path.realpath(target))
-        self.partial, self._state_path, self._new_state = files_beside(self.target)
+    def __init__(
+        self,
+        target: Path,
+        errors: Path | None,
+        identity: Mapping[str, str],
+        *,
+        resume: bool,
+        errors_beside: bool = False,
+    ) -> None:
+        self.target = target
+        self.partial, self._state_path, self._new_state = files_beside(target)
+        self.kept: list[Path] = []  # files of other programs that were in the way, under their new names
         self._identity = dict(identity)
-        self._output = open_locked(self.partial)
         self._errors: io.FileIO | None = None
+        self._errors_path = errors
+        self._saved = b""  # the state file as we wrote it last
+        self._output = self._open(self.partial)
         try:
-            previous = self._previous(strict=resume)
-            self.state = previous if resume else State()
+            raw = self._read_state()
+            previous = self._previous(raw, strict=resume)
+            self._keep_foreign(raw)
             self.dropped = 0 if resume else previous.next_row  # rows of a previous run that this one ranks again
-            if self.state.complete:
-                return
-            if errors:
-                self._errors = open_locked(errors)
-                _require_size(errors, self.state.errors_bytes)
-                _cut(self._errors, self.state.errors_bytes, errors)
-            _cut(self._output, self.state.output_bytes, self.partial)
-            self._save(self.state)
+            state = previous if resume else State()
+            self._renamed = state.complete and self._is_empty() and _holds(self.target, state)
+            if state.complete:
+                self.state, self._saved = state, raw or b""
+            else:
+                self._open_errors(target if errors_beside else None)
+                self._continue(state)
         except BaseException:
             self.close()
             raise
@@ -76,148 +83,197 @@ class Journal:
         return self.state.next_row > 0
 
     def add(self, output: bytes, errors: bytes, next_row: int, counts: Mapping[str, int]) -> None:
-        """Finish some rows: their bytes first, then the state that counts them."""
+        """Finish some rows: their bytes first, then the state that counts them, unless one was saved just now."""
         _write(self._output, output, self.partial)
-        if self._errors is not None:
-            _write(self._errors, errors, Path(str(self._errors.name)))
-        state = State(
+        self._output_hash.update(output)
+        if self._errors is not None and self._errors_path is not None:
+            _write(self._errors, errors, self._errors_path)
+            self._errors_hash.update(errors)
+        self.state = State(
             next_row,
             self.state.output_bytes + len(output),
             self.state.errors_bytes + (len(errors) if self._errors is not None else 0),
             tuple(sorted(counts.items())),
+            output_sha256=self._output_hash.hexdigest(),
+            errors_sha256=self._errors_hash.hexdigest(),
         )
-        self._save(state)
+        if time.monotonic() - self._saved_at >= CHECKPOINT_S:
+            self._save(self.state)
 
     def finish(self) -> None:
         """Everything is written: give the file its name. The state stays until `delete_state`."""
+        if self._renamed:
+            return  # a previous run got this far
         try:
-            if self.state.complete and self.target.exists() and not self.partial.stat().st_size:
-                return  # a previous run got this far
-            os.fsync(self._output.fileno())
-            with contextlib.suppress(FileNotFoundError):
-                self.partial.chmod(stat.S_IMODE(self.target.stat().st_mode))
-            self._save(replace(self.state, complete=True))  # a run killed before the next line renames when resumed
+            self._save(replace(self.state, complete=True))  # a run killed before the next lines renames when resumed
+            if WINDOWS:
+                self._output.close()  # Windows renames no open file; elsewhere the lock is kept until it has its name
             self.partial.replace(self.target)
+            sync_folder(self.target.parent)
         except OSError as error:
             raise _failure(error, self.target) from None
 
     def delete_state(self) -> None:
-        """All outputs of the run are complete: the state is not needed any more."""
+        """All outputs of the run are complete: the state is not needed any more. One of another run is left alone."""
         with contextlib.suppress(OSError):
-            self._state_path.unlink()
+            if self._state_path.read_bytes() == self._saved:
+                self._state_path.unlink()
 
     def close(self) -> None:
-        """Close the files; an output with rows stays for --resume, an empty one is removed."""
-        self._output.close()
+        """Save how far the output got and close the files. Without a finished row nothing is left of them."""
+        state = getattr(self, "state", None)  # None: the previous run was refused, and stays as it is
+        unfinished = state is not None and not state.complete
+        if unfinished and self._encoded(self.state) != self._saved:
+            with contextlib.suppress(OutputError):
+                self._save(self.state)
+        left = (self.partial,) if unfinished and not self.state.next_row else ()
+        with contextlib.suppress(OSError, ValueError):  # ValueError: closed already
+            if not left and self._is_empty() and not (unfinished and self.state.next_row):
+                left = (self.partial,)
+        self._close_and_remove(left)
         if self._errors is not None:
             self._errors.close()
-        state = getattr(self, "state", None)  # None: the previous run was refused, and stays as it is
-        with contextlib.suppress(OSError):
-            if self.partial.stat().st_size == 0 and (state is None or state.complete or not state.next_row):
-                self.partial.unlink()
-        if state is not None and not state.complete and not state.next_row:
+        if unfinished and not self.state.next_row:
             self.delete_state()
 
-    def _save(self, state: State) -> None:
-        record = {"version": VERSION, "identity": self._identity, **asdict(state), "counts": dict(state.counts)}
-        before = self.state
-        try:
-            with replacing(self._state_path, partial(_failure, path=self._state_path), self._new_state) as write:
-                write(json.dumps(record).encode())
-                self.state = (
-                    state  # before it is on disk: if a signal arrives meanwhile, `close` must not delete it there
-                )
-        except OutputError:
-            self.state = before
-            raise
+    def _close_and_remove(self, paths: tuple[Path, ...]) -> None:
+        """Remove files before the lock goes, so that nobody else's goes; Windows has no lock and removes none open."""
+        if WINDOWS:
+            self._output.close()
+        for path in paths:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        self._output.close()
 
-    def _previous(self, *, strict: bool) -> State:
-        """The state of a previous run; the start if there is none. With `strict`, it must match this run."""
+    def _is_empty(self) -> bool:
+        return not os.fstat(self._output.fileno()).st_size
+
+    def _open(self, path: Path) -> io.FileIO:
+        return open_locked(path, partial(_failure, path=path), like=self.target)
+
+    def _read_state(self) -> bytes | None:
+        """The bytes of the state file; None if there is none."""
         try:
-            record = json.loads(self._state_path.read_bytes())
-            numbers = (record["next_row"], record["output_bytes"], record["errors_bytes"])
-            state = State(*numbers, tuple(sorted(record["counts"].items())), bool(record.get("complete")))
+            return read_own(self._state_path, self.target, STATE_BYTES)
         except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _failure(error, self._state_path) from None
+
+    def _keep_foreign(self, raw: bytes | None) -> None:
+        """A partial file that no state of ours is about is not ours: it is kept under another name."""
+        if (raw is not None and may_be_ours(raw)) or self._is_empty():
+            return
+        self.kept.append(keep_aside(self.partial))
+        self._output.close()
+        self._output = self._open(self.partial)
+
+    def _open_errors(self, like: Path | None) -> None:
+        path = self._errors_path
+        if path is None:
+            return
+        if is_plain_target(path):
+            self._errors = open_locked(path, partial(_failure, path=path), like)
+            return
+        try:
+            self._errors = open_stream(path)
+        except OSError as error:
+            raise _failure(error, path) from None
+
+    def _continue(self, state: State) -> None:
+        """Go on after `state`: what it does not vouch for is cut off, which is an incomplete row."""
+        self._output_hash = digest_of_start(self.partial, state.output_bytes) or hashlib.sha256()
+        path = self._plain_errors()
+        self._errors_hash = (digest_of_start(path, state.errors_bytes) if path else None) or hashlib.sha256()
+        self._save(state)  # it vouches for no more than before, so it may come before the cuts
+        _cut(self._output, state.output_bytes, self.partial)
+        if path and self._errors is not None:
+            _cut(self._errors, state.errors_bytes, path)
+
+    def _plain_errors(self) -> Path | None:
+        """The errors file, unless it is a stream, which can be neither read nor cut."""
+        return self._errors_path if self._errors_path and is_plain_target(self._errors_path) else None
+
+    def _encoded(self, state: State) -> bytes:
+        return encode(state, self._identity)
+
+    def _save(self, state: State) -> None:
+        """Data first, then the state that vouches for it. If that fails, what was saved before holds."""
+        before, encoded = self._saved, self._encoded(state)
+        fail = partial(_failure, path=self._state_path)
+        try:
+            for stream in (self._output, self._errors):
+                if stream is not None:
+                    sync_file(stream.fileno())
+            with replacing(self._state_path, fail, self._new_state, like=self.target) as write:
+                write(encoded)
+                # before it is on disk: if a signal arrives meanwhile, `close` must not delete it there
+                self.state, self._saved = state, encoded
+            sync_folder(self.target.parent)
+        except (OSError, OutputError) as error:
+            self._saved = before
+            if before:
+                self.state = decode(before)[0]
+            raise fail(error) if isinstance(error, OSError) else error from None
+        except BaseException:
+            self._saved = before  # after a signal `close` tries again
+            raise
+        self._saved_at = time.monotonic()
+
+    def _previous(self, raw: bytes | None, *, strict: bool) -> State:
+        """The state of a previous run; the start if there is none. With `strict`, it must match this run."""
+        if raw is None:
             return State()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if not strict:
-                return State()
-            hint = "start over without --resume"
-            raise UsageError(f"--resume: cannot read {self._state_path}: {error}", hint) from None
+        try:
+            state, identity = decode(raw)
+        except ValueError as error:
+            if strict:
+                raise UsageError(f"--resume: cannot read {self._state_path}: {error}", START_OVER) from None
+            if not may_be_ours(raw):
+                self.kept.append(keep_aside(self._state_path))
+            return State()
         if strict:
-            self._check(record, state)
+            self._check(state, identity)
         return state
 
-    def _check(self, record: dict[str, Any], state: State) -> None:
+    def _check(self, state: State, identity: Mapping[str, str]) -> None:
         """Raise UsageError unless the previous run had the same identity, and its output matches its state."""
         for name, value in self._identity.items():
-            if record["identity"].get(name) != value:
+            if identity.get(name) != value:
                 hint = f"restore it, or start over without --resume (this drops {self.partial.name})"
                 raise UsageError(f"--resume: {name} changed since {self.partial} was started", hint)
-        renamed = state.complete and not self.partial.stat().st_size
-        whole = self.target if renamed else self.partial
-        if record.get("version") != VERSION or not _holds(whole, state.output_bytes):
-            raise UsageError(f"--resume: {whole} does not match its state file", "start over without --resume")
+        renamed = state.complete and self._is_empty()
+        if not _holds(self.partial, state) and not (renamed and _holds(self.target, state)):
+            raise _damaged(self.target if renamed else self.partial)
+        errors = self._plain_errors()
+        if errors and not _holds(errors, state, of_errors=True):
+            raise _damaged(errors)
 
 
 def files_beside(target: Path) -> tuple[Path, Path, Path]:
     """The partial output, its state file, and the file that replaces the state file."""
-    own = Path(os.path.realpath(target))
-    partial, state, new = (own.with_name(own.name + end) for end in (".partial", ".state", ".state.new"))
+    partial, state, new = (target.with_name(target.name + end) for end in (".partial", ".state", ".state.new"))
     return partial, state, new
 
 
-def _holds(path: Path, size: int) -> bool:
-    """Whether a file has at least `size` bytes, the last of which ends a row."""
-    try:
-        with path.open("rb") as file:
-            if size == 0:
-                return True
-            file.seek(size - 1)
-            return file.read(1) == b"\n"
-    except OSError:
+def _holds(path: Path, state: State, *, of_errors: bool = False) -> bool:
+    """Whether a file begins with what a state vouches for, and is no longer if the state is of a complete output."""
+    size = state.errors_bytes if of_errors else state.output_bytes
+    found = digest_of_start(path, size)
+    if found is None:
+        return not size and of_errors  # a file that has nothing to hold need not be there
+    if state.complete and path.stat().st_size != size:
         return False
+    digest = state.errors_sha256 if of_errors else state.output_sha256
+    return not size or (found.hexdigest() == digest if digest else ends_line(path, size))
 
 
-def is_regular(path: Path) -> bool:
-    """Whether a path is, or can become, a plain file: not a pipe, a device or `/dev/fd/3`."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode) and not str(path).startswith(("/dev/", "/proc/"))
-    except OSError:
-        return not str(path).startswith(("/dev/", "/proc/"))
-
-
-def open_locked(path: Path) -> io.FileIO:
-    """A file to write that no other rerank is writing, unbuffered so that every failed write is noticed.
-
-    Raises OutputError.
-    """
-    try:
-        stream = open(path, "ab", buffering=0)  # noqa: SIM115, PTH123 lives as long as the journal
-    except OSError as error:
-        raise _failure(error, path) from None
-    with contextlib.suppress(ImportError, AttributeError):  # Windows has no fcntl: no lock there
-        import fcntl
-
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:  # else: a file system without locks
-                stream.close()
-                raise OutputError("another rerank is writing this file", "wait for it", str(path)) from None
-    return stream
-
-
-def _require_size(path: Path, size: int) -> None:
-    """Raise UsageError for a file that lost what a previous run wrote: truncating would fill it with NUL."""
-    if is_regular(path) and path.stat().st_size < size:
-        raise UsageError(f"--resume: {path} does not match its state file", "start over without --resume")
+def _damaged(path: Path) -> UsageError:
+    return UsageError(f"--resume: {path} does not match its state file", START_OVER)
 
 
 def _cut(stream: io.FileIO, size: int, path: Path) -> None:
-    """Cut a file to `size`: the rest is an incomplete row. A pipe or device is left as it is."""
-    if not is_regular(path):
-        return
+    """Cut a file to `size`."""
     try:
         stream.truncate(size)
     except OSError as error:
@@ -238,13 +294,3 @@ def _failure(error: OSError, path: Path) -> OutputError:
     full = error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", None)}
     hint = "free some space, then continue with --resume" if full else None
     return cannot_write(error, path, hint)
-
-
-def digest_of(paths: Iterable[str]) -> str:
-    """SHA-256 over the bytes of files, each after its length."""
-    whole = hashlib.sha256()
-    for path in paths:
-        with Path(path).open("rb") as file:
-            part = hashlib.file_digest(file, "sha256")
-            whole.update(file.tell().to_bytes(8, "little") + part.digest())
-    return whole.hexdigest()

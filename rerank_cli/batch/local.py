@@ -6,21 +6,24 @@ Rows, scoring, rendering and the journal are modules of their own.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rerank_cli.batch.inputs import count_rows, identity_of, read_rows
 from rerank_cli.batch.run import run_rows
 from rerank_cli.compression import compressor_for
-from rerank_cli.errors import OutputError, UsageError
-from rerank_cli.files import cannot_write
+from rerank_cli.descriptors import is_plain_target, open_stream
+from rerank_cli.errors import UsageError
+from rerank_cli.files import cannot_write, open_locked
 from rerank_cli.records import RequestOptions
 from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from rerank_cli.batch.journal import Journal
     from rerank_cli.batch.plan import BatchPlan, Output
@@ -50,7 +53,6 @@ def run_local(plan: BatchPlan, scorer: Scorer, terminal: Terminal, report: Repor
     """Rank every input in turn. What is done is kept whatever ends the run."""
     from rerank_cli.evaluation.before import relevance_delta
 
-    make_folder(plan.out_dir)
     settings, encoding = plan.settings.settings_of(RequestOptions()), plan.inputs.collection.encoding
     delta = relevance_delta(plan.qrels, settings, terminal, encoding)
     rows = count_rows(plan) if terminal.animated() else None
@@ -58,7 +60,7 @@ def run_local(plan: BatchPlan, scorer: Scorer, terminal: Terminal, report: Repor
     with terminal.progress("ranking", rate="pairs") as advance:
         session = Session(plan, scorer, terminal, report, tally, advance, delta, rows)
         for output in plan.outputs:
-            if output.target is None or is_stream(output.target):
+            if output.target is None or (plan.out_dir is None and is_stream(output.target)):
                 to_stream(output, session)
             else:
                 journals.append(to_file(output, output.target, session))
@@ -70,24 +72,9 @@ def run_local(plan: BatchPlan, scorer: Scorer, terminal: Terminal, report: Repor
         delta.print_report()
 
 
-def make_folder(path: Path | None) -> None:
-    """Create the folder of --out-dir."""
-    if path is None:
-        return
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be created: {error.strerror}", "choose another folder with `--out-dir`", str(path)
-        ) from None
-
-
 def is_stream(target: Path) -> bool:
     """Whether results go to stdout, a pipe or a device, which are written as they come."""
-    from rerank_cli.batch.journal import is_regular
-    from rerank_cli.writers.output import is_stdout
-
-    return is_stdout(target) or not is_regular(target)
+    return str(target) == "-" or not is_plain_target(target)
 
 
 def to_stream(output: Output, session: Session) -> None:
@@ -112,10 +99,12 @@ def to_file(output: Output, target: Path, session: Session) -> Journal:
 
     plan, terminal = session.plan, session.terminal
     identity = identity_of(plan, output.files, session.scorer.info.digest)
-    journal = Journal(target, errors_path(plan, target), identity, resume=plan.resume)
+    beside = plan.out_dir is not None
+    errors = errors_path(plan, target)
+    journal = Journal(resolved(plan, target), errors, identity, resume=plan.resume, errors_beside=beside)
     report_start(journal, terminal)
     counts = Counter(dict(journal.state.counts))
-    pack, pack_errors = packer_for(target), packer_for(errors_path(plan, target))
+    pack, pack_errors = packer_for(target), packer_for(errors)
     session.tally.skipped += counts["rows"]
     try:
         if not journal.state.complete:
@@ -150,7 +139,9 @@ def packer_for(path: Path | None) -> Callable[[bytes], bytes]:
 
 
 def report_start(journal: Journal, terminal: Terminal) -> None:
-    """What happens to the rows of a previous run."""
+    """What happens to the rows of a previous run, and to files that were in the way."""
+    for path in journal.kept:
+        terminal.note(f"a file that no batch wrote was in the way: it is {path} now")
     if journal.dropped:
         terminal.note(f"{journal.partial}: dropping {journal.dropped:,} rows of a previous run (--resume keeps them)")
     elif journal.state.complete:
@@ -159,10 +150,15 @@ def report_start(journal: Journal, terminal: Terminal) -> None:
         terminal.note(f"{journal.target}: resuming after row {journal.state.next_row:,}")
 
 
+def resolved(plan: BatchPlan, target: Path) -> Path:
+    """The file to replace: a link that the user named is followed; the names in --out-dir are ours, and no links."""
+    return Path(os.path.realpath(target)) if plan.out_dir is None else target
+
+
 def errors_path(plan: BatchPlan, target: Path) -> Path | None:
     """Where the bad rows of one output go: --errors, or a file next to each output of --out-dir."""
     if plan.errors is None or plan.out_dir is None:
-        return plan.errors
+        return resolved(plan, plan.errors) if plan.errors and is_plain_target(plan.errors) else plan.errors
     return target.with_name(target.name + ".errors")
 
 
@@ -173,7 +169,10 @@ def open_errors(path: Path | None) -> Iterator[Callable[[bytes], None]]:
         yield lambda _data: None
         return
     try:
-        stream = open(path, "wb", buffering=0)  # noqa: SIM115, PTH123 closed below
+        plain = is_plain_target(path)
+        stream = open_locked(path, partial(cannot_write, path=path)) if plain else open_stream(path)
+        if plain:
+            stream.truncate(0)
     except OSError as error:
         raise cannot_write(error, path) from None
 

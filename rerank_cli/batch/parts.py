@@ -7,6 +7,7 @@ Its results appear by a rename, so a part is done or not there. Nothing here kno
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 from collections import Counter
@@ -18,11 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rerank_cli.absence import FieldCheck
 from rerank_cli.batch.rows import row_of
 from rerank_cli.batch.run import run_rows
+from rerank_cli.batch.state import digest_of_start
 from rerank_cli.compression import SUFFIXES as COMPRESSED
 from rerank_cli.errors import InputError, RowsFailed, UsageError
-from rerank_cli.files import cannot_write, replacing
+from rerank_cli.files import cannot_write, read_own, replacing
 from rerank_cli.readers.rows import raw_rows
 from rerank_cli.report import Report
+from rerank_cli.sync import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +39,7 @@ SMALLEST, LARGEST = 256 << 10, 64 << 20  # bytes per part: work for some seconds
 PARTS = 256  # how many parts to aim at between these
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet")
 _NUMBERED = re.compile(r"-\d{5}-of-\d{5}(?=\.)")
+MARKER_BYTES = 1 << 20
 MAX_REPORTED = 20  # bad rows of a part that are reported on stderr; --errors has all
 GROWN = "start again when nobody writes to it"
 
@@ -196,13 +200,14 @@ def _blocks(part: Part) -> Iterator[bytes]:
 
 def rank_part(part: Part, scorer: Scorer, config: RankingJobConfig) -> Done:
     """Rank a part and rename its results into place. Raises what would meet every part, and RowsFailed if strict."""
-    report, counts, failures = Report(), Counter[str](), list[str]()
+    report, counts, failures, digest = Report(), Counter[str](), list[str](), hashlib.sha256()
     target = Path(config.folder, part.output)
     rows = rows_of(part, config.settings.fields, report)
     try:
         with _appears(target) as write, _appears(_errors_of(target) if config.errors else None) as write_errors:
             for block in run_rows(rows, scorer, config.settings, report):
                 write(block.output)
+                digest.update(block.output)
                 write_errors(block.errors)
                 counts.update(block.counts)
                 failures = (failures + block.failures)[:MAX_REPORTED]
@@ -210,8 +215,10 @@ def rank_part(part: Part, scorer: Scorer, config: RankingJobConfig) -> Done:
         error.hint = "finished parts are kept: --resume continues without them"
         raise
     done = Done(dict(counts), failures, list(report.warnings()))
+    sync_folder(target.parent)  # the results have their names before the marker that vouches for them
     with _appears(done_marker(target)) as write:
-        write(json.dumps({"identity": identity_of(part, config), **done._asdict()}).encode())
+        record = {"identity": identity_of(part, config), "sha256": digest.hexdigest(), **done._asdict()}
+        write(json.dumps(record).encode())
     return done
 
 
@@ -219,19 +226,36 @@ def done_before(part: Part, config: RankingJobConfig) -> Done | None:
     """The result of a part that a previous run finished, else None. Raises UsageError if it is not the same part."""
     target = Path(config.folder, part.output)
     try:
-        record = json.loads(done_marker(target).read_bytes())
-    except (FileNotFoundError, ValueError):
+        record = json.loads(read_own(done_marker(target), target, MARKER_BYTES))
+        done = Done(*(record[name] for name in Done._fields))
+        right = _has_right_types(done)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     if record.get("identity") != identity_of(part, config):
         hint = "restore it, or start over without --resume"
         raise UsageError(f"--resume: the input, an option or the model changed since {target} was written", hint)
-    return Done(*(record[name] for name in Done._fields)) if target.exists() else None
+    try:
+        same = digest_of_start(target, target.stat().st_size)
+    except OSError:
+        return None
+    return done if right and same and same.hexdigest() == record.get("sha256") else None
+
+
+def _has_right_types(done: Done) -> bool:
+    lists = (done.failures, done.warnings)
+    return (
+        isinstance(done.counts, dict)
+        and all(type(number) is int and number >= 0 for number in done.counts.values())
+        and all(isinstance(each, list) and all(isinstance(text, str) for text in each) for each in lists)
+    )
 
 
 def drop_numbered(folder: Path, parts: Sequence[Part]) -> int:
     """Remove the results of another cut of the same files, as when a file has grown; returns how many."""
     outputs = {part.output for part in parts}
-    wholes = {_NUMBERED.sub("", output) for output in outputs}
+    cuts = Counter(part.path for part in parts)
+    # a number that the input's own name has is not one of ours
+    wholes = {part.output if cuts[part.path] == 1 else _NUMBERED.sub("", part.output) for part in parts}
     left = [
         path
         for path in folder.iterdir()

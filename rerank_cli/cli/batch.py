@@ -29,18 +29,18 @@ def batch(call: Call) -> int:
     from rerank_cli.batch.local import run_local
     from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
     from rerank_cli.cli import rules
+    from rerank_cli.cli.batch_outputs import make_folder, require_writable
     from rerank_cli.cli.rank import describe, print_report
     from rerank_cli.scorers.registry import open_scorer
-    from rerank_cli.writers.output import ClosedPipe, check_format, check_output
+    from rerank_cli.writers.output import ClosedPipe
 
     plan, terminal = plan_of(call), call.terminal
     report, tally, summary = Report(), Tally(), call.settings(BatchOutputs).summary
-    check_output(summary)
-    for path in filter(None, (plan.outputs[0].target, plan.errors)):
-        check_format(path)
+    require_writable(plan, summary, terminal)
     if call.settings(BatchRun).engine == "ray":
         return start_ray(call, plan)
     check_inputs(plan, terminal)
+    make_folder(plan.out_dir)
     scorer = open_scorer(rules.model_of(call), terminal.env, report, rules.cache_of(call))
     complete = left = False
     try:
@@ -69,10 +69,10 @@ COMMAND = Command(
 
 def start_ray(call: Call, plan: BatchPlan) -> int:
     """The same over Ray; returns the exit code."""
-    from rerank_cli.batch.local import make_folder
     from rerank_cli.batch.parts import delete_markers
     from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
     from rerank_cli.cli import batch_ray, rules
+    from rerank_cli.cli.batch_outputs import make_folder
     from rerank_cli.distributed import Cluster
     from rerank_cli.errors import UsageError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ def path_of(call: Call) -> Path:
     from rerank_cli.cache_file import CACHE_FILE, cache_path
 
     path = cache_path(call.terminal.env, call.settings(CacheFile).cache_path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 unlike Path.is_dir it never raises
         hint = f"name the file in it: --cache-path {path / CACHE_FILE}"
         raise InputError(f"{path} is a folder, no score cache", hint)
     return path

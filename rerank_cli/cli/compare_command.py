@@ -51,7 +51,7 @@ def compare(call: Call) -> int:
     from rerank_cli.writers.sections import write_report
 
     settings, output = call.settings(Comparison), call.settings(ReportOutput)
-    check_output(output.output)
+    check_output(output.output, call.terminal)
     if not 0 < settings.rbo_p < 1:
         raise UsageError(f"--rbo-p: `{settings.rbo_p:g}` is not between 0 and 1", "as in `--rbo-p 0.9`")
     if settings.first == settings.second == "-":

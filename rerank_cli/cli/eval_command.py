@@ -129,7 +129,7 @@ def evaluate(call: Call) -> int:
 
     settings, output, terminal = call.settings(Evaluation), call.settings(ReportOutput), call.terminal
     report_format = format_of(output)
-    check_output(output.output)
+    check_output(output.output, terminal)
     thresholds = thresholds_of(settings)
     report = Report()
     try:

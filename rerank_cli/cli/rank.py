@@ -76,11 +76,9 @@ def rank(call: Call) -> int:
     from rerank_cli.writers.output import check_output
 
     expected = call.settings(Expectations)
-    places = (
-        parse_expectations(expected.expect) if expected.expect else ()
-    )  # a wrong one is reported before anything is scored or billed
-    if call.values["output"]:
-        check_output(call.values["output"])
+    # A wrong one is reported before anything is scored or billed.
+    places = parse_expectations(expected.expect) if expected.expect else ()
+    check_output(call.values["output"], call.terminal)
     report = Report()
     try:
         ranking = rank_documents(call, report)

@@ -6,6 +6,7 @@ The one place where these meet. It knows options and not what they are for.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rerank_cli.cli.params import from_variable, typed_values
@@ -37,6 +38,7 @@ class Call:
     files: tuple[ConfigFile, ...] = ()
     endpoints: dict[str, dict[str, object]] = field(default_factory=dict)  # of trusted files
     prices: dict[str, float] = field(default_factory=dict)
+    ignored: tuple[Path, ...] = ()  # project files of other users
 
     def settings(self, record: type[T]) -> T:
         """A settings record with the values of its options; what is None or missing keeps the field's default."""
@@ -99,7 +101,8 @@ def read(command: str, options: Sequence[Option], texts: Mapping[str, Any], term
     that is not right, ConfigError for one of a file or variable.
     """
     by_name = {option.name: option for option in options}
-    files = find_files(terminal.env, texts.get("config"), none=bool(texts.get("no_config")))
+    none, ignored = bool(texts.get("no_config")), list[Path]()
+    files = find_files(terminal.env, texts.get("config"), none=none, ignored=ignored.append)
     checked = _check_files(files, command, root) if files else []
     variables = {one.name: terminal.env.get(ENV_PREFIX + one.name.upper()) for one in options if one.configurable}
     layers = [  # strongest first; an empty variable counts as unset
@@ -116,7 +119,7 @@ def read(command: str, options: Sequence[Option], texts: Mapping[str, Any], term
     prices: dict[str, float] = {}
     for one in reversed(checked):
         endpoints, prices = endpoints | one.endpoints, prices | one.prices
-    return Call(terminal, values, sources, tuple(files), endpoints, prices)
+    return Call(terminal, values, sources, tuple(files), endpoints, prices, tuple(ignored))
 
 
 def _check_files(files: list[ConfigFile], command: str, root: Any) -> list[Checked]:

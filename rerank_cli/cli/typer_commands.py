@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +52,14 @@ class RunnableCommand(TyperCommand):
         return []
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; with -v, first say which configuration files count."""
+        """Run the command; first say which project file does not count and, with -v, which files do."""
         call: Call = ctx.meta["call"]
         values = call.values
         verbosity = -1 if values["quiet"] else values["verbose"]
         terminal = replace(call.terminal, verbosity=verbosity, color=values.get("color", "auto"))
+        for path in call.ignored:
+            hint = f"--config {shlex.quote(str(path))} obeys it, --no-config is silent"
+            terminal.warn(f"the project file {path} belongs to another user and is not obeyed ({hint})")
         if verbosity > 0:
             terminal.detail("configuration: " + ("; ".join(file.shown for file in call.files) or "no file"))
         return self.command.run(replace(call, terminal=terminal))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli.app import COMMANDS
@@ -46,7 +46,7 @@ def check_files(files: Sequence[str], query: str | None) -> None:
     A command's name that is misspelt or follows an option, and a query given without `--query`.
     """
     for path in files:
-        if path == "-" or Path(path).exists():
+        if path == "-" or os.path.exists(path):  # noqa: PTH110 unlike Path.exists it never raises
             continue
         if path in COMMANDS:
             raise UsageError(f"`{path}` comes after options", f"options go after the command: `rerank {path} …`")

@@ -15,7 +15,7 @@ from rerank_cli.files import reason_of
 from rerank_cli.text import on_one_line, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 NAME = "rerank.toml"
 LARGEST = 1 << 20  # a configuration file of a megabyte is a mistake
@@ -48,11 +48,19 @@ class ConfigFile:
         return f"{self.role.value} file {self.path}"
 
 
-def find_files(env: Mapping[str, str], named: str | None, *, none: bool, start: Path | None = None) -> list[ConfigFile]:
+def find_files(
+    env: Mapping[str, str],
+    named: str | None,
+    *,
+    none: bool,
+    start: Path | None = None,
+    ignored: Callable[[Path], object] = lambda _: None,
+) -> list[ConfigFile]:
     """The files that count, strongest first: --config (`named`), project, user; none with --no-config (`none`).
 
     RERANK_CONFIG and RERANK_NO_CONFIG of `env` count too; `start` is the folder whose project is meant, by default the
-    current one. Raises ConfigError: a file cannot be read or is no TOML, or --config and --no-config are both given.
+    current one. A project file of another user does not count: `ignored` gets its path. Raises ConfigError: a file
+    cannot be read or is no TOML, or --config and --no-config are both given.
     """
     if named and none:
         raise ConfigError("--config and --no-config exclude each other", "give one of them")
@@ -66,6 +74,9 @@ def find_files(env: Mapping[str, str], named: str | None, *, none: bool, start: 
     if os.path.lexists(user):
         found.append(read_file(user, Role.USER))
     if project and not any(same(project, file.path) for file in found):
+        if not is_own(project, env):
+            ignored(project)
+            return found
         found.insert(1 if explicit else 0, read_file(project, Role.PROJECT))
     return found
 
@@ -90,6 +101,23 @@ def same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except OSError:
+        return False
+
+
+def is_own(path: Path, env: Mapping[str, str]) -> bool:
+    """Whether a file, and the link that it may be, belongs to the user who runs this, as with git's safe.directory.
+
+    Under `sudo` that is also the user who called it. Windows keeps no such owner: there every file counts.
+    """
+    if not hasattr(os, "geteuid"):
+        return True
+    users = {os.geteuid()}
+    caller = env.get("SUDO_UID", "")
+    if users == {0} and caller.isascii() and caller.isdigit() and len(caller) < 12:
+        users.add(int(caller))
+    try:
+        return {path.lstat().st_uid, path.stat().st_uid} <= users
+    except OSError:  # gone, or out of reach
         return False
 
 

@@ -7,7 +7,7 @@ are float32, equal ones are ordered by document id, descending. Queries that a r
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rerank_cli.errors import ModelError
 from rerank_cli.ranking import trec_order
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.evaluation.measures import Measure
 
+T = TypeVar("T")
 Judgements = dict[str, dict[str, int]]  # query -> document -> relevance
 Scores = dict[str, dict[str, float]]  # query -> document -> score
 Values = dict["Measure", dict[str, float]]  # measure -> query -> value, every judged query
@@ -50,9 +51,26 @@ def _pytrec_values(
     asked = {query: documents for query, documents in scores.items() if documents and query in judged}
     if not names or not asked:
         return {}
+    known = {query: query for query in asked}
+    if _has_nul(judged) or _has_nul(asked):
+        judged, asked, known = _without_nul(judged), _without_nul(asked), {_spelt(query): query for query in asked}
     evaluator = _pytrec_eval().RelevanceEvaluator(judged, names, relevance_level=rel)
     result: dict[str, dict[str, float]] = evaluator.evaluate(asked)
-    return result
+    return {known[query]: values for query, values in result.items()}
+
+
+def _has_nul(queries: Mapping[str, Mapping[str, T]]) -> bool:
+    return any("\0" in text for query, documents in queries.items() for text in (query, *documents))
+
+
+def _without_nul(queries: Mapping[str, Mapping[str, T]]) -> dict[str, dict[str, T]]:
+    """The same under ids that C can read: two that differ after a NUL only would end the process with an assertion."""
+    return {_spelt(query): {_spelt(id_): of for id_, of in documents.items()} for query, documents in queries.items()}
+
+
+def _spelt(text: str) -> str:
+    """An id without NUL that is ordered among others as before, because ties are broken by ids."""
+    return text.replace("\1", "\1\2").replace("\0", "\1\1")
 
 
 def _pytrec_eval() -> Any:

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from rerank_cli.compression import compressor_for, extension_of
+from rerank_cli.descriptors import STDOUT, descriptor_of, is_plain_target, open_stream, require_writable
 from rerank_cli.errors import OutputError
-from rerank_cli.files import reason_of, replacing
+from rerank_cli.files import reason_of, replacing, require_growable, require_replaceable
 from rerank_cli.text import visible
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Iterator
 
     from rerank_cli.terminal import Terminal
@@ -47,7 +49,7 @@ class ClosedPipe(Exception):
 
 def is_stdout(path: Path | None) -> bool:
     """Whether an `-o` value (or its absence) means standard output."""
-    return path is None or str(path) in {"-", "/dev/stdout"}
+    return path is None or str(path) == "-" or descriptor_of(path) == STDOUT
 
 
 @contextlib.contextmanager
@@ -67,7 +69,7 @@ def open_output(path: Path | None, terminal: Terminal, guard: Guard = "text") ->
     if path is None or is_stdout(path):
         yield from _stdout(terminal, guard)
         return
-    with contextlib.contextmanager(_stream if _is_special(path) else _replaced)(path) as write:
+    with contextlib.contextmanager(_replaced if is_plain_target(path) else _stream)(path) as write:
         compressor = compressor_for(path)
         if compressor is None:
             yield write
@@ -76,21 +78,23 @@ def open_output(path: Path | None, terminal: Terminal, guard: Guard = "text") ->
         write(compressor.flush())
 
 
-def check_output(path: Path | None) -> None:
+def check_output(path: Path | None, terminal: Terminal, *, grows: bool = False) -> None:
     """Raise the OutputError of `open_output` before anything is scored, if the file cannot be written.
 
-    Also for a name that asks for a format which is not written.
+    Also for a name that asks for a format which is not written. `grows`: the file is not replaced but written itself.
     """
-    if path is None or is_stdout(path):
-        return
-    check_format(path)
-    if path.is_dir():
-        raise _failure(str(path), IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
-    if not _is_special(path):
-        folder = _target_of(path).parent
-        if not os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
-            code = errno.EACCES if folder.is_dir() else errno.ENOTDIR if folder.exists() else errno.ENOENT
-            raise _failure(str(path), OSError(code, os.strerror(code)))
+    if path is not None and str(path) != "-":
+        check_format(path)
+    try:
+        if path is None or is_stdout(path):
+            _require_open(terminal.stdout)
+        elif is_plain_target(path):
+            target = Path(os.path.realpath(path))
+            (require_growable if grows else require_replaceable)(target)
+        else:
+            _require_stream(path)
+    except OSError as error:
+        raise _failure("stdout" if path is None or str(path) == "-" else str(path), error) from None
 
 
 def check_format(path: Path) -> None:
@@ -133,10 +137,33 @@ def _stdout(terminal: Terminal, guard: Guard) -> Iterator[Callable[[bytes], None
     yield write
 
 
-def _stream(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """A pipe or device, written directly."""
+def _require_open(stream: BinaryIO) -> None:
+    """Raise OSError for a standard stream that is closed or open for reading only."""
     try:
-        stream = path.open("wb")
+        number = stream.fileno()
+    except (OSError, ValueError):  # bytes in memory
+        return
+    require_writable(number)
+
+
+def _require_stream(path: Path) -> None:
+    """Raise OSError for a stream, pipe, device or folder that cannot be written. It opens no pipe."""
+    number = descriptor_of(path)
+    if number is not None:
+        require_writable(number)
+        return
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode) or stat.S_ISSOCK(mode):
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO
+        raise OSError(code, os.strerror(code))
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _stream(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A stream, pipe or device, written directly."""
+    try:
+        stream = open_stream(path)
     except OSError as error:
         raise _failure(str(path), error) from None
 
@@ -151,33 +178,19 @@ def _stream(path: Path) -> Iterator[Callable[[bytes], None]]:
             stream.close()
 
 
-def _target_of(path: Path) -> Path:
-    """The file to replace: a symlink keeps pointing, its target is replaced. Raises OutputError if it is protected."""
-    target = Path(os.path.realpath(path))
-    if target.exists() and not os.access(target, os.W_OK):
-        raise _failure(str(path), PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
-    return target
-
-
 def _replaced(path: Path) -> Iterator[Callable[[bytes], None]]:
-    """A regular file: written beside its final place, renamed when whole, removed when not."""
-    target = _target_of(path)
+    """A plain file: written beside its final place, renamed when whole, removed when not. A link keeps pointing."""
+    target = Path(os.path.realpath(path))
+    try:
+        require_replaceable(target)
+    except OSError as error:
+        raise _failure(str(path), error) from None
     with replacing(target, partial(_failure, str(path))) as write:
         yield write
 
 
-def _is_special(path: Path) -> bool:
-    """Whether a rename must not replace this: a pipe, a device, `/dev/fd/3`; opening a folder will fail by itself."""
-    if str(path).startswith(("/dev/", "/proc/")):
-        return True
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
-
-
 @contextlib.contextmanager
-def _map_write_errors(stream: BinaryIO, name: str) -> Iterator[None]:
+def _map_write_errors(stream: BinaryIO | io.FileIO, name: str) -> Iterator[None]:
     """Failed writes as ClosedPipe or OutputError, with nothing left for the interpreter to flush at its end."""
     try:
         yield
@@ -189,7 +202,7 @@ def _map_write_errors(stream: BinaryIO, name: str) -> Iterator[None]:
         raise _failure(name, error) from None
 
 
-def _silence(stream: BinaryIO) -> None:
+def _silence(stream: BinaryIO | io.FileIO) -> None:
     """Point the stream's descriptor at the null device, so that buffered bytes are dropped silently."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
@@ -197,7 +210,7 @@ def _silence(stream: BinaryIO) -> None:
         os.close(null)
 
 
-def _write_all(stream: BinaryIO, data: bytes) -> None:
+def _write_all(stream: BinaryIO | io.FileIO, data: bytes) -> None:
     """Write everything to the descriptor itself, waiting where another process made it non-blocking.
 
     Past `stream`'s own `write`: with PYTHONUNBUFFERED that is a raw file, which may write only a part
