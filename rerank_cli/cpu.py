@@ -32,7 +32,9 @@ def _quotas(root: Path, base: str, controller: str, *files: str) -> Iterator[flo
     for depth in range(len(parts), -1, -1):
         folder = root.joinpath(base, *parts[:depth])
         words = " ".join(_read(folder / name) for name in files).split()
-        if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]) > 0:  # max and -1 mean no quota
+        if (
+            len(words) == 2 and all(word.isascii() and word.isdecimal() for word in words) and int(words[1]) > 0
+        ):  # max and -1 mean no quota
             yield int(words[0]) / int(words[1])
 
 

@@ -6,6 +6,7 @@ It knows paths and bytes: not what is written, nor who reads it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 def reason_of(error: BaseException) -> str:
     """What the system said, without errno and path."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cannot_write(error: OSError, path: object, hint: str | None = None) -> OutputError:

@@ -95,7 +95,7 @@ class ModelSettings:
         "--require-revision", "Refuse a hub model without a pinned revision.", default=False
     )
     trust_remote_code: bool = _model(
-        "--trust-remote-code", "Run code of a model with a pinned revision.", default=False
+        "--trust-remote-code", "Run code of a Hugging Face model with a pinned revision.", default=False
     )
     allow_pickle: bool = _model("--allow-pickle", "Load .bin weights, which can run code.", default=False)
     spinning: bool = True  # threads wait actively between batches: faster, but a server that idles must not

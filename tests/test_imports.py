@@ -55,6 +55,8 @@ LAYERS = (
     {"version", "errors", "model_settings", "options", "records", "report", "settings", "text", "paths", "ids"},
     {
         "files",
+        "inside",
+        "owned",
         "compression",
         "net",
         "billing",

@@ -112,7 +112,7 @@ def pull(call: Call) -> int:
       rerank models pull BAAI/bge-reranker-v2-m3@main --backend onnx
     """
     from rerank_cli import hub
-    from rerank_cli.models.reference import is_hub_name
+    from rerank_cli.inside import is_hub_name
 
     name, loading = call.values["name"], call.settings(Loading)
     if not is_hub_name(name):
