@@ -26,6 +26,11 @@ def available_threads(root: Path = Path("/")) -> int:
     return max(1, min([affinity, *[int(quota + 0.5) or 1 for quota in quotas]]))
 
 
+def threads_of(asked: int | None) -> int:
+    """Threads that an engine starts: as asked, but no more than processors; hundreds of idle ones take minutes."""
+    return min(asked, os.cpu_count() or 1) if asked else available_threads()
+
+
 def _quotas(root: Path, base: str, controller: str, *files: str) -> Iterator[float]:
     """The quotas in cores from this process's cgroup up to the root; `files` hold quota and period, in microseconds."""
     parts = [part for part in _cgroup_path(root, controller).split("/") if part and part != ".."]

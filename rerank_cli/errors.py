@@ -142,7 +142,7 @@ def is_failure(error: BaseException) -> bool:
 
 @contextmanager
 def library_errors(make: Callable[[str], Exception]) -> Iterator[None]:
-    """What a library raises becomes our error, made from its first line; ours pass, as do Ctrl-C and the end of a run."""
+    """What a library raises becomes our error, made from its first line; ours pass, and so does Ctrl-C."""
     try:
         yield
     except RerankError:

@@ -144,7 +144,9 @@ class Terminal:
         from rich.text import Text
 
         colored = self.colored("stderr")
-        console = Console(file=self.stderr, force_terminal=True, no_color=not colored, width=self.width())
+        console = Console(
+            file=self.stderr, force_terminal=True, no_color=not colored, width=self.width(), height=24
+        )  # else it reads LINES
         columns: list[Any] = [rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()]
         if rate:
             columns.append(rich.TextColumn("{task.fields[speed]}"))

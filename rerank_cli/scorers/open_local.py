@@ -56,7 +56,9 @@ def open_plan(plan: Plan, settings: ModelSettings, report: Report) -> LocalScore
     model, choice, info = plan
     for note in model.notes:
         report.note(note)
-    threads = settings.threads or cpu.available_threads()
+    threads = cpu.threads_of(settings.threads)
+    if settings.threads and threads < settings.threads:
+        report.note(f"--threads {settings.threads}: {threads} are used, one per processor of this machine")
     opener = partial(open_engine, choice=choice, threads=threads, spinning=settings.spinning)
     return build_scorer(model, info, opener, settings.instruction, report)
 

@@ -110,7 +110,7 @@ def first_tokens(encode: Callable[[str], Any], text: str, most: int, splits: Spl
             return replace(found, offsets=beginning.restored(found.offsets or []))
         if size >= largest:
             raise TooMuchTextError(text, size)
-        size = min(size * GROWTH, largest)
+        size = size * GROWTH if size * GROWTH * 2 < largest else largest
 
 
 def cut(text: str, size: int, runs: re.Pattern[str] | None) -> Beginning:

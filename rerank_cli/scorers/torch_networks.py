@@ -72,17 +72,17 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
         raise ModelError(f"{base} is an adapter of another model", "merge it into that model and save the result")
     remote = model_type not in CONFIG_MAPPING_NAMES
     pickled = any(path.suffix == ".bin" for path in model.weights)
-    with _quiet(transformers):
-        with library_errors(lambda reason: ModelError(f"torch cannot load {model.name}: {reason}")):
-            network, info = getattr(transformers, auto).from_pretrained(
-                str(base),
-                dtype=dtype,
-                local_files_only=True,
-                use_safetensors=not pickled,
-                trust_remote_code=remote,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # refused below, with a message
-            )
+    failed = library_errors(lambda reason: ModelError(f"torch cannot load {model.name}: {reason}"))
+    with _quiet(transformers), failed:
+        network, info = getattr(transformers, auto).from_pretrained(
+            str(base),
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=not pickled,
+            trust_remote_code=remote,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, with a message
+        )
     _check_shapes(model, sorted(info["mismatched_keys"]))
     missing = sorted(name for name in info["missing_keys"] if not (auto == "AutoModel" and name.startswith(UNUSED)))
     if missing:
