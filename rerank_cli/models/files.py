@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
+MOST_NUMBER = 1 << 31
 Types = dict[str, type]
 WORDS = {int: "a whole number", bool: "true or false", str: "text", list: "a list", dict: "an object"}
 
@@ -46,6 +47,8 @@ def check_types(value: Mapping[str, Any], types: Types, path: Path) -> None:
         member = value.get(name)
         if member is not None and not isinstance(member, expected):
             raise BrokenFileError(f"{path}: `{name}` is {shortened(json.dumps(member), 40)}, not {WORDS[expected]}")
+        if isinstance(member, int) and abs(member) >= MOST_NUMBER:
+            raise BrokenFileError(f"{path}: `{name}` is {shortened(str(member), 40)}, which is too large")
 
 
 def read_any_json(path: Path) -> Any:

@@ -41,7 +41,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     """The facts of a Hugging Face style folder. Raises ModelError with what is missing, unknown or refused."""
     if not folder.is_dir():
         raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
-    for path in (*folder.glob("*.j*"), *folder.glob("*/*.json"), *folder.rglob("*.py")):
+    for path in (*folder.glob("*.j*"), *folder.glob("*/*.json")):
         check_inside(path, folder)
     steps = read_steps(folder, allow_pickle=policy.allow_pickle)
     base = steps.transformer if steps else folder
@@ -217,6 +217,8 @@ def _remote_code(config: dict[str, Any], folder: Path, policy: LoadPolicy, graph
         return False
     if graphs and not list(folder.glob("*.py")):
         raise UsageError(f"{folder} does not contain code to trust", "leave `--trust-remote-code` out")
+    for path in folder.rglob("*.py"):
+        check_inside(path, folder)
     if "--" in json.dumps(config["auto_map"]):  # `owner/name--file.Class`
         message = f"{folder / 'config.json'} takes code from another repository, whose revision is not pinned"
         raise ModelError(message, "use a repository that contains its code")

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError, library_errors
-from rerank_cli.scorers.prefixes import WHOLE, Tokens, first_tokens, splitting, tokens_of
+from rerank_cli.scorers.prefixes import WHOLE, Splitting, Tokens, first_tokens, splitting, tokens_of
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Encoder:
             self._tokenizer.encode_special_tokens = True
             if lower_case:
                 self._lower_case()
-            self._splits = splitting(self._tokenizer.to_str())
         self._path = path
+        self._splits: Splitting | None = None  # found out at the first long text
         self.query = lru_cache(maxsize=1024)(self._query)  # bounded for servers: a query may be long
 
     def _query(self, text: str) -> tuple[int, ...]:
@@ -137,6 +137,9 @@ class Encoder:
 
     def first(self, text: str, most: int) -> Tokens:
         """The first `most` tokens of a text, or more, with offsets and word starts. See `documents`."""
+        if self._splits is None:
+            with library_errors(partial(TokenizerError, text)):
+                self._splits = splitting(self._tokenizer)
         return first_tokens(self._encode, text, most, self._splits)
 
     def _batch(self, texts: list[str], *, offsets: bool) -> Iterator[Any]:

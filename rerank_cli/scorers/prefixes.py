@@ -72,22 +72,28 @@ class Splitting(NamedTuple):
     runs: re.Pattern[str] | None = None
 
 
-def splitting(description: str) -> Splitting:
-    """What the JSON of a tokenizer says about very long words."""
-    parts = json.loads(description)
-    model, splits, normal = parts["model"], parts.get("pre_tokenizer") or {}, parts.get("normalizer") or {}
+def splitting(tokenizer: Any) -> Splitting:
+    """How a `tokenizers.Tokenizer` splits very long words."""
+    model = type(tokenizer.model).__name__
+    splits, normal = _settings(tokenizer.pre_tokenizer), _settings(tokenizer.normalizer)
     normalizers = normal.get("normalizers", [normal] if normal else [])
-    added = [token["content"] for token in parts.get("added_tokens") or [] if not token["special"]]
+    added = [token.content for token in tokenizer.get_added_tokens_decoder().values() if not token.special]
     plain = (
-        model.get("type") == "WordPiece"
+        model == "WordPiece"
         and splits.get("type") in PLAIN_WORDS
         and all(each.get("type") in PLAIN_NORMALIZERS for each in normalizers)
         and not any(re.search(r"[A-Za-z0-9\s]", text) for text in added)
-        and int(model.get("max_input_chars_per_word", 100)) <= HEAD
+        and tokenizer.model.max_input_chars_per_word <= HEAD
     )
     least = HEAD + TAIL + 1
     runs = re.compile(rf"[A-Za-z0-9]{{{least},}}|[ \t\r\n]{{{least},}}") if plain else None
-    return Splitting(model.get("type") not in {"BPE", "Unigram"}, runs)
+    return Splitting(model not in {"BPE", "Unigram"}, runs)
+
+
+def _settings(part: Any) -> dict[str, Any]:
+    """The settings of a part of a tokenizer; that is what is pickled of it."""
+    found: dict[str, Any] = json.loads(part.__getstate__()) if part else {}
+    return found
 
 
 def first_tokens(encode: Callable[[str], Any], text: str, most: int, splits: Splitting) -> Tokens:

@@ -198,7 +198,7 @@ def attempt(folder: Path, result: Any) -> None:
         try:
             step()
         except RerankError as error:
-            outcome = "refused"
+            outcome = "refused" if step is use else outcome
             if SECRET in f"{error.message}{error.hint}":
                 outcome = "FAILED: a message shows a file outside the folder"
         except BaseException:  # noqa: BLE001 whatever it is, it is a find
