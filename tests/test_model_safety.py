@@ -184,6 +184,23 @@ def test_weights_that_settings_rename_and_adapters_are_refused(made, tmp_path: P
         models.resolve(str(folder))
 
 
+@pytest.mark.parametrize(
+    "members",
+    [{"num_labels": None}, {"num_labels": -1}, {"pad_token_id": 10**30}, {"architectures": ["SequenceClassification", 1]},
+     {"max_position_embeddings": 10**40}, {"id2label": {"x": 1, "y": 2}}],
+)  # fmt: skip
+def test_odd_settings_are_used_or_refused(folder: Path, members: dict) -> None:
+    """Each of them ended a run with an internal error once (tests/fuzz/models.py)."""
+    from rerank_cli.models.inventory import described
+
+    edit(folder / "config.json", **members)
+    try:
+        described(models.resolve(str(folder)))
+        assert score(folder) is not None
+    except ModelError as error:
+        assert str(folder) in error.message
+
+
 # --- A revision is a word; a ref holds a commit.
 
 

@@ -94,7 +94,7 @@ def described(model: LocalModel) -> dict[str, Any]:
         "revision": model.revision,
         "folder": str(model.folder),
         "family": model.family,
-        "architecture": ", ".join(model.config.get("architectures") or [str(model.config.get("model_type", ""))]),
+        "architecture": ", ".join(map(str, model.config.get("architectures") or [model.config.get("model_type", "")])),
         "license": licence(model.folder),
         "logits": model.labels,
         "positive": _positive(model),
