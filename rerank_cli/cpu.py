@@ -26,13 +26,20 @@ def available_threads(root: Path = Path("/")) -> int:
     return max(1, min([affinity, *[int(quota + 0.5) or 1 for quota in quotas]]))
 
 
+def threads_of(asked: int | None) -> int:
+    """Threads that an engine starts: as asked, but no more than processors; hundreds of idle ones take minutes."""
+    return min(asked, os.cpu_count() or 1) if asked else available_threads()
+
+
 def _quotas(root: Path, base: str, controller: str, *files: str) -> Iterator[float]:
     """The quotas in cores from this process's cgroup up to the root; `files` hold quota and period, in microseconds."""
     parts = [part for part in _cgroup_path(root, controller).split("/") if part and part != ".."]
     for depth in range(len(parts), -1, -1):
         folder = root.joinpath(base, *parts[:depth])
         words = " ".join(_read(folder / name) for name in files).split()
-        if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]) > 0:  # max and -1 mean no quota
+        if (
+            len(words) == 2 and all(word.isascii() and word.isdecimal() for word in words) and int(words[1]) > 0
+        ):  # max and -1 mean no quota
             yield int(words[0]) / int(words[1])
 
 

@@ -175,7 +175,7 @@ def _require_listening(cluster: Cluster) -> None:
     import socket
 
     host, _, port = (cluster.address or "").removeprefix("ray://").rpartition(":")
-    if not (host and port.isdigit()):
+    if not (host and port.isascii() and port.isdecimal()):
         return  # `auto` and the like: Ray knows
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

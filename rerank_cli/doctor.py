@@ -68,7 +68,7 @@ def examine(settings: ModelSettings, report: Report) -> Diagnosis:
     from rerank_cli.scorers.open_local import make_plan, open_local
 
     # Affinity and the quota of a container count.
-    threads = {"cores": os.cpu_count() or 1, "used": settings.threads or cpu.available_threads()}
+    threads = {"cores": os.cpu_count() or 1, "used": cpu.threads_of(settings.threads)}
     diagnosis = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads})
     try:
         plan = make_plan(settings)

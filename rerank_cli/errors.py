@@ -17,18 +17,20 @@ Deep code raises these; only `rerank_cli.cli.main` prints them. This module know
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from rerank_cli.records import Pair
 
 
 # Values and names of files that a message repeats cannot begin a line of their own.
 _ONE_LINE = {ord(sign): ascii(sign)[1:-1] for sign in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
+PANIC = "PanicException"
 
 
 class ExitCode(IntEnum):
@@ -131,6 +133,27 @@ class AssertionFailed(RerankError):
     """A check the user asked for was not met; the results were written."""
 
     code = ExitCode.ASSERTION
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether something went wrong: not Ctrl-C and the end of a run.
+
+    A panic of a library in Rust is a BaseException, and has no class that could be named before it happens.
+    """
+    return isinstance(error, Exception) or type(error).__name__ == PANIC
+
+
+@contextmanager
+def library_errors(make: Callable[[str], Exception]) -> Iterator[None]:
+    """What a library raises becomes our error, made from its first line; ours pass, and so does Ctrl-C."""
+    try:
+        yield
+    except RerankError:
+        raise
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        raise make((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
 
 
 def traceback_of(error: BaseException) -> str:

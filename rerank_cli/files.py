@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -27,6 +28,12 @@ NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wa
 def reason_of(error: BaseException) -> str:
     """What the system said, without errno and path."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cannot_write(error: OSError, path: object, hint: str | None = None) -> OutputError:

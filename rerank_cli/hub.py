@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError, did_you_mean
 from rerank_cli.files import replacing
+from rerank_cli.inside import is_commit, is_relative, is_revision, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 TRUE = {"1", "true", "yes", "on"}
 SMALL_FILES = re.compile(r"(.*/)?([^/]+\.json|[^/]+\.jinja|README\.md|LICENSE[^/]*)")
 GRAPHS = re.compile(r"(onnx/)?model\.onnx([._]data)?")
@@ -70,16 +70,22 @@ def repository_folder(repository: str) -> Path:
 
 
 def cached(repository: str, revision: str | None) -> Snapshot | None:
-    """The cached snapshot of a revision (a branch, tag or commit; default `main`), complete or not."""
+    """The cached snapshot of a revision (a branch, tag or commit; default `main`), complete or not.
+
+    A ref that does not hold a commit counts as not there.
+    """
     home = repository_folder(repository)
     commit = revision or "main"
-    if not COMMIT.fullmatch(commit):
-        reference = home / "refs" / commit
-        if ".." in commit.split("/") or not reference.is_file():
+    if not is_commit(commit):
+        if not is_revision(commit):
             return None
-        commit = reference.read_text("utf-8", "replace").strip()
+        try:
+            with joined(home / "refs", commit, home).open("rb") as reference:
+                commit = reference.read(41).decode("ascii", "replace").strip()
+        except OSError:
+            return None
     folder = home / "snapshots" / commit
-    return Snapshot(repository, commit, folder) if commit and folder.is_dir() else None
+    return Snapshot(repository, commit, folder) if is_commit(commit) and folder.is_dir() else None
 
 
 def locate(repository: str, revision: str | None, file_filter: FileFilter, *, offline: bool) -> Snapshot:
@@ -127,14 +133,15 @@ def cached_revisions(repository: str) -> list[str]:
     home = repository_folder(repository)
     refs = [str(path.relative_to(home / "refs")) for path in (home / "refs").rglob("*") if path.is_file()]
     named = {name: found.commit for name in sorted(refs) if (found := cached(repository, name))}
-    commits = sorted(path.name for path in (home / "snapshots").glob("*") if COMMIT.fullmatch(path.name))
+    commits = sorted(path.name for path in (home / "snapshots").glob("*") if is_commit(path.name))
     return [*named, *(commit for commit in commits if commit not in named.values())]
 
 
 def missing_files(folder: Path, file_filter: FileFilter) -> list[str]:
     """Names of needed files that a snapshot lacks, as far as its other files show."""
     modules = [module for module in _json(folder / "modules.json", []) if isinstance(module, dict)]
-    places = [folder / str(module.get("path", "")).lstrip("/") for module in modules]
+    names = [str(module.get("path", "")).strip("/") for module in modules]  # `models` refuses those that lead out
+    places = [folder / name if is_relative(name) else folder for name in names]
     base = places[0] if places else folder
     needed = [base / "config.json"]
     if not (folder / "tokenizer.json").is_file():
@@ -155,8 +162,8 @@ def _weights(folder: Path, file_filter: FileFilter) -> list[Path]:
         index = _json(folder / f"{name}.index.json", {})
         if index:
             shards = index.get("weight_map")
-            names = {str(shard).lstrip("/") for shard in shards.values()} if isinstance(shards, dict) else set()
-            return [folder / shard for shard in sorted(names)]
+            names = {str(shard) for shard in shards.values()} if isinstance(shards, dict) else set()
+            return [folder / shard for shard in sorted(filter(is_relative, names))]
         if (folder / name).is_file():
             return [folder / name]
     # `models.files` refuses pickles with its own message.
@@ -219,10 +226,11 @@ def download(
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     try:
         info = api.model_info(repository, revision=revision)
-        commit = str(info.sha)  # every file of this one commit, even if the branch moves meanwhile
+        commit = _commit_of(info.sha)  # every file of this one commit, even if the branch moves meanwhile
         where: dict[str, Any] = {"revision": commit, "cache_dir": str(cache_folder()), "endpoint": api.endpoint}
         folder = repository_folder(repository) / "snapshots" / commit
-        files = [str(file.rfilename) for file in info.siblings or []]
+        # A mirror may name anything; what leaves the snapshot is not asked for.
+        files = [name for file in info.siblings or [] if is_relative(name := str(file.rfilename))]
 
         def fetch(name: str) -> Path:
             return Path(hf_hub_download(repository, name, **where, force_download=_is_damaged(folder / name)))
@@ -242,6 +250,13 @@ def download(
     return Snapshot(repository, commit, folder)
 
 
+def _commit_of(text: Any) -> str:
+    """The commit that a hub names. Raises ModelError for anything else, which would become a part of a path."""
+    if not isinstance(text, str) or not is_commit(text):
+        raise ModelError(f"the hub names {str(text)[:80]!r} as the commit, which is not 40 hex digits")
+    return text
+
+
 def _is_damaged(path: Path) -> bool:
     """Whether a file of the cache has changed since its download; the hub's client checks its name only."""
     from rerank_cli.models.digests import problem_of
@@ -251,7 +266,8 @@ def _is_damaged(path: Path) -> bool:
 
 def _write_ref(repository: str, revision: str, commit: str) -> None:
     """Write the cache's `refs` entry, as huggingface_hub does when it is given a branch or tag."""
-    path = repository_folder(repository) / "refs" / revision
+    home = repository_folder(repository)
+    path = joined(home / "refs", revision, home)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as write:
         write(commit.encode())

@@ -14,6 +14,7 @@ Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 CacheMode = Literal["rw", "ro"]
 
 DEFAULT_CACHE_BYTES = 1 << 30
+DAY = 86_400.0  # seconds
 NAMED_KEYS = ("provider", "url", "model", "api_key_env")  # of a named endpoint
 
 _model, _remote, _cache = (partial(option, group=group) for group in (MODEL, REMOTE, CACHE))
@@ -36,13 +37,25 @@ class RemoteSettings:
     )
     extra: str | None = _remote("--extra", "Members added to the request body.", metavar="JSON", json_text=True)
     batch_docs: int | None = _count("--batch-docs", "Documents per request.")
-    concurrency: int = _count("--concurrency", "Requests at a time.", default=4)
+    concurrency: int = _count("--concurrency", "Requests at a time.", default=4, maximum=1024)
     timeout_s: float = _remote(
-        "--timeout", "Seconds a request may take.", metavar="S", default=60.0, minimum=0.001, name="timeout"
+        "--timeout",
+        "Seconds a request may take.",
+        metavar="S",
+        default=60.0,
+        minimum=0.001,
+        maximum=DAY,
+        name="timeout",
     )
-    retries: int = _remote("--retries", "Attempts after the first.", metavar="N", default=5, minimum=0)
+    retries: int = _remote("--retries", "Attempts after the first.", metavar="N", default=5, minimum=0, maximum=1000)
     max_wait_s: float = _remote(
-        "--max-wait", "Longest wait that a provider may ask for.", metavar="S", default=60.0, minimum=0, name="max_wait"
+        "--max-wait",
+        "Longest wait that a provider may ask for.",
+        metavar="S",
+        default=60.0,
+        minimum=0,
+        maximum=DAY,
+        name="max_wait",
     )
     requests_per_minute: int | None = _count("--requests-per-minute", "Client-side limit.")
     tokens_per_minute: int | None = _count("--tokens-per-minute", "Client-side limit.")
@@ -80,7 +93,7 @@ class ModelSettings:
     dtype: Dtype = _model(
         "--dtype", "auto, fp32, bf16, fp16 or int8.", metavar="TYPE", default="auto", choices=get_args(Dtype)
     )
-    # More threads than the maximum are a slip, and the engine would hang making them.
+    # An engine starts no more than there are processors (`cpu.threads_of`).
     threads: int | None = _model(
         "--threads",
         "CPU threads (default: what this container may use).",
@@ -95,7 +108,7 @@ class ModelSettings:
         "--require-revision", "Refuse a hub model without a pinned revision.", default=False
     )
     trust_remote_code: bool = _model(
-        "--trust-remote-code", "Run code of a model with a pinned revision.", default=False
+        "--trust-remote-code", "Run code of a Hugging Face model with a pinned revision.", default=False
     )
     allow_pickle: bool = _model("--allow-pickle", "Load .bin weights, which can run code.", default=False)
     spinning: bool = True  # threads wait actively between batches: faster, but a server that idles must not

@@ -17,7 +17,7 @@ from rerank_cli import ranking
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError
 from rerank_cli.language import mostly_foreign, other_language
 from rerank_cli.records import LOG_ODDS, Hit, Meta, Pair, Ranking, Score
-from rerank_cli.scorers.base import TooLongError
+from rerank_cli.scorers.base import DocumentError
 from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
@@ -129,12 +129,9 @@ def score_pairs(
     """
     try:
         scores = scorer.score(pairs, settings.limits, advance) if pairs else []
-    except TooLongError as error:
-        raise InputError(
-            f"document {describe(document_of(error.pair, documents))} has {error.tokens} tokens; the model's window "
-            f"holds {error.window} besides this query",
-            "use `--long-documents chunk` or `truncate`",
-        ) from None
+    except DocumentError as error:
+        name = describe(document_of(error.pair, documents))
+        raise InputError(f"document {name} {error.problem}", error.hint) from None
     except RemoteError as error:
         name_pair(error, documents)
         raise

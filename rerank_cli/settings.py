@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rerank_cli.model_settings import (
+    DAY,
     DEFAULT_CACHE_BYTES,
     NAMED_KEYS,
     Backend,
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # What this module offers beside its own records.
-__all__ = ["DEFAULT_CACHE_BYTES", "NAMED_KEYS", "Backend", "CacheSettings", "Dtype", "ModelSettings", "RemoteSettings"]
+__all__ = [
+    "DAY",
+    "DEFAULT_CACHE_BYTES",
+    "NAMED_KEYS",
+    "Backend",
+    "CacheSettings",
+    "Dtype",
+    "ModelSettings",
+    "RemoteSettings",
+]
 
 InputFormat = Literal["auto", "jsonl", "json", "yaml", "lines", "csv", "tsv", "files"]
 OutputFormat = Literal["auto", "table", "json", "jsonl", "lines", "ids", "csv", "tsv", "trec", "markdown"]

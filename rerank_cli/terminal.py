@@ -19,6 +19,7 @@ from rerank_cli.text import escape_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+MOST_COLUMNS = 10_000
 ColorChoice = Literal["auto", "always", "never"]
 
 
@@ -76,7 +77,9 @@ class Terminal:
         if self.columns:
             return self.columns
         told = self.env.get("COLUMNS", "")
-        return int(told) if told.isdigit() and int(told) > 0 else shutil.get_terminal_size((80, 24)).columns
+        if told.isascii() and told.isdecimal() and len(told) < 10 and int(told) > 0:
+            return min(int(told), MOST_COLUMNS)
+        return max(1, min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS))
 
     def colored(self, stream: Literal["stdout", "stderr"]) -> bool:
         """Whether to colour: --color, then NO_COLOR, FORCE_COLOR (non-empty), TERM=dumb, then: is it a terminal."""
@@ -141,7 +144,9 @@ class Terminal:
         from rich.text import Text
 
         colored = self.colored("stderr")
-        console = Console(file=self.stderr, force_terminal=True, no_color=not colored, width=self.width())
+        width = self.width()
+        # A height, else Rich reads LINES.
+        console = Console(file=self.stderr, force_terminal=True, no_color=not colored, width=width, height=24)
         columns: list[Any] = [
             rich.TextColumn("{task.description}", markup=False),
             rich.BarColumn(),

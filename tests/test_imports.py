@@ -57,6 +57,8 @@ LAYERS = (
         "files",
         "sync",
         "descriptors",
+        "inside",
+        "owned",
         "compression",
         "key_files",
         "net",

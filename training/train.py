@@ -2,8 +2,8 @@
 
     python training/train.py --name teacher [--set lr=3e-5 …]   # runs/NAME/state.pt, runs/NAME/log.jsonl
 
-NAME is free; where config.toml has a `[stages.NAME]`, its keys go before those of `[train]`. The first two stages want a
-GPU: on a CPU they run, in days.
+NAME is free; where config.toml has a `[stages.NAME]`, its keys go before those of `[train]`. The stages `teacher` and
+`distilled` are made for a GPU: on a CPU they run, in days.
 
 The losses are listwise softmax, binary cross-entropy, KL to the teacher, and the difference that a question mark makes.
 The teacher is the cosine of mining, plus the logit of another system where `teacher` names one: its weights are frozen

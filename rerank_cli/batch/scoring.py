@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rerank_cli import pipeline
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError, RerankError
 from rerank_cli.report import Report
-from rerank_cli.scorers.base import TooLongError
+from rerank_cli.scorers.base import DocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -130,7 +130,7 @@ def score_group(members: Sequence[Prepared], scorer: Scorer, advance: Advance | 
     pairs = [pair for member in members for pair in member.unique.pairs]
     try:
         return scorer.score(pairs, members[0].settings.limits, advance) if pairs else []
-    except TooLongError:
+    except DocumentError:
         return None
     except RemoteError as error:
         if not error.refused:

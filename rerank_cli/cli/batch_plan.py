@@ -97,7 +97,7 @@ class BatchRun:
     )
     ray_address: str | None = _batch("--ray-address", "The Ray cluster (default: here).", metavar="ADDRESS")
     workers: int | None = _batch(
-        "--workers", "Ray workers (default: as many as fit).", metavar="N", kind=int, minimum=1
+        "--workers", "Ray workers (default: as many as fit).", metavar="N", kind=int, minimum=1, maximum=100_000
     )
     gpus_per_worker: float | None = _batch(
         "--gpus-per-worker", "GPUs per Ray worker, as 1 or 0.5.", metavar="X", kind=float, minimum=0

@@ -87,6 +87,7 @@ class Evaluation:
         metavar="N",
         default=10_000,
         minimum=0,
+        maximum=10_000_000,
     )
     seed: int = _measure(
         "--seed", "Of the draws: equal seeds, equal output.", metavar="N", default=20_100_719, minimum=0

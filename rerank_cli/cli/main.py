@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.errors import ExitCode, RerankError, traceback_of
+from rerank_cli.errors import ExitCode, RerankError, is_failure, traceback_of
 from rerank_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
         return ExitCode.INTERRUPTED
     except Terminated:
         return ExitCode.TERMINATED
-    except Exception as error:  # noqa: BLE001 the last resort: no traceback for users
+    except BaseException as error:  # the last resort: no traceback for users
+        if not is_failure(error):
+            raise
         return internal(error, argv, terminal)
 
 
@@ -82,7 +84,7 @@ def failed(error: RerankError, argv: Sequence[str], terminal: Terminal) -> int:
     return int(error.code)
 
 
-def internal(error: Exception, argv: Sequence[str], terminal: Terminal) -> int:
+def internal(error: BaseException, argv: Sequence[str], terminal: Terminal) -> int:
     """A bug of ours: one line, and the traceback only for those who ask."""
     if debugging(argv, terminal):
         terminal.say(traceback_of(error))

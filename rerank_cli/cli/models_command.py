@@ -113,7 +113,7 @@ def pull(call: Call) -> int:
       rerank models pull BAAI/bge-reranker-v2-m3@main --backend onnx
     """
     from rerank_cli import hub
-    from rerank_cli.models.reference import is_hub_name
+    from rerank_cli.inside import is_hub_name
 
     name, loading = call.values["name"], call.settings(Loading)
     if not is_hub_name(name):
@@ -170,7 +170,7 @@ def convert(call: Call) -> int:
         held = with_converted(model).converted
         forms += [each for each in FORMS.values() if each in held]  # a second conversion adds to the copy
     target = conversion.output or folder_of(model)
-    threads = conversion.threads or cpu.available_threads()
+    threads = cpu.threads_of(conversion.threads)
     made = convert_model(model, list(dict.fromkeys(forms)), target, threads, call.terminal.detail)
     compared = [asdict(comparison) for comparison in made.comparisons]
     facts = {"name": model.name, "revision": model.revision, "folder": str(made.folder), "forms": compared}

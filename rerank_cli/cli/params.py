@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperArgument, TyperOption
 
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
+from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rerank_cli.options import Option
 
+MOST_NUMBER = 10**12  # of any option, positive or negative: larger ones overflow somewhere
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -87,17 +89,20 @@ def _boolean(text: str, name: str) -> bool:
 def _number(value: Any, option: Option, name: str) -> int | float:
     """A finite number within the bounds of the option, whole if it is a count of something."""
     what = "a whole number" if option.kind is int else "a number"
+    text = shown(str(value), 30)
+    lowest = -MOST_NUMBER if option.minimum is None else option.minimum
+    highest = MOST_NUMBER if option.maximum is None else option.maximum
     hint = f"give {what}" + ("" if option.minimum is None else f" of at least {option.minimum:g}")
     try:
         number: int | float = option.kind(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"{name}: `{value}` is not {what}", hint) from None
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{name}: `{text}` is not {what}", hint) from None
     if isinstance(number, float) and not math.isfinite(number):
-        raise UsageError(f"{name}: `{value}` is not {what}", hint)
-    if option.minimum is not None and number < option.minimum:
-        raise UsageError(f"{name}: `{value}` is too small", hint)
-    if option.maximum is not None and number > option.maximum:
-        raise UsageError(f"{name}: `{value}` is too large", f"give {what} of at most {option.maximum:g}")
+        raise UsageError(f"{name}: `{text}` is not {what}", hint)
+    if number < lowest:
+        raise UsageError(f"{name}: `{text}` is too small", f"give {what} of at least {lowest:g}")
+    if number > highest:
+        raise UsageError(f"{name}: `{text}` is too large", f"give {what} of at most {highest:g}")
     return number
 
 

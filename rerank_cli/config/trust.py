@@ -7,17 +7,16 @@ Input, ranking, output and long-document options, and a model by its hub name; n
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.config.files import one_line
 from rerank_cli.errors import ConfigError
+from rerank_cli.inside import is_hub_name
 from rerank_cli.options import PROJECT_GROUPS
 
 if TYPE_CHECKING:
     from rerank_cli.options import Option
 
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", re.ASCII)
 ELSEWHERE = "put it in your user file (`rerank config -v` says where), a file given with --config, RERANK_{}, or a flag"
 
 
@@ -25,7 +24,7 @@ def refuse_untrusted(where: str, option: Option, value: Any) -> None:
     """Check one option of a project file. Raises ConfigError with the reason and where it may stand."""
     elsewhere = ELSEWHERE.format(option.name.upper())
     if option.name == "model":
-        if value != "builtin" and not HUB_NAME.fullmatch(value):
+        if value != "builtin" and not is_hub_name(value):
             message = f"{where}: a project file may choose `builtin` or a Hugging Face name, not `{one_line(value)}`"
             raise ConfigError(message, elsewhere)
     elif option.group not in PROJECT_GROUPS:

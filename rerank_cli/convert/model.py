@@ -17,18 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.convert.pairs import check_pairs
 from rerank_cli.errors import ModelError
+from rerank_cli.files import cannot_write
 from rerank_cli.models import chat as chats
-from rerank_cli.models.converted import MANIFEST, folder_of, manifest_of, read_converted
+from rerank_cli.models.converted import MANIFEST, folder_of, manifest_of, read_converted, read_manifest
 from rerank_cli.models.files import fingerprint
+from rerank_cli.models.loaded import facts_of, graph_files
+from rerank_cli.owned import changed, foreign, record, remove
 from rerank_cli.settings import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from rerank_cli.models import LocalModel
     from rerank_cli.scorers.local import LocalScorer
 
 FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx", "ir": "openvino_model.xml"}
+NAMES = ("tokenizer.json", "openvino_model.bin", *FILES.values(), *(f"{FILES[form]}.data" for form in ("fp32", "int8")))
 TOLERANCE = 1e-4  # |Δ logit| relative to max(1, |logit|), of forms that compute in float32
 INT8_MEAN = 0.1  # mean |Δ logit| of the 8-bit form, in standard deviations of the logits
 INT8_ORDER = 0.98  # Spearman's rank correlation that the 8-bit form must keep
@@ -72,20 +76,26 @@ def convert(
     if not model.weights:
         raise ModelError(f"{model.name} has no torch weights to convert", "only torch checkpoints are converted")
     _need("onnx", "convert")
-    _check_target(target, model)
+    target = target.resolve()
+    _removable(target, model)
     if model.chat is not None:
         model = replace(model, chat=chats.plain(model.chat, model.folder))
     notify("scoring 200 pairs with the original")
     scorer = _open_original(model, threads)
     model = scorer.model
     expected = _scores(scorer)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
+    except OSError as error:
+        raise cannot_write(error, target) from None
     try:
         _export(scorer, folder, notify)
         _make_forms(forms, folder, notify)
         comparisons = _check_forms(model, forms, folder, lambda form: _compare(folder, form, expected, threads), notify)
-        _replace(folder, target)
+        _replace(folder, target, model)
+    except OSError as error:
+        raise cannot_write(error, target) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         scorer.close()
@@ -99,12 +109,37 @@ def _need(package: str, extra: str) -> None:
         raise ModelError(f"converting needs the package `{package}`", f"install it: pip install 'rerank-cli[{extra}]'")
 
 
-def _check_target(target: Path, model: LocalModel) -> None:
-    """Raise ModelError for a folder that is not a converted copy; the model's folder in our cache may be replaced."""
-    if target == folder_of(model):
-        return
-    if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise ModelError(f"{target} exists and is not a converted copy", "give another folder with -o")
+def _removable(target: Path, model: LocalModel) -> Collection[str]:
+    """The names in the target that a new copy may replace: none, or those of a copy of which we wrote every file.
+
+    In our own cache a file of ours that has changed is damaged and may be replaced; elsewhere it is the user's work.
+    Raises ModelError for anything else.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return ()
+    ours = target == folder_of(model).resolve()
+    files = dict.fromkeys(NAMES, "") if ours and target.is_dir() else _recorded(target)
+    if others := foreign(target, {MANIFEST, *files}):
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        message = f"{target} also holds {', '.join(others[:3])}{more}, which `models convert` did not write"
+        raise ModelError(message, "give another folder with -o, or move them away")
+    if not ours and (edited := changed(target, files)):
+        message = f"{target / edited[0]} has changed since `models convert` wrote it"
+        raise ModelError(message, "give another folder with -o, or move it away")
+    return {MANIFEST, *files}
+
+
+def _recorded(target: Path) -> dict[str, str]:
+    """The files that the manifest of a copy records, with their digests. Raises ModelError if there are none."""
+    try:
+        manifest = read_manifest(target)
+    except (ModelError, OSError):
+        raise ModelError(f"{target} exists and is not a converted copy", "give another folder with -o") from None
+    if "files" not in manifest:
+        message = f"{target} was converted by an earlier version, which did not record the files that it wrote"
+        raise ModelError(message, "give another folder with -o, or remove this one yourself")
+    files: dict[str, str] = manifest["files"]
+    return files
 
 
 def _open_original(model: LocalModel, threads: int) -> LocalScorer:
@@ -170,22 +205,20 @@ def _check_forms(
     """Compare each form with the original; write the manifest before, so that forms can be opened, and after."""
     graphs = {form: FILES[form] for form in forms}
     digests = {form: _digest(model, folder, form) for form in forms}
-    _write_manifest(folder, manifest_of(model, graphs, digests, {}))
+    files = record(folder)
+    _write_manifest(folder, manifest_of(model, graphs, digests, {}, files))
     comparisons = []
     for form in forms:
         notify(f"comparing {form} with the original")
         comparisons.append(compare_form(form))
-    _write_manifest(folder, manifest_of(model, graphs, digests, {c.form: asdict(c) for c in comparisons}))
+    _write_manifest(folder, manifest_of(model, graphs, digests, {c.form: asdict(c) for c in comparisons}, files))
     return tuple(comparisons)
 
 
 def _digest(model: LocalModel, folder: Path, form: str) -> str:
     """All that decides the scores of a form: graph, weights, tokenizer, prompt, limits."""
-    stem = Path(FILES[form]).stem
-    files = [path for path in folder.iterdir() if path.name == "tokenizer.json" or path.stem.partition(".")[0] == stem]
-    facts = (model.max_tokens, model.labels, model.positive, model.family, model.pad_id, model.token_types,
-             model.lower_case, model.instruction, model.chat)  # fmt: skip
-    return hashlib.sha256(f"{fingerprint(files)} {facts!r}".encode()).hexdigest()
+    files = [*graph_files(folder / FILES[form], folder), folder / "tokenizer.json"]
+    return hashlib.sha256(f"{fingerprint(files)} {facts_of(model)}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -234,12 +267,20 @@ def agrees(result: Comparison, expected: list[float], actual: list[float]) -> bo
     return result.mean <= INT8_MEAN * float(np.std(expected)) and result.correlation >= INT8_ORDER
 
 
-def _replace(folder: Path, target: Path) -> None:
-    """Move the finished folder to its target, with the permissions of a new folder."""
+def _replace(folder: Path, target: Path, model: LocalModel) -> None:
+    """Move the finished folder to its target, with the permissions of a new folder.
+
+    What is at the target is checked again, moved aside, and then removed file by file: if something has been put there
+    meanwhile, it stays.
+    """
     os.umask(umask := os.umask(0))
     folder.chmod(0o777 & ~umask)
+    names = _removable(target, model)
+    if not target.exists():
+        folder.rename(target)
+        return
     before = folder.with_name(f"{folder.name}.old")
-    if target.exists():
-        target.rename(before)
+    target.rename(before)
     folder.rename(target)
-    shutil.rmtree(before, ignore_errors=True)
+    if not remove(before, names):
+        raise ModelError(f"{before} holds files that `models convert` did not write; they were left there")

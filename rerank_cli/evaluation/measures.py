@@ -126,7 +126,7 @@ def parse_measures(texts: Iterable[str]) -> tuple[Measure, ...]:
     names: list[str] = []
     stem = ""
     for part in (part for text in texts for part in re.split(r"[,\s]+", text.strip()) if part):
-        if stem and part.isdigit():
+        if stem and part.isascii() and part.isdecimal():
             names.append(f"{stem}@{part}")
             continue
         other = _OTHER_CUTOFF.fullmatch(part)
@@ -142,7 +142,7 @@ def parse_measures(texts: Iterable[str]) -> tuple[Measure, ...]:
 def _suggest(text: str) -> str:
     """The likely name."""
     name, at, cutoff = text.strip().partition("@")
-    if cutoff and not cutoff.isdigit():
+    if cutoff and not (cutoff.isascii() and cutoff.isdecimal()):
         return f"what follows @ is a number of ranks, as in `{_BY_NAME.get(name.lower(), MEASURES[0]).name}@10`"
     hint = did_you_mean(name.lower(), _BY_NAME)
     if hint:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.errors import ModelError, UsageError
+from rerank_cli.errors import ModelError, UsageError, library_errors
 from rerank_cli.models.facts import Chat
 from rerank_cli.models.files import BrokenFileError, optional_json
 
@@ -95,12 +95,8 @@ def _render_jinja(chat: Chat, instruction: str | None, where: Path) -> str:
     roles += [("query", QUERY), ("document", DOCUMENT)]
     messages = [{"role": role, "content": [{"type": "text", "text": text}] if chat.structured else text}
                 for role, text in roles]  # fmt: skip
-    try:
+    with library_errors(lambda reason: ModelError(f"the chat template of {where} cannot be rendered: {reason}")):
         text: str = _environment(where).from_string(chat.text).render(messages=messages, **chat.tokens, **chat.options)
-    except ModelError:
-        raise
-    except Exception as error:  # a template may raise anything
-        raise ModelError(f"the chat template of {where} cannot be rendered: {error}") from error
     if instruction is not None and instruction not in text:
         raise _no_instruction(where)
     return text

@@ -10,11 +10,14 @@ import hashlib
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rerank_cli.errors import ModelError
-from rerank_cli.models.facts import Chat, LocalModel
-from rerank_cli.models.files import BrokenFileError, Types, check_inside, check_types, read_json
+from rerank_cli.inside import check_inside, joined
+from rerank_cli.models.facts import Chat, Family, LocalModel
+from rerank_cli.models.files import BrokenFileError, Types, check_types, read_json
+from rerank_cli.models.loaded import source_files
+from rerank_cli.owned import is_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +30,9 @@ MEMBERS: Types = {"name": str, "revision": str, "graphs": dict, "digests": dict,
                   "max_tokens": int, "window": int, "labels": int, "positive": int, "scale": str, "pad_id": int,
                   "family": str, "instruction": str, "lower_case": bool, "token_types": bool}  # fmt: skip
 OPTIONAL = {"revision", "chat", "window", "instruction"}  # may be null
+CHAT: Types = {"kind": str, "text": str, "instructed": str, "structured": bool, "tokens": dict, "options": dict}
+FAMILIES = get_args(Family)
+FORMS = {"fp32", "int8", "ir"}
 
 
 def models_folder(env: Mapping[str, str] = os.environ) -> Path:
@@ -44,18 +50,10 @@ def key_of(model: LocalModel) -> str:
     if model.revision:
         digest.update(f"{model.name}@{model.revision}".encode())
         return digest.hexdigest()[:24]
-    for path in source_files(model):
+    for path in source_files(model, None):
         stat = path.stat()
         digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:24]
-
-
-def source_files(model: LocalModel) -> list[Path]:
-    """The files of a model that decide its scores: settings, templates, tokenizer, weights, module weights."""
-    base = model.transformer or model.folder
-    small = [*base.glob("*.json"), *base.glob("*.jinja"), *model.folder.glob("*.json"), *model.folder.glob("*/*.json")]
-    heads = [module.weights for module in model.modules if module.weights]
-    return sorted({*small, model.tokenizer, *model.weights, *heads}, key=str)
 
 
 def folder_of(model: LocalModel) -> Path:
@@ -88,8 +86,8 @@ def with_converted(model: LocalModel) -> LocalModel:
 
 def read_converted(folder: Path, name: str) -> LocalModel:
     """The facts of a converted copy. Raises ModelError for one of another format, malformed or with files missing."""
-    manifest = _manifest(folder / MANIFEST)
-    graphs = {form: check_inside(folder / str(file), folder) for form, file in manifest["graphs"].items()}
+    manifest = read_manifest(folder)
+    graphs = {form: joined(folder, file) for form, file in manifest["graphs"].items()}
     for path in (*graphs.values(), folder / "tokenizer.json"):
         if not path.is_file():
             raise ModelError(f"{path} is missing from the converted copy", "convert the model again")
@@ -106,8 +104,9 @@ def read_converted(folder: Path, name: str) -> LocalModel:
     )
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    """The manifest, its members checked."""
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a copy, its members checked. Raises ModelError for a file that is not such a manifest."""
+    path = check_inside(folder / MANIFEST, folder)
     manifest: dict[str, Any] = read_json(path)
     if manifest.get("format") != FORMAT:
         message = f"{path.parent} was converted by another version of rerank (format {manifest.get('format')})"
@@ -116,23 +115,42 @@ def _manifest(path: Path) -> dict[str, Any]:
         if name not in manifest or (manifest[name] is None and name not in OPTIONAL):
             raise BrokenFileError(f"{path} has no `{name}`", "convert the model again: `rerank models convert`")
     check_types(manifest, MEMBERS, path)
+    if not _is_sound(manifest):
+        raise BrokenFileError(f"{path} is not a manifest that rerank wrote", "convert the model again")
+    if not is_record(manifest.get("files", {})):  # copies of earlier versions have none
+        raise BrokenFileError(f"{path}: `files` is not a list of files with digests", "convert the model again")
     return manifest
+
+
+def _is_sound(manifest: dict[str, Any]) -> bool:
+    """Whether the members of a manifest have values that a conversion writes."""
+    texts = [*manifest["graphs"].values(), *manifest["digests"].values()]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and set(manifest["graphs"]) == set(manifest["digests"]) <= FORMS
+        and manifest["family"] in FAMILIES
+        and 0 <= manifest["positive"] < manifest["labels"] <= 2
+        and manifest["max_tokens"] > 0
+        and (manifest["window"] or 1) > 0
+        and manifest["pad_id"] >= 0
+    )
 
 
 def _chat(record: dict[str, Any] | None, path: Path) -> Chat | None:
     try:
+        check_types(record or {}, CHAT, path)
         return Chat(**record) if record else None
     except TypeError as error:
         raise BrokenFileError(f"{path} has a broken `chat`: {error}") from error
 
 
 def manifest_of(
-    model: LocalModel, graphs: dict[str, str], digests: dict[str, str], check: dict[str, Any]
+    model: LocalModel, graphs: dict[str, str], digests: dict[str, str], check: dict[str, Any], files: dict[str, str]
 ) -> dict[str, Any]:
     """The manifest of a copy; the model's chat template must be plain already.
 
     `graphs` maps a form to its file, `digests` to the SHA-256 of all that decides its scores; `check` is the comparison
-    with the original.
+    with the original; `files` records what was written (`rerank_cli.owned`).
     """
     from rerank_cli.version import __version__
 
@@ -144,6 +162,7 @@ def manifest_of(
         "graphs": graphs,
         "digests": digests,
         "check": check,
+        "files": files,
         "chat": asdict(model.chat) if model.chat else None,
         "config": {name: model.config[name] for name in ("model_type", "architectures") if name in model.config},
         **{field: getattr(model, field) for field in FIELDS},

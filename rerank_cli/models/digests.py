@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from rerank_cli.models.files import sha256
+from rerank_cli.files import sha256
 
 if TYPE_CHECKING:
     from pathlib import Path

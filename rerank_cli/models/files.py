@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
+from rerank_cli.files import sha256
+from rerank_cli.inside import check_inside, joined
 from rerank_cli.text import shortened
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
+MOST_NUMBER = 1 << 31
 Types = dict[str, type]
 WORDS = {int: "a whole number", bool: "true or false", str: "text", list: "a list", dict: "an object"}
 
@@ -53,29 +55,14 @@ def check_types(value: Mapping[str, Any], types: Types, path: Path) -> None:
         member = value.get(name)
         if member is not None and not isinstance(member, expected):
             raise BrokenFileError(f"{path}: `{name}` is {shortened(json.dumps(member), 40)}, not {WORDS[expected]}")
+        if isinstance(member, int) and abs(member) >= MOST_NUMBER:
+            raise BrokenFileError(f"{path}: `{name}` is {shortened(str(member), 40)}, which is too large")
 
 
 def optional_json(path: Path, types: Types | None = None) -> dict[str, Any]:
     """A JSON object, or an empty one if there is no such file."""
     value: dict[str, Any] = read_json(path, types) if path.is_file() else {}
     return value
-
-
-def check_inside(path: Path, folder: Path) -> Path:
-    """The path, if it is really inside the folder; the hub's cache keeps files as links into its `blobs`.
-
-    Raises ModelError for a link or a name that leads elsewhere: otherwise a shared folder could make us read any file.
-    """
-    real = os.path.realpath(path)
-    home = os.path.realpath(folder)
-    allowed = [home]
-    repository, parent = os.path.split(os.path.dirname(home))  # noqa: PTH120 text of resolved paths
-    if parent == "snapshots" and os.path.basename(repository).startswith("models--"):  # noqa: PTH119
-        # A repository's own blobs, or the store that the repositories of one cache share.
-        allowed += [f"{repository}{os.sep}blobs", f"{os.path.dirname(repository)}{os.sep}blobs"]  # noqa: PTH120
-    if not any(real == place or real.startswith(place + os.sep) for place in allowed):
-        raise ModelError(f"{path} is a link out of the model folder, to {real}", "copy the file into the folder")
-    return path
 
 
 def find_weights(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:
@@ -105,10 +92,11 @@ def _by_index(folder: Path, name: str) -> tuple[Path, ...]:
     if not index.is_file():
         return ()
     shards = sorted({str(shard) for shard in (read_json(index, {"weight_map": dict}).get("weight_map") or {}).values()})
-    for shard in shards:
-        if not (folder / shard).is_file():
-            raise ModelError(f"{folder / shard} is missing, and {index.name} needs it", "download the model again")
-    return tuple(check_inside(folder / shard, folder) for shard in shards)
+    paths = tuple(joined(folder, shard) for shard in shards)
+    for path in paths:
+        if not path.is_file():
+            raise ModelError(f"{path} is missing, and {index.name} needs it", "download the model again")
+    return paths
 
 
 def safetensors_header(path: Path) -> dict[str, Any]:
@@ -133,12 +121,6 @@ def safetensors_header(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} has {size} bytes, but its header describes {8 + length + end}", hint)
     tensors: dict[str, Any] = header
     return tensors
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(paths: Iterable[Path]) -> str:

@@ -5,14 +5,16 @@ It reads configuration only; the families and their rules are those of docs/mode
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError, UsageError
+from rerank_cli.inside import check_inside
 from rerank_cli.models import heads
 from rerank_cli.models.chat import find_chat
 from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel, Module
-from rerank_cli.models.files import Types, check_inside, find_weights, optional_json, read_json
+from rerank_cli.models.files import Types, find_weights, optional_json, read_json
 from rerank_cli.models.modules import Steps, output_labels, read_steps
 from rerank_cli.records import LOG_ODDS
 
@@ -44,6 +46,10 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     steps = read_steps(folder, allow_pickle=policy.allow_pickle)
     base = steps.transformer if steps else folder
     config = read_json(check_inside(base / "config.json", folder), CONFIG)
+    if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
+        raise ModelError(
+            f"{base / 'config.json'} renames its weights by `transformers_weights`, which is not supported"
+        )
     tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
@@ -211,4 +217,9 @@ def _remote_code(config: dict[str, Any], folder: Path, policy: LoadPolicy, graph
         return False
     if graphs and not list(folder.glob("*.py")):
         raise UsageError(f"{folder} does not contain code to trust", "leave `--trust-remote-code` out")
+    for path in folder.rglob("*.py"):
+        check_inside(path, folder)
+    if "--" in json.dumps(config["auto_map"]):  # `owner/name--file.Class`
+        message = f"{folder / 'config.json'} takes code from another repository, whose revision is not pinned"
+        raise ModelError(message, "use a repository that contains its code")
     return True

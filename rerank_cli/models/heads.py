@@ -29,8 +29,8 @@ LOG_ODDS_ACTIVATIONS = {"Identity", "Sigmoid"}
 def head(config: dict[str, Any], where: Path) -> tuple[int, int]:
     """Number of logits (1 or 2) and which of two means relevant (id2label, else the second, as heads have it)."""
     labels = config.get("id2label") or {}
-    count = len(labels) or int(config.get("num_labels", 0)) or 2  # two is transformers' default
-    if count > 2:
+    count = len(labels) or int(config.get("num_labels") or 0) or 2  # two is transformers' default
+    if count not in {1, 2}:
         hint = "this looks like a classifier of another task"
         raise ModelError(f"{where} has {count} labels: a reranker has one logit, or two (irrelevant, relevant)", hint)
     if count == 1:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli import hub
 from rerank_cli.errors import ModelError, RerankError, UsageError
+from rerank_cli.files import sha256
+from rerank_cli.inside import is_hub_name
 from rerank_cli.models.converted import folder_of, is_converted, models_folder, read_converted
 from rerank_cli.models.digests import problem_of
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LoadPolicy, LocalModel
-from rerank_cli.models.files import BrokenFileError, read_json, sha256
-from rerank_cli.models.reference import is_hub_name, is_path, resolve
+from rerank_cli.models.files import BrokenFileError, read_json
+from rerank_cli.models.reference import is_path, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +94,7 @@ def described(model: LocalModel) -> dict[str, Any]:
         "revision": model.revision,
         "folder": str(model.folder),
         "family": model.family,
-        "architecture": ", ".join(model.config.get("architectures") or [str(model.config.get("model_type", ""))]),
+        "architecture": ", ".join(map(str, model.config.get("architectures") or [model.config.get("model_type", "")])),
         "license": licence(model.folder),
         "logits": model.labels,
         "positive": _positive(model),

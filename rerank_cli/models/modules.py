@@ -9,16 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
+from rerank_cli.inside import check_inside, joined
 from rerank_cli.models.facts import Module
-from rerank_cli.models.files import (
-    BrokenFileError,
-    Types,
-    check_inside,
-    check_types,
-    find_weights,
-    optional_json,
-    read_json,
-)
+from rerank_cli.models.files import BrokenFileError, Types, check_types, find_weights, optional_json, read_json
 from rerank_cli.models.heads import activation
 
 if TYPE_CHECKING:
@@ -118,10 +111,7 @@ def _kind(name: str, folder: Path) -> str:
 
 
 def _place(folder: Path, path: str) -> Path:
-    place = folder / path if path else folder
-    if path and (path.startswith(("/", "\\")) or ".." in path.replace("\\", "/").split("/")):
-        raise ModelError(f"{folder / 'modules.json'} names the path `{path}`, which leaves the folder")
-    return check_inside(place, folder)
+    return folder if path in {"", "."} else joined(folder, path.rstrip("/") or path)
 
 
 def _module(kind: str, place: Path, folder: Path, allow_pickle: bool) -> Module:

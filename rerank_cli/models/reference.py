@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import ModelError, UsageError, did_you_mean
+from rerank_cli.inside import is_commit, is_hub_name
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LoadPolicy, LocalModel
 from rerank_cli.models.files import read_json
 
@@ -20,19 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PATH_PREFIXES = ("./", "../", "/", "~", ".\\", "..\\")
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 DEFAULT_POLICY = LoadPolicy()
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def is_path(reference: str) -> bool:
     """Whether a reference is written as a path."""
     return reference.startswith(PATH_PREFIXES) or reference in {".", ".."}
-
-
-def is_hub_name(reference: str) -> bool:
-    """Whether a reference is written as a hub repository: `owner/name`, optionally with `@revision`."""
-    return not is_path(reference) and HUB_NAME.fullmatch(reference) is not None
 
 
 def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
@@ -79,7 +72,8 @@ def _folder(reference: str, policy: LoadPolicy) -> LocalModel:
     folder = Path(reference).expanduser()
     if is_converted(folder):
         return read_converted(folder, reference)
-    model = read_folder(folder, reference, policy)
+    # Trust is for code of a pinned revision, and a folder has none: whoever can write to it could change the code.
+    model = read_folder(folder, reference, replace(policy, trust_remote_code=False))
     return with_converted(model) if policy.converted else model
 
 
@@ -89,7 +83,7 @@ def _repository(reference: str, policy: LoadPolicy) -> LocalModel:
     from rerank_cli.models.folder import read_folder
 
     repository, _, revision = reference.partition("@")
-    pinned = COMMIT.fullmatch(revision) is not None
+    pinned = is_commit(revision)
     if policy.require_revision and not pinned:
         hint = f"write it as `{repository}@<40 hex digits>`; `rerank models show {repository}` shows the cached one"
         raise UsageError(f"`{reference}` is not pinned, and --require-revision asks for a full commit", hint)

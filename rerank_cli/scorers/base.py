@@ -64,9 +64,18 @@ class Scorer(Protocol):
         """Give back sessions, pools and connections."""
 
 
-class TooLongError(InputError):
-    """A document exceeds the window and --long-documents is `error`; `pair` is that document's."""
+class DocumentError(InputError):
+    """One document cannot be scored, and others may do well: `pair` is that document's, `problem` follows its name."""
+
+    def __init__(self, pair: Pair, problem: str, hint: str | None = None) -> None:
+        super().__init__(f"a document {problem}", hint)
+        self.pair, self.problem = pair, problem
+
+
+class TooLongError(DocumentError):
+    """A document exceeds the window and --long-documents is `error`."""
 
     def __init__(self, pair: Pair, tokens: int, window: int) -> None:
-        super().__init__(f"a document has {tokens} tokens; the model's window holds {window} besides this query")
-        self.pair, self.tokens, self.window = pair, tokens, window
+        problem = f"has {tokens} tokens; the model's window holds {window} besides this query"
+        super().__init__(pair, problem, "use `--long-documents chunk` or `truncate`")
+        self.tokens, self.window = tokens, window

@@ -12,7 +12,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.errors import ModelError, RemoteError
-from rerank_cli.scorers.base import TooLongError
+from rerank_cli.scorers.base import DocumentError
 from rerank_cli.scorers.deferred import DeferredScorer
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class CachedScorer:
             block = keys[start : start + size]
             try:
                 scores = self._scorer.score([pairs[missing[key]] for key in block], limits, advance)
-            except (RemoteError, TooLongError) as error:
+            except (RemoteError, DocumentError) as error:
                 self._keep(block, getattr(error, "scores", ()))  # PartialError: answered pairs are paid for
                 raise
             result.update(zip(block, scores, strict=True))

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rerank_cli import windows
-from rerank_cli.errors import ModelError, RerankError
+from rerank_cli.errors import ModelError, library_errors
 from rerank_cli.records import Pair, Score
-from rerank_cli.scorers.base import TooLongError
+from rerank_cli.scorers.base import DocumentError, TooLongError
 from rerank_cli.scorers.batching import batches
-from rerank_cli.scorers.prompts import DocumentSlice
+from rerank_cli.scorers.encoding import TokenizerError
+from rerank_cli.scorers.prefixes import TooMuchTextError
+from rerank_cli.scorers.prompts import SPARE, DocumentSlice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
 
     from rerank_cli.models import LocalModel
     from rerank_cli.scorers.base import Advance, ScorerInfo
-    from rerank_cli.scorers.encoding import Encoder, Tokens
+    from rerank_cli.scorers.encoding import Encoder
+    from rerank_cli.scorers.prefixes import Tokens
     from rerank_cli.scorers.prompts import Prompt
     from rerank_cli.settings import Limits
 
 BLOCK = 2048  # pairs tokenised at a time: bounds memory, still sorts well by length
-CHARS_PER_TOKEN = 12  # more than any real text needs; avoids tokenising megabytes that will be cut
 
 
 class Engine(Protocol):
@@ -101,21 +103,41 @@ class LocalScorer:
 
     def _prepare(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[_Input], list[tuple[int, bool]]]:
         """Windows of all pairs; how many tokens of each are scored, and whether it was cut. No token, no window."""
-        capacities = [self._capacity(pair.query) for pair in pairs]
-        longest = max(1, min([limits.max_tokens_per_doc, *capacities]))
-        texts = [_cut_text(pair.text, limits.max_tokens_per_doc) for pair in pairs]
-        encoded = self.encoder.documents(texts, long=longest)
+        capacities, encoded = self._encoded(pairs, limits)
         inputs: list[_Input] = []
         counts: list[tuple[int, bool]] = []
         for number, pair in enumerate(pairs):
             tokens = min(len(encoded[number].ids), limits.max_tokens_per_doc)
             if tokens > capacities[number] and limits.long_documents == "error":
                 raise TooLongError(pair, tokens, capacities[number])
-            pair = Pair(pair.query, texts[number], pair.title_chars)  # noqa: PLW2901 the text that was tokenised
             own, count, truncated = self._windows(number, pair, encoded[number], capacities[number], limits)
             inputs += own
-            counts.append((count, truncated or len(texts[number]) < len(pairs[number].text)))
+            counts.append((count, truncated))
         return inputs, counts
+
+    def _encoded(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[int], list[Tokens]]:
+        """Room for the document of each pair, and its tokens: of a long one as many as are scored, and a few more.
+
+        Raises DocumentError for a pair that the tokenizer fails on, or of which too much would have to be read.
+        """
+        most = limits.max_tokens_per_doc + SPARE + 1
+        try:
+            capacities = [self._capacity(pair.query) for pair in pairs]
+            longest = max(1, min([limits.max_tokens_per_doc, *capacities]))
+            return capacities, self.encoder.documents([pair.text for pair in pairs], longest, most)
+        except TokenizerError as error:
+            for pair in pairs:
+                if error.text in {pair.text, pair.query} or error.text.endswith(pair.query):
+                    what = "it" if error.text == pair.text else "its query"
+                    problem = f"cannot be scored: the tokenizer of {self.model.name} failed on {what}: {error.reason}"
+                    raise DocumentError(pair, problem) from error
+            raise
+        except TooMuchTextError as error:
+            pair = next((pair for pair in pairs if pair.text is error.text), pairs[0])  # else it is the query
+            problem = (
+                f"has no {limits.max_tokens_per_doc:,} tokens in its first {error.chars:,} characters, and goes on"
+            )
+            raise DocumentError(pair, problem, "does it hold text? cut it, or lower `--max-tokens-per-doc`") from None
 
     def _capacity(self, query: str) -> int:
         """Document tokens that fit into one window besides the query."""
@@ -204,22 +226,7 @@ class LocalScorer:
 
     def _logits(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """The engine's logits. Raises ModelError, as when ids of an unfit tokenizer exceed the embedding table."""
-        try:
+        hint = "do model and tokenizer belong together? `rerank doctor` checks them"
+        failed = f"{self.model.name} failed in {self.engine.name}"
+        with library_errors(lambda reason: ModelError(f"{failed}: {reason}", hint)):
             return self.engine.run(feeds)
-        except RerankError:
-            raise
-        except Exception as error:  # engines raise their own, undocumented classes
-            message = (str(error).strip() or type(error).__name__).splitlines()[0]
-            hint = "do model and tokenizer belong together? `rerank doctor` checks them"
-            raise ModelError(f"{self.model.name} failed in {self.engine.name}: {message}", hint) from error
-
-
-def _cut_text(text: str, max_tokens: int) -> str:
-    """A prefix certain to hold the first `max_tokens` tokens of a huge text, ending at white space; else the text."""
-    limit = max_tokens * CHARS_PER_TOKEN
-    if len(text) <= 2 * limit:
-        return text
-    prefix = text[: 2 * limit]
-    end = max(prefix.rfind(" "), prefix.rfind("\n"))
-    # White-space runs and words of over a hundred characters make few tokens; then the whole text is tokenised.
-    return prefix[:end] if end > limit and len(prefix.split()) > max_tokens else text

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.errors import ModelError
+from rerank_cli.errors import ModelError, library_errors
 from rerank_cli.scorers.batching import TOKEN_BUDGET
 
 if TYPE_CHECKING:
@@ -38,10 +38,8 @@ class OnnxEngine:
         options.log_severity_level = 3
         if not spinning:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
+        with library_errors(lambda reason: ModelError(f"ONNX Runtime cannot load {graph}: {reason}")):
             self._session: Any = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises its own, undocumented classes
-            raise ModelError(f"ONNX Runtime cannot load {graph}: {error}") from error
         self.version: str = onnxruntime.__version__
         self.inputs = frozenset(node.name for node in self._session.get_inputs())
         unknown = self.inputs - {"input_ids", "attention_mask", "token_type_ids"}

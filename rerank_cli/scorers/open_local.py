@@ -7,7 +7,6 @@ built-in nothing beyond numpy, tokenizers and onnxruntime is imported.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +18,6 @@ from rerank_cli.scorers.base import ScorerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from rerank_cli.models import LocalModel
     from rerank_cli.report import Report
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 
 SCORING = 1  # increased when a change of this package changes the scores of a model
 ARITHMETIC = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "arm64", "i8mm"}
-WHOLE = 256 << 20  # bytes; larger weights are identified by size, time and samples: hashing gigabytes takes seconds
-SAMPLE = 1 << 20
 
 
 class Plan(NamedTuple):
@@ -60,7 +56,9 @@ def open_plan(plan: Plan, settings: ModelSettings, report: Report) -> LocalScore
     model, choice, info = plan
     for note in model.notes:
         report.note(note)
-    threads = settings.threads or cpu.available_threads()
+    threads = cpu.threads_of(settings.threads)
+    if settings.threads and threads < settings.threads:
+        report.note(f"--threads {settings.threads}: {threads} are used, one per processor of this machine")
     opener = partial(open_engine, choice=choice, threads=threads, spinning=settings.spinning)
     return build_scorer(model, info, opener, settings.instruction, report)
 
@@ -129,6 +127,10 @@ def open_engine(
         return TorchEngine(model, encoder, choice, threads)
     if choice.graph is None:
         raise ModelError(f"{model.name} has no graph for {choice.backend}")
+    if model.name != models.BUILTIN:  # its own graphs lie in the package
+        from rerank_cli.models.loaded import graph_files, home_of
+
+        graph_files(choice.graph, home_of(model, choice.form, choice.graph))
     if choice.backend == "openvino":
         from rerank_cli.models.converted import models_folder
         from rerank_cli.scorers.openvino_engine import OpenVinoEngine
@@ -169,32 +171,9 @@ def digest_of(model: LocalModel, choice: EngineChoice, settings: ModelSettings) 
 
 
 def identity_of(model: LocalModel, choice: EngineChoice) -> str:
-    """Which files: a converted copy's own digest, a commit, or the contents of a folder."""
-    if choice.form in model.converted:
-        return model.converted[choice.form]
-    if model.revision:
+    """Which files: the contents of all that is loaded; for the embedded model its recorded digests."""
+    if model.name == models.BUILTIN:
         return f"{model.name}@{model.revision}"
-    from rerank_cli.models.converted import source_files
+    from rerank_cli.models.loaded import digest_model
 
-    graphs = _with_data(choice.graph) if choice.graph else []
-    files = [path for path in source_files(model) if not choice.graph or path not in model.weights]
-    return hashlib.sha256("\n".join(_content(path) for path in [*files, *graphs]).encode()).hexdigest()
-
-
-def _with_data(graph: Path) -> list[Path]:
-    """A graph and its weights, which are separate files above 2 GB and in OpenVINO's format."""
-    return [graph, *sorted(graph.parent.glob(graph.name + "*data*")), *graph.parent.glob(graph.stem + ".bin")]
-
-
-def _content(path: Path) -> str:
-    """A file's name and content, for a digest."""
-    from rerank_cli.models.files import sha256
-
-    stat = path.stat()
-    if stat.st_size <= WHOLE:
-        return f"{path.name} {sha256(path)}"
-    with path.open("rb") as file:
-        head = file.read(SAMPLE)
-        file.seek(-SAMPLE, os.SEEK_END)
-        sample = hashlib.sha256(head + file.read(SAMPLE)).hexdigest()
-    return f"{path.name} {stat.st_size} {stat.st_mtime_ns} {sample}"
+    return digest_model(model, choice.form, choice.graph)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from rerank_cli.models import LocalModel
     from rerank_cli.report import Report
-    from rerank_cli.scorers.encoding import Encoder, Tokens
+    from rerank_cli.scorers.encoding import Encoder
+    from rerank_cli.scorers.prefixes import Tokens
 
 SEEN = 4096  # cut queries that are remembered
 SPARE = 8  # tokens beyond a full window that are rendered and then cut, because tokens merge at a window's edges
@@ -158,8 +159,8 @@ class ChatPrompt:
         return max(1, self._max_tokens - len(self.ids(self._cut(query), "")))
 
     def _cut_query(self, query: str) -> str:
-        (tokens,) = self._encoder.documents([query], long=self._half)
-        if tokens.offsets is None:
+        (tokens,) = self._encoder.documents([query], long=self._half, most=self._half + SPARE)
+        if tokens.offsets is None or len(tokens.ids) <= self._half:
             return query
         self._queries.cut(query)
         return query[: tokens.offsets[self._half - 1][1]]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from rerank_cli.errors import ModelError
+from rerank_cli.errors import ModelError, library_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,9 @@ def _loaded(built: nn.Module, module: Module) -> nn.Module:
     path = module.weights
     if path is None:
         raise ModelError(f"the {module.kind} module has no weights")
-    try:
+    with library_errors(
+        lambda reason: ModelError(f"the weights {path} do not fit their {module.kind} module: {reason}")
+    ):
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
@@ -62,8 +64,6 @@ def _loaded(built: nn.Module, module: Module) -> nn.Module:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
         built.load_state_dict(state)
-    except Exception as error:  # each library raises its own
-        raise ModelError(f"the weights {path} do not fit their {module.kind} module: {error}") from error
     return built
 
 

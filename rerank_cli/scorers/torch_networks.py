@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from rerank_cli.errors import ModelError
+from rerank_cli.errors import ModelError, library_errors
 from rerank_cli.models.files import safetensors_header
 from rerank_cli.scorers.torch_modules import build_modules
 
@@ -63,25 +63,26 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
     if model_type not in CONFIG_MAPPING_NAMES and not model.remote_code:
         raise ModelError(
             f"{model.name} is of the type `{model_type}`, which transformers {transformers.__version__} does not know",
-            "it has code of its own: read it, then `--trust-remote-code` with a pinned revision"
+            "it has code of its own: read it, then `--trust-remote-code` with a pinned revision of a Hugging Face name"
             if model.config.get("auto_map")
             else "a newer transformers may know it",
         )
+    base = model.transformer or model.folder
+    if (base / "adapter_config.json").exists():  # with peft installed, transformers would load the model that it names
+        raise ModelError(f"{base} is an adapter of another model", "merge it into that model and save the result")
     remote = model_type not in CONFIG_MAPPING_NAMES
     pickled = any(path.suffix == ".bin" for path in model.weights)
-    with _quiet(transformers):
-        try:
-            network, info = getattr(transformers, auto).from_pretrained(
-                str(model.transformer or model.folder),
-                dtype=dtype,
-                local_files_only=True,
-                use_safetensors=not pickled,
-                trust_remote_code=remote,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # refused below, with a message
-            )
-        except Exception as error:  # transformers raises everything from KeyError to RuntimeError
-            raise ModelError(f"torch cannot load {model.name}: {_first_line(error)}") from error
+    failed = library_errors(lambda reason: ModelError(f"torch cannot load {model.name}: {reason}"))
+    with _quiet(transformers), failed:
+        network, info = getattr(transformers, auto).from_pretrained(
+            str(base),
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=not pickled,
+            trust_remote_code=remote,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, with a message
+        )
     _check_shapes(model, sorted(info["mismatched_keys"]))
     missing = sorted(name for name in info["missing_keys"] if not (auto == "AutoModel" and name.startswith(UNUSED)))
     if missing:
@@ -110,10 +111,6 @@ def _check_shapes(model: LocalModel, mismatched: list[tuple[str, Iterable[int], 
 
 def _holds(path: Path, name: str) -> bool:
     return path.suffix == ".safetensors" and name in safetensors_header(path)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

@@ -118,7 +118,7 @@ def check_type(headers: Mapping[str, str]) -> None:
 def announced_size(headers: Mapping[str, str], settings: ServeSettings) -> int:
     """Bytes that a body may take: its Content-Length, else the limit. Raises HttpError 413 beyond the limit."""
     length = headers.get("content-length")
-    if length is None or not length.isdigit():
+    if length is None or not (length.isascii() and length.isdecimal() and len(length) < 19):
         return settings.max_body
     if int(length) > settings.max_body:
         raise too_large(settings)

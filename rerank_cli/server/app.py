@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from rerank_cli import pipeline
 from rerank_cli.errors import ModelError
-from rerank_cli.scorers.base import TooLongError
+from rerank_cli.scorers.base import DocumentError
 from rerank_cli.server import admission, http_errors
 from rerank_cli.server.adapters import JINA, adapter_of_body, adapter_of_path
 from rerank_cli.server.body_limits import check_counts
@@ -137,7 +137,7 @@ class App:
         call.queued, call.scored = job.started - job.submitted, job.finished - job.started
         try:
             body, result = await in_thread_if(large, build_response, rerank_request, job, call.id, self.info, notes)
-        except TooLongError as error:
+        except DocumentError as error:
             index = pipeline.document_of(error.pair, documents).index
             raise HttpError(422, f"document at index {index}: {error.message}") from None
         except ModelError as error:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from rerank_cli.options import SERVER, nested, option
-from rerank_cli.settings import Limits
+from rerank_cli.settings import DAY, Limits
 
 _server = partial(option, group=SERVER)
 
@@ -63,6 +63,7 @@ class ServeSettings:
         metavar="S",
         default=300.0,
         minimum=0.001,
+        maximum=DAY,
         name="request_timeout",
     )
     max_connections: int = _server(
