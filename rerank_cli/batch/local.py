@@ -20,7 +20,6 @@ from rerank_cli.descriptors import is_plain_target, open_stream
 from rerank_cli.errors import UsageError
 from rerank_cli.files import cannot_write, open_locked
 from rerank_cli.records import RequestOptions
-from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,7 +191,7 @@ def run_blocks(output: Output, start: int, session: Session) -> Iterator[Block]:
     rows = read_rows(plan, output.files, start, terminal, session.report)
     for block in run_rows(rows, session.scorer, plan.settings, session.report, session.advance):
         for message in block.failures:
-            terminal.say(escape_line(message))
+            terminal.say(message)
         for row, ranking, _ in block.ranked:
             if session.delta and ranking and row.request:
                 session.delta.add_documents(row.name, row.request.documents, ranking.hits)

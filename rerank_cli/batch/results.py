@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rerank_cli.text import escape_line
 from rerank_cli.writers import envelope, jsonl, trec
 from rerank_cli.writers.members import Names, encode_string
 from rerank_cli.writers.results import blocks_of, score_members, shape_of
@@ -77,7 +78,8 @@ def error_message(row: BatchRow, error: RerankError) -> str:
     """A bad row for people: `file:line: message`, and its hint on a line of its own."""
     placed = bool(getattr(error, "where", None)) or error.message.startswith(row.where)
     message = error.message if placed else f"{row.where}: {error.message}"
-    return f"{message}\nhint: {error.hint}" if error.hint else message
+    message = escape_line(message)
+    return f"{message}\nhint: {escape_line(error.hint)}" if error.hint else message
 
 
 def error_line(row: BatchRow, error: RerankError) -> bytes:

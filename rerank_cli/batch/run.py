@@ -46,7 +46,8 @@ def run_rows(
         if settings.strict and block.failures:
             message = block.failures.pop()
             yield block
-            raise RowsFailed(f"stopped at the first bad row (--strict): {message}")
+            message, _, hint = message.partition("\nhint: ")
+            raise RowsFailed(f"stopped at the first bad row (--strict): {message}", hint or None)
         yield block
 
 

@@ -99,7 +99,9 @@ def make_folder(path: Path | None) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot be created: {reason_of(error)}", where=str(path)) from None
+        raise OutputError(
+            f"cannot be created: {reason_of(error)}", "choose another folder with `--out-dir`", str(path)
+        ) from None
     try:
         require_writable_folder(path)
     except OSError as error:

@@ -89,20 +89,19 @@ def _boolean(text: str, name: str) -> bool:
 def _number(value: Any, option: Option, name: str) -> int | float:
     """A finite number within the bounds of the option, whole if it is a count of something."""
     what = "a whole number" if option.kind is int else "a number"
-    text = shown(str(value), 30)
     lowest = -MOST_NUMBER if option.minimum is None else option.minimum
     highest = MOST_NUMBER if option.maximum is None else option.maximum
     hint = f"give {what}" + ("" if option.minimum is None else f" of at least {option.minimum:g}")
     try:
         number: int | float = option.kind(value)
     except (TypeError, ValueError, OverflowError):
-        raise UsageError(f"{name}: `{text}` is not {what}", hint) from None
+        raise UsageError(f"{name}: `{shown(str(value), 30)}` is not {what}", hint) from None
     if isinstance(number, float) and not math.isfinite(number):
-        raise UsageError(f"{name}: `{text}` is not {what}", hint)
+        raise UsageError(f"{name}: `{shown(str(value), 30)}` is not {what}", hint)
     if number < lowest:
-        raise UsageError(f"{name}: `{text}` is too small", f"give {what} of at least {lowest:g}")
+        raise UsageError(f"{name}: `{shown(str(value), 30)}` is too small", f"give {what} of at least {lowest:g}")
     if number > highest:
-        raise UsageError(f"{name}: `{text}` is too large", f"give {what} of at most {highest:g}")
+        raise UsageError(f"{name}: `{shown(str(value), 30)}` is too large", f"give {what} of at most {highest:g}")
     return number
 
 

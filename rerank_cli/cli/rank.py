@@ -119,7 +119,8 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
         report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
     model = rules.model_of(call, stream.body)
     cache = rules.cache_of(call)
-    delta = relevance_delta(call.values["qrels"], settings, terminal, inputs.encoding)
+    qrels = call.values["qrels"]
+    delta = relevance_delta(qrels, settings, terminal, inputs.encoding) if qrels else None
     if model.remote.dry_run:
         from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
 

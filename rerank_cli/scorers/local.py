@@ -130,7 +130,7 @@ class LocalScorer:
                 if error.text in {pair.text, pair.query} or error.text.endswith(pair.query):
                     what = "it" if error.text == pair.text else "its query"
                     problem = f"cannot be scored: the tokenizer of {self.model.name} failed on {what}: {error.reason}"
-                    raise DocumentError(pair, problem) from error
+                    raise DocumentError(pair, problem, "`rerank doctor` checks a model") from error
             raise
         except TooMuchTextError as error:
             pair = next((pair for pair in pairs if pair.text is error.text), pairs[0])  # else it is the query
