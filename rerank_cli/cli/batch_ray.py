@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.batch.plan import Shard
 from rerank_cli.errors import UsageError
-from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +100,7 @@ def run_parts(task: Task, cluster: Cluster, terminal: Terminal, tally: Tally, *,
 def report_part(record: dict[str, Any], warned: set[str], terminal: Terminal) -> None:
     """Print the bad rows of a part, and each warning once."""
     for line in record["failures"]:
-        terminal.say(escape_line(line))
+        terminal.say(line)
     hidden = record["counts"].get("failed", 0) - len(record["failures"])
     if hidden > 0:
         terminal.say(f"… and {hidden:,} more rows failed there")

@@ -119,8 +119,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
         report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
     model = rules.model_of(call, stream.body)
     cache = rules.cache_of(call)
-    qrels = call.values["qrels"]
-    delta = relevance_delta(qrels, settings, terminal, inputs.encoding) if qrels else None
+    delta = relevance_delta(call.values["qrels"], settings, terminal, inputs.encoding)
     if model.remote.dry_run:
         from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
 

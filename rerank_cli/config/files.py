@@ -66,9 +66,10 @@ def find_files(
         raise ConfigError("--config and --no-config exclude each other", "give one of them")
     if none:
         return []
-    explicit = named or (None if said(env, "RERANK_NO_CONFIG") else env.get("RERANK_CONFIG") or None)
+    off = "RERANK_NO_CONFIG" in env and said(env, "RERANK_NO_CONFIG")
+    explicit = named or (None if off else env.get("RERANK_CONFIG") or None)
     found = [read_file(expanded(explicit), Role.EXPLICIT)] if explicit else []
-    if said(env, "RERANK_NO_CONFIG"):
+    if off:
         return found
     project, user = project_file(start), user_file(env)
     if os.path.lexists(user):
