@@ -51,6 +51,14 @@ def title_and_text(record: dict[str, Any]) -> str:
     return " ".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
 
 
+def _parts(present: list[tuple[str, Any]], field_format: str, where: str) -> list[str]:
+    """The text of each rank field, as it stands in the document's text."""
+    if field_format == "yaml":
+        return [yaml_field(name, item, where) for name, item in present]
+    parts = [bare(item, where) + "\n" for _, item in present]
+    return [*parts[:-1], parts[-1][:-1]]
+
+
 def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
     """How documents become text: value and `where` in; text and length of its first rank field, in characters, out.
 
@@ -80,11 +88,7 @@ def make_renderer(fields: FieldSettings, report: Report) -> Renderer:
         present = cleaned(present, where)
         if not fields.rank_fields:
             return bare(present[0][1], where), 0
-        if fields.field_format == "yaml":
-            parts = [yaml_field(name, item, where) for name, item in present]
-        else:
-            parts = [bare(item, where) + "\n" for _, item in present]
-            parts[-1] = parts[-1][:-1]
+        parts = _parts(present, fields.field_format, where)
         return "".join(parts), len(parts[0]) if len(parts) > 1 else 0
 
     def cleaned(items: list[tuple[str, Any]], where: str) -> list[tuple[str, Any]]:

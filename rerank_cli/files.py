@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wait for the reader of a planted pipe
 
@@ -76,18 +77,22 @@ def replacing(
     try:
         yield write
         try:
-            stream.flush()
-            sync_file(stream.fileno())
-            stream.close()
-            new.replace(target)
+            _take_place(stream, new, target)
         except OSError as error:
             raise failure(error) from None
     except BaseException:  # also Ctrl-C
-        with contextlib.suppress(OSError):
-            stream.close()
-        with contextlib.suppress(OSError):
-            new.unlink()
+        for step in (stream.close, new.unlink):
+            with contextlib.suppress(OSError):
+                step()
         raise
+
+
+def _take_place(stream: BinaryIO, new: Path, target: Path) -> None:
+    """Put a file that is written into the place of another: its data is on the disk before its name is."""
+    stream.flush()
+    sync_file(stream.fileno())
+    stream.close()
+    new.replace(target)
 
 
 def open_locked(path: Path, failure: Callable[[OSError], Exception], like: Path | None = None) -> io.FileIO:

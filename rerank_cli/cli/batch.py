@@ -28,27 +28,26 @@ def batch(call: Call) -> int:
     from rerank_cli.batch.inputs import check_inputs
     from rerank_cli.batch.local import run_local
     from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
-    from rerank_cli.cli import rules
-    from rerank_cli.cli.batch_outputs import make_folder, require_writable
+    from rerank_cli.cli import batch_outputs, rules
     from rerank_cli.cli.rank import describe, print_report
     from rerank_cli.scorers.registry import open_scorer
     from rerank_cli.writers.output import ClosedPipe
 
-    plan, terminal = plan_of(call), call.terminal
-    report, tally, summary = Report(), Tally(), call.settings(BatchOutputs).summary
-    require_writable(plan, summary, terminal)
+    plan, terminal, summary = plan_of(call), call.terminal, call.settings(BatchOutputs).summary
+    report, tally = Report(), Tally()
+    batch_outputs.require_writable(plan, summary, terminal)
     if call.settings(BatchRun).engine == "ray":
         return start_ray(call, plan)
     check_inputs(plan, terminal)
-    make_folder(plan.out_dir)
+    batch_outputs.make_folder(plan.out_dir)
     scorer = open_scorer(rules.model_of(call), terminal.env, report, rules.cache_of(call))
-    complete = left = False
+    complete = left = False  # left: the reader has seen enough
     try:
         terminal.detail(describe(scorer.info))
         run_local(plan, scorer, terminal, report, tally)
         complete = True
     except ClosedPipe:
-        left = True  # the reader has seen enough
+        left = True
         raise
     finally:
         scorer.close()
@@ -72,14 +71,13 @@ def start_ray(call: Call, plan: BatchPlan) -> int:
     from rerank_cli.batch.parts import delete_markers
     from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
     from rerank_cli.cli import batch_ray, rules
-    from rerank_cli.cli.batch_outputs import make_folder
     from rerank_cli.distributed import Cluster
     from rerank_cli.errors import UsageError
 
     if plan.inputs.collection.encoding:
         raise UsageError("--engine ray reads UTF-8 only", "convert the files first, as with iconv")
     parts = batch_ray.parts_of(plan, call.settings(InputSettings).files)
-    make_folder(plan.out_dir)
+    batch_outputs.make_folder(plan.out_dir)
     model, cache, run = rules.model_of(call), rules.cache_of(call), call.settings(BatchRun)
     info = batch_ray.scorer_info(model, call.terminal)
     task = batch_ray.make_task(plan, parts, model, cache, info)

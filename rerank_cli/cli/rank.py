@@ -105,20 +105,18 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     from rerank_cli.scorers.registry import open_scorer
     from rerank_cli.writers import write_ranking
 
-    terminal, typed = call.terminal, call.settings(Query)
-    inputs = rules.inputs_of(call)
+    terminal, typed, inputs = call.terminal, call.settings(Query), rules.inputs_of(call)
     if inputs.files:
         check_files(inputs.files, typed.query)
-    asked, file = typed.query, typed.query_file
-    asked = query_of_file(file, asked, terminal, inputs.encoding) if file else asked
-    stream = open_documents(inputs, terminal, report, stdin_taken=str(typed.query_file) == "-")
+    file = typed.query_file
+    asked = query_of_file(file, typed.query, terminal, inputs.encoding) if file else typed.query
+    stream = open_documents(inputs, terminal, report, stdin_taken=str(file) == "-")
     query = find_query(asked, stream.body)
     settings = rules.requested(rules.rank_settings_of(call), stream.body, frozenset(call.sources))
     output = rules.output_of(call, stream.body)
     if stream.body.model and not call.is_set("model"):
         report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
-    model = rules.model_of(call, stream.body)
-    cache = rules.cache_of(call)
+    model, cache = rules.model_of(call, stream.body), rules.cache_of(call)
     delta = relevance_delta(call.values["qrels"], settings, terminal, inputs.encoding)
     if model.remote.dry_run:
         from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached

@@ -59,6 +59,14 @@ class Converted:
     comparisons: tuple[Comparison, ...]
 
 
+def _folder_beside(target: Path) -> Path:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
+    except OSError as error:
+        raise cannot_write(error, target) from None
+
+
 def convert(
     model: LocalModel,
     forms: Sequence[str],
@@ -84,11 +92,7 @@ def convert(
     scorer = _open_original(model, threads)
     model = scorer.model
     expected = _scores(scorer)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
-    except OSError as error:
-        raise cannot_write(error, target) from None
+    folder = _folder_beside(target)
     try:
         _export(scorer, folder, notify)
         _make_forms(forms, folder, notify)

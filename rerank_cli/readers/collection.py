@@ -59,17 +59,9 @@ def read_records(
 ) -> Iterator[Record]:
     """The records of a file (`-` is stdin), plain or compressed, in its order.
 
-    Args:
-        path: the file.
-        chosen: its format; `auto` goes by name and content, as for documents, and knows TREC topics and
-            `id<TAB>text` without a header besides.
-        inputs: the fields that options name: a first line that has them is a header.
-        report: receives notes.
-        stdin: what `-` stands for.
-        answers: search engines' answers are recognised, and --records counts.
-
-    Raises:
-        InputError: with `file:line`, for what cannot be read in that format.
+    The format `auto` goes by name and content, as for documents, and knows TREC topics and `id<TAB>text` without a
+    header besides. A first line that has the fields of `inputs` is a header. With `answers`, answers of search engines
+    are recognised and --records counts. Raises InputError with `file:line` for what cannot be read in that format.
     """
     stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), inputs.encoding)
     try:
