@@ -77,7 +77,7 @@ def start_ray(call: Call, plan: BatchPlan) -> int:
     if plan.inputs.collection.encoding:
         raise UsageError("--engine ray reads UTF-8 only", "convert the files first, as with iconv")
     parts = batch_ray.parts_of(plan, call.settings(InputSettings).files)
-    batch_outputs.make_folder(plan.out_dir)
+    make_folder(plan.out_dir)
     model, cache, run = rules.model_of(call), rules.cache_of(call), call.settings(BatchRun)
     info = batch_ray.scorer_info(model, call.terminal)
     task = batch_ray.make_task(plan, parts, model, cache, info)
