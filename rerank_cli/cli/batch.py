@@ -70,14 +70,14 @@ def start_ray(call: Call, plan: BatchPlan) -> int:
     """The same over Ray; returns the exit code."""
     from rerank_cli.batch.parts import delete_markers
     from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
-    from rerank_cli.cli import batch_ray, rules
+    from rerank_cli.cli import batch_outputs, batch_ray, rules
     from rerank_cli.distributed import Cluster
     from rerank_cli.errors import UsageError
 
     if plan.inputs.collection.encoding:
         raise UsageError("--engine ray reads UTF-8 only", "convert the files first, as with iconv")
     parts = batch_ray.parts_of(plan, call.settings(InputSettings).files)
-    make_folder(plan.out_dir)
+    batch_outputs.make_folder(plan.out_dir)
     model, cache, run = rules.model_of(call), rules.cache_of(call), call.settings(BatchRun)
     info = batch_ray.scorer_info(model, call.terminal)
     task = batch_ray.make_task(plan, parts, model, cache, info)
