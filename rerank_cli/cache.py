@@ -241,7 +241,9 @@ def clear(path: Path) -> int:
         try:
             file.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot clear the score cache {path}: {reason_of(error)}") from None
+            raise OutputError(
+                f"cannot clear the score cache {path}: {reason_of(error)}", "check its permissions"
+            ) from None
     return 0
 
 

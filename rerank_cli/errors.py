@@ -9,7 +9,7 @@ Deep code raises these; only `rerank_cli.cli.main` prints them. This module know
     │   ├── InputError     3  input missing, unreadable or of bad content
     │   └── OutputError    3  output that cannot be written
     ├── ModelError         4  model or backend unavailable
-    │   └── NonFiniteError 4  a score that is no number
+    │   └── NonFiniteError 4  a score that is not a number
     ├── RemoteError        5  a remote endpoint failed or timed out
     ├── RowsFailed         6  a batch finished, some rows failed
     └── AssertionFailed    7  a check of the user's was not met
@@ -98,13 +98,16 @@ class OutputError(FileError):
 
 
 class ModelError(RerankError):
-    """A model or backend that is unavailable or unfit, or that gave a score which is no number."""
+    """A model or backend that is unavailable or unfit, or that gave a score which is not a number."""
 
     code = ExitCode.MODEL
 
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint or "choose another model: `rerank models list` shows those on this machine")
+
 
 class NonFiniteError(ModelError):
-    """A score that is no number, of one pair: the model may do well with others."""
+    """A score that is not a number, of one pair: the model may do well with others."""
 
 
 class RemoteError(RerankError):

@@ -9,8 +9,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.errors import ExitCode, RerankError, is_failure, traceback_of
+from rerank_cli.errors import ExitCode, InputError, RerankError, is_failure, traceback_of
+from rerank_cli.files import reason_of
 from rerank_cli.terminal import Terminal
+from rerank_cli.text import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,6 +72,10 @@ def main(argv: Sequence[str], terminal: Terminal) -> int:
         return ExitCode.INTERRUPTED
     except Terminated:
         return ExitCode.TERMINATED
+    except OSError as error:
+        if error.filename is None:
+            return internal(error, argv, terminal)
+        return failed(refused_file(error), argv, terminal)
     except BaseException as error:  # the last resort: no traceback for users
         if not is_failure(error):
             raise
@@ -82,6 +88,12 @@ def failed(error: RerankError, argv: Sequence[str], terminal: Terminal) -> int:
         terminal.say(traceback_of(error))
     terminal.error(error.message, error.hint)
     return int(error.code)
+
+
+def refused_file(error: OSError) -> RerankError:
+    """A name that the system refuses wherever it is first looked up: too long, or in a folder that may not be read."""
+    name = shortened(str(error.filename), 80)
+    return InputError(reason_of(error), "check the name, and the permissions of its folder", name)
 
 
 def internal(error: BaseException, argv: Sequence[str], terminal: Terminal) -> int:

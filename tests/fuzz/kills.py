@@ -16,7 +16,6 @@ import random
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -25,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent), str(HERE)]
 
 from batch_support import rows  # noqa: E402
+from campaign import in_own_folder, report  # noqa: E402
 from free_scorer import FreeScorer  # noqa: E402
 
 from rerank_cli import cache, hub  # noqa: E402
@@ -247,20 +247,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target", action="append", default=[], choices=list(targets()))
     chosen = parser.parse_args()
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
-        os.environ["HOME"] = home
-        os.chdir(folder)
-        try:
-            outcomes, failures = kill(chosen.count, chosen.seed, chosen.target)
-        finally:
-            os.chdir(before)
-    for outcome, number in sorted(outcomes.items()):
-        print(f"{number:6,} {outcome}")
-    print(f"{sum(outcomes.values()):,} kills, {len(failures)} failed")
-    for failure in failures[:10]:
-        print(failure)
-    return 1 if failures else 0
+    with in_own_folder():
+        outcomes, failures = kill(chosen.count, chosen.seed, chosen.target)
+    return report(outcomes, failures, "kills")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import shutil
 import signal
 import sqlite3
 import sys
-import tempfile
 import time
 import traceback
 from collections import Counter
@@ -28,9 +27,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent), str(HERE)]
 
 from batch_support import rows  # noqa: E402
+from cache_support import VALUES  # noqa: E402
+from campaign import in_own_folder, report  # noqa: E402
 from free_scorer import FreeScorer  # noqa: E402
 
 from rerank_cli.batch import journal, parts, scoring  # noqa: E402
@@ -51,19 +52,6 @@ TOKENS = [
     b"{", b"}", b"[", b"]", b'"', b",", b":", b"null", b"true", b"-1", b"1e999", b"9" * 25, b"NaN", b"\0", b"\n", b"\xff",
     b"[" * 3000, b'{"a":' * 300, b"\\ud800", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\x1f\x8b", b'"version": 2', b"Q0", b"\t", b"=",
 ]  # fmt: skip
-COLUMNS = [
-    "NULL",
-    "1",
-    "-1",
-    "1.5",
-    "9e999",
-    "''",
-    "'text'",
-    "X'00'",
-    "zeroblob(29)",
-    "CAST(X'FFFE' AS TEXT)",
-    "1 << 62",
-]
 
 
 class Lost(AssertionError):
@@ -137,7 +125,7 @@ class Caches:
         write(self.files)
         with contextlib.closing(sqlite3.connect("scores.sqlite")) as connection:
             for _ in range(chance.randint(1, 5)):
-                column, value = chance.choice(("key", "row", "used", "value")), chance.choice(COLUMNS)
+                column, value = chance.choice(("key", "row", "used", "value")), chance.choice(VALUES)
                 table = "meta" if column == "value" else "scores"
                 where = f"WHERE key = X'{chance.choice(list(self.known)).hex()}'" if table == "scores" else ""
                 with contextlib.suppress(sqlite3.Error):
@@ -371,20 +359,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target", action="append", default=[], choices=[made.__name__ for made in TARGETS])
     chosen = parser.parse_args()
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
-        os.environ["HOME"] = home
-        os.chdir(folder)
-        try:
-            outcomes, failures = fuzz(chosen.seconds, chosen.seed, chosen.target)
-        finally:
-            os.chdir(before)
-    for outcome, count in sorted(outcomes.items()):
-        print(f"{count:8,} {outcome}")
-    print(f"{sum(outcomes.values()):,} inputs, {len(failures)} failed")
-    for failure in failures[:10]:
-        print(f"\n{failure}")
-    return 1 if failures else 0
+    with in_own_folder():
+        outcomes, failures = fuzz(chosen.seconds, chosen.seed, chosen.target)
+    return report(outcomes, failures, "inputs")
 
 
 if __name__ == "__main__":

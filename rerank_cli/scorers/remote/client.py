@@ -94,7 +94,7 @@ class Client:
             size += len(piece)
             if size > limit:
                 message = f"the reply of {self._target.shown_url} exceeds {limit >> 20} MiB: not read any further"
-                raise RemoteError(message)
+                raise RemoteError(message, "check --endpoint: a reply to documents is far smaller")
             pieces.append(piece)
         return b"".join(pieces)
 

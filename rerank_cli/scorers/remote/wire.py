@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Text = str | dict[str, str]
 USUAL_ERRORS = ("message", "detail", "error.message", "error", "error.reason")
+INCOMPLETE_HINT = "try again: the provider or a proxy has cut the reply"
 DEFAULT_MAX_TOKENS = 4096  # Cohere's own default: not worth sending
 MOST_DIGITS = 20  # of a counter in a header; int() has a limit of its own
 MAX_MESSAGE = 301  # characters of a provider's message that are shown, the ellipsis included
@@ -119,11 +120,11 @@ def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeErro
         pass
     start = clean(body[:QUOTED].decode("utf-8", "replace")).strip()[:80]
     if not start:
-        raise RemoteError("the reply is empty instead of JSON") from None
+        raise RemoteError("the reply is empty instead of JSON", INCOMPLETE_HINT) from None
     if start.startswith("<") or "html" in content_type:
         hint = "this URL is a web page or a login, not a rerank route: check --endpoint"
         raise RemoteError(f"the reply is {content_type or 'a page'} instead of JSON: `{start}`", hint) from None
-    raise RemoteError(f"the reply is not complete JSON ({error}): `{start}`") from None
+    raise RemoteError(f"the reply is not complete JSON ({error}): `{start}`", INCOMPLETE_HINT) from None
 
 
 def parse_scores(provider: Provider, payload: Any, n: int) -> list[float]:
