@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rerank_cli.cli.batch_plan import BatchFiles, BatchOutputs, BatchRun, plan_of
+from rerank_cli.cli.batch_options import BatchFiles, BatchOutputs, BatchRun
 from rerank_cli.cli.command import Command
 from rerank_cli.cli.rank import Expectations
 from rerank_cli.report import Report
@@ -13,6 +13,7 @@ from rerank_cli.settings import CacheSettings, InputSettings, ModelSettings, Ran
 if TYPE_CHECKING:
     from rerank_cli.batch.plan import BatchPlan
     from rerank_cli.cli.sources import Call
+    from rerank_cli.scorers.base import Scorer
 
 
 def batch(call: Call) -> int:
@@ -26,28 +27,36 @@ def batch(call: Call) -> int:
       rerank batch day1.jsonl.gz day2.jsonl.gz --out-dir ranked --cache
     """
     from rerank_cli.batch.inputs import check_inputs
-    from rerank_cli.batch.local import run_local
-    from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
     from rerank_cli.cli import batch_outputs, rules
-    from rerank_cli.cli.rank import describe, print_report
+    from rerank_cli.cli.batch_plan import plan_of
     from rerank_cli.scorers.registry import open_scorer
-    from rerank_cli.writers.output import ClosedPipe
 
     plan, terminal, summary = plan_of(call), call.terminal, call.settings(BatchOutputs).summary
-    report, tally = Report(), Tally()
     batch_outputs.require_writable(plan, summary, terminal)
     if call.settings(BatchRun).engine == "ray":
         return start_ray(call, plan)
     check_inputs(plan, terminal)
     batch_outputs.make_folder(plan.out_dir)
-    scorer = open_scorer(rules.model_of(call), terminal.env, report, rules.cache_of(call))
-    complete = left = False  # left: the reader has seen enough
+    report = Report()
+    run_plan(plan, open_scorer(rules.model_of(call), terminal.env, report, rules.cache_of(call)), call, report)
+    return 0
+
+
+def run_plan(plan: BatchPlan, scorer: Scorer, call: Call, report: Report) -> None:
+    """Rank everything and report it, also what is done when something ends the run. Raises RowsFailed."""
+    from rerank_cli.batch.local import run_local
+    from rerank_cli.batch.summary import Tally, conclude, raise_if_rows_failed
+    from rerank_cli.cli.rank import describe, print_report
+    from rerank_cli.writers.output import ClosedPipe
+
+    terminal, tally, summary = call.terminal, Tally(), call.settings(BatchOutputs).summary
+    complete = left = False
     try:
         terminal.detail(describe(scorer.info))
         run_local(plan, scorer, terminal, report, tally)
         complete = True
     except ClosedPipe:
-        left = True
+        left = True  # the reader has seen enough
         raise
     finally:
         scorer.close()
@@ -55,7 +64,6 @@ def batch(call: Call) -> int:
         if complete or (tally.counts and not left):
             conclude(tally, scorer.info, terminal, summary, complete=complete)
     raise_if_rows_failed(tally)
-    return 0
 
 
 COMMAND = Command(

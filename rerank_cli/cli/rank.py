@@ -132,8 +132,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
             ranking = rank_chunks(query, chunks, scorer, settings, report, advance)
     write_ranking(ranking, output, terminal, report)
     if delta and watched:
-        delta.add(output.query_id, watched, ranking.hits)
-        delta.print_report()
+        delta.print_query(output.query_id, watched, ranking.hits)
     return ranking
 
 

@@ -125,6 +125,11 @@ class RelevanceDelta:
             return []
         return before_after(self._judgements, self._before, self._after, parse_measures(MEASURES))
 
+    def print_query(self, query: str, observer: LabelObserver, hits: Sequence[Hit]) -> None:
+        """Print the report of a run with one query. Raises as `print_report` does."""
+        self.add(query, observer, hits)
+        self.print_report()
+
     def print_report(self) -> None:
         """Print the lines. Raises ModelError if --qrels was given and pytrec_eval is missing."""
         if self._qrels is not None and not self._judgements:
