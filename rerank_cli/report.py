@@ -79,7 +79,7 @@ class Report:
             self._warnings.append(message)
 
     def note(self, message: str) -> None:
-        """Something good to know that is no fault."""
+        """Something good to know that is not a fault."""
         message = escape_line(message)
         if message not in self.notes:
             self.notes.append(message)

@@ -97,7 +97,7 @@ class Terminal:
         return "utf-8" in locale.lower() or "utf8" in locale.lower() or self.env.get("PYTHONUTF8") == "1"
 
     def say(self, text: str) -> None:
-        """One line on stderr; a stderr that is gone is no reason to fail."""
+        """One line on stderr; a stderr that is gone is not a reason to fail."""
         with contextlib.suppress(OSError, ValueError):
             if self.above:
                 self.above[-1](text)

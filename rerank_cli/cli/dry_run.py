@@ -43,7 +43,7 @@ def pairs_of(query: str, stream: DocumentStream) -> Sequence[Pair]:
 
 
 def unless_cached(model: ModelSettings, cache: CacheSettings | None) -> ModelSettings:
-    """The model; offline is no reason to refuse a run whose score cache may know every pair."""
+    """The model; offline is not a reason to refuse a run whose score cache may know every pair."""
     return replace(model, offline=model.offline and cache is None)
 
 

@@ -151,7 +151,9 @@ def local_model_of(call: Call, message: str, hint: str) -> ModelSettings:
     from rerank_cli.scorers.registry import is_remote
 
     settings = call.settings(ModelSettings)
-    settings = replace(settings, remote=replace(settings.remote, endpoints=call.endpoints))  # their names are no models
+    settings = replace(
+        settings, remote=replace(settings.remote, endpoints=call.endpoints)
+    )  # their names are not models
     if is_remote(settings):
         raise UsageError(message.format(model=settings.model), hint)
     return settings

@@ -60,7 +60,7 @@ def find_files(
 
     RERANK_CONFIG and RERANK_NO_CONFIG of `env` count too; `start` is the folder whose project is meant, by default the
     current one. A project file of another user does not count: `ignored` gets its path. Raises ConfigError: a file
-    cannot be read or is no TOML, or --config and --no-config are both given.
+    cannot be read or is not TOML, or --config and --no-config are both given.
     """
     if named and none:
         raise ConfigError("--config and --no-config exclude each other", "give one of them")

@@ -13,7 +13,7 @@ KEY = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|authorization
 
 
 def refuse_key(where: str, name: str) -> None:
-    """A key such as `api_key` or `token` that is no option. Raises ConfigError."""
+    """A key such as `api_key` or `token` that is not an option. Raises ConfigError."""
     if KEY.search(name):
         hint = 'name the variable that holds it: `api_key_env = "CO_API_KEY"`'
         raise ConfigError(f"{where}: a secret does not belong in a file", hint)

@@ -130,7 +130,7 @@ def _known(header: Sequence[str]) -> int:
 
 
 def _has_prose(table: Table, names: set[str]) -> bool:
-    """Whether a column to score holds more than words: lines `text<TAB>…` of keys and values are no table."""
+    """Whether a column to score holds more than words: lines `text<TAB>…` of keys and values are not a table."""
     positions = [position for position, name in enumerate(table.header) if name in names]
     return any(" " in row[position].strip() for row in table.rows for position in positions)
 

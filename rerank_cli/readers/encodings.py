@@ -80,7 +80,7 @@ def _decodes(data: bytes, encoding: str) -> bool:
 
 
 def _whole(name: str) -> bytes | None:
-    """The beginning of a file, decompressed; None for what is no file or cannot be read again."""
+    """The beginning of a file, decompressed; None for what is not a file or cannot be read again."""
     for path in map(Path, (name, _LINE.sub("", name))):
         try:
             if not path.is_file():

@@ -37,7 +37,7 @@ def detect_format(name: str, stream: InputStream, fields: FieldSettings, report:
     """The format by name, else by bytes; a note if the lines look like another one.
 
     Raises:
-        InputError: bytes that are no text.
+        InputError: bytes that are not text.
     """
     if name != "-" and (named := by_name(name)):
         return named

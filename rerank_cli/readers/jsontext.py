@@ -64,7 +64,7 @@ def parse_values(text: str, name: str, first_line: int = 1) -> list[Element]:
     """Several JSON values, objects, strings or lists of them, that may stand on several lines each; for documents.
 
     Raises:
-        InputError: not JSON, or a value that is no document.
+        InputError: not JSON, or a value that is not a document.
     """
     return list(guarded(_values(text, blank_from(text, 0), _by_line(text, name, first_line)), name, first_line))
 
