@@ -1,6 +1,6 @@
 """What is removed is what we wrote: a folder is ours file by file, by the digests that were recorded when it was made.
 
-A name or a file of ours in a folder is not a proof that the folder is. It knows folders and digests, not what they hold.
+A name or a file of ours in a folder does not prove that the folder is ours. It knows folders and digests only.
 """
 
 from __future__ import annotations
