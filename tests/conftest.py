@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import hint_checks
+import hypothesis
 import pytest
 from free_scorer import FreeScorer
 
@@ -27,6 +28,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "sample_data"
 CAPITAL = "What is the capital of the United States?"
 PROGRAM = [sys.executable, "-m", "rerank_cli"]
+
+# The same inputs in every run, and no deadline: a red suite means a changed program, not a new input or a busy machine.
+# `HYPOTHESIS_PROFILE=search` looks for new inputs.
+hypothesis.settings.register_profile("gate", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 
 @dataclass

@@ -7,16 +7,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import settings as hypothesis_settings
-
 from rerank_cli.records import Document, Hit, Meta, Ranking, Score, Source
 from rerank_cli.report import Report
 from rerank_cli.settings import OutputSettings
 from rerank_cli.terminal import Terminal
 from rerank_cli.writers import write_ranking
-
-hypothesis_settings.register_profile("writers", deadline=None)  # a busy machine is no failure
-hypothesis_settings.load_profile("writers")
 
 QUERY = "What is the capital of the United States?"
 META = Meta("builtin", "r1", "onnx", "int8", "probability", tokens=120, documents=6, truncated=1, warnings=("one",))
