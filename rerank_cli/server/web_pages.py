@@ -20,8 +20,8 @@ from rerank_cli.text import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from starlette.applications import ASGIApp
     from starlette.datastructures import Headers
+    from starlette.types import ASGIApp
 
     from rerank_cli.server.settings import ServeSettings
 
@@ -55,10 +55,10 @@ def allow_origins(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
 
     The server has no cookies, so a page sends what it knows: any header is allowed, and it may read any of a response.
     """
-    from starlette.middleware.cors import CORSMiddleware
-
     if not origins:
         return app
+    from starlette.middleware.cors import CORSMiddleware
+
     methods = ("GET", "HEAD", "POST")
     return CORSMiddleware(app, origins, methods, ("*",), expose_headers=("*",), allow_private_network=True)
 
