@@ -44,7 +44,7 @@ def test_it_names_no_other_server_and_nothing_that_is_not_there(free):
     assert not re.search(r"\b(innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval|localStorage)\b", text)
     for link in re.findall(r'(?:href|src)="([^"]+)"', text):
         assert link.startswith("data:") or free.get(f"/{link}").status == 200
-    for path in re.findall(r"\$\{base\}(/\w+)`", text):
+    for path in re.findall(r"\$\{base\}(/[\w/]+)`", text):
         assert free.get(path).status in {200, 405}
 
 
@@ -136,3 +136,10 @@ def test_it_is_the_chunk_that_rank_reports(real, run, tmp_path):
     ours = real.post("/rerank", query=query, documents=[TEXT], return_best_chunk=True).json["results"][0]["best_chunk"]
     assert ours == theirs
     assert real.post("/rerank", query=query, documents=[TEXT], return_best_chunk="x").status == 422
+
+
+def test_it_is_not_a_member_of_coheres_api():
+    """A strict server takes it where the playground sends it."""
+    with serving(strict=True) as server:
+        for path, status in (("/rerank", 200), ("/v1/rerank", 422), ("/v2/rerank", 422)):
+            assert server.post(path, query="q", documents=["1"], model="free", return_best_chunk=True).status == status

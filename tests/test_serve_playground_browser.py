@@ -121,7 +121,7 @@ BAD = {
     "a cell too many": ({"documents": 'id,text\n1,"a\nb"\n2,b,c'}, "Line 4 has 3 cells, the header has 2", "documents"),
     "columns": ({"documents": "text,text\na,b", "format": "csv"}, "Line 1: two columns", "documents"),
     "results": ({"top_n": "0"}, "whole number of at least 1", "top_n"),
-    "the server's": ({"documents": '{"a": 1}'}, 'it has `a`; name the field to score with "rank_fields"', None),
+    "the server's": ({"documents": '{"a": 1}'}, "it has `a`; name the field to score with", None),
 }  # fmt: skip
 
 
@@ -165,6 +165,8 @@ def test_documents_are_read_as_what_they_are(browser, server):
         assert body == {"query": QUERY, "documents": [{"title": "a", "body": "b"}], "model": "m", "top_n": 1,
                         "rank_fields": ["title", "body"], "return_best_chunk": True}  # fmt: skip
         assert "model `m` is served by `builtin`" in page.inner_text("#status")
+        page.click("#tab-rerank")
+        assert "-m " not in page.text_content("#code")
         assert page.inner_text("#results li .text") == "title: a\nbody: b"
         assert sent(page, "{not json}", format="lines", rank_fields="")["documents"] == ["{not json}"]
 
