@@ -254,6 +254,8 @@ complete -c rerank -n '__rerank_in serve' -l max-queue -x -d 'Requests accepted 
 complete -c rerank -n '__rerank_in serve' -l request-timeout -x -d 'Seconds until a request gets 504.'
 complete -c rerank -n '__rerank_in serve' -l max-connections -x -d 'Connections open at a time; a new one closes the oldest idle one.'
 complete -c rerank -n '__rerank_in serve' -l allowed-host -x -d 'Further host name under which browsers and proxies may call the server; repeatable.'
+complete -c rerank -n '__rerank_in serve' -l cors-origin -x -d 'Web pages of this origin may use the server; repeatable. * is any origin and needs keys.'
+complete -c rerank -n '__rerank_in serve' -l playground -l no-playground -d 'A page to try rankings in a browser, at /; none with --no-playground.'
 complete -c rerank -n '__rerank_in serve' -l access-log -l no-access-log -d 'One line per request on stderr, without texts; none with --no-access-log.'
 complete -c rerank -n '__rerank_in serve' -l max-tokens-per-doc -x -d 'Cut longer documents, before anything else.'
 complete -c rerank -n '__rerank_in serve' -l long-documents -x -a 'chunk truncate error' -d 'Beyond the model\'s window: chunk (best window counts), truncate or error.'

@@ -55,6 +55,7 @@ class RequestOptions:
     max_tokens_per_doc: int | None = None
     max_chunks_per_doc: int | None = None
     return_documents: bool | None = None
+    return_best_chunk: bool | None = None
     model: str | None = None  # ignored with a note
     id: str | None = None  # of a batch request
     query_id: str | None = None
