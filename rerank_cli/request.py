@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # `file` is the request in a file of `rank` or `batch`; the others are the APIs of the server. `rerank` is Jina's, with
-# everything that any client of Cohere sends.
-Api = Literal["file", "v1", "v2", "rerank", "tei"]
-# `count` is a whole number of at least 1, `names` a list of field names, `id` a string or a whole number. The values of
-# `documents` and `labels` are read elsewhere, `ignored` ones are not read.
-MemberType = Literal["string", "count", "boolean", "names", "id", "documents", "labels", "ignored"]
+# everything that any client of Cohere sends; `provider` is all others, whose members the server renames to these.
+Api = Literal["file", "v1", "v2", "rerank", "tei", "provider"]
+# `count` is a whole number of at least 1, `names` a list of field names, `id` a string or a whole number. `negation` is
+# a boolean that says the opposite of its field. The values of `documents` and `labels` are read elsewhere, `ignored`
+# ones are not read.
+MemberType = Literal["string", "count", "boolean", "negation", "names", "id", "documents", "labels", "ignored"]
 Problem = Literal["type", "below minimum", "empty"]
 
-COMMON: tuple[Api, ...] = ("file", "v1", "v2", "rerank")
+COMMON: tuple[Api, ...] = ("file", "v1", "v2", "rerank", "provider")
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -48,15 +49,26 @@ MEMBERS = (
     Member("query", "string", (*COMMON, "tei"), "What is searched for.", required=True),
     Member("documents", "documents", COMMON, "Strings, or objects with `text` or the rank_fields.", required=True),
     Member("top_n", "count", (*COMMON, "tei"), "Return the N best only."),
-    Member("rank_fields", "names", ("file", "v1", "rerank"), "Keys of object documents to score, in this order."),
+    Member(
+        "rank_fields",
+        "names",
+        ("file", "v1", "rerank", "provider"),
+        "Keys of object documents to score, in this order.",
+    ),
     # LiteLLM and older SDKs send it to v2, where Cohere never documented it.
     Member("return_documents", "boolean", COMMON, "Send the documents back."),
-    Member("max_chunks_per_doc", "count", ("file", "v1", "rerank"), "At most so many windows of a long document."),
-    Member("max_tokens_per_doc", "count", ("file", "v2", "rerank"), "Cut longer documents (4096)."),
+    Member(
+        "max_chunks_per_doc",
+        "count",
+        ("file", "v1", "rerank", "provider"),
+        "At most so many windows of a long document.",
+    ),
+    Member("max_tokens_per_doc", "count", ("file", "v2", "rerank", "provider"), "Cut longer documents (4096)."),
     Member("return_best_chunk", "boolean", ("rerank",), "Say where the best window of a long document is."),
-    Member("raw_scores", "boolean", ("rerank", "tei"), "Logits instead of 0 to 1."),
+    Member("raw_scores", "boolean", ("rerank", "tei", "provider"), "Logits instead of 0 to 1."),
+    Member("use_activation", "negation", ("rerank", "provider"), "vLLM: false returns logits.", field="raw_scores"),
     Member("texts", "documents", ("tei",), "Documents of a TEI request; the reply is a bare array.", required=True),
-    Member("truncate", "boolean", ("tei",), "TEI: false refuses texts beyond the model's window."),
+    Member("truncate", "boolean", ("tei", "provider"), "TEI: false refuses texts beyond the model's window."),
     Member("return_text", "boolean", ("tei",), "TEI: send the texts back.", field="return_documents"),
     Member("priority", "ignored", ("v2", "rerank")),
     Member("relevant_spans", "ignored", ("v2", "rerank")),
@@ -123,6 +135,10 @@ def _boolean(member: Member, value: Any, lenient: bool) -> bool:
     return value
 
 
+def _negation(member: Member, value: Any, lenient: bool) -> bool:
+    return not _boolean(member, value, lenient)
+
+
 def _names(member: Member, value: Any, _lenient: bool) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise MemberError(member, value)
@@ -143,6 +159,7 @@ _READERS: dict[MemberType, Callable[[Member, Any, bool], Any]] = {
     "string": _string,
     "count": _count,
     "boolean": _boolean,
+    "negation": _negation,
     "names": _names,
     "id": _id,
 }

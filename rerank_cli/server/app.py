@@ -19,12 +19,12 @@ from rerank_cli import pipeline
 from rerank_cli.errors import ModelError
 from rerank_cli.scorers.base import DocumentError
 from rerank_cli.server import admission, http_errors
-from rerank_cli.server.adapters import JINA, adapter_of_body, adapter_of_path
+from rerank_cli.server.adapters import JINA, adapter_of_body, adapter_of_path, plain_path
 from rerank_cli.server.body_limits import check_counts
 from rerank_cli.server.http_errors import HttpError, retry_later
-from rerank_cli.server.jobs import Job
+from rerank_cli.server.jobs import Job, make_job
 from rerank_cli.server.json_body import dump, load
-from rerank_cli.server.pages import GUARDED, PAGES
+from rerank_cli.server.pages import GUARDED, page_of_path
 from rerank_cli.server.records import Call
 from rerank_cli.server.rerank_request import read_request
 from rerank_cli.server.response import build_response
@@ -98,12 +98,10 @@ class App:
         """By path and method. Raises HttpError 403, 404 or 405."""
         refuse_foreign_page(request.headers, self.settings)
         if call.adapter is not None:
-            call.route = call.adapter.api
+            call.route = call.adapter.name
             refuse_method(call.method, "POST")
             return await self.rerank(request, call, call.adapter)
-        page = PAGES.get(call.path) or PAGES.get("/v1/models" if call.path.endswith("/models") else "")
-        if page is None:
-            raise HttpError(404, http_errors.NO_PAGE)
+        page = page_of_path(call.path)
         call.route = "page"
         refuse_method(call.method, "GET", "HEAD")
         if page in GUARDED:
@@ -123,8 +121,8 @@ class App:
             large = len(body) > LARGE
             members = await in_thread_if(large, read_members, body, settings)
             del body
-            call.adapter = adapter_of_body(members, of_path)
-            call.route = call.adapter.api
+            call.adapter = adapter_of_body(members, request.headers, of_path, strict=settings.strict)
+            call.route = call.adapter.name
             rerank_request = await in_thread_if(large, read_request, members, call.adapter, settings)
             call.documents = len(rerank_request.documents)
             return await self.rank(request, call, rerank_request, large=large)
@@ -182,12 +180,6 @@ class App:
         return job
 
 
-def make_job(request: RerankRequest, done: Callable[[], None], window: int) -> Job:
-    """The pairs of a request to be scored, equal documents once."""
-    pairs, places = pipeline.unique_pairs(request.query, request.documents)
-    return Job(pairs, range(len(pairs)) if places is None else places, request.limits, done, window)
-
-
 def read_members(body: bytearray, settings: ServeSettings) -> dict[str, Any]:
     """The members of a body that does not hold too many values. Raises HttpError."""
     check_counts(body, settings)
@@ -203,7 +195,7 @@ def begin(request: Request) -> Call:
     """What is known of a request from its head; a client's own id is kept if it is harmless."""
     sent = request.headers.get("x-request-id", "")
     client = request.client.host if request.client else "-"
-    path = request.scope["path"]
+    path = plain_path(request.scope["path"])
     request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
     return Call(request_id, request.method, path, client, adapter_of_path(path))
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.server import http_errors
-from rerank_cli.server.http_errors import HttpError
+from rerank_cli.server.http_errors import HttpError, too_many
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +34,8 @@ def check_counts(body: bytes | bytearray, settings: ServeSettings) -> None:
     while start < len(body):
         end = _end_of_block(body, start)
         counter.add(bytes(body[start:end]))
-        if counter.elements >= most:
-            raise HttpError(400, http_errors.TOO_MANY.format(most=settings.max_documents))
+        if counter.elements > most:
+            raise too_many(settings)
         if counter.marks > most_marks:
             raise HttpError(422, f"the body has too many values: this server takes at most {most_marks // 2}")
         start = end

@@ -7,18 +7,22 @@ API wraps them is a matter of `adapters`. This module knows nothing of HTTP beyo
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rerank_cli.text import escape_line
+
+if TYPE_CHECKING:
+    from rerank_cli.server.settings import ServeSettings
 
 REFERENCE = "For proper usage, please refer to https://docs.cohere.com/reference/rerank"
 BLANK_QUERY = "invalid request: query must not be empty or be only whitespace"
 NO_DOCUMENTS = "invalid request: list of documents must not be empty"
 ALL_BLANK = "invalid request: list of documents must not contain only empty strings or only whitespace"
 BLANK_DOCUMENT = "invalid request: document at index {index} cannot be empty"
-TOO_MANY = (
+TOO_MANY_CHUNKS = (
     "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than {most}"
 )
+TOO_MANY_DOCUMENTS = "invalid request: this server takes at most {most} documents per request"
 NO_FIELDS = "invalid request: rank_fields cannot be empty, it must either contain at least one field or be omitted"
 NO_MODEL = "a model parameter is required for this endpoint."
 UNKNOWN_MODEL = (
@@ -53,6 +57,11 @@ class HttpError(Exception):
 def retry_later(status: int, message: str, seconds: float) -> HttpError:
     """A refusal that ends by itself. Retry-After is whole and at least 1: clients ignore 0 and fractions."""
     return HttpError(status, message, headers={"retry-after": str(max(1, min(60, ceil(seconds))))})
+
+
+def too_many(settings: ServeSettings) -> HttpError:
+    """More documents than the server takes."""
+    return HttpError(400, TOO_MANY_DOCUMENTS.format(most=settings.max_documents))
 
 
 def wrong_type(name: str, value: Any, expected: str) -> HttpError:

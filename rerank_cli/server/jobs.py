@@ -9,16 +9,39 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from rerank_cli import pipeline
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rerank_cli.records import Pair, Score
+    from rerank_cli.server.records import RerankRequest
     from rerank_cli.settings import Limits
 
 CHARS_PER_TOKEN = 4
 WINDOW = 512  # tokens that a model reads at a time, where it is not known
 # Tokenising one token's worth of such text takes as long as scoring this many characters' tokens.
 CHARS_READ_PER_COST = 8
+
+
+def make_job(request: RerankRequest, done: Callable[[], None], window: int) -> Job:
+    """The pairs of a request to be scored, equal ones once."""
+    pairs, places = _pairs_of(request)
+    return Job(pairs, range(len(pairs)) if places is None else places, request.limits, done, window)
+
+
+def _pairs_of(request: RerankRequest) -> pipeline.UniquePairs:
+    if not request.queries:
+        return pipeline.unique_pairs(request.query, request.documents)
+    pairs: list[Pair] = []
+    places = [-1] * len(request.documents)
+    for query in dict.fromkeys(request.queries):
+        own = [index for index, other in enumerate(request.queries) if other == query]
+        unique = pipeline.unique_pairs(query, [request.documents[index] for index in own])
+        for place, index in zip(unique.places or range(len(own)), own, strict=True):
+            places[index] = place if place < 0 else len(pairs) + place
+        pairs += unique.pairs
+    return pipeline.UniquePairs(pairs, places)
 
 
 @dataclass(eq=False, slots=True)

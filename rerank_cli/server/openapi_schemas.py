@@ -18,8 +18,9 @@ _TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": ["string", "null"]},
     "count": {"type": ["integer", "null"], "minimum": 1},
     "boolean": {"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false"]}]},
+    "negation": {"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false"]}]},
     "names": {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}, "minItems": 1},
-    "documents": {"type": "array", "minItems": 1, "maxItems": 9999},
+    "documents": {"type": "array", "minItems": 1, "maxItems": 10_000},
 }
 
 

@@ -92,4 +92,14 @@ PAGES: dict[str, Callable[[Server, Request], Response]] = {
     "/openapi.json": _openapi,
     "/docs": _docs,
 }
+
+
+def page_of_path(path: str) -> Callable[[Server, Request], Response]:
+    """The page at a path. Raises HttpError 404, which names the paths."""
+    page = PAGES.get(path) or PAGES.get("/v1/models" if path.endswith("/models") else "")
+    if page is None:
+        raise HttpError(404, NO_PAGE)
+    return page
+
+
 GUARDED = frozenset({_models, _metrics})  # need a key when the server has keys

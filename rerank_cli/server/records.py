@@ -1,6 +1,6 @@
 """What travels through the server: a call, the request in it, and the ranking of its documents.
 
-`Adapter` is the type of the rows in `adapters`. Records only: nothing here reads, scores or speaks HTTP.
+`Adapter` is the type of the rows in `adapters.ADAPTERS`. Records only: nothing here reads, scores or speaks HTTP.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rerank_cli.records import Document, Hit, RequestOptions
     from rerank_cli.request import Api
@@ -48,6 +48,7 @@ class RerankRequest:
     warnings: tuple[str, ...] = ()
     shortened: frozenset[int] = frozenset()  # indices of documents of which only a beginning is in `documents`
     strict: bool = False  # an empty document is refused; else it gets the lowest score
+    queries: tuple[str, ...] = ()  # of each document, where they are not all `query`
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,26 @@ class RerankResult:
 class Adapter:
     """All that differs between the APIs: how their clients write a request and read a response."""
 
-    api: Api  # whose members a request has; also the label in metrics
-    paths: tuple[str, ...]  # how its paths end; empty: requests are recognised by their body
+    api: Api  # whose members a request has, once they have our names
+    paths: tuple[str, ...]  # how its paths end
     response: Callable[[RerankResult], Any]  # the JSON value of a response
     error: Callable[[HttpError, str], dict[str, Any]]  # of an error response, from the error and the request's id
     headers: Callable[[RerankResult, Call], dict[str, str]] | None = None  # further headers of a response
     documents: str = "documents"  # the member that holds the documents
+    label: str = ""  # in metrics, if not that of `api`
+    keys: tuple[str, ...] = ()  # members that only its requests have, whatever their path
+    header: str = ""  # likewise a header
+    names: Mapping[str, str] = field(default_factory=dict)  # what it calls our members; `a.b` is b inside a
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # members that count where a request says nothing
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None  # a change of values, before all others
+    by_body: bool = False  # requests of other APIs come by its paths, too
     objects: bool = True  # documents may be objects
+    many_queries: bool = False  # each document may have a query of its own
     needs_model: bool = False  # a request without `model` is refused
     refuse_cut_query: bool = False  # where a long document is an error, so is a query that would be cut
     lenient: Adapter | None = None  # reads requests in its place unless the server is strict
+
+    @property
+    def name(self) -> str:
+        """What metrics call it."""
+        return self.label or self.api

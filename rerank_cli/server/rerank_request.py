@@ -18,11 +18,12 @@ from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
 from rerank_cli.request import MemberError, members_of, read_options
 from rerank_cli.server import http_errors
-from rerank_cli.server.http_errors import HttpError, wrong_type
+from rerank_cli.server.http_errors import HttpError, too_many, wrong_type
+from rerank_cli.server.members import name_in, our_members, text_of
 from rerank_cli.server.records import Adapter, RerankRequest
 from rerank_cli.server.settings import CHARS_PER_TOKEN, MAX_DEPTH, MAX_FIELDS, MAX_NOTES
 from rerank_cli.settings import FieldSettings
-from rerank_cli.text import is_blank, shown
+from rerank_cli.text import is_blank, replace_surrogates, shown
 
 if TYPE_CHECKING:
     from rerank_cli.records import RequestOptions
@@ -31,32 +32,41 @@ if TYPE_CHECKING:
     from rerank_cli.settings import Limits
 
 SOURCE = Source("documents", "json")
-JSON_TYPES = {"string": "string", "count": "integer", "boolean": "boolean", "names": "array"}
+JSON_TYPES = {"string": "string", "count": "integer", "boolean": "boolean", "negation": "boolean", "names": "array"}
 
 
 def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings) -> RerankRequest:
     """The request that a body holds. Raises HttpError."""
-    members = {name: value for name, value in body.items() if value is not None}
-    rules = adapter if settings.strict or adapter.lenient is None else adapter.lenient
-    notes = _unknown_members(members, members_of(rules.api), settings)
-    options = _options(members, rules.api)
+    strict = settings.strict and adapter.api != "provider"  # the letter of Cohere's API
+    rules = adapter if strict or adapter.lenient is None else adapter.lenient
+    members = our_members(body, rules, strict=strict)
+    notes = _unknown_members(members, members_of(rules.api), strict=strict)
+    queries = _queries(members, rules)
+    options = _options(members, rules)
     if rules.needs_model and not options.model:
         raise HttpError(400, http_errors.NO_MODEL)
-    query = _query(options, settings)
-    values = _documents(members, rules, settings, options.max_chunks_per_doc or 1)
+    for query in queries or (options.query or "",):
+        _check_query(query, settings)
+    values = _documents(members, rules, settings)
+    chunks = options.max_chunks_per_doc or 1
+    if strict and len(values) * chunks >= settings.max_documents:
+        raise HttpError(400, http_errors.TOO_MANY_CHUNKS.format(most=settings.max_documents))
     report = Report()
     try:
-        documents = _render(values, options.rank_fields or (), settings, report)
+        texts = values if strict or options.rank_fields else list(map(text_of, values))
+        documents = _render(texts, options.rank_fields or (), settings, report)
     except InputError as error:
         raise _invalid(error, rules.api) from None
-    _refuse_blank(documents, strict=settings.strict)
+    if strict:
+        _refuse_blank(documents)
     limits = _limits(options, settings, report)
     shortened = _shorten(documents, limits)
     warnings = (*notes, *report.warnings())
-    return RerankRequest(adapter, query, options, values, documents, limits, warnings, shortened, settings.strict)
+    query = options.query or ""
+    return RerankRequest(adapter, query, options, values, documents, limits, warnings, shortened, strict, queries)
 
 
-def _unknown_members(members: dict[str, Any], known: dict[str, Member], settings: ServeSettings) -> list[str]:
+def _unknown_members(members: dict[str, Any], known: dict[str, Member], *, strict: bool) -> list[str]:
     """Warnings of members that change nothing. Raises HttpError 422 for an unknown one if strict."""
     notes = []
     for key, value in members.items():
@@ -67,7 +77,7 @@ def _unknown_members(members: dict[str, Any], known: dict[str, Member], settings
         if member is not None and member.type == "ignored":
             notes.append(f"field `{name}` has no effect on this server")
         elif member is None:
-            if settings.strict:
+            if strict:
                 raise HttpError(422, http_errors.UNKNOWN_FIELD.format(name=name))
             if len(notes) < MAX_NOTES:
                 hint = did_you_mean(name, known)
@@ -75,20 +85,19 @@ def _unknown_members(members: dict[str, Any], known: dict[str, Member], settings
     return notes[:MAX_NOTES]
 
 
-def _options(members: dict[str, Any], api: Api) -> RequestOptions:
+def _options(members: dict[str, Any], rules: Adapter) -> RequestOptions:
     try:
-        options = read_options(members, api, lenient=True)
+        options = read_options(members, rules.api, lenient=True)
     except MemberError as error:
-        raise _http_error(error) from None
+        raise _http_error(error, name_in(rules, error.member.name)) from None
     fields = len(options.rank_fields or ())
     if fields > MAX_FIELDS:
         raise HttpError(422, f"rank_fields has {fields} names; this server takes at most {MAX_FIELDS}")
     return options
 
 
-def _http_error(error: MemberError) -> HttpError:
+def _http_error(error: MemberError, name: str) -> HttpError:
     """The error of a member, in Cohere's words."""
-    name = error.member.name
     if error.problem == "empty":
         return HttpError(400, http_errors.NO_FIELDS)
     if error.problem == "below minimum":
@@ -96,25 +105,43 @@ def _http_error(error: MemberError) -> HttpError:
     return wrong_type(name, error.value, "non-empty string" if error.element else JSON_TYPES[error.member.type])
 
 
-def _query(options: RequestOptions, settings: ServeSettings) -> str:
-    query = options.query or ""
+def _queries(members: dict[str, Any], rules: Adapter) -> tuple[str, ...]:
+    """The queries of a request that has one per document, the first of which stays in `members`; else none.
+
+    Raises HttpError: their number differs from that of the documents, or one is not a string.
+    """
+    queries = members.get("query")
+    if not rules.many_queries or not isinstance(queries, list):
+        return ()
+    name, others = name_in(rules, "query"), members.get(rules.documents)
+    for index, query in enumerate(queries):
+        if not isinstance(query, str):
+            raise wrong_type(f"{name}[{index}]", query, "string")
+    if len(queries) != 1 and isinstance(others, list) and len(queries) != len(others):
+        both = f"{name} has {len(queries)} texts and {name_in(rules, rules.documents)} has {len(others)}"
+        raise HttpError(400, f"invalid request: {both}; give one {name}, or as many")
+    members["query"] = queries[0] if queries else ""
+    return tuple(map(replace_surrogates, queries)) if len(queries) > 1 else ()
+
+
+def _check_query(query: str, settings: ServeSettings) -> None:
+    """Raises HttpError: a query is blank or too long."""
     if is_blank(query):
         raise HttpError(400, http_errors.BLANK_QUERY, error_type="empty")
     if len(query) > settings.max_query:
         raise HttpError(422, f"the query has {len(query)} characters; this server takes at most {settings.max_query}")
-    return query
 
 
-def _documents(members: dict[str, Any], rules: Adapter, settings: ServeSettings, chunks: int) -> list[Any]:
+def _documents(members: dict[str, Any], rules: Adapter, settings: ServeSettings) -> list[Any]:
     """The documents as sent, not too many and none too large."""
     values = members.get(rules.documents, [])
+    name = name_in(rules, rules.documents)
     if not isinstance(values, list):
-        raise wrong_type(rules.documents, values, "array")
+        raise wrong_type(name, values, "array")
     if not values:
         raise HttpError(400, http_errors.NO_DOCUMENTS, error_type="empty")
-    most = settings.max_documents
-    if len(values) * chunks >= most:
-        raise HttpError(400, http_errors.TOO_MANY.format(most=most))
+    if len(values) > settings.max_documents:
+        raise too_many(settings)
     for index, value in enumerate(values):
         if isinstance(value, str):
             _refuse_long(index, len(value), settings)
@@ -122,7 +149,7 @@ def _documents(members: dict[str, Any], rules: Adapter, settings: ServeSettings,
             _refuse_unsendable(f"document at index {index}", value)
         else:
             expected = "string or object" if rules.objects else "string"
-            raise wrong_type(f"{rules.documents}[{index}]", value, expected)
+            raise wrong_type(f"{name}[{index}]", value, expected)
     return values
 
 
@@ -174,12 +201,12 @@ def _check_fields(values: list[Any], fields: FieldSettings, report: Report) -> N
     check.finish(report, strict=False)
 
 
-def _refuse_blank(documents: list[Document], *, strict: bool) -> None:
-    """Raises HttpError 400 if all documents are blank, or, if strict as Cohere's API is, for the first that is."""
+def _refuse_blank(documents: list[Document]) -> None:
+    """Raises HttpError 400 for a blank document, as Cohere's API does."""
     blank = [document.index for document in documents if is_blank(document.text)]
     if len(blank) == len(documents) > 1:
         raise HttpError(400, http_errors.ALL_BLANK, error_type="empty")
-    if blank and (strict or len(blank) == len(documents)):
+    if blank:
         raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=blank[0]), error_type="empty")
 
 

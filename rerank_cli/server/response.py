@@ -30,8 +30,7 @@ def build_response(
 ) -> tuple[bytes, RerankResult]:
     """The response's JSON, and the result that it describes.
 
-    Raises HttpError if no document (if strict: not every document) has a token, and for a cut query where nothing may
-    be cut.
+    Raises HttpError for a document without any token if strict, and for a cut query where nothing may be cut.
     """
     scores = _document_scores(request, job)
     if request.adapter.refuse_cut_query and job.query_cut and request.limits.long_documents == "error":
@@ -62,7 +61,7 @@ def _document_scores(request: RerankRequest, job: Job) -> list[Score]:
     scores = pipeline.UniquePairs(list(job.pairs), job.places).spread(scored)
     # Blank documents have no pair; of others the tokenizer may drop every character.
     empty = [index for index, score in enumerate(scores) if score.value is None]
-    if empty and (request.strict or len(empty) == len(scores)):
+    if empty and request.strict:
         raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=empty[0]), error_type="empty")
     try:
         pipeline.require_finite(scored, job.pairs, request.documents)

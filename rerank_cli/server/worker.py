@@ -82,6 +82,10 @@ class Worker:
         with self._changed:
             if not self.alive:
                 raise ModelError("the scoring thread has stopped")
+            if not job.pairs:  # all documents are blank
+                job.started = job.submitted
+                self._finish(job)
+                return
             self.waiting += sum(job.costs)
             self._jobs.append(job)
             self._changed.notify()
