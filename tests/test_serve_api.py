@@ -75,7 +75,6 @@ def test_a_whole_response(free):
     body = answer.json
     assert body.pop("id") == answer.headers["x-request-id"]
     assert body == {
-        "object": "list",
         "model": "free",
         "results": [{"index": 1, "relevance_score": sigmoid(3)}, {"index": 2, "relevance_score": sigmoid(2)}],
         "meta": {
@@ -229,17 +228,24 @@ ERRORS = {
     "blank query": ({"query": " \n", "documents": ["a"]}, 400, "invalid request: query must not be empty or be only whitespace"),
     "no documents": ({"query": "q"}, 400, "invalid request: list of documents must not be empty"),
     "empty list": ({"query": "q", "documents": []}, 400, "invalid request: list of documents must not be empty"),
-    "all blank": ({"query": "q", "documents": ["", " "]}, 400, "invalid request: list of documents must not contain only empty strings or only whitespace"),
-    "only one, blank": ({"query": "q", "documents": [""]}, 400, "invalid request: document at index 0 cannot be empty"),
     "no field": ({"query": "q", "documents": ["a"], "rank_fields": []}, 400, "invalid request: rank_fields cannot be empty, it must either contain at least one field or be omitted"),
-    "too many": ({"query": "q", "documents": ["a"] * 10000}, 400, "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than 10000"),
-    "too many chunks": ({"query": "q", "documents": ["a"] * 1000, "max_chunks_per_doc": 10}, 400, "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than 10000"),
-    "top_n": ({"query": "q", "documents": ["a"], "top_n": 0}, 400, "invalid request: top_n must be at least 1"),
+    "too many": ({"query": "q", "documents": ["a"] * 10001}, 400, "invalid request: this server takes at most 10000 documents per request"),
+    "top_n": ({"query": "q", "documents": ["a"], "top_n": -1}, 400, "invalid request: top_n must be at least 1"),
     "type": ({"query": "q", "documents": ["a"], "top_n": "3"}, 422, "invalid type: parameter top_n is of type string but should be of type integer. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
     "bool": ({"query": "q", "documents": ["a"], "top_n": True}, 422, "invalid type: parameter top_n is of type boolean but should be of type integer. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
     "documents": ({"query": "q", "documents": "a"}, 422, "invalid type: parameter documents is of type string but should be of type array. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
     "null document": ({"query": "q", "documents": ["a", None]}, 422, "invalid type: parameter documents[1] is of type null but should be of type string or object. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
     "no object": ([1], 422, "invalid type: parameter body is of type array but should be of type object. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
+}  # fmt: skip
+
+
+# What is refused only because Cohere refuses it.
+STRICT_ERRORS = {
+    "all blank": ({"query": "q", "documents": ["", " "]}, 400, "invalid request: list of documents must not contain only empty strings or only whitespace"),
+    "only one, blank": ({"query": "q", "documents": [""]}, 400, "invalid request: document at index 0 cannot be empty"),
+    "too many": ({"query": "q", "documents": ["a"] * 10000}, 400, "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than 10000"),
+    "too many chunks": ({"query": "q", "documents": ["a"] * 1000, "max_chunks_per_doc": 10}, 400, "invalid request: number of total max chunks (number of documents * max chunks per doc) must be less than 10000"),
+    "top_n": ({"query": "q", "documents": ["a"], "top_n": 0}, 400, "invalid request: top_n must be at least 1"),
 }  # fmt: skip
 
 
@@ -251,6 +257,17 @@ def test_errors_have_coheres_messages(free, name):
         assert (answer.status, answer.json["message"]) == (status, message)
         assert answer.json["detail"] == message
         assert answer.json["id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("name", STRICT_ERRORS)
+def test_strict_has_coheres_refusals(free, strict, name):
+    value, status, message = STRICT_ERRORS[name]
+    for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
+        answer = strict.post(path, json.dumps(value | {"model": "free"}).encode())
+        if path == "/v2/rerank" and "max_chunks_per_doc" in value:
+            continue  # v2 has no such field
+        assert (answer.status, answer.json["message"]) == (status, message)
+        assert free.post(path, json.dumps(value).encode()).status == 200
 
 
 def test_documents_that_all_lack_the_fields_get_an_error_that_lists_their_own(free):
@@ -313,7 +330,63 @@ def test_a_document_without_known_tokens_is_empty(real):
     answer = real.post("/v2/rerank", query="q", documents=["\x00\x01", "a"])
     assert [(row["index"], row["relevance_score"]) for row in answer.json["results"]][1] == (0, 0.0)
     alone = real.post("/v2/rerank", query="q", documents=["\x00\x01"])
-    assert (alone.status, alone.json["message"]) == (400, "invalid request: document at index 0 cannot be empty")
+    assert alone.scores == {0: 0.0}
+    assert alone.json["meta"]["warnings"] == ["1 document is empty and scored lowest"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\uf0b7", "\x0c", "\ufffd", "\u200b", "\u00ad"])
+def test_blank_documents_are_scored_lowest(real, text):
+    """What PDFs hold between their paragraphs; some of them are tokens of a model, none refuses a request."""
+    alone = real.post("/v2/rerank", query="q", documents=[text])
+    assert (alone.status, list(alone.scores)) == (200, [0])
+    beside = real.post("/v1/rerank", query="a question", documents=[text, "an answer to a question", text])
+    assert sorted(beside.scores) == [0, 1, 2]
+    assert list(beside.scores)[0] == 1
+    tei = real.post("/rerank", query="q", texts=[text, text])
+    assert list(tei.scores) == [0, 1]
+    if not text.strip():
+        assert alone.scores == {0: 0.0}
+        assert alone.json["meta"]["billed_units"]["search_units"] == 1
+        assert json.loads(tei.headers["x-rerank-warnings"]) == ["2 documents are empty and scored lowest"]
+
+
+def test_max_chunks_per_doc_limits_windows_only(free):
+    """SiliconFlow's clients and RAGFlow send 1024."""
+    answer = free.post("/v1/rerank", query="q", documents=[str(n) for n in range(10)], max_chunks_per_doc=1024)
+    assert (answer.status, len(answer.scores)) == (200, 10)
+    assert free.post("/v1/rerank", query="q", documents=["a"] * 10_000).status == 200
+
+
+@pytest.mark.parametrize("top_n", [0, 0.0, None])
+def test_a_top_n_of_0_means_all(free, top_n):
+    assert len(free.post("/v1/rerank", query="q", documents=["1", "2"], top_n=top_n).scores) == 2
+    assert len(free.post("/rerank", query="q", texts=["1", "2"], top_n=top_n).scores) == 2
+
+
+def test_use_activation_false_returns_logits(free):
+    assert free.post("/v1/rerank", query="q", documents=["3"], use_activation=False).scores == {0: 3.0}
+    assert free.post("/v1/rerank", query="q", documents=["3"], use_activation="true").scores == {0: sigmoid(3)}
+
+
+def test_texts_that_is_no_array_is_an_unknown_field_beside_documents(free):
+    answer = free.post("/v1/rerank", query="q", documents=["3"], texts=True)
+    assert answer.scores == {0: sigmoid(3)}
+    assert answer.json["meta"]["warnings"] == ["unknown field `texts` is ignored"]
+
+
+def parts(text):
+    return {"content": [{"type": "text", "text": text}]}
+
+
+@pytest.mark.parametrize("query", ["q", {"text": "q"}, parts("q")])
+@pytest.mark.parametrize(
+    "documents",
+    [["1 a", "3 b"], [parts("1 a"), parts("3 b")], [{"text": "1 a"}, parts("3 b")], {"content": [{"type": "text", "text": "1 a"}, {"text": "3 b"}]}],
+)  # fmt: skip
+def test_texts_may_be_inside_objects(free, query, documents):
+    answer = free.post("/v1/rerank", query=query, documents=documents, return_documents=True)
+    assert answer.scores == {1: sigmoid(3), 0: sigmoid(1)}
+    assert [row["document"]["text"] for row in answer.json["results"]] == ["3 b", "1 a"]
 
 
 @pytest.mark.parametrize(

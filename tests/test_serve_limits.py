@@ -31,7 +31,7 @@ def small():
         ({"query": "q" * 21, "documents": ["a"]}, 422, "the query has 21 characters; this server takes at most 20"),
         ({"query": "q", "documents": ["a", "b" * 31]}, 422, "document at index 1 has 31 characters"),
         ({"query": "q", "documents": [{"text": "b" * 31}]}, 422, "document at index 0 has 31 characters"),
-        ({"query": "q", "documents": ["a"] * 5}, 400, "must be less than 5"),
+        ({"query": "q", "documents": ["a"] * 6}, 400, "at most 5 documents per request"),
         (
             {"query": "q", "documents": ["a"], "pad": "x" * 2000},
             413,

@@ -39,7 +39,7 @@ class ServeSettings:
     )
     max_body: int = _server("--max-body", "Largest request body (413).", metavar="BYTES", default=16 << 20, minimum=1)
     max_documents: int = _server(
-        "--max-documents", "Documents per request must stay below this (400).", metavar="N", default=10_000, minimum=2
+        "--max-documents", "Most documents per request (400).", metavar="N", default=10_000, minimum=1
     )
     max_query: int = _server("--max-query", "Longest query (422).", metavar="CHARS", default=16_384, minimum=1)
     max_document: int = _server(
