@@ -63,11 +63,8 @@ def test_every_base_url_of_real_set_ups_works(free, path):
 def test_other_paths_are_not_found(free, path):
     assert free.post(path, query="q", documents=["a"]).status == 404
     answer = free.get(path)
-    assert (answer.status, answer.json["message"], answer.json["detail"]) == (
-        404,
-        "404 page not found",
-        "404 page not found",
-    )
+    assert (answer.status, answer.json["message"]) == (404, answer.json["detail"])
+    assert answer.json["message"].startswith("404 page not found: POST to a path that ends with /v2/rerank, ")
 
 
 def test_a_whole_response(free):
@@ -341,7 +338,7 @@ def test_blank_documents_are_scored_lowest(real, text):
     assert (alone.status, list(alone.scores)) == (200, [0])
     beside = real.post("/v1/rerank", query="a question", documents=[text, "an answer to a question", text])
     assert sorted(beside.scores) == [0, 1, 2]
-    assert list(beside.scores)[0] == 1
+    assert next(iter(beside.scores)) == 1
     tei = real.post("/rerank", query="q", texts=[text, text])
     assert list(tei.scores) == [0, 1]
     if not text.strip():

@@ -125,6 +125,11 @@ def announced_size(headers: Mapping[str, str], settings: ServeSettings) -> int:
     return int(length)
 
 
+def has_two_lengths(headers: Mapping[str, str]) -> bool:
+    """Whether a body's end is told twice. Then a proxy may see another end than we do, so the connection must close."""
+    return "content-length" in headers and "transfer-encoding" in headers
+
+
 def too_large(settings: ServeSettings) -> HttpError:
     """The body is beyond the limit. The connection ends, so that the rest of it need not be read."""
     message = f"the body is too large: this server takes at most {settings.max_body} bytes"

@@ -24,7 +24,7 @@ from rerank_cli.server.body_limits import check_counts
 from rerank_cli.server.http_errors import HttpError, retry_later
 from rerank_cli.server.jobs import Job, make_job
 from rerank_cli.server.json_body import dump, load
-from rerank_cli.server.pages import GUARDED, page_of_path
+from rerank_cli.server.pages import GUARDED, is_model, page_of_path
 from rerank_cli.server.records import Call
 from rerank_cli.server.rerank_request import read_request
 from rerank_cli.server.response import build_response
@@ -71,7 +71,8 @@ class App:
         else:
             call.status = response.status_code
             response.headers.update({"x-request-id": call.id, **RESPONSE_HEADERS})
-            if self.admission.draining:  # or a client would send its next request into a connection that closes
+            # Else a client would send its next request into a connection that closes.
+            if self.admission.draining or admission.has_two_lengths(request.headers):
                 response.headers["connection"] = "close"
             await response(scope, receive, send)
         self.metrics.responded(call.route, call.status, time.perf_counter() - call.start)
@@ -197,7 +198,8 @@ def begin(request: Request) -> Call:
     client = request.client.host if request.client else "-"
     path = plain_path(request.scope["path"])
     request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
-    return Call(request_id, request.method, path, client, adapter_of_path(path))
+    adapter = None if request.method == "GET" and is_model(path) else adapter_of_path(path)
+    return Call(request_id, request.method, path, client, adapter)
 
 
 def refuse_method(method: str, *allowed: str) -> None:

@@ -28,7 +28,10 @@ NO_MODEL = "a model parameter is required for this endpoint."
 UNKNOWN_MODEL = (
     "model '{model}' not found, make sure the correct model ID was used and that you have access to the model."
 )
-NO_PAGE = "404 page not found"
+NO_PAGE = (
+    "404 page not found: POST to a path that ends with /v2/rerank, /v1/rerank, /rerank, /reranking, /reranks, /ranking "
+    "or /score; GET /health, /ready, /v1/models, /info, /metrics or /docs"
+)
 BAD_JSON = "invalid json syntax: {reason}"
 UNKNOWN_FIELD = "unknown field: parameter '{name}' is not a valid field. " + REFERENCE
 WRONG_TYPE = "invalid type: parameter {name} is of type {actual} but should be of type {expected}. " + REFERENCE

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import re
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.responses import Response
 
-from rerank_cli.pipeline import scale_of
-from rerank_cli.server.http_errors import NO_PAGE, HttpError
+from rerank_cli.server.discovery import model_card, model_list, tei_info, weaviate_meta
+from rerank_cli.server.http_errors import NO_PAGE, UNKNOWN_MODEL, HttpError
 from rerank_cli.server.json_body import dump
 from rerank_cli.server.openapi import STYLE, describe, readable
 from rerank_cli.server.playground import NOT_EMBEDDED, inline_hash, playground
+from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from rerank_cli.server.worker import Worker
 
 JSON = "application/json"
+MODEL = re.compile(r"/models/(.+)")
 
 
 class Server(Protocol):
@@ -36,29 +39,49 @@ class Server(Protocol):
     admission: AdmissionControl
 
 
+def _json(value: Any) -> Response:
+    return Response(dump(value), media_type=JSON)
+
+
 def _health(_app: Server, _request: Request) -> Response:
-    return Response(dump({"status": "ok"}), media_type=JSON)
+    return _json({"status": "ok"})
 
 
 def _ready(app: Server, _request: Request) -> Response:
     if app.worker.alive and not app.admission.draining:
-        return Response(dump({"status": "ready", "model": app.info.model}), media_type=JSON)
+        return _json({"status": "ready", "model": app.info.model})
     status = "stopping" if app.admission.draining else "the scoring thread has stopped"
     return Response(dump({"status": status}), 503, {"retry-after": "1"}, JSON)
 
 
 def _models(app: Server, _request: Request) -> Response:
-    """As OpenAI lists them (`data`) and as Cohere does (`models`); gateways probe either."""
-    info = app.info
-    names = dict.fromkeys((info.model, *app.settings.names))
-    facts = {"revision": info.revision, "backend": info.backend, "dtype": info.dtype, "score_scale": scale_of(info)}
-    model = {"object": "model", "created": 0, "owned_by": "rerank", **facts}
-    models = {
-        "object": "list",
-        "data": [{"id": name, **model} for name in names],
-        "models": [{"name": name, "endpoints": ["rerank"]} for name in names],
-    }
-    return Response(dump(models), media_type=JSON)
+    return _json(model_list(app.info, app.settings.names))
+
+
+def _model(app: Server, request: Request) -> Response:
+    """One model. Any name answers, as any model of a request does; if strict, only those of the list. HttpError 404."""
+    name = MODEL.search(request.scope["path"])
+    known = {app.info.model, *app.settings.names}
+    if name is None or (app.settings.strict and name[1] not in known):
+        raise HttpError(404, UNKNOWN_MODEL.format(model=shown(name[1] if name else "", 200)))
+    return _json(model_card(name[1], app.info))
+
+
+def _info(app: Server, _request: Request) -> Response:
+    return _json(tei_info(app.info, app.settings, app.worker.window))
+
+
+def _meta(app: Server, _request: Request) -> Response:
+    return _json(weaviate_meta(app.info))
+
+
+def _cluster(app: Server, _request: Request) -> Response:
+    """Whether Xinference's client shall send its key."""
+    return _json({"auth": bool(app.settings.keys)})
+
+
+def _alive(_app: Server, _request: Request) -> Response:
+    return Response(status_code=204)
 
 
 def _metrics(app: Server, _request: Request) -> Response:
@@ -67,7 +90,7 @@ def _metrics(app: Server, _request: Request) -> Response:
 
 
 def _openapi(app: Server, _request: Request) -> Response:
-    return Response(dump(describe(app.settings)), media_type=JSON)
+    return _json(describe(app.settings))
 
 
 def _playground(app: Server, _request: Request) -> Response:
@@ -85,21 +108,36 @@ def _docs(app: Server, request: Request) -> Response:
 
 PAGES: dict[str, Callable[[Server, Request], Response]] = {
     "/": _playground,
-    "/health": _health,
     "/ready": _ready,
-    "/v1/models": _models,
     "/metrics": _metrics,
     "/openapi.json": _openapi,
     "/docs": _docs,
+    "/info": _info,
+    "/meta": _meta,
 }
+# By how their paths end, because probes append them to a base URL (`/v1/health`, `/api/v1/health`).
+SUFFIXES: dict[str, Callable[[Server, Request], Response]] = {
+    "/health": _health,
+    "/health/live": _health,
+    "/health/ready": _ready,
+    "/.well-known/live": _alive,
+    "/.well-known/ready": _ready,
+    "/models": _models,
+    "/cluster/auth": _cluster,
+}
+GUARDED = frozenset({_models, _model, _metrics, _info, _meta})  # need a key when the server has keys
 
 
 def page_of_path(path: str) -> Callable[[Server, Request], Response]:
     """The page at a path. Raises HttpError 404, which names the paths."""
-    page = PAGES.get(path) or PAGES.get("/v1/models" if path.endswith("/models") else "")
-    if page is None:
-        raise HttpError(404, NO_PAGE)
-    return page
+    page = PAGES.get(path) or next((page for end, page in SUFFIXES.items() if path.endswith(end)), None)
+    if page is not None:
+        return page
+    if is_model(path):
+        return _model
+    raise HttpError(404, NO_PAGE)
 
 
-GUARDED = frozenset({_models, _metrics})  # need a key when the server has keys
+def is_model(path: str) -> bool:
+    """Whether a path names one model, whose own name may end like a path of an API (`/v1/models/my/rerank`)."""
+    return MODEL.search(path) is not None
