@@ -77,7 +77,7 @@ class Adapter:
     documents: str = "documents"  # the member that holds the documents
     label: str = ""  # in metrics, if not that of `api`
     keys: tuple[str, ...] = ()  # members that only its requests have, whatever their path
-    header: str = ""  # likewise a header
+    header: tuple[str, str] | None = None  # likewise a header, and what its value begins with
     names: Mapping[str, str] = field(default_factory=dict)  # what it calls our members; `a.b` is b inside a
     defaults: Mapping[str, Any] = field(default_factory=dict)  # members that count where a request says nothing
     prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None  # a change of values, before all others

@@ -57,17 +57,20 @@ def adapter_of_body(
     cohere = documents and of_path.lenient is not None and (strict or of_path.api == "v2")
     if cohere or not of_path.by_body:
         return of_path
-    own = (adapter for adapter in ADAPTERS if adapter.header in headers or _holds_key(members, adapter, documents))
+    own = (adapter for adapter in ADAPTERS if _has_header(headers, adapter) or _has_key(members, adapter, documents))
     return next(own, of_path)
 
 
-def _holds_key(members: Mapping[str, Any], adapter: Adapter, documents: bool) -> bool:
+def _has_header(headers: Mapping[str, str], adapter: Adapter) -> bool:
+    name, value = adapter.header or ("", "")
+    return name in headers and headers[name].startswith(value)
+
+
+def _has_key(members: Mapping[str, Any], adapter: Adapter, documents: bool) -> bool:
     """Whether a body has a member that tells the API; beside `documents`, `texts: true` is not one."""
     for key in adapter.keys:
-        other = documents and "documents" in {
-            adapter.names.get(key),
-            *({"documents"} if key == adapter.documents else ()),
-        }
-        if isinstance(members.get(key), list) if other else members.get(key) is not None:
+        holds_documents = key == adapter.documents or adapter.names.get(key) == adapter.documents
+        value = members.get(key)
+        if isinstance(value, list) if documents and holds_documents else value is not None:
             return True
     return False

@@ -32,6 +32,13 @@ def pinecone_error(error: HttpError, _request_id: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": error.message}, "status": error.status}
 
 
+def _prepare(members: dict[str, Any]) -> dict[str, Any]:
+    """`["text"]`, which its clients send always, means the text itself and not a YAML of it."""
+    if members.get("rank_fields") == ["text"]:
+        del members["rank_fields"]
+    return members
+
+
 PINECONE = Adapter(
     "provider",
     (),
@@ -39,6 +46,7 @@ PINECONE = Adapter(
     pinecone_error,
     warning_headers,
     label="pinecone",
-    header="x-pinecone-api-version",
+    header=("x-pinecone-api-version", ""),
     defaults={"return_documents": True},
+    prepare=_prepare,
 )

@@ -38,8 +38,9 @@ def _prepare(members: dict[str, Any]) -> dict[str, Any]:
         for name in names:
             if name in members and ours not in members:
                 members[ours] = members.pop(name)
-    if isinstance(members.get("text_2"), str | dict):
-        members["text_2"] = [members["text_2"]]
+    second = members.get("text_2")
+    if isinstance(second, str) or (isinstance(second, dict) and "content" not in second):
+        members["text_2"] = [second]
     return members
 
 

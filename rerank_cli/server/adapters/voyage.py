@@ -1,4 +1,7 @@
-"""The API of Voyage AI. Its clients send `top_k` or `truncation` where those of Cohere and Jina send `top_n`."""
+"""The API of Voyage AI. Its clients send `top_k` or `truncation`, which those of Cohere and Jina do not.
+
+The npm SDK may send neither, but says its name.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,7 @@ VOYAGE = Adapter(
     warning_headers,
     label="voyage",
     keys=("top_k", "truncation"),
+    header=("x-fern-sdk-name", "voyageai"),
     names={"top_k": "top_n", "truncation": "truncate"},
     refuse_cut_query=True,
 )
