@@ -1,13 +1,15 @@
-"""Client packages get right answers from `rerank serve`: cohere 5 and 7, LangChain, LlamaIndex, LiteLLM (`-m clients`).
+"""Client packages get right answers from `rerank serve` (`-m clients`): SDKs of eight providers, LangChain, LlamaIndex,
+Haystack, LiteLLM, and those of npm.
 
-They are installed in two environments, on first use in a temporary folder, or in the one that RERANK_CLIENTS_VENV
-names, which is kept.
+They are installed in an environment each for what fits together, on first use in a temporary folder, or in the one that
+RERANK_CLIENTS_VENV names, which is kept. Those of npm need `node` and `npm`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,22 +18,41 @@ from pathlib import Path
 
 import pytest
 from serve import clients
-from serve.harness import HeldScorer, Program, serving
+from serve.harness import HeldScorer, Program, builtin, serving
 
 HERE = Path(__file__).parent
-REQUIREMENTS = {"cohere5": HERE / "requirements-clients.txt", "cohere7": HERE / "serve/requirements-cohere-7.txt"}
+SERVE = HERE / "serve"
+REQUIREMENTS = {
+    "cohere5": HERE / "requirements-clients.txt",
+    "cohere7": SERVE / "requirements-cohere-7.txt",
+    "providers": SERVE / "requirements-providers.txt",
+}
+COHERE_VENVS = ("cohere5", "cohere7")
 COHERE = ("cohere_v2", "cohere_v1", "cohere_async")
-OTHERS = ("langchain", "llama_index", "litellm_cohere", "litellm_jina", "litellm_vllm", "litellm_huggingface")
-CLIENTS = [(venv, name) for venv in REQUIREMENTS for name in COHERE] + [("cohere5", name) for name in OTHERS]
+OTHERS = (
+    "langchain", "llama_index", "litellm_cohere", "litellm_jina", "litellm_vllm", "litellm_huggingface",
+    "litellm_voyage", "litellm_nvidia", "litellm_infinity",
+)  # fmt: skip
+CLIENTS = [(venv, name) for venv in COHERE_VENVS for name in COHERE] + [("cohere5", name) for name in OTHERS]
+PROVIDERS = (
+    "voyage", "langchain_voyage", "langchain_nvidia", "llama_index_nvidia", "haystack_nvidia", "haystack_tei",
+    "mixedbread", "llama_index_mixedbread", "dashscope", "llama_index_dashscope", "llama_index_siliconflow",
+    "llama_index_tei", "xinference", "infinity", "langchain_infinity", "pinecone",
+)  # fmt: skip
+NPM = ("cohere", "voyage", "ai_sdk_cohere", "ai_sdk_voyage", "mixedbread", "pinecone")
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def venvs(tmp_path_factory):
-    """Their folders by name; what is installed is shown with `pytest -s`."""
+def base(tmp_path_factory):
     kept = os.environ.get("RERANK_CLIENTS_VENV")
-    base = Path(kept) if kept else tmp_path_factory.mktemp("clients")
+    return Path(kept) if kept else tmp_path_factory.mktemp("clients")
+
+
+@pytest.fixture(scope="module")
+def venvs(base):
+    """Their folders by name; what is installed is shown with `pytest -s`."""
     made = {name: base / name for name in REQUIREMENTS}
     for name, folder in made.items():
         if not (folder / "installed").exists():
@@ -40,6 +61,20 @@ def venvs(tmp_path_factory):
             (folder / "installed").touch()
         subprocess.run([folder / "bin/pip", "list", "--format", "freeze", "--disable-pip-version-check"], check=True)
     return made
+
+
+@pytest.fixture(scope="module")
+def npm(base):
+    """The folder with the packages of npm and the script that uses them."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    folder = base / "npm"
+    shutil.copytree(SERVE / "npm", folder, dirs_exist_ok=True)
+    if not (folder / "installed").exists():
+        argv = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
+        subprocess.run(argv, cwd=folder, check=True)
+        (folder / "installed").touch()
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +91,20 @@ def use(venvs, tmp_path):
     """Run a function of `clients` by the interpreter of an environment; its index -> score."""
 
     def use(venv, name, url, *arguments):
-        done = subprocess.run(
-            [venvs[venv] / "bin/python", Path(clients.__file__), name, url, *arguments],
-            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-        return {int(index): score for index, score in json.loads(line.removeprefix("RESULT ")).items()}
+        script = "provider_clients.py" if venv == "providers" else "clients.py"
+        argv = [venvs[venv] / "bin/python", SERVE / script, name, url, *arguments]
+        return result_of(argv, {"HOME": str(tmp_path), "LITELLM_LOCAL_MODEL_COST_MAP": "True"})
 
     return use
+
+
+def result_of(argv, env):
+    """What a client printed: index -> score, in its order."""
+    environment = {"PATH": os.environ["PATH"], **env}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    return {int(index): score for index, score in dict(json.loads(line.removeprefix("RESULT "))).items()}
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +117,24 @@ def expected(tmp_path_factory):
     return {row["index"]: row["relevance_score"] for row in json.loads(done.stdout)["results"]}
 
 
-@pytest.mark.parametrize(("venv", "name"), CLIENTS)
+@pytest.mark.parametrize(("venv", "name"), [*CLIENTS, *(("providers", name) for name in PROVIDERS)])
 def test_client(use, server, expected, venv, name):
-    assert use(venv, name, server.url) == expected
+    found = use(venv, name, server.url)
+    assert list(found) == list(expected)
+    # Of logits the test makes probabilities.
+    assert found == (pytest.approx(expected, rel=1e-9) if "nvidia" in name else expected)
+
+
+@pytest.mark.parametrize("name", NPM)
+def test_npm_client(npm, server, expected, name):
+    found = result_of(["node", npm / "clients.mjs", name, server.url], {"HOME": str(npm)})
+    assert list(found.items()) == list(expected.items())
+
+
+def test_client_that_sends_no_key(use, expected):
+    """LlamaIndex's for Xinference."""
+    with serving(builtin) as server:
+        assert list(use("providers", "llama_index_xinference", server.url).items()) == list(expected.items())
 
 
 RAISES = {
@@ -97,7 +148,7 @@ RAISES = {
 }
 
 
-@pytest.mark.parametrize("venv", REQUIREMENTS)
+@pytest.mark.parametrize("venv", COHERE_VENVS)
 @pytest.mark.parametrize("error", RAISES)
 def test_cohere_s_error_classes(use, venv, error):
     fields = {"model": "free", "query": "q", "documents": ["1", "2"]} | RAISES[error]
@@ -111,7 +162,7 @@ def test_cohere_s_error_classes(use, venv, error):
         server.app.admission.draining = False
 
 
-@pytest.mark.parametrize("venv", REQUIREMENTS)
+@pytest.mark.parametrize("venv", COHERE_VENVS)
 @pytest.mark.parametrize("name", ["cohere_retries", "cohere_async_retries"])
 def test_cohere_s_retries(use, venv, name):
     """Held until the client was refused twice; its next try is answered."""

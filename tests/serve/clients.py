@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 
 QUERY = "reset the router"
@@ -152,6 +153,20 @@ def litellm_jina(url):
 
 def litellm_vllm(url):
     return _litellm("hosted_vllm/some-model", url)
+
+
+def litellm_voyage(url):
+    return _litellm("voyage/rerank-2.5", url)
+
+
+def litellm_nvidia(url):
+    """Logits."""
+    return {index: 1 / (1 + math.exp(-logit)) for index, logit in _litellm("nvidia_nim/nvidia/any", url).items()}
+
+
+def litellm_infinity(url):
+    """By default it asks for documents, which must be strings: the path says so."""
+    return _litellm("infinity/any", url + "/infinity")
 
 
 def litellm_huggingface(url):
