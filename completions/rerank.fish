@@ -246,7 +246,7 @@ complete -c rerank -n '__rerank_in serve' -l keys-env -x -d 'Variable with such 
 complete -c rerank -n '__rerank_in serve' -l strict -d 'Refuse unknown fields (422) and models (404) as Cohere does.'
 complete -c rerank -n '__rerank_in serve' -l served-name -x -d 'What clients may call the model; repeatable.'
 complete -c rerank -n '__rerank_in serve' -l max-body -x -d 'Largest request body (413).'
-complete -c rerank -n '__rerank_in serve' -l max-documents -x -d 'Documents per request must stay below this (400).'
+complete -c rerank -n '__rerank_in serve' -l max-documents -x -d 'Most documents per request (400).'
 complete -c rerank -n '__rerank_in serve' -l max-query -x -d 'Longest query (422).'
 complete -c rerank -n '__rerank_in serve' -l max-document -x -d 'Longest document (422).'
 complete -c rerank -n '__rerank_in serve' -l max-tokens -x -d 'Most tokens per document that requests may ask for with max_tokens_per_doc.'

@@ -20,7 +20,8 @@ documents = st.lists(
     texts | st.dictionaries(st.sampled_from(["text", "title", "a.b", "id"]), values, max_size=3) | values, max_size=6
 )
 FIELDS = ("query", "documents", "texts", "model", "top_n", "rank_fields", "return_documents", "max_chunks_per_doc",
-          "max_tokens_per_doc", "raw_scores", "return_text", "truncate", "truncation_direction", "priority", "top_k")  # fmt: skip
+          "max_tokens_per_doc", "raw_scores", "return_text", "truncate", "truncation_direction", "priority", "top_k",
+          "truncation", "passages", "input", "parameters", "property", "text_1", "text_2", "use_activation")  # fmt: skip
 likely = st.fixed_dictionaries(
     {"query": texts, "documents": documents},
     optional={
@@ -30,9 +31,34 @@ likely = st.fixed_dictionaries(
         "return_text": st.booleans(), "truncate": st.booleans(),
     },
 )  # fmt: skip
-bodies = likely | st.dictionaries(st.sampled_from(FIELDS) | texts, values, max_size=8) | values
+foreign = st.fixed_dictionaries(
+    {"query": texts | st.fixed_dictionaries({"text": texts})},
+    optional={
+        "passages": documents, "input": documents | st.fixed_dictionaries({"query": texts, "documents": documents}),
+        "parameters": st.fixed_dictionaries({"top_n": st.integers(-1, 3)}), "property": texts, "documents": documents,
+        "text_1": texts | st.lists(texts, max_size=4), "text_2": texts | documents, "top_k": st.integers(-1, 9),
+        "truncation": st.booleans(), "truncate": st.sampled_from(["NONE", "END", "x"]), "use_activation": st.booleans(),
+        "top_n": st.integers(-1, 3),
+    },
+)  # fmt: skip
+bodies = likely | foreign | st.dictionaries(st.sampled_from(FIELDS) | texts, values, max_size=8) | values
 infinite = st.sampled_from(["Infinity", "1e999"])  # the second is JSON, and no double
-paths = st.sampled_from(["/rerank", "/v1/rerank", "/v2/rerank", "/x/v2/rerank/"])
+paths = st.sampled_from(
+    [
+        "/rerank",
+        "/v1/rerank",
+        "/v2/rerank",
+        "/x/v2/rerank/",
+        "/v1/ranking",
+        "/score",
+        "/text-rerank/text-rerank",
+        "/vllm/rerank",
+    ]
+)
+ERRORS = [
+    {"id", "message", "detail"}, {"error", "error_type"}, {"detail"}, {"error"}, {"code", "message", "request_id"}, {"error", "status"},
+]  # fmt: skip
+SCORES = ("score", "relevance_score", "logit")
 
 many = settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -48,6 +74,14 @@ def server(request):
         assert server.worker.alive
 
 
+def rows_of(reply):
+    """The rows of a response, whichever API."""
+    if isinstance(reply, list):
+        return reply
+    reply = reply.get("output", reply)
+    return next(reply[name] for name in ("results", "data", "rankings", "scores") if name in reply)
+
+
 def check(answer):
     """A reply as promised: JSON, a status that is documented, an order that holds."""
     assert answer.status in {200, 400, 404, 413, 422}, answer.body
@@ -55,14 +89,15 @@ def check(answer):
     assert b"Traceback" not in answer.body
     reply = answer.json
     if answer.status != 200:
-        assert set(reply) in ({"id", "message", "detail"}, {"error", "error_type"})
+        assert set(reply) in ERRORS
         return
-    rows = reply if isinstance(reply, list) else reply["results"]
-    scores = [row.get("score", row.get("relevance_score")) for row in rows]
+    rows = rows_of(reply)
+    scores = [next(row[name] for name in SCORES if name in row) for row in rows]
     assert all(isinstance(score, float) for score in scores)
-    assert scores == sorted(scores, reverse=True)
-    assert len({row["index"] for row in rows}) == len(rows)
-    if isinstance(reply, dict):
+    if "scores" not in reply and not any(row.get("object") == "score" for row in rows):  # in the order of the request
+        assert scores == sorted(scores, reverse=True)
+    assert len({row.get("index", number) for number, row in enumerate(rows)}) == len(rows)
+    if isinstance(reply, dict) and "meta" in reply:
         assert isinstance(reply["meta"]["billed_units"]["search_units"], int)
 
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 # Path -> (schema, summary); status -> meaning.
 PATHS, GETS, REFUSALS = (DATA[name] for name in ("posts", "gets", "refusals"))
+REPLIES = {
+    "Rerank": ("Reply",), "RerankOrTei": ("Reply", "TeiReply"), "Ranking": ("RankingReply",), "Score": ("ScoreReply",),
+}  # fmt: skip
+GUARDED = frozenset({"Models", "Info"})  # need a key when the server has keys
 EXAMPLE = """curl {url}/v2/rerank -H 'content-type: application/json' \\
   -d '{"model": "any", "query": "reset the router", "documents": ["Hold the pin.", "Open at nine."]}'"""
 STYLE = "body{font:16px/1.5 sans-serif;max-width:50em;margin:2em auto;padding:0 1em}pre{background:#eee;padding:1em}"
@@ -27,15 +31,16 @@ def describe(settings: ServeSettings) -> dict[str, Any]:
     components: dict[str, Any] = {"schemas": SCHEMAS}
     if settings.keys:
         components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
-        for path in (*PATHS, "/v1/models", "/metrics"):
+        for path in (*PATHS, *(path for path, (schema, _) in GETS.items() if schema in GUARDED), "/metrics"):
             next(iter(paths[path].values()))["security"] = [{"bearer": []}]
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "rerank serve",
             "version": __version__,
-            "description": "One reranking model behind the APIs of Cohere (v1, v2), Jina and Text Embeddings "
-            "Inference. Paths count by their suffix.",
+            "description": "One reranking model behind the APIs of Cohere (v1, v2), Jina, vLLM, NVIDIA and Text "
+            "Embeddings Inference. Paths count by their suffix. Bodies of Voyage, Mixedbread, DashScope, Pinecone and "
+            "Weaviate are told by their members and answered in their form.",
         },
         "paths": paths,
         "components": components,
@@ -55,7 +60,7 @@ def _refusal(status: str) -> dict[str, Any]:
 
 
 def _post(schema: str, summary: str) -> dict[str, Any]:
-    response = _ref("Reply") if schema == "Rerank" else {"anyOf": [_ref("Reply"), _ref("TeiReply")]}
+    response = {"anyOf": [_ref(name) for name in REPLIES[schema]]}
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": _json(_ref(schema))},
@@ -68,7 +73,7 @@ def _post(schema: str, summary: str) -> dict[str, Any]:
 
 def _get(schema: str, summary: str) -> dict[str, Any]:
     responses: dict[str, Any] = {"200": {"description": summary, "content": _json(_ref(schema))}}
-    if schema == "Models":
+    if schema in GUARDED:
         responses["401"] = _refusal("401")
     else:
         responses["503"] = {"description": "Not ready.", "content": _json(_ref(schema))}
@@ -87,7 +92,8 @@ def readable(description: dict[str, Any], url: str) -> str:
             statuses = ", ".join(operation["responses"])
             title = f"<h2>{method.upper()} {escape(path)}</h2>"
             rows.append(f"{title}<p>{escape(operation['summary'])}</p><p>Answers: {statuses}</p>")
-    properties = SCHEMAS["Rerank"]["properties"] | SCHEMAS["Tei"]["properties"]
+    schemas = (SCHEMAS[name]["properties"] for name in ("Score", "Ranking", "Tei", "Rerank"))
+    properties = {name: schema for each in schemas for name, schema in each.items()}
     fields = [
         f"<li><code>{escape(name)}</code>: {escape(schema['description'])}</li>" for name, schema in properties.items()
     ]

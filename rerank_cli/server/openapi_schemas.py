@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rerank_cli.request import Api, Member
 
 _TEXT = {"type": "string", "pattern": r"\S"}
-_DOCUMENT = {"anyOf": [_TEXT, {"type": "object", "properties": {"text": _TEXT}, "required": ["text"]}]}
+_STRING = {"type": "string"}
+_DOCUMENT = {"anyOf": [_STRING, {"type": "object", "properties": {"text": _STRING}, "required": ["text"]}]}
 _TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": ["string", "null"]},
     "count": {"type": ["integer", "null"], "minimum": 1},
@@ -26,8 +27,9 @@ _TYPES: dict[str, dict[str, Any]] = {
 
 def _property(member: Member, *, objects: bool) -> dict[str, Any]:
     schema = _TEXT if member.type == "string" and member.required else _TYPES[member.type]
-    items = {"items": _DOCUMENT if objects else _TEXT} if member.type == "documents" else {}
-    return {**schema, **items, "description": member.description}
+    items = {"items": _DOCUMENT if objects else _STRING} if member.type == "documents" else {}
+    least = {"minimum": 0} if member.name == "top_n" else {}  # 0 means all over HTTP
+    return {**schema, **items, **least, "description": member.description}
 
 
 def _request(api: Api, *, objects: bool) -> dict[str, Any]:

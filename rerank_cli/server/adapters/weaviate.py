@@ -13,13 +13,11 @@ if TYPE_CHECKING:
 
 
 def weaviate_response(result: RerankResult) -> dict[str, Any]:
-    """Scores in the order of the documents: Weaviate takes them by position."""
+    """Scores in the order of the documents: Weaviate takes them by position. `score` is that of an only document."""
     hits = sorted(result.hits, key=lambda hit: hit.index)
-    scores = [{"document": result.request.values[hit.index], "score": hit.relevance_score} for hit in hits]
-    response = {"query": result.request.query, "scores": scores, "property": None, "score": None}
-    if isinstance(scores[0]["document"], dict):
-        response |= {"scores": None, "property": scores[0]["document"]["text"], "score": scores[0]["score"]}
-    return response
+    scores = [{"document": hit.document.text, "score": hit.relevance_score} for hit in hits]
+    only = scores[0] if len(scores) == 1 else {"document": None, "score": None}
+    return {"query": result.request.query, "scores": scores, "property": only["document"], "score": only["score"]}
 
 
 def weaviate_error(error: HttpError, _request_id: str) -> dict[str, Any]:
@@ -30,7 +28,7 @@ def weaviate_error(error: HttpError, _request_id: str) -> dict[str, Any]:
 def _prepare(members: dict[str, Any]) -> dict[str, Any]:
     """Without documents the property is the one text to score."""
     text = members.pop("property", None)
-    return members if members.get("documents") else members | {"documents": [{"text": text}]}
+    return {**members, "documents": [text]} if text and not members.get("documents") else members
 
 
 WEAVIATE = Adapter(
