@@ -26,6 +26,7 @@ REQUIREMENTS = {
     "cohere5": HERE / "requirements-clients.txt",
     "cohere7": SERVE / "requirements-cohere-7.txt",
     "providers": SERVE / "requirements-providers.txt",
+    "xinference": SERVE / "requirements-xinference.txt",
 }
 COHERE_VENVS = ("cohere5", "cohere7")
 COHERE = ("cohere_v2", "cohere_v1", "cohere_async")
@@ -37,6 +38,7 @@ CLIENTS = [(venv, name) for venv in COHERE_VENVS for name in COHERE] + [("cohere
 PROVIDERS = (
     "voyage", "langchain_voyage", "langchain_nvidia", "llama_index_nvidia", "haystack_nvidia", "haystack_tei",
     "mixedbread", "llama_index_mixedbread", "dashscope", "llama_index_dashscope", "llama_index_siliconflow",
+    "llama_index_jina",
     "llama_index_tei", "xinference", "infinity", "langchain_infinity", "pinecone",
 )  # fmt: skip
 NPM = ("cohere", "voyage", "ai_sdk_cohere", "ai_sdk_voyage", "mixedbread", "pinecone")
@@ -91,7 +93,7 @@ def use(venvs, tmp_path):
     """Run a function of `clients` by the interpreter of an environment; its index -> score."""
 
     def use(venv, name, url, *arguments):
-        script = "provider_clients.py" if venv == "providers" else "clients.py"
+        script = "clients.py" if venv in COHERE_VENVS else "provider_clients.py"
         argv = [venvs[venv] / "bin/python", SERVE / script, name, url, *arguments]
         return result_of(argv, {"HOME": str(tmp_path), "LITELLM_LOCAL_MODEL_COST_MAP": "True"})
 
@@ -117,7 +119,9 @@ def expected(tmp_path_factory):
     return {row["index"]: row["relevance_score"] for row in json.loads(done.stdout)["results"]}
 
 
-@pytest.mark.parametrize(("venv", "name"), [*CLIENTS, *(("providers", name) for name in PROVIDERS)])
+@pytest.mark.parametrize(
+    ("venv", "name"), [*CLIENTS, *(("providers", name) for name in PROVIDERS), ("xinference", "langchain_xinference")]
+)
 def test_client(use, server, expected, venv, name):
     found = use(venv, name, server.url)
     assert list(found) == list(expected)

@@ -148,6 +148,12 @@ def llama_index_siliconflow(url):
     return of_nodes(SiliconFlowRerank(base_url=url + "/v1/rerank", api_key=KEY, top_n=3))
 
 
+def llama_index_jina(url):
+    from llama_index.postprocessor.jinaai_rerank import JinaRerank
+
+    return of_nodes(JinaRerank(base_url=url + "/v1", api_key=KEY, top_n=3))
+
+
 def llama_index_tei(url):
     from llama_index.postprocessor.tei_rerank import TextEmbeddingInference
 
@@ -168,6 +174,14 @@ def xinference(url):
     found = model.rerank(DOCS, QUERY, return_documents=True)
     assert [row["document"]["text"] for row in found["results"]] == [DOCS[row["index"]] for row in found["results"]]
     return {row["index"]: row["relevance_score"] for row in found["results"]}
+
+
+def langchain_xinference(url):
+    from langchain_xinference.reranks import XinferenceRerank
+
+    reranker = XinferenceRerank(server_url=url, model_uid="bge-reranker-base", api_key=KEY)
+    found = reranker.compress_documents(documents(), QUERY)
+    return of_texts((document.page_content, document.metadata["relevance_score"]) for document in found)
 
 
 def infinity(url):
