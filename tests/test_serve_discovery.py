@@ -58,6 +58,8 @@ def test_tei_s_info(free):
 def test_any_model_answers(free, base, name):
     """Xinference's client needs the `model_` members, the SDKs of OpenAI and Cohere the others."""
     model = free.get(base + name).json
+    assert free.get(f"{base}{name}/").json == model
+    assert free.send("HEAD", base + name).status == 200
     assert (model["id"], model["object"], model["owned_by"]) == (name, "model", "rerank")
     assert (model["name"], model["endpoints"]) == (name, ["rerank"])
     assert (model["model_type"], model["model_name"], model["model_ability"]) == ("rerank", "free", ["rerank"])

@@ -198,7 +198,7 @@ def begin(request: Request) -> Call:
     client = request.client.host if request.client else "-"
     path = plain_path(request.scope["path"])
     request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
-    adapter = None if request.method == "GET" and is_model(path) else adapter_of_path(path)
+    adapter = None if request.method in {"GET", "HEAD"} and is_model(path) else adapter_of_path(path)
     return Call(request_id, request.method, path, client, adapter)
 
 

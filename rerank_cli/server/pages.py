@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rerank_cli.server.worker import Worker
 
 JSON = "application/json"
-MODEL = re.compile(r"/models/(.+)")
+MODEL = re.compile(r"/models/(.+?)/*$")
 
 
 class Server(Protocol):
