@@ -11,7 +11,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serve.harness import serving
+from serve.harness import builtin, serving
 
 QUERY = "how do I reset the router?"
 DOCS = ["1 the office", "3 hold the pin", "2 routers"]
@@ -218,6 +218,17 @@ def test_score_of_pairs(free):
     assert "text_1 has 2 texts and text_2 has 3" in refused.json["error"]["message"]
     for queries in ([], ["q", ""], ["q", 3]):
         assert free.post("/score", text_1=queries, text_2=["1", "2"]).status in {400, 422}
+
+
+def test_pairs_are_scored_as_each_query_alone():
+    """By the embedded model, equal pairs and blank texts among them."""
+    queries = ["reset the router", "opening hours", "reset the router", "opening hours", "reset the router"]
+    documents = ["Hold the pin.", "The office opens at nine.", "", "Hold the pin.", "Hold the pin."]
+    with serving(builtin) as server:
+        found = server.post("/score", text_1=queries, text_2=documents).json
+        alone = {query: server.post("/v1/rerank", query=query, documents=documents).scores for query in queries}
+    assert [row["score"] for row in found["data"]] == [alone[query][n] for n, query in enumerate(queries)]
+    assert found["usage"]["total_tokens"] > 0
 
 
 def test_documents_come_back_where_only_the_path_tells(free):
