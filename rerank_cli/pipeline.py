@@ -51,7 +51,7 @@ def rank(
         chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
         sources |= {id(document.source): document.source for document in chunk}  # by identity: hashing would cost more
-        documents = without_repeats(chunk, seen, report) if settings.dedupe else chunk
+        documents = without_repeats(chunk, seen, report) if settings.stages.dedupe else chunk
         if number == 0:
             check_language(query, documents, scorer.info, report)
         new = score_documents(query, documents, scorer, settings, advance)
@@ -71,8 +71,21 @@ def assemble(
     settings: RankSettings,
     report: Report,
 ) -> Ranking:
-    """The ranking of documents by their scores, one per document and all finite: the last step of every command."""
-    return Ranking(query, select(documents, scores, settings, info), meta_of(info, settings, report))
+    """The ranking of documents by their scores, one per document and all finite: the last step of every command.
+
+    Raises UsageError for a stage that cannot work on these scores.
+    """
+    if not settings.stages.active:
+        return Ranking(query, select(documents, scores, settings, info), meta_of(info, settings, report))
+    from rerank_cli import stages
+
+    hits = select(documents, scores, replace(settings, top_n=None, keep_order=False), info)
+    fused = settings.fusion is not None
+    context = stages.Context(query, info.scale, report, settings.raw_scores, fused, settings.top_n)
+    hits, done = stages.run(hits, settings.stages, context)
+    if settings.keep_order:
+        hits.sort(key=lambda hit: hit.index)
+    return Ranking(query, hits, replace(meta_of(info, settings, report), stages=done))
 
 
 class UniquePairs(NamedTuple):
@@ -172,7 +185,7 @@ def trim(
     documents: list[Document], scores: list[Score], settings: RankSettings, info: ScorerInfo
 ) -> tuple[list[Document], list[Score]]:
     """What can still reach the result, in input order so that ties hold: nothing below threshold or top_n can."""
-    if settings.fusion or settings.keep_order:
+    if settings.fusion or settings.keep_order or settings.stages.active:
         return documents, scores
     keep: list[int] | None = None
     if settings.min_score is not None:
@@ -207,7 +220,8 @@ def select(
         ordered = sorted(ordered)
     ranks = map(places.__getitem__, ordered) if places else count(1)
     columns = ([column[i] for i in ordered] for column in (shown, documents, scores, fused))
-    rows = zip([documents[i].index for i in ordered], ranks, *columns, strict=False)  # ranks may be endless
+    # The ranks and what the stages did may be endless.
+    rows = zip([documents[i].index for i in ordered], ranks, *columns, repeat(None), strict=False)
     return list(map(make_hit, rows))
 
 

@@ -6,22 +6,31 @@ knows nothing of files, HTTP or the wording of messages: each caller turns a `Me
 
 from __future__ import annotations
 
+import math
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rerank_cli.ids import id_text
+from rerank_cli.options import options_of
 from rerank_cli.records import RequestOptions
+from rerank_cli.stage_settings import StageSettings
 from rerank_cli.text import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rerank_cli.options import Option
+
 # `file` is the request in a file of `rank` or `batch`; the others are the APIs of the server. `rerank` is Jina's, with
 # everything that any client of Cohere sends.
 Api = Literal["file", "v1", "v2", "rerank", "tei"]
 # `count` is a whole number of at least 1, `names` a list of field names, `id` a string or a whole number. The values of
-# `documents` and `labels` are read elsewhere, `ignored` ones are not read.
-MemberType = Literal["string", "count", "boolean", "names", "id", "documents", "labels", "ignored"]
+# `documents` and `labels` are read elsewhere, `ignored` ones are not read. A `switch` is a string, or true or false,
+# `texts` one string or several.
+MemberType = Literal[
+    "string", "count", "number", "boolean", "switch", "names", "texts", "id", "documents", "labels", "ignored"
+]
 Problem = Literal["type", "below minimum", "empty"]
 
 COMMON: tuple[Api, ...] = ("file", "v1", "v2", "rerank")
@@ -41,8 +50,22 @@ class Member(NamedTuple):
     description: str = ""
     field: str = ""
     required: bool = False
+    bare: str = ""  # of a switch: what true means
 
 
+def _of_stage(option: Option) -> Member:
+    """The member of a stage's option, which has its name."""
+    kinds: dict[type, MemberType] = {int: "count", float: "number", bool: "boolean", str: "string"}
+    kind: MemberType = "texts" if option.many else "switch" if option.bare else kinds[option.kind]
+    return Member(option.name, kind, ("file", "rerank"), as_members(option.help), "stages", bare=option.bare)
+
+
+def as_members(text: str) -> str:
+    """A text about options as one about members: `--half-life` is `half_life`."""
+    return _FLAG.sub(lambda flag: f"`{flag[1].replace('-', '_')}`", text)
+
+
+_FLAG = re.compile(r"(?<!`)--([a-z][a-z-]*)")
 MEMBERS = (
     Member("model", "string", COMMON, "Any name; the loaded model answers."),
     Member("query", "string", (*COMMON, "tei"), "What is searched for.", required=True),
@@ -63,6 +86,8 @@ MEMBERS = (
     Member("relevance", "labels", ("file",)),  # of the documents, for `eval`
     Member("id", "id", ("file",)),
     Member("query_id", "id", ("file",)),
+    *map(_of_stage, options_of(StageSettings)),
+    Member("weight", "number", ("file", "rerank"), "Of `recency` and `boost_field` (1).", "stages"),
 )
 
 
@@ -89,12 +114,13 @@ def read_options(values: Mapping[str, Any], api: Api, *, lenient: bool = False) 
     `lenient` takes what HTTP clients send: `5.0` as a whole number and `"true"` as a boolean. Raises MemberError: the
     value of a member has the wrong type, is below its minimum or empty.
     """
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"stages": {}}
     for member in members_of(api).values():
         value = values.get(member.name)
         read = _READERS.get(member.type)
         if value is not None and read is not None:
-            fields[member.field or member.name] = read(member, value, lenient)
+            into, name = (fields["stages"], member.name) if member.field == "stages" else (fields, member.field)
+            into[name or member.name] = read(member, value, lenient)
     return RequestOptions(**fields)
 
 
@@ -112,6 +138,21 @@ def _count(member: Member, value: Any, lenient: bool) -> int:
     if value < 1:
         raise MemberError(member, value, "below minimum")
     return value
+
+
+def _number(member: Member, value: Any, _lenient: bool) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise MemberError(member, value)
+    if value < 0:
+        raise MemberError(member, value, "below minimum")
+    return float(value)
+
+
+def _switch(member: Member, value: Any, lenient: bool) -> str | None:
+    """A string, or true for the bare one; false is as good as absent."""
+    if isinstance(value, bool):
+        return member.bare if value else None
+    return _string(member, value, lenient)
 
 
 def _boolean(member: Member, value: Any, lenient: bool) -> bool:
@@ -141,7 +182,10 @@ def _id(member: Member, value: Any, lenient: bool) -> str:
 _READERS: dict[MemberType, Callable[[Member, Any, bool], Any]] = {
     "string": _string,
     "count": _count,
+    "number": _number,
     "boolean": _boolean,
+    "switch": _switch,
     "names": _names,
+    "texts": lambda member, value, lenient: _names(member, [value] if isinstance(value, str) else value, lenient),
     "id": _id,
 }

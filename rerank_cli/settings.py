@@ -21,6 +21,7 @@ from rerank_cli.model_settings import (
     RemoteSettings,
 )
 from rerank_cli.options import INPUT, LONG, OUTPUT, RANKING, nested, option
+from rerank_cli.stage_settings import StageSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ __all__ = [
     "Dtype",
     "ModelSettings",
     "RemoteSettings",
+    "StageSettings",
 ]
 
 InputFormat = Literal["auto", "jsonl", "json", "yaml", "lines", "csv", "tsv", "files"]
@@ -167,7 +169,6 @@ class RankSettings:
         kind=float,
         in_short_help=True,
     )
-    dedupe: bool = _ranking("--dedupe", "Keep only the first document of each text.", default=False)
     keep_order: bool = _ranking("--keep-order", "Print in input order, with scores: for paste and awk.", default=False)
     prior_field: str | None = _ranking("--prior-field", "Fuse with the retriever's score here.", metavar="NAME")
     fusion: Fusion | None = _ranking(
@@ -177,9 +178,15 @@ class RankSettings:
         choices=get_args(Fusion),
     )
     weight: float = _ranking(
-        "--weight", "W of --fusion (default: rrf 1, weighted 0.5).", metavar="W", kind=float, unset=0.5, minimum=0
+        "--weight",
+        "W of --fusion (default: rrf 1, weighted 0.5); without it, of --recency and --boost-field (1).",
+        metavar="W",
+        kind=float,
+        unset=0.5,
+        minimum=0,
     )
     raw_scores: bool = _ranking("--raw-scores", "Show logits instead of 0 to 1.", default=False)
+    stages: StageSettings = nested(StageSettings)
     limits: Limits = nested(Limits)
 
 

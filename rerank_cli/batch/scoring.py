@@ -90,7 +90,9 @@ def rank_block(
 def prepare(row: BatchRow, request: Request, settings_of: SettingsOf, report: Report) -> Prepared:
     """What is to be scored of a row."""
     settings = settings_of(request.body)
-    documents = pipeline.without_repeats(request.documents, set(), report) if settings.dedupe else request.documents
+    documents = (
+        pipeline.without_repeats(request.documents, set(), report) if settings.stages.dedupe else request.documents
+    )
     return Prepared(row, request.query, settings, documents, pipeline.unique_pairs(request.query, documents))
 
 

@@ -17,8 +17,11 @@ _DOCUMENT = {"anyOf": [_TEXT, {"type": "object", "properties": {"text": _TEXT}, 
 _TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": ["string", "null"]},
     "count": {"type": ["integer", "null"], "minimum": 1},
+    "number": {"type": ["number", "null"], "minimum": 0},
+    "switch": {"type": ["string", "boolean", "null"]},
     "boolean": {"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false"]}]},
     "names": {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}, "minItems": 1},
+    "texts": {"type": ["array", "string", "null"], "items": {"type": "string"}},
     "documents": {"type": "array", "minItems": 1, "maxItems": 9999},
 }
 

@@ -11,17 +11,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.absence import FieldCheck
-from rerank_cli.errors import InputError, did_you_mean
+from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import for_members
 from rerank_cli.fields import make_renderer
 from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
-from rerank_cli.request import MemberError, members_of, read_options
+from rerank_cli.request import MemberError, as_members, members_of, read_options
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError, wrong_type
+from rerank_cli.server.json_body import dump
 from rerank_cli.server.records import Adapter, RerankRequest
 from rerank_cli.server.settings import CHARS_PER_TOKEN, MAX_DEPTH, MAX_FIELDS, MAX_NOTES
-from rerank_cli.settings import FieldSettings
+from rerank_cli.settings import FieldSettings, StageSettings
 from rerank_cli.text import is_blank, shown
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from rerank_cli.settings import Limits
 
 SOURCE = Source("documents", "json")
-JSON_TYPES = {"string": "string", "count": "integer", "boolean": "boolean", "names": "array"}
+JSON_TYPES = {
+    "string": "string", "count": "integer", "number": "number", "boolean": "boolean", "switch": "string or boolean",
+    "names": "array", "texts": "string or array",
+}  # fmt: skip
 
 
 def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings) -> RerankRequest:
@@ -42,11 +46,12 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
     options = _options(members, rules.api)
     if rules.needs_model and not options.model:
         raise HttpError(400, http_errors.NO_MODEL)
+    _check_stages(options)
     query = _query(options, settings)
     values = _documents(members, rules, settings, options.max_chunks_per_doc or 1)
     report = Report()
     try:
-        documents = _render(values, options.rank_fields or (), settings, report)
+        documents = _render(values, options, settings, report)
     except InputError as error:
         raise _invalid(error, rules.api) from None
     _refuse_blank(documents, strict=settings.strict)
@@ -84,6 +89,17 @@ def _options(members: dict[str, Any], api: Api) -> RequestOptions:
     if fields > MAX_FIELDS:
         raise HttpError(422, f"rank_fields has {fields} names; this server takes at most {MAX_FIELDS}")
     return options
+
+
+def _check_stages(options: RequestOptions) -> None:
+    """Raises HttpError 422 for stages that cannot be run, in the words of the command line with members for options."""
+    if options.stages:
+        from rerank_cli.stages import check
+
+        try:
+            check(StageSettings(**options.stages))
+        except UsageError as error:
+            raise HttpError(422, as_members(error.message)) from None
 
 
 def _http_error(error: MemberError) -> HttpError:
@@ -145,8 +161,12 @@ def _refuse_unsendable(what: str, value: Any) -> None:
     raise HttpError(422, f"{what} is nested deeper than {MAX_DEPTH} levels")
 
 
-def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSettings, report: Report) -> list[Document]:
-    """What is scored of each document: a string itself, of an object its `text` or the rank fields, in order."""
+def _render(values: list[Any], options: RequestOptions, settings: ServeSettings, report: Report) -> list[Document]:
+    """What is scored of each document: a string itself, of an object its `text` or the rank fields, in order.
+
+    The documents keep the objects only if a stage may look at their fields.
+    """
+    rank_fields, keep = options.rank_fields or (), bool(options.stages)
     fields = FieldSettings(rank_fields=rank_fields)
     render_string, render_object = make_renderer(FieldSettings(), report), make_renderer(fields, report)
     _check_fields(values, fields, report)
@@ -155,7 +175,8 @@ def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSett
         render = render_string if isinstance(value, str) else render_object
         text, head = render(value, f"document at index {index}")
         _refuse_long(index, len(text), settings)
-        documents.append(Document(index, b"", text, SOURCE, None, head))
+        raw = dump(value) if keep else b""
+        documents.append(Document(index, raw, text, SOURCE, None, head))
     return documents
 
 
