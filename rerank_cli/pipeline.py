@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
     from rerank_cli.settings import RankSettings
+    from rerank_cli.stages import Context
 
 EMPTY = Score(None, 0, 0)
 # Named tuples from rows without a Python call each: a million hits are made in a third of the time.
@@ -47,6 +48,8 @@ def rank(
     scores: list[Score] = []
     seen: set[bytes] = set()
     sources: dict[int, Source] = {}
+    if settings.stages.active:
+        stage_context(query, scorer.info, settings, report)
     if scorer.info.whole_query:
         chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
@@ -80,12 +83,20 @@ def assemble(
     from rerank_cli import stages
 
     hits = select(documents, scores, replace(settings, top_n=None, keep_order=False), info)
-    fused = settings.fusion is not None
-    context = stages.Context(query, info.scale, report, settings.raw_scores, fused, settings.top_n)
-    hits, done = stages.run(hits, settings.stages, context)
+    hits, done = stages.run(hits, settings.stages, stage_context(query, info, settings, report))
     if settings.keep_order:
         hits.sort(key=lambda hit: hit.index)
     return Ranking(query, hits, replace(meta_of(info, settings, report), stages=done))
+
+
+def stage_context(query: str, info: ScorerInfo, settings: RankSettings, report: Report) -> Context:
+    """What the stages know; raises UsageError for a stage that cannot work on scores of this scale."""
+    from rerank_cli import stages
+
+    fused = settings.fusion is not None
+    context = stages.Context(query, info.scale, report, settings.raw_scores, fused, settings.top_n)
+    stages.check(settings.stages, context)
+    return context
 
 
 class UniquePairs(NamedTuple):

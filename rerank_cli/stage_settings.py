@@ -43,6 +43,21 @@ class StageSettings:
         values=r"(exact|near)(=.*)?",
     )
 
+    cutoff: str | None = _stage(
+        "--cutoff", "Cut where relevance ends: gap, auto or a share of the best score.", metavar="gap|N%|auto"
+    )
+    group_by: str | None = _stage("--group-by", "Keep the best chunks of each value of this field.", metavar="FIELD")
+    group_size: int | None = _stage(
+        "--group-size", "Of --group-by: how many (default: 1).", metavar="N", kind=int, minimum=1
+    )
+    diversity: float | None = _stage(
+        "--diversity",
+        "How much likeness to documents above counts against one, from 0 to 1.",
+        metavar="X",
+        kind=float,
+        minimum=0,
+        maximum=1,
+    )
     weight: float = 1.0  # of recency and boost_field: RankSettings.weight without fusion
 
     @property

@@ -71,6 +71,9 @@ def rank_block(
     Raises only what would meet every row: a usage error, a remote failure, a provider that refuses row after row.
     """
     prepared = [prepare(row, row.request, settings_of, report) for row in block if row.request]
+    for each in prepared:
+        if each.settings.stages.active:
+            pipeline.stage_context(each.query, scorer.info, each.settings, report)
     scored = iter(zip(prepared, score_together(prepared, scorer, advance), strict=True))
     outcomes = []
     refused = answered = 0

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from rerank_cli import pipeline
 from rerank_cli.billing import DEFAULT_CHUNK, chunk_of, search_units
-from rerank_cli.errors import NonFiniteError
+from rerank_cli.errors import NonFiniteError, UsageError
 from rerank_cli.report import Report
+from rerank_cli.request import as_members
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError
 from rerank_cli.server.json_body import dump
@@ -44,7 +45,10 @@ def build_response(
     # Search units are what Cohere would bill under the model name that the client gave.
     chunk = chunk_of(options.model or "") or DEFAULT_CHUNK
     report = Report()
-    ranking = pipeline.assemble(request.query, request.documents, scores, info, settings, report)
+    try:
+        ranking = pipeline.assemble(request.query, request.documents, scores, info, settings, report)
+    except UsageError as error:
+        raise HttpError(422, as_members(error.message)) from None
     result = RerankResult(
         request,
         request_id,

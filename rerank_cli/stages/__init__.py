@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.stages import boosts
+from rerank_cli.stages import boosts, cutoff, diversity, grouping, near_duplicates
 from rerank_cli.stages.base import Change, Context, Stage, report_of
 
 if TYPE_CHECKING:
@@ -26,13 +26,18 @@ def _top_n(_settings: StageSettings) -> Any:
 
 
 TOP_N = Stage("top_n", _top_n)  # not reported: `-n` asks for it
-STAGES = (Stage("boosts", boosts.make), TOP_N)
+STAGES = (
+    *(Stage(module.NAME, module.make) for module in (boosts, near_duplicates, cutoff, grouping, diversity)),
+    TOP_N,
+)
 
 
-def check(settings: StageSettings) -> None:
-    """Raise UsageError for settings that no stage can work with, before anything is scored."""
+def check(settings: StageSettings, context: Context | None = None) -> None:
+    """Raise UsageError for settings that no stage can work with, with a context also for its scale of scores."""
     for stage in STAGES:
         stage.make(settings)
+    if context:
+        cutoff.check_scale(settings, context)
 
 
 def run(hits: Sequence[Hit], settings: StageSettings, context: Context) -> tuple[list[Hit], tuple[dict[str, Any], ...]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.absence import record_of
+from rerank_cli.ranking import sigmoid
 from rerank_cli.records import LOG_ODDS, Staged
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ class Context:
     raw_scores: bool = False  # scores are shown as logits
     fused: bool = False  # the hits are ordered by a fused score, which has no scale
     top_n: int | None = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the hits are ordered by probabilities, or log-odds that are shown as such."""
+        return not self.fused and self.scale in {LOG_ODDS, "probability"}
+
+    def probability(self, hit: Hit) -> float | None:
+        """The score that orders a hit, as a probability; None for an empty document. Only if `calibrated`."""
+        score = hit.order_score
+        return sigmoid(score) if score is not None and self.raw_scores and self.scale == LOG_ODDS else score
 
     @property
     def log_odds(self) -> bool:
@@ -79,3 +90,21 @@ def with_effect(hit: Hit, stage: str, effect: Mapping[str, Any], final_score: fl
     staged = hit.staged or Staged()
     final = staged.final_score if final_score is None else final_score
     return hit._replace(staged=Staged(final, (*staged.effects, {"stage": stage, **effect})))
+
+
+def as_text(value: Any) -> str | None:
+    """A value as it is written in JSON, a string without its quotes; None for null."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if value is None else str(value)
+
+
+def warn_of_missing(values: Sequence[Any], field: str, context: Context, what: str, so: str) -> None:
+    """Warn of documents whose field holds nothing that the stage can use."""
+    missing = sum(value is None for value in values)
+    if missing and missing == len(values):
+        context.report.warn(f"no document has {what} in `{field}`: it changes nothing")
+    elif missing:
+        context.report.warn(
+            f"{missing} of {len(values)} documents have no {what.split(' ', 1)[1]} in `{field}` and {so}"
+        )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rerank_cli.errors import UsageError
 from rerank_cli.paths import lookup
 from rerank_cli.ranking import percentile_ranks, sigmoid
-from rerank_cli.stages.base import Change, fields_of, with_effect
+from rerank_cli.stages.base import Change, as_text, fields_of, warn_of_missing, with_effect
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NAME = "boosts"
 LIMIT = 1.0  # log-odds: the odds at most 2.7 times as good or as bad
 HALF_LIFE = "30d"
+LEFT_ALONE = "are neither raised nor lowered"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365.25 * 86_400}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdwy])")
 MILLISECONDS = 1e11  # larger numbers are milliseconds: as seconds they would be after the year 5138
@@ -62,11 +63,11 @@ def make(settings: StageSettings) -> Callable[[list[Hit], Context], Change] | No
         if settings.recency:
             dates = [parse_date(lookup(of, settings.recency)) for of in fields]
             parts.append([settings.weight * share for share in recency(dates, half_life)])
-            warn_of_missing(dates, "date", settings.recency, context)
+            warn_of_missing(dates, settings.recency, context, "a date", LEFT_ALONE)
         if settings.boost_field:
             numbers = [parse_number(lookup(of, settings.boost_field)) for of in fields]
             parts.append([settings.weight * share for share in standing(numbers)])
-            warn_of_missing(numbers, "number", settings.boost_field, context)
+            warn_of_missing(numbers, settings.boost_field, context, "a number", LEFT_ALONE)
         return boosted(hits, [math.fsum(column) for column in zip(*parts, strict=True)], settings.boost_limit, context)
 
     return apply
@@ -126,25 +127,6 @@ def has_value(fields: Mapping[str, Any], boost: Boost) -> bool:
     """Whether a field has the value of a boost, or is a list that has it; values are compared as they are written."""
     value = lookup(fields, boost.field)
     return any(as_text(item) == boost.value for item in (value if isinstance(value, list) else [value]))
-
-
-def as_text(value: Any) -> str | None:
-    """A value as it is written in JSON, a string without its quotes."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return None if value is None else str(value)
-
-
-def warn_of_missing(values: Sequence[Any], what: str, field: str, context: Context) -> None:
-    """Say how many documents a boost leaves alone because they have nothing to go by."""
-    missing = sum(value is None for value in values)
-    if missing and missing == len(values):
-        context.report.warn(f"no document has a {what} in `{field}`: it changes nothing")
-    elif missing:
-        some = "1 document has" if missing == 1 else f"{missing} documents have"
-        context.report.warn(
-            f"{some} no {what} in `{field}` and {'is' if missing == 1 else 'are'} neither raised nor lowered"
-        )
 
 
 def parse_boost(text: str) -> Boost:
