@@ -6,6 +6,7 @@ knows nothing of files, HTTP or the wording of messages: each caller turns a `Me
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from functools import cache
@@ -61,11 +62,20 @@ def _of_stage(option: Option) -> Member:
 
 
 def as_members(text: str) -> str:
-    """A text about options as one about members: `--half-life` is `half_life`."""
-    return _FLAG.sub(lambda flag: f"`{flag[1].replace('-', '_')}`", text)
+    """A text about options as one about members: `--half-life` is `half_life`, `--cutoff 50%` is `"cutoff": "50%"`."""
+
+    def in_json(code: re.Match[str]) -> str:
+        parts = (
+            f'"{name.replace("-", "_")}": {json.dumps(value) if value else "true"}'
+            for name, value in _OPTION.findall(code[1])
+        )
+        return f"`{', '.join(parts)}`"
+
+    return _FLAG.sub(lambda flag: f"`{flag[1].replace('-', '_')}`", _CODE.sub(in_json, text))
 
 
-_FLAG = re.compile(r"(?<!`)--([a-z][a-z-]*)")
+_CODE, _FLAG = re.compile(r"`(--[a-z][^`]*)`"), re.compile(r"--([a-z][a-z-]*)")
+_OPTION = re.compile(r"--([a-z][a-z-]*)(?: (?!--)(\S+))?")
 MEMBERS = (
     Member("model", "string", COMMON, "Any name; the loaded model answers."),
     Member("query", "string", (*COMMON, "tei"), "What is searched for.", required=True),

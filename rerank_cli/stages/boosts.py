@@ -31,6 +31,7 @@ LIMIT = 1.0  # log-odds: the odds at most 2.7 times as good or as bad
 HALF_LIFE = "30d"
 LEFT_ALONE = "are neither raised nor lowered"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365.25 * 86_400}
+_YEAR, _BASIC_DATE, _DIGITS = re.compile(r"[12]\d{3}"), re.compile(r"[12]\d{7}"), re.compile(r"-?\d+(\.\d+)?")
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdwy])")
 MILLISECONDS = 1e11  # larger numbers are milliseconds: as seconds they would be after the year 5138
 
@@ -162,14 +163,23 @@ def parse_number(value: Any) -> float | None:
 
 
 def parse_date(value: Any) -> float | None:
-    """Seconds since 1970 of an ISO 8601 date or time (without a zone: UTC), or of epoch seconds or milliseconds."""
-    number = parse_number(value)
-    if number is not None and not (isinstance(value, str) and re.fullmatch(r"\d{4}|\d{8}", value.strip())):
-        return number / 1000 if abs(number) >= MILLISECONDS else number
-    if not isinstance(value, str):
-        return None
+    """Seconds since 1970 of a date; None for what is not one.
+
+    ISO 8601 (without a zone: UTC), RFC 2822 as in mail and HTTP, a year, or epoch seconds or milliseconds.
+    """
+    text = value.strip() if isinstance(value, str) else value
+    if _YEAR.fullmatch(str(text)) and not isinstance(value, bool):
+        text = f"{text}-01-01"
+    if not isinstance(text, str) or (_DIGITS.fullmatch(text) and not _BASIC_DATE.fullmatch(text)):
+        number = parse_number(text)
+        return number / 1000 if number is not None and abs(number) >= MILLISECONDS else number
     try:
-        date = datetime.fromisoformat(value.strip())
+        date = datetime.fromisoformat(text)
     except ValueError:
-        return None
+        from email.utils import parsedate_to_datetime
+
+        try:
+            date = parsedate_to_datetime(text)
+        except (ValueError, IndexError):
+            return None
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
