@@ -155,7 +155,7 @@ def test_what_stages_did_is_in_meta_and_in_explanations(run, free) -> None:
     assert best["relevance_score"] == pytest.approx(0.8175744761936437)
     assert best["final_score"] == pytest.approx(0.9241418199787566)  # of 2.5
     assert best["explain"]["stages"] == [{"stage": "boosts", "log_odds": 1.0}]
-    assert result["meta"]["warnings"] == ["1 of 5 documents have no date in `date` and are neither raised nor lowered"]
+    assert result["meta"]["warnings"] == ["1 of 5 documents has no date in `date` and is neither raised nor lowered"]
 
 
 def test_scores_of_other_formats_have_the_final_score(run, free) -> None:

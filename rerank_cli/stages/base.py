@@ -99,12 +99,12 @@ def as_text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def warn_of_missing(values: Sequence[Any], field: str, context: Context, what: str, so: str) -> None:
-    """Warn of documents whose field holds nothing that the stage can use."""
+def warn_of_missing(values: Sequence[Any], field: str, context: Context, what: str, effect: str) -> None:
+    """Warn of documents whose field holds nothing that the stage can use; `effect` is what it does to the others."""
     missing = sum(value is None for value in values)
     if missing and missing == len(values):
-        context.report.warn(f"no document has {what} in `{field}`: it changes nothing")
+        context.report.warn(f"no document has a {what} in `{field}`: it changes nothing")
     elif missing:
-        context.report.warn(
-            f"{missing} of {len(values)} documents have no {what.split(' ', 1)[1]} in `{field}` and {so}"
-        )
+        some = f"{missing} of {len(values)} documents"
+        verbs = ("has", "is") if missing == 1 else ("have", "are")
+        context.report.warn(f"{some} {verbs[0]} no {what} in `{field}` and {verbs[1]} {effect}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NAME = "boosts"
 LIMIT = 1.0  # log-odds: the odds at most 2.7 times as good or as bad
 HALF_LIFE = "30d"
-LEFT_ALONE = "are neither raised nor lowered"
+LEFT_ALONE = "neither raised nor lowered"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365.25 * 86_400}
 _YEAR, _BASIC_DATE, _DIGITS = re.compile(r"[12]\d{3}"), re.compile(r"[12]\d{7}"), re.compile(r"-?\d+(\.\d+)?")
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdwy])")
@@ -64,11 +64,11 @@ def make(settings: StageSettings) -> Callable[[list[Hit], Context], Change] | No
         if settings.recency:
             dates = [parse_date(lookup(of, settings.recency)) for of in fields]
             parts.append([settings.weight * share for share in recency(dates, half_life)])
-            warn_of_missing(dates, settings.recency, context, "a date", LEFT_ALONE)
+            warn_of_missing(dates, settings.recency, context, "date", LEFT_ALONE)
         if settings.boost_field:
             numbers = [parse_number(lookup(of, settings.boost_field)) for of in fields]
             parts.append([settings.weight * share for share in standing(numbers)])
-            warn_of_missing(numbers, settings.boost_field, context, "a number", LEFT_ALONE)
+            warn_of_missing(numbers, settings.boost_field, context, "number", LEFT_ALONE)
         return boosted(hits, [math.fsum(column) for column in zip(*parts, strict=True)], settings.boost_limit, context)
 
     return apply
@@ -167,7 +167,7 @@ def parse_date(value: Any) -> float | None:
 
     ISO 8601 (without a zone: UTC), RFC 2822 as in mail and HTTP, a year, or epoch seconds or milliseconds.
     """
-    text = value.strip() if isinstance(value, str) else value
+    text = str(value).strip() if isinstance(value, str | int) else value
     if _YEAR.fullmatch(str(text)) and not isinstance(value, bool):
         text = f"{text}-01-01"
     if not isinstance(text, str) or (_DIGITS.fullmatch(text) and not _BASIC_DATE.fullmatch(text)):

@@ -31,7 +31,7 @@ def make(settings: StageSettings) -> Callable[[list[Hit], Context], Change] | No
 
     def apply(hits: list[Hit], context: Context) -> Change:
         values = [group_of(lookup(fields_of(hit.document), field)) for hit in hits]
-        warn_of_missing(values, field, context, "a value", "are not grouped")
+        warn_of_missing(values, field, context, "value", "not grouped")
         groups: dict[Hashable, list[Hit]] = {}
         removed: dict[int, dict[str, Any]] = {}
         for hit, value in zip(hits, values, strict=True):
