@@ -55,12 +55,12 @@ class RequestOptions:
     max_tokens_per_doc: int | None = None
     max_chunks_per_doc: int | None = None
     return_documents: bool | None = None
-    return_best_chunk: bool | None = None
     model: str | None = None  # ignored with a note
     id: str | None = None  # of a batch request
     query_id: str | None = None
     raw_scores: bool | None = None  # of HTTP requests, as the next
     truncate: bool | None = None  # TEI: False refuses texts that would be cut
+    return_best_chunk: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
