@@ -61,6 +61,7 @@ class RequestOptions:
     raw_scores: bool | None = None  # of HTTP requests, as the next
     truncate: bool | None = None  # TEI: False refuses texts that would be cut
     stages: dict[str, Any] = field(default_factory=dict)  # of StageSettings, by field
+    return_best_chunk: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

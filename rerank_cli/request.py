@@ -86,6 +86,7 @@ MEMBERS = (
     Member("return_documents", "boolean", COMMON, "Send the documents back."),
     Member("max_chunks_per_doc", "count", ("file", "v1", "rerank"), "At most so many windows of a long document."),
     Member("max_tokens_per_doc", "count", ("file", "v2", "rerank"), "Cut longer documents (4096)."),
+    Member("return_best_chunk", "boolean", ("rerank",), "Say where the best window of a long document is."),
     Member("raw_scores", "boolean", ("rerank", "tei"), "Logits instead of 0 to 1."),
     Member("texts", "documents", ("tei",), "Documents of a TEI request; the reply is a bare array.", required=True),
     Member("truncate", "boolean", ("tei",), "TEI: false refuses texts beyond the model's window."),

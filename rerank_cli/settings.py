@@ -56,6 +56,7 @@ EXTENSIONS = {
 DEFAULT_ID_FIELDS = ("id", "_id", "docid")
 DEFAULT_TEXT_FIELD = "text"
 DEFAULT_MAX_TOKENS = 4096
+DEFAULT_MAX_LINE, DEFAULT_MAX_UNPACKED = 256 << 20, 2 << 30  # bytes
 
 _input, _ranking, _output, _long = (partial(option, group=group) for group in (INPUT, RANKING, OUTPUT, LONG))
 
@@ -132,6 +133,30 @@ class FieldSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the bytes of an input become text, and how many of them are held at once."""
+
+    encoding: str | None = _input("--encoding", "As cp1252 (default: UTF-8, or by its mark).", metavar="NAME")
+    max_line: int = _input(
+        "--max-line",
+        "Longest line that is read, and longest field of CSV.",
+        metavar="BYTES",
+        default=DEFAULT_MAX_LINE,
+        minimum=1,
+    )
+    max_unpacked: int = _input(
+        "--max-unpacked",
+        "Most that a compressed file may hold if it has to be read whole, as JSON and YAML.",
+        metavar="BYTES",
+        default=DEFAULT_MAX_UNPACKED,
+        minimum=1,
+    )
+
+
+DECODING = Decoding()
+
+
+@dataclass(frozen=True, slots=True)
 class InputSettings:
     """Which documents are read and how."""
 
@@ -149,7 +174,7 @@ class InputSettings:
     delimiter: str | None = _input(
         "--delimiter", "Of CSV: a character or `tab` (default: by the rows).", metavar="CHAR"
     )
-    encoding: str | None = _input("--encoding", "As cp1252 (default: UTF-8, or by its mark).", metavar="NAME")
+    decoding: Decoding = nested(Decoding)
     fields: FieldSettings = nested(FieldSettings)
     null: bool = _input("--null -z", "Lines end with NUL, in and out, as with find -print0.", default=False)
     settled: frozenset[str] = frozenset()  # request members that options decide, so that requests may differ in them

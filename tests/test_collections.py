@@ -351,7 +351,9 @@ bodies = st.lists(words, min_size=1, max_size=3).flatmap(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(bodies=st.lists(bodies, min_size=1, max_size=4), titled=st.booleans(), pack=st.sampled_from(list(PACKED)))
 def test_one_collection_is_scored_alike_however_it_is_written(run, here, bodies, titled, pack) -> None:
     rows = [

@@ -103,7 +103,9 @@ VALUES = st.recursive(
 NAMES = st.sampled_from([*OPTIONS.of("rank"), "endpoints", "prices", "rank", "config", "top-n"]) | st.text(max_size=10)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(data=st.dictionaries(NAMES, VALUES, max_size=5), role=st.sampled_from(Role))
 def test_any_table_is_accepted_or_refused_with_a_config_error(data: dict[str, object], role: Role) -> None:
     file = ConfigFile(Path("/nowhere/rerank.toml"), role, data)
@@ -121,7 +123,9 @@ def test_any_table_is_accepted_or_refused_with_a_config_error(data: dict[str, ob
             assert not {"endpoint", "header", "trust_remote_code", "allow_pickle", "ca_bundle"} & set(checked.values)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(raw=st.binary(max_size=200) | st.text(alphabet="[]{}=\"'\n#a.1-:T+_\\u", max_size=80).map(str.encode))
 def test_any_bytes_are_valid_toml_or_give_a_config_error(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "any.toml"

@@ -205,7 +205,9 @@ names = st.text("abcdefgh0123456789-_.", min_size=1, max_size=8)
 numbers = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(scores=st.dictionaries(names, st.dictionaries(names, numbers, min_size=1, max_size=4), min_size=1, max_size=3))
 def test_one_run_is_measured_alike_however_it_is_written(run, here, scores) -> None:
     flat = [(query, document, score) for query, found in scores.items() for document, score in found.items()]

@@ -126,7 +126,7 @@ def test_a_table_with_broken_rows_gets_a_note_that_works(run) -> None:
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=8), st.sampled_from(",;\t|"))
 def test_every_table_with_known_columns_is_read_whole(rows: list[tuple[str, str]], sign: str) -> None:
     def quoted(value: str) -> str:

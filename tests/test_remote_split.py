@@ -39,7 +39,9 @@ ANY_TEXT = st.text(st.characters(codec=None), max_size=40) | st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     texts=st.lists(ANY_TEXT, max_size=40),
     batch_docs=st.integers(1, 12),

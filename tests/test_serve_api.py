@@ -59,7 +59,7 @@ def test_every_base_url_of_real_set_ups_works(free, path):
     assert list(answer.scores) == [1, 0]
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/rerankx", "/rerank/x", "/xrerank", "/v1/chat", "/docs/x"])
+@pytest.mark.parametrize("path", ["/index.html", "/v1", "/v2/rerankx", "/rerank/x", "/xrerank", "/v1/chat", "/docs/x"])
 def test_other_paths_are_not_found(free, path):
     assert free.post(path, query="q", documents=["a"]).status == 404
     answer = free.get(path)

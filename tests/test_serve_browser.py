@@ -1,16 +1,14 @@
-"""Pages in a real browser: those of other origins get nothing from a default server, its own work.
+"""Pages in a real browser: those of other origins get nothing from a default server, allowed ones and its own work.
 
 apt-get install chromium && pip install playwright && pytest -m browser tests/test_serve_browser.py
 """
 
 from __future__ import annotations
 
-import http.server
 import re
-import shutil
-import threading
 
 import pytest
+from serve.browser import chromium, other_pages
 from serve.harness import serving
 
 pytestmark = pytest.mark.browser
@@ -58,40 +56,16 @@ ATTACKS = {
 }
 
 
-class Page(http.server.BaseHTTPRequestHandler):
-    """The page of another origin."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("content-type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>other</title><body></body>")
-
-    def log_message(self, *_args):
-        pass
-
-
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium, in which `*.example` is this machine."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as running:
-        rules = "--host-resolver-rules=MAP *.example 127.0.0.1"
-        chromium = running.chromium.launch(executable_path=path, args=["--no-sandbox", rules])
-        yield chromium
-        chromium.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def other():
-    """The port of a server with pages of another origin."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+    with other_pages() as port:
+        yield port
 
 
 def run(page, script, base):
@@ -166,3 +140,50 @@ def test_a_link_on_another_page_leads_to_the_docs(browser, other):
             page.evaluate(f"() => {{ location.href = {server.url + '/docs'!r} }}")
         assert "v2/rerank" in page.content()
         page.close()
+
+
+READ = """() => fetch(URL, {method: 'POST', headers: {'content-type': 'application/json', authorization: 'Bearer key-1'},
+    body: BODY}).then(async r => [r.status, (await r.json()).results?.map(each => each.index), r.headers.get('x-request-id')])"""
+
+
+@pytest.mark.parametrize("keys", [(), ("key-1",)])
+def test_a_page_of_an_allowed_origin_ranks_and_reads_headers_and_refusals(browser, other, keys):
+    with serving(cors_origins=(f"http://app.example:{other}",), keys=keys) as server:
+        page = browser.new_page()
+        page.goto(f"http://app.example:{other}/")
+        status, order, request_id = run(page, READ, server.url)
+        assert (status, order) == (200, [1, 0])
+        assert f"id={request_id}" in server.stderr.getvalue()
+        status, order, request_id = run(page, READ.replace("BODY", "'{}'"), server.url)
+        assert (status, order) == (400, None)
+        assert request_id
+        page.close()
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_page_of_yet_another_origin_gets_nothing(browser, other, attack):
+    with serving(cors_origins=(f"http://app.example:{other}",)) as server:
+        page = browser.new_page()
+        page.goto(f"http://evil.example:{other}/")
+        run(page, ATTACKS[attack], server.url)
+        assert run(page, READ, server.url) is None
+        page.close()
+        assert b"rerank_documents_total 0.0" in server.get("/metrics").body
+
+
+def test_any_origin_may_use_a_server_with_keys_if_it_has_one(browser, other):
+    with serving(cors_origins=("*",), keys=("key-1",)) as server:
+        page = browser.new_page()
+        page.goto(f"http://whoever.example:{other}/")
+        assert run(page, READ, server.url)[:2] == [200, [1, 0]]
+        assert run(page, READ.replace("key-1", "key-2"), server.url)[0] == 401
+        page.close()
+
+
+def test_without_cors_a_page_cannot_even_send_its_key(browser, other):
+    with serving(keys=("key-1",)) as server:
+        page = browser.new_page()
+        page.goto(f"http://evil.example:{other}/")
+        assert run(page, READ, server.url) is None
+        page.close()
+        assert b"rerank_documents_total 0.0" in server.get("/metrics", authorization="Bearer key-1").body

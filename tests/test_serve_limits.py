@@ -233,7 +233,7 @@ def test_a_connection_is_used_again(monkeypatch):
         connection.close()
 
 
-@pytest.mark.parametrize("garbage", [b"\x00\xff\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /v2/rerank HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+@pytest.mark.parametrize("garbage", [b"\x00\xff\r\n\r\n", b"GET /nowhere HTTP/9.9\r\n\r\n", b"POST /v2/rerank HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
                                      b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000 + b"\r\n\r\n"])  # fmt: skip
 def test_invalid_http_closes_only_its_connection(small, garbage):
     with small.raw() as raw:

@@ -31,12 +31,14 @@ def serve(call: Call) -> int:
     from rerank_cli.cli.main import debugging
     from rerank_cli.server import run as server
     from rerank_cli.server.log import Log
+    from rerank_cli.server.web_pages import check_origins
 
     terminal = call.terminal
     server.check_extra()
     settings = call.settings(ServeSettings)
     keys = keys_of(settings.keys_file, settings.keys_env, terminal)
     settings = replace(settings, keys=keys, names=(call.values["model"], *settings.names))
+    settings = replace(settings, cors_origins=check_origins(settings.cors_origins, with_keys=bool(keys)))
     what = "serve runs a local model, and `{model}` is a remote one"
     # Threads that spin between batches would burn a core while the server waits for requests.
     model = replace(local_model_of(call, what, "clients can call it directly"), spinning=False)
@@ -46,7 +48,8 @@ def serve(call: Call) -> int:
     def listening(app: Any) -> None:
         from rerank_cli.net import is_loopback
 
-        terminal.note(f"serving {app.info.model} on {url} (clients' base URL; {url}/docs describes it)")
+        page = "; to try it, open it in a browser" if settings.playground else ""
+        terminal.note(f"serving {app.info.model} on {url} (clients' base URL; {url}/docs describes it){page}")
         if not settings.keys and not is_loopback(settings.host):
             terminal.warn("everybody who can reach this address can use it: give --keys-file or --keys-env")
 

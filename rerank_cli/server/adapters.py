@@ -50,6 +50,8 @@ def _cohere_row(hit: Hit, request: RerankRequest) -> dict[str, Any]:
     row: dict[str, Any] = {"index": hit.index, "relevance_score": hit.relevance_score}
     if hit.final_score is not None:
         row["final_score"] = hit.final_score
+    if request.options.return_best_chunk and hit.score.best:
+        row["best_chunk"] = hit.score.best
     if request.options.return_documents:
         row["document"] = _document(request.values[hit.index], hit.document.text)
     return row

@@ -1,4 +1,4 @@
-"""What can be fetched with GET: health, readiness, the model, metrics, the API's description."""
+"""What can be fetched with GET: health, readiness, the model, metrics, the API's description, the playground."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 from starlette.responses import Response
 
 from rerank_cli.pipeline import scale_of
+from rerank_cli.server.http_errors import NO_PAGE, HttpError
 from rerank_cli.server.json_body import dump
-from rerank_cli.server.openapi import describe, readable
+from rerank_cli.server.openapi import STYLE, describe, readable
+from rerank_cli.server.playground import NOT_EMBEDDED, inline_hash, playground
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,13 +70,21 @@ def _openapi(app: Server, _request: Request) -> Response:
     return Response(dump(describe(app.settings)), media_type=JSON)
 
 
+def _playground(app: Server, _request: Request) -> Response:
+    if not app.settings.playground:
+        raise HttpError(404, NO_PAGE)
+    page, policy = playground(with_keys=bool(app.settings.keys))
+    return Response(page, headers={"content-security-policy": policy}, media_type="text/html")
+
+
 def _docs(app: Server, request: Request) -> Response:
     page = readable(describe(app.settings), str(request.base_url).rstrip("/"))
-    headers = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
-    return Response(page, headers=headers, media_type="text/html")
+    policy = f"default-src 'none'; style-src {inline_hash(STYLE)}; {NOT_EMBEDDED}"
+    return Response(page, headers={"content-security-policy": policy}, media_type="text/html")
 
 
 PAGES: dict[str, Callable[[Server, Request], Response]] = {
+    "/": _playground,
     "/health": _health,
     "/ready": _ready,
     "/v1/models": _models,

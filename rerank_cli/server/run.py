@@ -97,11 +97,12 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
 
     from rerank_cli.server.connection import DrainingServer, TimeoutProtocol
     from rerank_cli.server.connection_limit import ConnectionLimit, raise_file_limit
+    from rerank_cli.server.web_pages import allow_origins
 
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # our log has what users need
     limit = ConnectionLimit(raise_file_limit(settings.max_connections), app.log.connection)
     config = uvicorn.Config(
-        app,
+        allow_origins(app, settings.cors_origins),
         http=type("LimitedProtocol", (TimeoutProtocol,), {"limit": limit}),
         backlog=BACKLOG,
         ws="none",

@@ -80,6 +80,18 @@ class ServeSettings:
         many=True,
         name="allowed_host",
     )
+    cors_origins: tuple[str, ...] = _server(
+        "--cors-origin",
+        "Web pages of this origin may use the server; repeatable. `*` is any origin and needs keys.",
+        metavar="ORIGIN",
+        many=True,
+        name="cors_origin",
+    )
+    playground: bool = _server(
+        "--playground/--no-playground",
+        "A page to try rankings in a browser, at `/`; none with --no-playground.",
+        default=True,
+    )
     access_log: bool = _server(
         "--access-log/--no-access-log",
         "One line per request on stderr, without texts; none with --no-access-log.",
