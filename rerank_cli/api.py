@@ -14,7 +14,15 @@ from rerank_cli.fields import NO_FIELDS, type_name
 from rerank_cli.records import Document, Ranking, Source
 from rerank_cli.report import Report
 from rerank_cli.scorers.registry import open_now
-from rerank_cli.settings import FieldSettings, Limits, ModelSettings, OnMissing, RankSettings, RemoteSettings
+from rerank_cli.settings import (
+    FieldSettings,
+    Limits,
+    ModelSettings,
+    OnMissing,
+    RankSettings,
+    RemoteSettings,
+    StageSettings,
+)
 from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
@@ -63,11 +71,13 @@ class Reranker:
         top_n: int | None = None,
         rank_fields: Sequence[str] | None = None,
         on_missing: OnMissing = "empty",
+        **stages: Any,
     ) -> Ranking:
         """The ranking, best first: `.hits` with `index`, `rank`, `relevance_score` and your own `document` objects.
 
         Documents without text (null, missing or empty) are ranked last, or left out with `on_missing="skip"`, or with
-        "error" an InputError. Raises InputError too if no document has any of the fields.
+        "error" an InputError. `stages` are the options of the stages after scoring by their names, as
+        `recency="date"`. Raises InputError if no document has any of the fields, UsageError for a wrong option.
         """
         if is_blank(query):
             raise UsageError("the query is blank", "a query needs at least one word")
@@ -77,9 +87,12 @@ class Reranker:
         if on_missing not in get_args(OnMissing):
             raise UsageError(f"on_missing is {on_missing!r}", "give empty, skip or error")
         documents = _as_list(documents, "documents")
+        after = _stages(stages)
         wanted = FieldSettings(rank_fields=tuple(_as_list(rank_fields or (), "rank_fields")), on_missing=on_missing)
         records = without_empty(_documents(documents, wanted, report), wanted, report)
-        settings = RankSettings(top_n=top_n, limits=self._limits)
+        if after.active:
+            records = [record._replace(raw=_as_json(documents[record.index])) for record in records]
+        settings = RankSettings(top_n=top_n, stages=after, limits=self._limits)
         ranking = pipeline.rank(query, [records], self._scorer, settings, report)
         hits = [hit._replace(document=documents[hit.index]) for hit in ranking.hits]
         return replace(ranking, hits=hits)
@@ -100,6 +113,28 @@ class Reranker:
 def _take(options: dict[str, Any], settings_class: Any) -> Any:
     """An instance of a settings class from the options that are its fields, which are removed."""
     return settings_class(**{f.name: options.pop(f.name) for f in fields(settings_class) if f.name in options})
+
+
+def _stages(options: dict[str, Any]) -> StageSettings:
+    """Settings of the stages from keyword options. Raises UsageError for one that is unknown or wrong."""
+    from rerank_cli.stages import check
+
+    options = {name: value for name, value in options.items() if value is not None}
+    settings: StageSettings = _take(options, StageSettings)
+    if options:
+        name = next(iter(options))
+        raise UsageError(f"rank has no option `{name}`", did_you_mean(name, [f.name for f in fields(StageSettings)]))
+    settings = replace(settings, boost=tuple(_as_list(settings.boost, "boost")))
+    check(settings)
+    return settings
+
+
+def _as_json(document: Any) -> bytes:
+    """A document as JSON, for stages that look at its fields."""
+    import orjson
+
+    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    return orjson.dumps(document if isinstance(document, str) else dict(document), default=str, option=options)
 
 
 def _as_list(values: Any, name: str) -> list[Any]:

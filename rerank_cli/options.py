@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 GROUPS = (  # in the order of help
-    "Input", "Ranking", "Evaluation", "Output", "Server", "Long documents", "Model", "Remote endpoints", "Score cache",
-    "General",
+    "Input", "Ranking", "Stages", "Evaluation", "Output", "Server", "Long documents", "Model", "Remote endpoints",
+    "Score cache", "General",
 )  # fmt: skip
-INPUT, RANKING, EVALUATION, OUTPUT, SERVER, LONG, MODEL, REMOTE, CACHE, GENERAL = GROUPS
+INPUT, RANKING, STAGES, EVALUATION, OUTPUT, SERVER, LONG, MODEL, REMOTE, CACHE, GENERAL = GROUPS
 # Groups that a project's rerank.toml may set; `model` besides, by hub name (rerank_cli.config.trust).
-PROJECT_GROUPS = frozenset({INPUT, RANKING, EVALUATION, OUTPUT, LONG})
+PROJECT_GROUPS = frozenset({INPUT, RANKING, STAGES, EVALUATION, OUTPUT, LONG})
 ENV_PREFIX = "RERANK_"
 _FILE = re.compile(r"\b(FILE|FOLDER|PATH|DIR|RUN)\b")  # in a metavar
 
@@ -45,6 +45,8 @@ class Option:
     in_short_help: bool = False
     configurable: bool = True  # False: command line only
     comma_separated: bool = False  # one text that is a list: files may write a list
+    bare: str = ""  # what the flag alone means; a word after it is its value only if it fits `values`
+    values: str = ""  # a regular expression, with `bare`
     json_text: bool = False  # one text of JSON: files may write a table
     overrides: tuple[str, ...] = ()  # where it is set (a flag: switched on), weaker sources do not set these
     required: bool = False

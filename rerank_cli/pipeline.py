@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
     from rerank_cli.settings import RankSettings
+    from rerank_cli.stages import Context
 
 EMPTY = Score(None, 0, 0)
 # Named tuples from rows without a Python call each: a million hits are made in a third of the time.
@@ -47,11 +48,13 @@ def rank(
     scores: list[Score] = []
     seen: set[bytes] = set()
     sources: dict[int, Source] = {}
+    if settings.stages.active:
+        stage_context(query, scorer.info, settings, report)
     if scorer.info.whole_query:
         chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
         sources |= {id(document.source): document.source for document in chunk}  # by identity: hashing would cost more
-        documents = without_repeats(chunk, seen, report) if settings.dedupe else chunk
+        documents = without_repeats(chunk, seen, report) if settings.stages.dedupe else chunk
         if number == 0:
             check_language(query, documents, scorer.info, report)
         new = score_documents(query, documents, scorer, settings, advance)
@@ -71,8 +74,29 @@ def assemble(
     settings: RankSettings,
     report: Report,
 ) -> Ranking:
-    """The ranking of documents by their scores, one per document and all finite: the last step of every command."""
-    return Ranking(query, select(documents, scores, settings, info), meta_of(info, settings, report))
+    """The ranking of documents by their scores, one per document and all finite: the last step of every command.
+
+    Raises UsageError for a stage that cannot work on these scores.
+    """
+    if not settings.stages.active:
+        return Ranking(query, select(documents, scores, settings, info), meta_of(info, settings, report))
+    from rerank_cli import stages
+
+    hits = select(documents, scores, replace(settings, top_n=None, keep_order=False), info)
+    hits, done = stages.run(hits, settings.stages, stage_context(query, info, settings, report))
+    if settings.keep_order:
+        hits.sort(key=lambda hit: hit.index)
+    return Ranking(query, hits, replace(meta_of(info, settings, report), stages=done))
+
+
+def stage_context(query: str, info: ScorerInfo, settings: RankSettings, report: Report) -> Context:
+    """What the stages know; raises UsageError for a stage that cannot work on scores of this scale."""
+    from rerank_cli import stages
+
+    fused = settings.fusion is not None
+    context = stages.Context(query, info.scale, report, settings.raw_scores, fused, settings.top_n)
+    stages.check(settings.stages, context)
+    return context
 
 
 class UniquePairs(NamedTuple):
@@ -172,7 +196,7 @@ def trim(
     documents: list[Document], scores: list[Score], settings: RankSettings, info: ScorerInfo
 ) -> tuple[list[Document], list[Score]]:
     """What can still reach the result, in input order so that ties hold: nothing below threshold or top_n can."""
-    if settings.fusion or settings.keep_order:
+    if settings.fusion or settings.keep_order or settings.stages.active:
         return documents, scores
     keep: list[int] | None = None
     if settings.min_score is not None:
@@ -207,7 +231,8 @@ def select(
         ordered = sorted(ordered)
     ranks = map(places.__getitem__, ordered) if places else count(1)
     columns = ([column[i] for i in ordered] for column in (shown, documents, scores, fused))
-    rows = zip([documents[i].index for i in ordered], ranks, *columns, strict=False)  # ranks may be endless
+    # The ranks and what the stages did may be endless.
+    rows = zip([documents[i].index for i in ordered], ranks, *columns, repeat(None), strict=False)
     return list(map(make_hit, rows))
 
 

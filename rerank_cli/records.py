@@ -55,12 +55,13 @@ class RequestOptions:
     max_tokens_per_doc: int | None = None
     max_chunks_per_doc: int | None = None
     return_documents: bool | None = None
-    return_best_chunk: bool | None = None
     model: str | None = None  # ignored with a note
     id: str | None = None  # of a batch request
     query_id: str | None = None
     raw_scores: bool | None = None  # of HTTP requests, as the next
     truncate: bool | None = None  # TEI: False refuses texts that would be cut
+    stages: dict[str, Any] = field(default_factory=dict)  # of StageSettings, by field
+    return_best_chunk: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,13 @@ class Score(NamedTuple):
     truncated: bool = False
 
 
+class Staged(NamedTuple):
+    """What the stages after scoring did to a hit (`rerank_cli.stages`)."""
+
+    final_score: float | None = None  # None: no stage changed the order
+    effects: tuple[dict[str, Any], ...] = ()  # of each stage that did something to it, with `stage`, its name
+
+
 class Hit(NamedTuple):
     """One place in a ranking; `document` is a `Document`, or the caller's own object in the Python API."""
 
@@ -110,6 +118,18 @@ class Hit(NamedTuple):
     document: Any
     score: Score
     fused_score: float | None = None
+    staged: Staged | None = None
+
+    @property
+    def final_score(self) -> float | None:
+        """What orders the hits if a stage changed their order; None if no stage did."""
+        return self.staged.final_score if self.staged else None
+
+    @property
+    def order_score(self) -> float | None:
+        """The score that orders the hits: the final, else the fused, else the relevance score."""
+        scores = (self.final_score, self.fused_score, self.relevance_score)
+        return next((score for score in scores if score is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +146,7 @@ class Meta:
     truncated: int = 0
     warnings: tuple[str, ...] = ()
     usage: dict[str, float] = field(default_factory=dict)  # a provider's billed units
+    stages: tuple[dict[str, Any], ...] = ()  # what each stage after scoring did (`stages.base.report_of`)
 
 
 @dataclass(frozen=True, slots=True)

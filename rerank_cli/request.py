@@ -6,23 +6,43 @@ knows nothing of files, HTTP or the wording of messages: each caller turns a `Me
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rerank_cli.ids import id_text
+from rerank_cli.options import options_of
 from rerank_cli.records import RequestOptions
+from rerank_cli.stage_settings import StageSettings
 from rerank_cli.text import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rerank_cli.options import Option
+
 # `file` is the request in a file of `rank` or `batch`; the others are the APIs of the server. `rerank` is Jina's, with
 # everything that any client of Cohere sends; `provider` is all others, whose members the server renames to these.
 Api = Literal["file", "v1", "v2", "rerank", "tei", "provider"]
-# `count` is a whole number of at least 1, `names` a list of field names, `id` a string or a whole number. `negation` is
-# a boolean that says the opposite of its field. The values of `documents` and `labels` are read elsewhere, `ignored`
-# ones are not read.
-MemberType = Literal["string", "count", "boolean", "negation", "names", "id", "documents", "labels", "ignored"]
+# `count` is a whole number of at least 1, `names` a list of field names, `id` a string or a whole number, `negation` a
+# boolean that says the opposite of its field, `switch` a string, true or false, `texts` one string or several. The
+# values of `documents` and `labels` are read elsewhere, `ignored` ones are not read.
+MemberType = Literal[
+    "string",
+    "count",
+    "number",
+    "boolean",
+    "negation",
+    "switch",
+    "names",
+    "texts",
+    "id",
+    "documents",
+    "labels",
+    "ignored",
+]
 Problem = Literal["type", "below minimum", "empty"]
 
 COMMON: tuple[Api, ...] = ("file", "v1", "v2", "rerank", "provider")
@@ -42,8 +62,31 @@ class Member(NamedTuple):
     description: str = ""
     field: str = ""
     required: bool = False
+    bare: str = ""  # of a switch: what true means
 
 
+def _of_stage(option: Option) -> Member:
+    """The member of a stage's option, which has its name."""
+    kinds: dict[type, MemberType] = {int: "count", float: "number", bool: "boolean", str: "string"}
+    kind: MemberType = "texts" if option.many else "switch" if option.bare else kinds[option.kind]
+    return Member(option.name, kind, ("file", "rerank"), as_members(option.help), "stages", bare=option.bare)
+
+
+def as_members(text: str) -> str:
+    """A text about options as one about members: `--half-life` is `half_life`, `--cutoff 50%` is `"cutoff": "50%"`."""
+
+    def in_json(code: re.Match[str]) -> str:
+        parts = (
+            f'"{name.replace("-", "_")}": {json.dumps(value) if value else "true"}'
+            for name, value in _OPTION.findall(code[1])
+        )
+        return f"`{', '.join(parts)}`"
+
+    return _FLAG.sub(lambda flag: f"`{flag[1].replace('-', '_')}`", _CODE.sub(in_json, text))
+
+
+_CODE, _FLAG = re.compile(r"`(--[a-z][^`]*)`"), re.compile(r"--([a-z][a-z-]*)")
+_OPTION = re.compile(r"--([a-z][a-z-]*)(?: (?!--)(\S+))?")
 MEMBERS = (
     Member("model", "string", COMMON, "Any name; the loaded model answers."),
     Member("query", "string", (*COMMON, "tei"), "What is searched for.", required=True),
@@ -76,6 +119,8 @@ MEMBERS = (
     Member("relevance", "labels", ("file",)),  # of the documents, for `eval`
     Member("id", "id", ("file",)),
     Member("query_id", "id", ("file",)),
+    *map(_of_stage, options_of(StageSettings)),
+    Member("weight", "number", ("file", "rerank"), "Of `recency` and `boost_field` (1).", "stages"),
 )
 
 
@@ -102,12 +147,13 @@ def read_options(values: Mapping[str, Any], api: Api, *, lenient: bool = False) 
     `lenient` takes what HTTP clients send: `5.0` as a whole number and `"true"` as a boolean. Raises MemberError: the
     value of a member has the wrong type, is below its minimum or empty.
     """
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"stages": {}}
     for member in members_of(api).values():
         value = values.get(member.name)
         read = _READERS.get(member.type)
         if value is not None and read is not None:
-            fields[member.field or member.name] = read(member, value, lenient)
+            into, name = (fields["stages"], member.name) if member.field == "stages" else (fields, member.field)
+            into[name or member.name] = read(member, value, lenient)
     return RequestOptions(**fields)
 
 
@@ -125,6 +171,21 @@ def _count(member: Member, value: Any, lenient: bool) -> int:
     if value < 1:
         raise MemberError(member, value, "below minimum")
     return value
+
+
+def _number(member: Member, value: Any, _lenient: bool) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise MemberError(member, value)
+    if value < 0:
+        raise MemberError(member, value, "below minimum")
+    return float(value)
+
+
+def _switch(member: Member, value: Any, lenient: bool) -> str | None:
+    """A string, or true for the bare one; false is as good as absent."""
+    if isinstance(value, bool):
+        return member.bare if value else None
+    return _string(member, value, lenient)
 
 
 def _boolean(member: Member, value: Any, lenient: bool) -> bool:
@@ -158,8 +219,11 @@ def _id(member: Member, value: Any, lenient: bool) -> str:
 _READERS: dict[MemberType, Callable[[Member, Any, bool], Any]] = {
     "string": _string,
     "count": _count,
+    "number": _number,
     "boolean": _boolean,
     "negation": _negation,
+    "switch": _switch,
     "names": _names,
+    "texts": lambda member, value, lenient: _names(member, [value] if isinstance(value, str) else value, lenient),
     "id": _id,
 }

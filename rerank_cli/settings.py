@@ -21,6 +21,7 @@ from rerank_cli.model_settings import (
     RemoteSettings,
 )
 from rerank_cli.options import INPUT, LONG, OUTPUT, RANKING, nested, option
+from rerank_cli.stage_settings import StageSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ __all__ = [
     "Dtype",
     "ModelSettings",
     "RemoteSettings",
+    "StageSettings",
 ]
 
 InputFormat = Literal["auto", "jsonl", "json", "yaml", "lines", "csv", "tsv", "files"]
@@ -54,6 +56,7 @@ EXTENSIONS = {
 DEFAULT_ID_FIELDS = ("id", "_id", "docid")
 DEFAULT_TEXT_FIELD = "text"
 DEFAULT_MAX_TOKENS = 4096
+DEFAULT_MAX_LINE, DEFAULT_MAX_UNPACKED = 256 << 20, 2 << 30  # bytes
 
 _input, _ranking, _output, _long = (partial(option, group=group) for group in (INPUT, RANKING, OUTPUT, LONG))
 
@@ -130,6 +133,30 @@ class FieldSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the bytes of an input become text, and how many of them are held at once."""
+
+    encoding: str | None = _input("--encoding", "As cp1252 (default: UTF-8, or by its mark).", metavar="NAME")
+    max_line: int = _input(
+        "--max-line",
+        "Longest line that is read, and longest field of CSV.",
+        metavar="BYTES",
+        default=DEFAULT_MAX_LINE,
+        minimum=1,
+    )
+    max_unpacked: int = _input(
+        "--max-unpacked",
+        "Most that a compressed file may hold if it has to be read whole, as JSON and YAML.",
+        metavar="BYTES",
+        default=DEFAULT_MAX_UNPACKED,
+        minimum=1,
+    )
+
+
+DECODING = Decoding()
+
+
+@dataclass(frozen=True, slots=True)
 class InputSettings:
     """Which documents are read and how."""
 
@@ -147,7 +174,7 @@ class InputSettings:
     delimiter: str | None = _input(
         "--delimiter", "Of CSV: a character or `tab` (default: by the rows).", metavar="CHAR"
     )
-    encoding: str | None = _input("--encoding", "As cp1252 (default: UTF-8, or by its mark).", metavar="NAME")
+    decoding: Decoding = nested(Decoding)
     fields: FieldSettings = nested(FieldSettings)
     null: bool = _input("--null -z", "Lines end with NUL, in and out, as with find -print0.", default=False)
     settled: frozenset[str] = frozenset()  # request members that options decide, so that requests may differ in them
@@ -167,7 +194,6 @@ class RankSettings:
         kind=float,
         in_short_help=True,
     )
-    dedupe: bool = _ranking("--dedupe", "Keep only the first document of each text.", default=False)
     keep_order: bool = _ranking("--keep-order", "Print in input order, with scores: for paste and awk.", default=False)
     prior_field: str | None = _ranking("--prior-field", "Fuse with the retriever's score here.", metavar="NAME")
     fusion: Fusion | None = _ranking(
@@ -177,9 +203,15 @@ class RankSettings:
         choices=get_args(Fusion),
     )
     weight: float = _ranking(
-        "--weight", "W of --fusion (default: rrf 1, weighted 0.5).", metavar="W", kind=float, unset=0.5, minimum=0
+        "--weight",
+        "W of --fusion (default: rrf 1, weighted 0.5); without it, of --recency and --boost-field (1).",
+        metavar="W",
+        kind=float,
+        unset=0.5,
+        minimum=0,
     )
     raw_scores: bool = _ranking("--raw-scores", "Show logits instead of 0 to 1.", default=False)
+    stages: StageSettings = nested(StageSettings)
     limits: Limits = nested(Limits)
 
 

@@ -12,9 +12,10 @@ from rerank_cli.readers.delimited import allow_long_fields
 from rerank_cli.readers.values import exact
 from rerank_cli.records import Document, RequestOptions
 from rerank_cli.report import Report
-from rerank_cli.settings import FieldSettings, InputSettings
+from rerank_cli.settings import Decoding, FieldSettings, InputSettings
 from rerank_cli.terminal import Terminal
 
+DECODING_KEYS = ("encoding", "max_line", "max_unpacked")
 FIELD_KEYS = (
     "rank_fields",
     "field_format",
@@ -47,11 +48,12 @@ class Reading:
 
 
 def read(data: bytes = b"", *files: str, tty: bool = False, stdin_taken: bool = False, **settings: Any) -> Reading:
-    """All documents of `files`, or of stdin holding `data`; settings are those of InputSettings and FieldSettings."""
+    """All documents of `files`, or of stdin holding `data`; the settings are those of its three records."""
     fields = FieldSettings(**{key: settings.pop(key) for key in FIELD_KEYS if key in settings})
     terminal = Terminal(io.BytesIO(data), io.BytesIO(), io.StringIO(), stdin_tty=tty)
     report = Report()
-    inputs = InputSettings(files=tuple(map(str, files)), fields=fields, **settings)
+    decoding = Decoding(**{key: settings.pop(key) for key in DECODING_KEYS if key in settings})
+    inputs = InputSettings(decoding=decoding, files=tuple(map(str, files)), fields=fields, **settings)
     stream = open_documents(inputs, terminal, report, stdin_taken=stdin_taken)
     chunks = list(stream.chunks)
     documents = [document for chunk in chunks for document in chunk]

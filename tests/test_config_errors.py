@@ -24,7 +24,7 @@ WRONG = {
     "text for a number": ('top_n = "5"', "top_n: expected a whole number, found a string\nhint: for example top_n = 5"),
     "float for a whole number": ("top_n = 5.0", "top_n: expected a whole number, found a number"),
     "boolean for a number": ("top_n = true", "top_n: expected a whole number, found a boolean"),
-    "number for a boolean": ("dedupe = 1", "dedupe: expected true or false, found a whole number"),
+    "number for a boolean": ("keep_order = 1", "keep_order: expected true or false, found a whole number"),
     "number for text": (
         "query_id = 1",
         'query_id: expected a string, found a whole number\nhint: for example query_id = "…"',
@@ -85,8 +85,8 @@ def test_a_file_that_is_not_utf8_is_refused_and_a_byte_order_mark_is_accepted(ru
 
 
 def test_environment_variables_are_checked_too(run) -> None:
-    wrong = run("-q", "x", stdin="a\n", env={"RERANK_DEDUPE": "maybe"})
-    assert (wrong.code, "RERANK_DEDUPE: `maybe` is neither true nor false" in wrong.err) == (2, True)
+    wrong = run("-q", "x", stdin="a\n", env={"RERANK_KEEP_ORDER": "maybe"})
+    assert (wrong.code, "RERANK_KEEP_ORDER: `maybe` is neither true nor false" in wrong.err) == (2, True)
     assert options(run("config", "--json", env={"RERANK_EXPECT": "a@1\nb@2"}))["expect"][0] == ["a@1", "b@2"]
     assert options(run("config", "--json", env={"RERANK_TOP_N": ""}))["top_n"] == (None, "default")
 

@@ -52,7 +52,19 @@ FRONT = {"terminal.py", "writers/*", "cli/*"}  # who may know Typer or Rich
 # Bottom to top: a module imports from its own layer and from those below it, whether at its top, in a function or for
 # type checkers only. `rerank_cli` is the package itself, which offers the public API.
 LAYERS = (
-    {"version", "errors", "model_settings", "options", "records", "report", "settings", "text", "paths", "ids"},
+    {
+        "version",
+        "errors",
+        "model_settings",
+        "stage_settings",
+        "options",
+        "records",
+        "report",
+        "settings",
+        "text",
+        "paths",
+        "ids",
+    },
     {
         "files",
         "sync",
@@ -74,7 +86,7 @@ LAYERS = (
         "builtin",
     },
     {"fields", "field_hints", "absence", "config", "cache"},
-    {"readers", "writers", "models", "hub"},
+    {"readers", "writers", "models", "hub", "stages"},
     {"scorers"},
     {"pipeline", "convert", "doctor", "evaluation"},
     {"batch", "server", "api"},

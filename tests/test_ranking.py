@@ -14,7 +14,7 @@ from rerank_cli import pipeline, ranking, windows
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Document, Score, Source
 from rerank_cli.report import Report
-from rerank_cli.settings import RankSettings
+from rerank_cli.settings import RankSettings, StageSettings
 
 SOURCE = Source("test", "line")
 scores = st.one_of(st.none(), st.floats(-30, 30), st.sampled_from([0.0, 1.0, -1.0]))
@@ -79,7 +79,9 @@ def test_identical_texts_are_scored_once_and_dedupe_drops_them() -> None:
     assert scorer.seen == 2
     assert [h.index for h in found.hits] == [0, 2, 1, 3]
     report = Report()
-    found = pipeline.rank("q", [made[:2], made[2:]], FreeScorer(), RankSettings(dedupe=True), report)
+    found = pipeline.rank(
+        "q", [made[:2], made[2:]], FreeScorer(), RankSettings(stages=StageSettings(dedupe="exact")), report
+    )
     assert [h.index for h in found.hits] == [0, 1, 3]
     assert "repeats the text" in report.warnings()[1]
 

@@ -11,6 +11,8 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from serve.harness import HeldScorer, serving, wait_for
 
 from rerank_cli.server import admission, body_limits, connection_limit, log, run
@@ -153,6 +155,17 @@ def test_a_refused_body_takes_little_memory(name):
     assert peak <= 4 * len(body)
 
 
+LONG_TEXTS = {"an emoji": "a" * (SIZE - 40) + "😀", "escapes and an emoji": "😀" + r"plain \u00e9 \n" * (SIZE // 14)}
+
+
+@pytest.mark.parametrize("name", LONG_TEXTS)
+def test_a_text_far_too_long_is_refused_before_it_is_built(name):
+    body = f'{{"query": "q", "documents": ["{LONG_TEXTS[name]}"]}}'.encode()
+    with pytest.raises(HttpError, match="more than 500000 characters") as caught:
+        check_counts(body, ServeSettings(max_document=500_000))
+    assert caught.value.status == 422
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_such_bodies_are_refused_by_the_server(name):
     with serving() as server:
@@ -188,6 +201,15 @@ def test_elements_are_counted_as_a_parser_does(monkeypatch, block, ascii_only):
         check_counts(raw, ServeSettings(max_documents=most))
         with pytest.raises(HttpError, match=f"at most {most - 1} documents"):
             check_counts(raw, ServeSettings(max_documents=most - 1))
+
+
+@given(text=st.text(max_size=300), ascii_only=st.booleans(), block=st.sampled_from([1, 7, 64]))
+def test_a_text_within_the_limit_is_never_refused(text, ascii_only, block):
+    body = json.dumps({"query": "q", "documents": [text]}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(body_limits, "BLOCK", block)
+        patch.setattr(body_limits, "SMALL", 0)
+        check_counts(body, ServeSettings(max_document=max(10, len(text))))
 
 
 def test_what_the_limits_allow_is_not_refused():

@@ -90,7 +90,7 @@ def read_rows(
         documents = list(chain.from_iterable(open_documents(inputs.documents, terminal, report).chunks))
         queries = read_queries(inputs.queries, inputs.query_format, terminal.stdin, inputs.collection, report)
         return rows.crossed(queries, documents, plan.shard, start)
-    lines = rows.numbered_lines(files, terminal.stdin, inputs.collection.encoding)
+    lines = rows.numbered_lines(files, terminal.stdin, inputs.collection.decoding)
     return rows.requests_of(lines, plan.settings.fields, report, plan.shard, start)
 
 
@@ -101,15 +101,15 @@ def _run_rows(plan: BatchPlan, run: str, start: int, terminal: Terminal, report:
     from rerank_cli.readers.trec import by_query, run_rows
 
     inputs, stdin = plan.inputs, terminal.stdin
-    encoding = inputs.collection.encoding
-    held = None if is_rereadable(run) else list(run_rows(run, stdin, encoding))
-    wanted = {row.document for row in (held if held is not None else run_rows(run, None, encoding))}
+    decoding = inputs.collection.decoding
+    held = None if is_rereadable(run) else list(run_rows(run, stdin, decoding))
+    wanted = {row.document for row in (held if held is not None else run_rows(run, None, decoding))}
     queries = read_queries(inputs.queries or "", inputs.query_format, stdin, inputs.collection, report)
     texts = {query.id: query.text for query in queries}
     corpus = open_corpus(inputs.corpus or "", wanted, stdin, inputs.collection, report)
     sources = rows.TrecSources(texts, corpus, inputs.depth, inputs.collection.fields)
     try:
-        groups = by_query(held if held is not None else run_rows(run, None, inputs.collection.encoding))
+        groups = by_query(held if held is not None else run_rows(run, None, inputs.collection.decoding))
         yield from rows.from_run(groups, sources, report, plan.shard, start)
     finally:
         corpus.close()

@@ -52,8 +52,8 @@ def run_local(plan: BatchPlan, scorer: Scorer, terminal: Terminal, report: Repor
     """Rank every input in turn. What is done is kept whatever ends the run."""
     from rerank_cli.evaluation.before import relevance_delta
 
-    settings, encoding = plan.settings.settings_of(RequestOptions()), plan.inputs.collection.encoding
-    delta = relevance_delta(plan.qrels, settings, terminal, encoding)
+    settings, decoding = plan.settings.settings_of(RequestOptions()), plan.inputs.collection.decoding
+    delta = relevance_delta(plan.qrels, settings, terminal, decoding)
     rows = count_rows(plan) if terminal.animated() else None
     journals: list[Journal] = []
     with terminal.progress("ranking", rate="pairs") as advance:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rerank_cli.readers.queries import Query
     from rerank_cli.readers.trec import RunRow
     from rerank_cli.report import Report
-    from rerank_cli.settings import FieldSettings
+    from rerank_cli.settings import Decoding, FieldSettings
 
 
 class BatchRow(NamedTuple):
@@ -49,11 +49,11 @@ class BatchRow(NamedTuple):
         return str(self.line) if self.id is None else self.id
 
 
-def numbered_lines(paths: Sequence[str], stdin: BinaryIO, encoding: str | None) -> Iterator[tuple[str, int, bytes]]:
+def numbered_lines(paths: Sequence[str], stdin: BinaryIO, decoding: Decoding) -> Iterator[tuple[str, int, bytes]]:
     """The lines of files, each with the file's name and its number. Raises InputError for an unreadable file."""
     for path in paths:
         name = name_of_file(path)
-        for line, raw in raw_rows(path, stdin, encoding):
+        for line, raw in raw_rows(path, stdin, decoding):
             yield name, line, raw
 
 

@@ -71,6 +71,9 @@ def rank_block(
     Raises only what would meet every row: a usage error, a remote failure, a provider that refuses row after row.
     """
     prepared = [prepare(row, row.request, settings_of, report) for row in block if row.request]
+    for each in prepared:
+        if each.settings.stages.active:
+            pipeline.stage_context(each.query, scorer.info, each.settings, report)
     scored = iter(zip(prepared, score_together(prepared, scorer, advance), strict=True))
     outcomes = []
     refused = answered = 0
@@ -90,7 +93,9 @@ def rank_block(
 def prepare(row: BatchRow, request: Request, settings_of: SettingsOf, report: Report) -> Prepared:
     """What is to be scored of a row."""
     settings = settings_of(request.body)
-    documents = pipeline.without_repeats(request.documents, set(), report) if settings.dedupe else request.documents
+    documents = (
+        pipeline.without_repeats(request.documents, set(), report) if settings.stages.dedupe else request.documents
+    )
     return Prepared(row, request.query, settings, documents, pipeline.unique_pairs(request.query, documents))
 
 

@@ -82,7 +82,7 @@ def start_ray(call: Call, plan: BatchPlan) -> int:
     from rerank_cli.distributed import Cluster
     from rerank_cli.errors import UsageError
 
-    if plan.inputs.collection.encoding:
+    if plan.inputs.collection.decoding.encoding:
         raise UsageError("--engine ray reads UTF-8 only", "convert the files first, as with iconv")
     parts = batch_ray.parts_of(plan, call.settings(InputSettings).files)
     batch_outputs.make_folder(plan.out_dir)

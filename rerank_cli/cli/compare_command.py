@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.cli.command import Command
 from rerank_cli.cli.eval_command import ReportOutput, format_of
-from rerank_cli.options import EVALUATION, INPUT, option, same
-from rerank_cli.settings import InputSettings
+from rerank_cli.options import EVALUATION, INPUT, nested, option
+from rerank_cli.settings import Decoding
 
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
@@ -26,7 +26,7 @@ class Comparison:
 
     first: str = option("", "The first run; `-` is stdin.", metavar="RUN_A", required=True, group=INPUT)
     second: str = option("", "The second run; `-` is stdin.", metavar="RUN_B", required=True, group=INPUT)
-    encoding: str | None = same(InputSettings, "encoding")
+    decoding: Decoding = nested(Decoding)
     depth: int | None = _measure("--depth", "Look at the first K documents only.", metavar="K", kind=int, minimum=1)
     rbo_p: float = _measure("--rbo-p", "Persistence of RBO, between 0 and 1.", metavar="P", default=0.9)
     limit: int = _measure(
@@ -57,9 +57,9 @@ def compare(call: Call) -> int:
     if settings.first == settings.second == "-":
         raise UsageError("only one of the runs can be standard input", "name a file for the other")
     form = format_of(output)
-    if settings.encoding is not None:
-        check_encoding(settings.encoding)
-    runs = [read_run(name, call.terminal.stdin, settings.encoding) for name in (settings.first, settings.second)]
+    if settings.decoding.encoding is not None:
+        check_encoding(settings.decoding.encoding)
+    runs = [read_run(name, call.terminal.stdin, settings.decoding) for name in (settings.first, settings.second)]
     old, new = paired(*runs)
     changes = compare_scores(old, new, settings.rbo_p, settings.depth)
     if changes and not any(change.common for change in changes):

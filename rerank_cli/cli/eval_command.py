@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from rerank_cli.cli.command import AsJson, Command
 from rerank_cli.compression import extension_of
 from rerank_cli.errors import UsageError
-from rerank_cli.options import EVALUATION, INPUT, OUTPUT, option, same
-from rerank_cli.settings import InputSettings, OutputSettings
+from rerank_cli.options import EVALUATION, INPUT, OUTPUT, nested, option, same
+from rerank_cli.settings import Decoding, InputSettings, OutputSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Evaluation:
         in_short_help=True,
     )
     queries: str | None = _input("--queries", "Texts for --worst, in any format of batch --queries.", metavar="FILE")
-    encoding: str | None = same(InputSettings, "encoding")
+    decoding: Decoding = nested(Decoding)
     measure: tuple[str, ...] = _measure(
         "--measure",
         "Measures as ir_measures or trec_eval writes them, e.g. nDCG@10,RR@10,AP(rel=2); repeatable "
@@ -198,13 +198,13 @@ def evaluate_runs(
     from rerank_cli.readers.qrels import labels_of, read_qrels
     from rerank_cli.readers.trec import read_run
 
-    if settings.encoding is not None:
-        check_encoding(settings.encoding)
+    if settings.decoding.encoding is not None:
+        check_encoding(settings.decoding.encoding)
     names = run_names(settings, terminal)
     if [settings.qrels, settings.queries, *names].count("-") > 1:
         raise UsageError("standard input can be read once: one `-` only", "name a file for the others")
-    judged = read_qrels(settings.qrels, terminal.stdin, settings.encoding, report) if settings.qrels else None
-    runs = [read_run(name, terminal.stdin, settings.encoding) for name in names]
+    judged = read_qrels(settings.qrels, terminal.stdin, settings.decoding, report) if settings.qrels else None
+    runs = [read_run(name, terminal.stdin, settings.decoding) for name in names]
     if judged is None:
         judged = labels_of(runs)
         report.note("judged by the `relevance` in the runs: documents that they left out are not counted")
@@ -227,5 +227,5 @@ def texts_of(settings: Evaluation, judged: Qrels, terminal: Terminal, report: Re
         return judged.texts
     from rerank_cli.readers.queries import read_queries
 
-    inputs = InputSettings(encoding=settings.encoding)
+    inputs = InputSettings(decoding=settings.decoding)
     return {query.id: query.text for query in read_queries(settings.queries, "auto", terminal.stdin, inputs, report)}

@@ -7,6 +7,7 @@ parses the line into texts and `typed_values` makes values of them. It knows no 
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from rerank_cli.errors import ConfigError, UsageError, did_you_mean
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from rerank_cli.options import Option
 
@@ -42,6 +43,20 @@ def parameter(option: Option) -> Any:
         count=option.count,
         metavar=option.metavar,
     )
+
+
+def with_values(words: list[str], options: Iterable[Option]) -> list[str]:
+    """The words of a command line in which options that may stand alone have their values: `--dedupe=exact`."""
+    optional = {flag: one for one in options if one.bare for flag in one.flags}
+    result: list[str] = []
+    for word in words[: words.index("--")] if "--" in words else words:
+        before = optional.get(result[-1]) if result else None
+        if before and re.fullmatch(before.values, word):
+            result[-1] += f"={word}"
+        else:
+            result.append(word)
+    result = [f"{word}={optional[word].bare}" if word in optional else word for word in result]
+    return result + (words[words.index("--") :] if "--" in words else [])
 
 
 def typed_values(values: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
@@ -77,6 +92,10 @@ def _one(value: Any, option: Option, name: str) -> Any:
         return Path(value)
     if option.comma_separated:
         return _names(str(value), name)
+    if option.bare and str(value).lower() in TRUE | FALSE:  # files and variables may switch it on and off
+        return option.bare if str(value).lower() in TRUE else None
+    if option.values and not re.fullmatch(option.values, str(value)):
+        raise UsageError(f"{name}: unknown value `{shown(str(value), 30)}`", option.help)
     return _choice(str(value), option, name) if option.choices else str(value)
 
 

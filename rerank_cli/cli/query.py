@@ -11,16 +11,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rerank_cli.records import RequestOptions
+    from rerank_cli.settings import Decoding
     from rerank_cli.terminal import Terminal
 
 
-def query_of_file(file: Path, query: str | None, terminal: Terminal, encoding: str | None) -> str:
+def query_of_file(file: Path, query: str | None, terminal: Terminal, decoding: Decoding) -> str:
     """The query of --query-file (`-` is stdin). Raises UsageError if --query is given too."""
     if query is not None:
         raise UsageError("--query and --query-file exclude each other", "give one of them")
     from rerank_cli.readers import read_query
 
-    return read_query(str(file), terminal, encoding)
+    return read_query(str(file), terminal, decoding)
 
 
 def find_query(option: str | None, body: RequestOptions) -> str:

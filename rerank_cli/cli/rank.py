@@ -109,7 +109,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     if inputs.files:
         check_files(inputs.files, typed.query)
     file = typed.query_file
-    asked = query_of_file(file, typed.query, terminal, inputs.encoding) if file else typed.query
+    asked = query_of_file(file, typed.query, terminal, inputs.decoding) if file else typed.query
     stream = open_documents(inputs, terminal, report, stdin_taken=str(file) == "-")
     query = find_query(asked, stream.body)
     settings = rules.requested(rules.rank_settings_of(call), stream.body, frozenset(call.sources))
@@ -117,7 +117,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     if stream.body.model and not call.is_set("model"):
         report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
     model, cache = rules.model_of(call, stream.body), rules.cache_of(call)
-    delta = relevance_delta(call.values["qrels"], settings, terminal, inputs.encoding)
+    delta = relevance_delta(call.values["qrels"], settings, terminal, inputs.decoding)
     if model.remote.dry_run:
         from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
 

@@ -19,6 +19,7 @@ from rerank_cli.settings import (
     OutputSettings,
     RankSettings,
     RemoteSettings,
+    StageSettings,
 )
 
 if TYPE_CHECKING:
@@ -90,15 +91,23 @@ def rank_settings_of(call: Call) -> RankSettings:
     fusion = settings.fusion or ("rrf" if settings.prior_field else None)
     if fusion and not settings.prior_field:
         raise UsageError("--fusion needs the retriever's score", "name its field: `--prior-field score`")
-    if weight is not None and not fusion:
-        raise UsageError("--weight belongs to --fusion", "give `--prior-field NAME --fusion rrf|weighted`")
+    stages = settings.stages
+    if weight is not None and not fusion and not (stages.recency or stages.boost_field):
+        hint = "give `--prior-field NAME --fusion rrf|weighted`, or `--recency FIELD`"
+        raise UsageError("--weight belongs to --fusion or a boost", hint)
     if fusion == "weighted" and settings.raw_scores:
         raise UsageError(
             "--fusion weighted mixes scores from 0 to 1 and cannot use --raw-scores", "leave out one of them"
         )
     if fusion == "weighted" and weight is not None and weight > 1:
         raise UsageError(f"--weight: `{weight:g}` is too large", "--fusion weighted takes a weight from 0 to 1")
-    return replace(settings, fusion=fusion, weight=DEFAULT_WEIGHTS.get(fusion or "", 1.0) if weight is None else weight)
+    if stages != StageSettings():
+        from rerank_cli.stages import check
+
+        check(stages)
+        stages = stages if fusion or weight is None else replace(stages, weight=weight)
+    weight = DEFAULT_WEIGHTS.get(fusion or "", 1.0) if weight is None else weight
+    return replace(settings, fusion=fusion, weight=weight, stages=stages)
 
 
 def output_of(call: Call, request: RequestOptions) -> OutputSettings:
@@ -180,4 +189,5 @@ def requested(settings: RankSettings, request: RequestOptions, given: frozenset[
         limits = replace(limits, max_tokens_per_doc=request.max_tokens_per_doc)
     if limits.max_chunks_per_doc is None:
         limits = replace(limits, max_chunks_per_doc=request.max_chunks_per_doc)
-    return replace(settings, limits=limits, **asked)
+    stages = replace(settings.stages, **{name: value for name, value in request.stages.items() if name not in given})
+    return replace(settings, limits=limits, stages=stages, **asked)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperCommand, TyperGroup
 
 from rerank_cli.cli import help as help_text
-from rerank_cli.cli.params import parameter
+from rerank_cli.cli.params import parameter, with_values
 from rerank_cli.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class RunnableCommand(TyperCommand):
         self.command, self.section = command, section
         own = {one.name for one in command.options}
         self.options = (*command.options, *(one for one in extra if one.name not in own))
+        self.bare = frozenset(flag for one in self.options if one.bare for flag in one.flags)
         super().__init__(name, params=[parameter(one) for one in self.options], add_help_option=False)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -41,6 +42,8 @@ class RunnableCommand(TyperCommand):
         if any(flag in before for flag in HELP):
             path = ctx.command_path.strip()
             raise help_text.HelpRequested(help_text.of_command(self.command, path, complete="--help" in before))
+        if not self.bare.isdisjoint(args):
+            args = with_values(args, self.options)
         texts, rest, _ = self.make_parser(ctx).parse_args(args=list(args))
         if rest:
             ctx.fail(f"Got unexpected extra argument(s) ({' '.join(map(str, rest))})")

@@ -198,7 +198,7 @@ def scalar(where: str, option: Option, value: Any) -> Any:
     if wanted is float:
         right = isinstance(value, int | float)
     if isinstance(value, bool) and wanted is not bool:
-        right = False
+        right = bool(option.bare)
     if not right:
         raise ConfigError(f"{where}: expected {KINDS[wanted]}, found {described(value)}", example(option))
     if isinstance(value, str) and "\x00" in value:

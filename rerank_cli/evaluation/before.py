@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.errors import InputError, ModelError
 from rerank_cli.evaluation.measures import parse_measures
 from rerank_cli.evaluation.summary import before_after
+from rerank_cli.settings import DECODING, Decoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,7 +70,7 @@ class LabelObserver:
 
 
 def relevance_delta(
-    qrels: str | None, settings: RankSettings, terminal: Terminal, encoding: str | None = None
+    qrels: str | None, settings: RankSettings, terminal: Terminal, decoding: Decoding = DECODING
 ) -> RelevanceDelta | None:
     """What reports before → after; None where nothing could be reported.
 
@@ -80,7 +81,7 @@ def relevance_delta(
         return RelevanceDelta(terminal, None) if fair else None
     from rerank_cli.readers.qrels import read_qrels
 
-    return RelevanceDelta(terminal, read_qrels(qrels, terminal.stdin, encoding).judgements, fair=fair)
+    return RelevanceDelta(terminal, read_qrels(qrels, terminal.stdin, decoding).judgements, fair=fair)
 
 
 class RelevanceDelta:

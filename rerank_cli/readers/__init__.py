@@ -18,6 +18,7 @@ from rerank_cli.readers.folders import in_folder
 from rerank_cli.readers.formats import by_name, detect_format
 from rerank_cli.readers.input_stream import InputStream, check_file, open_stream
 from rerank_cli.records import Document, DocumentStream, RequestOptions, Source
+from rerank_cli.settings import DECODING, Decoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ def open_documents(
         from rerank_cli.readers.wholefiles import read_files
 
         refuse_fields(inputs.fields, "", "a whole file")
-        whole = in_chunks(read_files(names, terminal.stdin, report, inputs.encoding))
+        whole = in_chunks(read_files(names, terminal.stdin, report, inputs.decoding))
         return DocumentStream(without_empty(chunk, inputs.fields, report) for chunk in whole)
     open_input = partial(_open_input, inputs=inputs, terminal=terminal, report=report)
     first = open_input(names[0])
@@ -71,13 +72,13 @@ def open_documents(
     return DocumentStream(_with_note(chunks, report) if inputs.fields.join_titles else chunks, first.options)
 
 
-def read_query(name: str, terminal: Terminal, encoding: str | None = None) -> str:
+def read_query(name: str, terminal: Terminal, decoding: Decoding = DECODING) -> str:
     """The query that a file holds (`-` is stdin), without blanks around it; raises InputError."""
     from rerank_cli.readers.values import decode
 
     if name != "-":
         check_file(name)
-    stream = open_stream(name, terminal.stdin, encoding)
+    stream = open_stream(name, terminal.stdin, decoding)
     try:
         return decode(stream.whole(), stream.name).strip()
     finally:
@@ -103,7 +104,7 @@ def _names(inputs: InputSettings, terminal: Terminal, *, stdin_taken: bool) -> t
 
 def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report: Report) -> _Input:
     """Open an input and read as far as the options of a request in it."""
-    stream = open_stream(name, terminal.stdin, inputs.encoding)
+    stream = open_stream(name, terminal.stdin, inputs.decoding)
     input_format = _chosen_format(name, inputs) or detect_format(name, stream, inputs.fields, report)
     if inputs.fields.records and inputs.input_format != "lines":
         return _open_records(stream, input_format, inputs, report)

@@ -63,7 +63,7 @@ def read_records(
     header besides. A first line that has the fields of `inputs` is a header. With `answers`, answers of search engines
     are recognised and --records counts. Raises InputError with `file:line` for what cannot be read in that format.
     """
-    stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), inputs.encoding)
+    stream = open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), inputs.decoding)
     try:
         chosen = _detected(path, stream, inputs, report) if chosen == "auto" else chosen
         if chosen == "jsonl" and not (answers and _is_answer(stream, inputs.fields)):

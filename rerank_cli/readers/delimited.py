@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError
@@ -87,15 +86,15 @@ def _check_delimiter(columns: list[str], delimiter: str, fields: FieldSettings, 
     raise InputError(f"the header is one column, {name_list(columns)}; is {shown} the delimiter?", hint, where)
 
 
-def allow_long_fields() -> None:
-    """Lift the csv module's limit of 128 KB per field: it saves memory, but the rows are in memory already."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+def allow_long_fields(most: int = 2**31 - 1) -> None:
+    """Lift the csv module's limit of 128 KB per field to `most`, which may be our own limit of a line."""
+    csv.field_size_limit(min(most, 2**31 - 1))
 
 
 def _rows(stream: InputStream, delimiter: str) -> Iterator[Row]:
     taken: list[bytes] = []
     lines = _lines(stream, taken)
-    allow_long_fields()
+    allow_long_fields(stream.decoding.max_line)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     while True:
@@ -105,6 +104,8 @@ def _rows(stream: InputStream, delimiter: str) -> Iterator[Row]:
             if "new-line character" in str(exc):
                 hint = "rows end with a newline: `tr '\\r' '\\n'` converts old Mac files; or quote the field"
                 raise InputError("a carriage return inside a row", hint, f"{stream.name}:{line}") from exc
+            if "field limit" in str(exc):
+                raise stream.too_long(line) from exc
             raise InputError(f"broken quoting: {exc}", HINT, f"{stream.name}:{line}") from exc
         if row is None:
             return

@@ -18,15 +18,18 @@ from rerank_cli.errors import InputError
 from rerank_cli.files import reason_of
 from rerank_cli.readers.binary import file_type, not_text
 from rerank_cli.readers.encodings import Recoded, marked_encoding
+from rerank_cli.readers.peeked import Peeked, next_bytes
+from rerank_cli.settings import DECODING, Decoding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 BLOCK = 1 << 19  # bytes read at once: some 5,000 records of 100 bytes; larger blocks gain nothing and hold more
 PARQUET = b"PAR1"
 BOM = b"\xef\xbb\xbf"
 STDIN = "<stdin>"
 _MARKED = {b"\xff", b"\xfe", b"\0"}  # how the byte order marks of UTF-16 and UTF-32 begin
+_OPENS_JSON = {b"[", b"{"}
 _VISIBLE = re.compile(rb"\S")
 
 
@@ -36,14 +39,17 @@ class InputStream:
     Args:
         name: what messages and `Source.name` call it.
         stream: the bytes as they are on disk; compressed ones are recognised by their first bytes.
-        encoding: of the text; None is UTF-8, or the UTF-16 or UTF-32 that a byte order mark says.
+        decoding: the encoding of the text (None is UTF-8, or the UTF-16 or UTF-32 that a byte order mark says), and
+            how much of it is held at once.
 
     Raises:
-        InputError: (from every method) the input cannot be read, holds no text, or its compression is broken.
+        InputError: (from every method) the input cannot be read, holds no text, its compression is broken, or a limit
+            is exceeded.
     """
 
-    def __init__(self, name: str, stream: BinaryIO, encoding: str | None = None) -> None:
+    def __init__(self, name: str, stream: BinaryIO, decoding: Decoding = DECODING) -> None:
         self.name = name
+        self.decoding = decoding
         self.lookahead = bytearray()
         self._raw = self._stream = stream
         self._broken: tuple[type[Exception], ...] = (OSError,)
@@ -55,14 +61,14 @@ class InputStream:
         if start.startswith(PARQUET) or name.lower().endswith(".parquet"):
             start = self._of_parquet(start)
         else:
-            start = self._as_utf8(start, encoding)
+            start = self._as_utf8(start, decoding.encoding)
         while 0 < len(start) < 3 and BOM.startswith(start) and (more := self._read()):
             start += more
         self.lookahead += start[3:] if start.startswith(BOM) else start
 
     def _after(self, start: bytes) -> BinaryIO:
         """The stream from its beginning, although `start` was read."""
-        return cast("BinaryIO", io.BufferedReader(_Chain(start, self._stream), BLOCK))
+        return cast("BinaryIO", io.BufferedReader(Peeked(start, self._stream), BLOCK))
 
     def _as_utf8(self, start: bytes, encoding: str | None) -> bytes:
         """From here on UTF-8, whatever the encoding; the first block."""
@@ -93,7 +99,7 @@ class InputStream:
     def _read(self, size: int = BLOCK) -> bytes:
         try:
             data = cast("bytes | None", self._stream.read(size))
-            return _next_bytes(self._stream, size) if data is None else data
+            return next_bytes(self._stream, size) if data is None else data
         except self._broken as exc:
             if not self._program:
                 hint = "is it a file or a pipe, and is its disk or connection there?"
@@ -103,6 +109,8 @@ class InputStream:
 
     def grow(self) -> bool:
         """Look further ahead by one block; False at the end."""
+        if self._program:
+            self._check_unpacked(len(self.lookahead))
         block = self._read()
         self.lookahead += block
         return bool(block)
@@ -116,6 +124,8 @@ class InputStream:
             if start and end >= 0:
                 break
             scanned = len(self.lookahead)
+            if scanned > self.decoding.max_line and not (start and start[0] in _OPENS_JSON):  # which is read whole
+                raise self.too_long(self.lookahead.count(b"\n") + 1)
             if not self.grow():
                 return bytes(self.lookahead[start.start() :]).strip() if start else b"", False
         line, position = bytes(self.lookahead[start.start() : end]).strip(), end
@@ -132,6 +142,22 @@ class InputStream:
                 return bytes(self.lookahead), True
         return bytes(self.lookahead[:size]), False
 
+    def _check_unpacked(self, size: int) -> None:
+        most = self.decoding.max_unpacked
+        if size > most:
+            message = f"it is read whole, and holds more than {most} bytes unpacked"
+            raise InputError(message, f"`--max-unpacked {2 * most}` reads twice as much", self.name)
+
+    def joined(self, blocks: Iterable[bytes]) -> bytes:
+        """The rest of what `records` gives, at once."""
+        parts, size = [], 0
+        for block in blocks:
+            parts.append(block)
+            size += len(block)
+            if self._program:
+                self._check_unpacked(size)
+        return b"\n".join(parts)
+
     def fill(self) -> bytearray:
         """Everything, kept as look-ahead: for formats that must be whole to be recognised."""
         while self.grow():
@@ -146,20 +172,43 @@ class InputStream:
 
     def records(self, separator: bytes) -> Iterator[bytes]:
         """Blocks of whole records: each ends before a separator, so that splitting it gives complete records."""
+        most = self.decoding.max_line
         carry: list[bytes] = []
         block = bytes(self.lookahead)
         self.lookahead = bytearray()
+        ended = 0  # records
         while block:
             cut = block.rfind(separator)
             if cut < 0:
                 carry.append(block)
+                if sum(map(len, carry)) > most:
+                    raise self.too_long(ended + 1)
             else:
                 carry.append(block[:cut])
-                yield b"".join(carry)
+                whole = b"".join(carry)
+                if most < BLOCK:  # else no block without a separator was that long
+                    self._check_lengths(whole.split(separator), ended + 1)
+                yield whole
+                ended += block.count(separator)
                 carry = [block[cut + 1 :]]
             block = self._read()
         if rest := b"".join(carry):
+            self._check_lengths([rest], ended + 1)
             yield rest
+
+    def _check_lengths(self, records: list[bytes], first: int) -> None:
+        for number, record in enumerate(records, first):
+            if len(record) > self.decoding.max_line:
+                raise self.too_long(number)
+
+    def too_long(self, line: int) -> InputError:
+        """The error for a line or record beyond the limit."""
+        most = self.decoding.max_line
+        return InputError(
+            f"the line is longer than {most} bytes",
+            f"`--max-line {2 * most}` reads twice as much; is this a text of lines?",
+            f"{self.name}:{line}",
+        )
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Numbered lines that are not blank, without blanks around them; tabs at the ends stay."""
@@ -182,45 +231,19 @@ class InputStream:
             self.close()
 
 
-class _Chain(io.RawIOBase):
-    """Bytes that were read to look at, then the stream they came from."""
-
-    def __init__(self, start: bytes, stream: BinaryIO) -> None:
-        self._start = start
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # any writable buffer
-        data = self._start[: len(buffer)] or _next_bytes(self._stream, len(buffer))
-        self._start = self._start[len(data) :]
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _next_bytes(stream: BinaryIO, size: int) -> bytes:
-    """The next bytes, b"" only at the end: waits where another process made the descriptor non-blocking."""
-    while (data := cast("bytes | None", stream.read(size))) is None:
-        from select import select
-
-        select([stream], [], [])
-    return data
-
-
-def open_stream(name: str, stdin: BinaryIO, encoding: str | None = None) -> InputStream:
+def open_stream(name: str, stdin: BinaryIO, decoding: Decoding = DECODING) -> InputStream:
     """The bytes of a file, or of stdin for `-`, as UTF-8.
 
     Raises:
         InputError: missing, a directory, not permitted or unreadable; the hint names a similar file.
     """
     if name == "-":
-        return InputStream(STDIN, stdin, encoding)
+        return InputStream(STDIN, stdin, decoding)
     try:
         stream = open(name, "rb", buffering=0)  # noqa: SIM115, PTH123 InputStream closes it
     except (OSError, ValueError) as exc:
         raise unreadable(name, exc) from exc
-    return InputStream(name, cast("BinaryIO", stream), encoding)
+    return InputStream(name, cast("BinaryIO", stream), decoding)
 
 
 def check_file(name: str, *, folders: bool = False) -> None:

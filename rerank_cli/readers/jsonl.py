@@ -6,6 +6,7 @@ first line on that is not one JSON value, values may stand on several lines or s
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,7 @@ from rerank_cli.readers.values import Element, exact, not_utf8
 from rerank_cli.records import Document, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from rerank_cli.readers.input_stream import InputStream
     from rerank_cli.report import Report
@@ -65,7 +66,7 @@ def read_jsonl(stream: InputStream, report: Report, fields: FieldSettings, start
                     append(slow_path(raw, number, start))
                 except InputError as error:
                     rest = chain([b"\n".join(lines[number - first_line :])], blocks)
-                    values = _values(rest, raw, Place(stream.name, number), error)
+                    values = _values(partial(stream.joined, rest), raw, Place(stream.name, number), error)
                     documents += _documents(values, source, fields, report, start)
                     break
                 start += 1
@@ -77,12 +78,13 @@ def read_jsonl(stream: InputStream, report: Report, fields: FieldSettings, start
         yield from in_slices(documents)
 
 
-def _values(rest: Iterable[bytes], raw: bytes, place: Place, error: InputError) -> list[Element]:
+def _values(rest: Callable[[], bytes], raw: bytes, place: Place, error: InputError) -> list[Element]:
     """The values from a line on that is not one value; raises the error of that line if it does not begin any."""
     if raw[:1] not in {b"{", b"[", b'"'} or "not valid JSON" not in error.message:
         raise error
+    data = rest()
     try:
-        return parse_values(b"\n".join(rest).decode(), *place)
+        return parse_values(data.decode(), *place)
     except UnicodeDecodeError:
         raise error from None
     except InputError as deeper:

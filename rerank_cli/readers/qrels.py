@@ -23,6 +23,7 @@ from rerank_cli.readers.columns import (
 from rerank_cli.readers.folders import in_folder
 from rerank_cli.readers.rows import Row, grade, name_of_file, record_id, rows
 from rerank_cli.readers.trec import ANONYMOUS, DOCUMENT_KEYS, LABEL, QUERY_KEYS
+from rerank_cli.settings import DECODING, Decoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ class Qrels:
 
 
 def read_qrels(
-    path: str, stdin: BinaryIO | None = None, encoding: str | None = None, report: Report | None = None
+    path: str, stdin: BinaryIO | None = None, decoding: Decoding = DECODING, report: Report | None = None
 ) -> Qrels:
     """All judgements of a file, or of a folder as BEIR has it.
 
@@ -64,7 +65,7 @@ def read_qrels(
     """
     path = in_folder(path, "qrels", report)
     qrels = Qrels(name_of_file(path), {})
-    stream = rows(path, stdin, encoding)
+    stream = rows(path, stdin, decoding)
     first = next(stream, None)
     if first is None:
         raise InputError("holds no judgements", QRELS_HINT, qrels.name)

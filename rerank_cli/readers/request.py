@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.absence import FieldCheck, without_empty
-from rerank_cli.errors import InputError, did_you_mean
+from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import field_hint, has_scored_field, likely_fields, lists_hint, name_list
 from rerank_cli.fields import build_document, build_document_fast, type_name
 from rerank_cli.readers.answers import elements_of, read_answer
@@ -28,7 +28,8 @@ from rerank_cli.readers.values import (
     placed,
 )
 from rerank_cli.records import Document, Request, RequestOptions, Source
-from rerank_cli.request import MemberError, members_of, read_options
+from rerank_cli.request import MemberError, as_members, members_of, read_options
+from rerank_cli.stage_settings import StageSettings
 from rerank_cli.text import has_surrogates, is_blank, shown
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
 
-EXPECTED = {"count": ("a whole number of at least 1", "5"), "boolean": ("true or false", "true")}
+EXPECTED = {
+    "count": ("a whole number of at least 1", "5"), "number": ("a number of at least 0", "0.5"),
+    "boolean": ("true or false", "true"), "texts": ("a string or a list of strings", '["…"]'),
+}  # fmt: skip
 
 
 def parse_request(
@@ -93,7 +97,7 @@ def request_options(parsed: Parsed, where: str, report: Report) -> RequestOption
     """The options of a request; unknown members get a note.
 
     Raises:
-        InputError: a member whose value has the wrong type.
+        InputError: a member whose value has the wrong type, or that no stage can work with.
     """
     known = members_of("file")
     for name in parsed.keys:
@@ -101,9 +105,22 @@ def request_options(parsed: Parsed, where: str, report: Report) -> RequestOption
             hint = did_you_mean(shown(name), known)
             report.note(f"unknown request key `{shown(name)}` is ignored" + (f"; {hint}" if hint else ""))
     try:
-        return read_options(parsed.keys, "file")
+        options = read_options(parsed.keys, "file")
     except MemberError as error:
         raise _input_error(error, _place_of(error.member.name, parsed.text, where)) from None
+    if options.stages:
+        _check_stages(options, where)
+    return options
+
+
+def _check_stages(options: RequestOptions, where: str) -> None:
+    """Raise InputError for stages that cannot be run, in the words of the command line with members for options."""
+    from rerank_cli.stages import check
+
+    try:
+        check(StageSettings(**options.stages))
+    except UsageError as error:
+        raise InputError(as_members(error.message), as_members(error.hint or "") or None, where) from None
 
 
 def _place_of(name: str, text: str | None, where: str) -> str:

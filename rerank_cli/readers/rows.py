@@ -15,6 +15,7 @@ from rerank_cli.errors import InputError
 from rerank_cli.ids import id_text, with_decimals
 from rerank_cli.readers.encodings import encoding_hint
 from rerank_cli.readers.input_stream import STDIN, open_stream
+from rerank_cli.settings import DECODING, Decoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,12 +42,12 @@ class Row(NamedTuple):
         return f"{self.name}:{self.number}"
 
 
-def raw_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[tuple[int, bytes]]:
+def raw_rows(path: str, stdin: BinaryIO | None = None, decoding: Decoding = DECODING) -> Iterator[tuple[int, bytes]]:
     """Numbered non-blank lines of a file (`-` is stdin) as UTF-8, without their ends and without a BOM.
 
     Raises InputError for a file that cannot be read.
     """
-    return stream_rows(open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), encoding))
+    return stream_rows(open_stream(path, stdin or cast("BinaryIO", io.BytesIO()), decoding))
 
 
 def stream_rows(stream: InputStream) -> Iterator[tuple[int, bytes]]:
@@ -86,10 +87,10 @@ def _objects(lines: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     return objects if len(objects) > 1 else []
 
 
-def rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[Row]:
+def rows(path: str, stdin: BinaryIO | None = None, decoding: Decoding = DECODING) -> Iterator[Row]:
     """The non-blank lines of a file as text. Raises InputError with `file:line` for invalid UTF-8."""
     name = name_of_file(path)
-    for number, raw in raw_rows(path, stdin, encoding):
+    for number, raw in raw_rows(path, stdin, decoding):
         yield decoded_row(name, number, raw)
 
 

@@ -23,6 +23,7 @@ from rerank_cli.readers.columns import (
     number,
 )
 from rerank_cli.readers.rows import Row, name_of_file, record_id, rows
+from rerank_cli.settings import DECODING, Decoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -71,12 +72,12 @@ class Run:
     by_index: dict[str, frozenset[str]] = field(default_factory=dict)  # names that are input positions, by query
 
 
-def read_run(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Run:
+def read_run(path: str, stdin: BinaryIO | None = None, decoding: Decoding = DECODING) -> Run:
     """A whole run. Raises InputError with `file:line` for broken rows and documents repeated within a query."""
     ranked: dict[str, dict[str, tuple[float | None, int | None]]] = {}
     labels: dict[str, dict[str, tuple[Any, str]]] = {}
     by_index: dict[str, set[str]] = {}
-    for row in run_rows(path, stdin, encoding):
+    for row in run_rows(path, stdin, decoding):
         documents = ranked.setdefault(row.query, {})
         if row.document in documents:
             several = "are these several rankings? `rerank batch` names their queries"
@@ -111,12 +112,12 @@ def below(lowest: float, place: int) -> float:
     return lowest - place * max(1.0, abs(lowest) * 1e-6)
 
 
-def run_rows(path: str, stdin: BinaryIO | None = None, encoding: str | None = None) -> Iterator[RunRow]:
+def run_rows(path: str, stdin: BinaryIO | None = None, decoding: Decoding = DECODING) -> Iterator[RunRow]:
     """The rows of a run in file order.
 
     TREC's six columns, MS MARCO's three, CSV or TSV with a header, JSON lines, or one JSON document.
     """
-    stream = rows(path, stdin, encoding)
+    stream = rows(path, stdin, decoding)
     first = next(stream, None)
     if first is None:
         return

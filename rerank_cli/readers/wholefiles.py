@@ -15,6 +15,7 @@ from rerank_cli.readers.htmltext import declared_encoding, html_text, is_html
 from rerank_cli.readers.input_stream import open_stream
 from rerank_cli.readers.values import decode
 from rerank_cli.records import Document, Source
+from rerank_cli.settings import DECODING, Decoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def read_files(
-    names: Sequence[str], stdin: BinaryIO, report: Report, encoding: str | None = None
+    names: Sequence[str], stdin: BinaryIO, report: Report, decoding: Decoding = DECODING
 ) -> Iterator[Document]:
     """One document per file, in the order given; `-` is stdin. Of HTML only its text counts.
 
@@ -35,7 +36,7 @@ def read_files(
     index, errors = 0, []
     for name in names:
         try:
-            text = read_text(name, stdin, encoding)
+            text = read_text(name, stdin, decoding)
         except InputError as error:
             errors.append(error)
             continue
@@ -50,15 +51,15 @@ def read_files(
         report.warn(f"{len(errors)} of {len(names)} files {left}: {errors[0].message}{hint}")
 
 
-def read_text(name: str, stdin: BinaryIO, encoding: str | None) -> str:
+def read_text(name: str, stdin: BinaryIO, decoding: Decoding) -> str:
     """The text of one file. Raises InputError for a file that cannot be opened or holds no text."""
-    stream = open_stream(name, stdin, encoding)
+    stream = open_stream(name, stdin, decoding)
     try:
         data = stream.whole()
     finally:
         stream.close()
     plain = without_suffix(name)
-    text = _declared(data) if encoding is None and is_html(plain, data[:4096].decode("latin-1")) else None
+    text = _declared(data) if decoding.encoding is None and is_html(plain, data[:4096].decode("latin-1")) else None
     text = decode(data, stream.name) if text is None else text
     if holds_nul(text):
         raise InputError("this is not text: it holds NUL", "leave it out", stream.name)

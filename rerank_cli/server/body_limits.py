@@ -1,8 +1,8 @@
-"""How many values a JSON body may hold, counted in its bytes before any of them is built.
+"""How many values and how long texts a JSON body may hold, counted in its bytes before any of them is built.
 
-An empty object takes three bytes of a body and seventy of memory, so a limit that is checked after parsing comes too
-late. This module reads the structure of JSON only: brackets, commas and colons outside strings. It does not check that
-the text is JSON, and knows no member by name.
+An empty object takes three bytes of a body and seventy of memory, and every letter beside an emoji takes four, so a
+limit that is checked after parsing comes too late. This module reads the structure of JSON only: strings, brackets,
+commas and colons. It does not check that the text is JSON, and knows no member by name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FEWEST_MARKS = 64 << 10
 
 
 def check_counts(body: bytes | bytearray, settings: ServeSettings) -> None:
-    """Raise HttpError 400 for a list of too many documents, 422 for too many values of any kind."""
+    """Raise HttpError 400 for a list of too many documents, 422 for too many values or a text far too long."""
     if len(body) <= SMALL:
         return
     most = max(FEW, settings.max_documents)
@@ -38,6 +38,8 @@ def check_counts(body: bytes | bytearray, settings: ServeSettings) -> None:
             raise too_many(settings)
         if counter.marks > most_marks:
             raise HttpError(422, f"the body has too many values: this server takes at most {most_marks // 2}")
+        if counter.text > settings.max_document:
+            raise HttpError(422, f"a text of the body has more than {settings.max_document} characters")
         start = end
 
 
@@ -55,6 +57,7 @@ class _Counter:
     def __init__(self) -> None:
         self.marks = 0
         self.elements = 0
+        self.text = 0  # characters, at least, of the string that the block is in, if it began before the block
         self._in_string = False
         self._depth = 0
         self._commas = 0  # of the list that goes on in the next block
@@ -67,6 +70,7 @@ class _Counter:
         plain = block.replace(rb"\\", b"").replace(rb"\"", b"")
         chars = np.frombuffer(plain, dtype=np.uint8)
         inside = np.logical_xor.accumulate(chars == ord('"')) ^ self._in_string
+        self.text = self.text + _least_characters(plain, chars) if self._in_string and inside.all() else 0
         if len(chars):
             self._in_string = bool(inside[-1])
         structure = chars[~inside]
@@ -90,3 +94,11 @@ class _Counter:
         is_list = np.concatenate([[self._in_list], lists[starts]])
         self.elements = max(self.elements, int(np.max(np.where(is_list, counts + 1, 0))))
         self._commas, self._in_list = int(counts[-1]), bool(is_list[-1])
+
+
+def _least_characters(plain: bytes, chars: NDArray[Any]) -> int:
+    """How many characters these bytes of a string are at least: an escape is taken for none."""
+    import numpy as np
+
+    continuing = int(np.count_nonzero((chars & 0xC0) == 0x80))
+    return len(chars) - continuing - 5 * plain.count(b"\\u") - plain.count(b"\\")

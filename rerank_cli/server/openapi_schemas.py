@@ -18,9 +18,12 @@ _DOCUMENT = {"anyOf": [_STRING, {"type": "object", "properties": {"text": _STRIN
 _TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": ["string", "null"]},
     "count": {"type": ["integer", "null"], "minimum": 1},
+    "number": {"type": ["number", "null"], "minimum": 0},
+    "switch": {"type": ["string", "boolean", "null"]},
     "boolean": {"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false"]}]},
     "negation": {"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false"]}]},
     "names": {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}, "minItems": 1},
+    "texts": {"type": ["array", "string", "null"], "items": {"type": "string"}},
     "documents": {"type": "array", "minItems": 1, "maxItems": 10_000},
 }
 

@@ -63,6 +63,7 @@ class RerankResult:
     computed_tokens: int  # likewise, equal documents counted once, as they are scored
     search_units: int
     warnings: tuple[str, ...]
+    stages: tuple[dict[str, Any], ...] = ()  # what each did, as in `Meta.stages`
 
 
 @dataclass(frozen=True, slots=True)

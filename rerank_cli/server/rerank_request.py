@@ -11,18 +11,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.absence import FieldCheck
-from rerank_cli.errors import InputError, did_you_mean
+from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import for_members
 from rerank_cli.fields import make_renderer
 from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
-from rerank_cli.request import MemberError, members_of, read_options
+from rerank_cli.request import MemberError, as_members, members_of, read_options
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError, too_many, wrong_type
+from rerank_cli.server.json_body import dump
 from rerank_cli.server.members import name_in, our_members, text_of
 from rerank_cli.server.records import Adapter, RerankRequest
 from rerank_cli.server.settings import CHARS_PER_TOKEN, MAX_DEPTH, MAX_FIELDS, MAX_NOTES
-from rerank_cli.settings import FieldSettings
+from rerank_cli.settings import FieldSettings, StageSettings
 from rerank_cli.text import is_blank, replace_surrogates, shown
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from rerank_cli.settings import Limits
 
 SOURCE = Source("documents", "json")
-JSON_TYPES = {"string": "string", "count": "integer", "boolean": "boolean", "negation": "boolean", "names": "array"}
+JSON_TYPES = {
+    "string": "string", "count": "integer", "number": "number", "boolean": "boolean", "negation": "boolean",
+    "switch": "string or boolean", "names": "array", "texts": "string or array",
+}  # fmt: skip
 
 
 def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings) -> RerankRequest:
@@ -45,6 +49,7 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
     options = _options(members, rules)
     if rules.needs_model and not options.model:
         raise HttpError(400, http_errors.NO_MODEL)
+    _check_stages(options)
     for query in queries or (options.query or "",):
         _check_query(query, settings)
     values = _documents(members, rules, settings)
@@ -59,6 +64,8 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
         raise _invalid(error, rules.api) from None
     if strict:
         _refuse_blank(documents)
+    if options.stages:  # which may look at the fields of objects
+        documents = [each._replace(raw=dump(values[each.index])) for each in documents]
     limits = _limits(options, settings, report)
     shortened = _shorten(documents, limits)
     warnings = (*notes, *report.warnings())
@@ -94,6 +101,17 @@ def _options(members: dict[str, Any], rules: Adapter) -> RequestOptions:
     if fields > MAX_FIELDS:
         raise HttpError(422, f"rank_fields has {fields} names; this server takes at most {MAX_FIELDS}")
     return options
+
+
+def _check_stages(options: RequestOptions) -> None:
+    """Raises HttpError 422 for stages that cannot be run, in the words of the command line with members for options."""
+    if options.stages:
+        from rerank_cli.stages import check
+
+        try:
+            check(StageSettings(**options.stages))
+        except UsageError as error:
+            raise HttpError(422, as_members(error.message)) from None
 
 
 def _http_error(error: MemberError, name: str) -> HttpError:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from rerank_cli import pipeline
 from rerank_cli.billing import DEFAULT_CHUNK, chunk_of, search_units
-from rerank_cli.errors import NonFiniteError
+from rerank_cli.errors import NonFiniteError, UsageError
 from rerank_cli.report import Report
+from rerank_cli.request import as_members
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError
 from rerank_cli.server.json_body import dump
 from rerank_cli.server.records import RerankRequest, RerankResult
-from rerank_cli.settings import RankSettings
+from rerank_cli.settings import RankSettings, StageSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,10 +37,17 @@ def build_response(
     if request.adapter.refuse_cut_query and job.query_cut and request.limits.long_documents == "error":
         raise HttpError(422, f"the query has {job.query_tokens} tokens, more than half of the model's window")
     options = request.options
-    settings = RankSettings(top_n=options.top_n, raw_scores=bool(options.raw_scores), limits=request.limits)
+    stages = StageSettings(**options.stages)
+    settings = RankSettings(
+        top_n=options.top_n, raw_scores=bool(options.raw_scores), stages=stages, limits=request.limits
+    )
     # Search units are what Cohere would bill under the model name that the client gave.
     chunk = chunk_of(options.model or "") or DEFAULT_CHUNK
-    ranking = pipeline.assemble(options.query or "", request.documents, scores, info, settings, Report())
+    report = Report()
+    try:
+        ranking = pipeline.assemble(request.query, request.documents, scores, info, settings, report)
+    except UsageError as error:
+        raise HttpError(422, as_members(error.message)) from None
     result = RerankResult(
         request,
         request_id,
@@ -48,7 +56,8 @@ def build_response(
         tokens=_tokens(job, scores),
         computed_tokens=_tokens(job, filter(None, job.scores)),
         search_units=search_units(job.query_tokens, (score.tokens for score in scores), chunk),
-        warnings=(*request.warnings, *notes, *_warnings(request, job, scores, info)),
+        warnings=(*request.warnings, *notes, *_warnings(request, job, scores, info), *report.warnings()),
+        stages=ranking.meta.stages,
     )
     return dump(request.adapter.response(result)), result
 

@@ -70,5 +70,5 @@ def document_value(document: Document) -> bytes:
 def meta_object(meta: Meta) -> bytes:
     """The `meta` object, on one line."""
     members = {"schema_version": SCHEMA_VERSION, **asdict(meta), "tool": f"rerank-cli {__version__}"}
-    usage = members.pop("usage")
-    return orjson.dumps(members | ({"usage": usage} if usage else {}))
+    optional = {name: members.pop(name) for name in ("usage", "stages")}
+    return orjson.dumps(members | {name: value for name, value in optional.items() if value})

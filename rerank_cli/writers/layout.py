@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import Hit, Ranking
     from rerank_cli.settings import OutputSettings
     from rerank_cli.terminal import Terminal
+    from rerank_cli.writers.results import Shape
 
 _NARROWEST = 20  # columns; narrower terminals wrap by themselves
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -40,7 +41,7 @@ class Layout(NamedTuple):
     rank: int
     score: int
     bar: int
-    fused: int
+    order: int  # of the fused or final score
     id: int
 
     @property
@@ -63,7 +64,7 @@ class RenderContext(NamedTuple):
     words: frozenset[str]
     span: tuple[float, float]  # scores of an empty and of a full bar
     settings: OutputSettings
-    value_name: str
+    shape: Shape
 
 
 def console_for(terminal: Terminal) -> Console:
@@ -85,7 +86,7 @@ def console_for(terminal: Terminal) -> Console:
     )
 
 
-def layout_for(hits: Sequence[Hit], width: int, *, fused: bool) -> Layout:
+def layout_for(hits: Sequence[Hit], width: int, *, order: bool) -> Layout:
     """Column widths from the contents: bars and ids shrink and disappear before the document does."""
     from rich.cells import cell_len
 
@@ -100,7 +101,7 @@ def layout_for(hits: Sequence[Hit], width: int, *, fused: bool) -> Layout:
         rank=len(str(max(hit.rank for hit in hits))),
         score=max(len("score"), len(number(min(scores))), len(number(max(scores)))),
         bar=16 if width >= 120 else 8 if width >= 60 else 4 if width >= 36 else 0,
-        fused=6 if fused and width >= 60 else 0,
+        order=max([6, *(len(number(hit.order_score or 0.0)) for hit in hits)]) if order and width >= 60 else 0,
         id=max(2, id_width) if id_width else 0,
     )
 

@@ -24,13 +24,14 @@ _EDGE = re.compile(r"^[^\S\x00-\x08\x0b-\x1f\x7f-\x9f]+|[^\S\x00-\x08\x0b-\x1f\x
 
 
 def blocks(ranking: Ranking, settings: OutputSettings) -> Iterator[bytes]:
-    """The table, some rows at a time: rank, score, text, and of fused score, id and title those that any hit has."""
+    """The table, some rows at a time: rank, score, text, and of further score, id and title what any hit has."""
     shape = shape_of(ranking, settings)
     ids = any(id_of(hit.document) is not None for hit in ranking.hits)
     titles = settings.documents and any(title_of(hit.document) is not None for hit in ranking.hits)
-    shown = {"rank": True, "score": True, "fused": shape.fused, "id": ids, "title": titles, "text": settings.documents}
+    shown = {"rank": True, "score": True, shape.order_name: bool(shape.order_name), "id": ids, "title": titles}
+    shown["text"] = settings.documents
     names = [name for name, is_shown in shown.items() if is_shown]
-    alignment = ["---:" if name in {"rank", "score", "fused"} else "---" for name in names]
+    alignment = ["---:" if name in {"rank", "score", "fused", "final"} else "---" for name in names]
     yield row(names) + row(alignment)
     for hits in blocks_of(ranking.hits):
         yield b"".join([row(values(hit, score, names)) for hit, score in zip(hits, scores(hits), strict=True)])
@@ -47,12 +48,18 @@ def values(hit: Hit, score: str, names: list[str]) -> list[str]:
     cells = {
         "rank": str(hit.rank),
         "score": score,
-        "fused": "–" if hit.fused_score is None else repr(hit.fused_score),
+        "fused": score_or_dash(hit.fused_score),
+        "final": score_or_dash(hit.final_score),
         "id": escaped(id_of(document) or ""),
         "title": escaped(title_of(document) or "") if "title" in names else "",
         "text": escaped(document.text) if "text" in names else "",
     }
     return [cells[name] for name in names]
+
+
+def score_or_dash(score: float | None) -> str:
+    """A score in full; a dash where there is none."""
+    return "–" if score is None else repr(score)
 
 
 def row(cells: list[str]) -> bytes:

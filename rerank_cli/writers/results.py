@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -20,21 +20,26 @@ if TYPE_CHECKING:
     from rerank_cli.settings import OutputSettings
 
 BLOCK = 128  # hits written at once: enough to share costs, few enough that blocks of 1 MB documents fit in memory
+FURTHER = ("fused_score", "final_score")  # scores of a hit beside relevance_score
 TITLE_KEYS = ("title", "name", "subject", "headline", "heading")
 
 
 class Shape(NamedTuple):
     """What is written of each hit of one ranking."""
 
-    fused: bool
+    further_scores: tuple[str, ...]  # beside relevance_score; the last one orders the hits
     explain: bool
     value_name: str  # how `--explain` calls Score.value
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of a hit, in order."""
-        fused = ("fused_score",) if self.fused else ()
-        return ("index", "rank", "relevance_score", *fused, *(("explain",) if self.explain else ()))
+        return ("index", "rank", "relevance_score", *self.further_scores, *(("explain",) if self.explain else ()))
+
+    @property
+    def order_name(self) -> str:
+        """What tables call the score that orders the hits; nothing where relevance_score does."""
+        return self.further_scores[-1].removesuffix("_score") if self.further_scores else ""
 
 
 def sources_of(ranking: Ranking) -> list[Source]:
@@ -45,10 +50,10 @@ def sources_of(ranking: Ranking) -> list[Source]:
 
 
 def shape_of(ranking: Ranking, settings: OutputSettings) -> Shape:
-    """What the hits of a ranking carry: fused scores if any has one, an explanation if asked for."""
+    """What the hits of a ranking carry: further scores if any has one, an explanation if asked for."""
     local = ranking.meta.score_scale in {"probability", "logit"}
-    fused = any(hit.fused_score is not None for hit in ranking.hits)
-    return Shape(fused, settings.explain, "logit" if local else "score")
+    further = tuple(name for name in FURTHER if any(getattr(hit, name) is not None for hit in ranking.hits))
+    return Shape(further, settings.explain, "logit" if local else "score")
 
 
 def blocks_of(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
@@ -59,13 +64,11 @@ def blocks_of(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
 
 def score_members(hits: Sequence[Hit], shape: Shape) -> list[bytes]:
     """The JSON members of each hit, without braces."""
-    if shape.fused:
-        placed = [
-            {"index": h.index, "rank": h.rank, "relevance_score": h.relevance_score, "fused_score": h.fused_score}
-            for h in hits
-        ]
-    else:
-        placed = [{"index": h.index, "rank": h.rank, "relevance_score": h.relevance_score} for h in hits]
+    placed: list[dict[str, Any]]
+    placed = [{"index": h.index, "rank": h.rank, "relevance_score": h.relevance_score} for h in hits]
+    for name in shape.further_scores:
+        for result, hit in zip(placed, hits, strict=True):
+            result[name] = getattr(hit, name)
     # All at once, then split: half the time of formatting each, and no text in them can contain a brace.
     plain = orjson.dumps(placed, default=float)[2:-2].split(b"},{")
     if shape.explain:
@@ -76,7 +79,8 @@ def score_members(hits: Sequence[Hit], shape: Shape) -> list[bytes]:
 def explanation(hit: Hit, shape: Shape) -> bytes:
     """The `explain` object of a hit; offsets are characters of `text`."""
     score = hit.score
-    return b'{"text":%b,"tokens":%d,"%b":%b,"windows":%d,"best_chunk":%b,"truncated":%b}' % (
+    effects = b',"stages":%b' % orjson.dumps(hit.staged.effects, default=float) if hit.staged else b""
+    return b'{"text":%b,"tokens":%d,"%b":%b,"windows":%d,"best_chunk":%b,"truncated":%b%b}' % (
         encode_string(hit.document.text),
         score.tokens,
         shape.value_name.encode(),
@@ -84,6 +88,7 @@ def explanation(hit: Hit, shape: Shape) -> bytes:
         score.windows,
         offsets(score.best),
         b"true" if score.truncated else b"false",
+        effects,
     )
 
 

@@ -67,10 +67,11 @@ def places(hits: Sequence[Hit], shape: Shape) -> list[list[bytes]]:
     numbered = [
         [b"%d" % hit.index for hit in hits],
         [b"%d" % hit.rank for hit in hits],
-        [b"" if number == b"null" else number for number in numbers([hit.relevance_score for hit in hits])],
+        *(
+            [b"" if number == b"null" else number for number in numbers([getattr(hit, name) for hit in hits])]
+            for name in ("relevance_score", *shape.further_scores)
+        ),
     ]
-    if shape.fused:
-        numbered.append([b"" if number == b"null" else number for number in numbers([hit.fused_score for hit in hits])])
     return [list(row) for row in zip(*numbered, strict=True)]
 
 

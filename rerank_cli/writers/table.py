@@ -35,24 +35,30 @@ def blocks(ranking: Ranking, settings: OutputSettings, terminal: Terminal) -> It
     shape = shape_of(ranking, settings)
     context = RenderContext(
         console=console_for(terminal),
-        layout=layout_for(ranking.hits, terminal.width(), fused=shape.fused),
+        layout=layout_for(ranking.hits, terminal.width(), order=bool(shape.order_name)),
         glyphs=glyphs,
         words=query_words(ranking.query),
         span=bar_span(ranking),
         settings=settings,
-        value_name=shape.value_name,
+        shape=shape,
     )
-    yield rendered(context, [header(context.layout)])
+    yield rendered(context, [header(context.layout, shape.order_name)])
     for hit in ranking.hits:
         yield rendered(context, row(hit, context))
 
 
-def header(layout: Layout) -> Text:
+def header(layout: Layout, order_name: str) -> Text:
     """The names of the columns."""
     from rich.text import Text
 
-    names = (("#", layout.rank), ("score", layout.score), ("", layout.bar), ("fused", layout.fused), ("id", layout.id))
-    right = {"#", "score", "fused"}
+    names = (
+        ("#", layout.rank),
+        ("score", layout.score),
+        ("", layout.bar),
+        (order_name, layout.order),
+        ("id", layout.id),
+    )
+    right = {"#", "score", order_name}
     shown = [name.rjust(width) if name in right else name.ljust(width) for name, width in names if width]
     return Text("  ".join([*shown, "document"]), style="dim")
 
@@ -68,9 +74,10 @@ def row(hit: Hit, context: RenderContext) -> list[Text]:
     if layout.bar:
         drawn = "" if hit.relevance_score is None else bar(hit.relevance_score, context)
         first.append(drawn.ljust(layout.bar) + "  ", style="green")
-    if layout.fused:
-        fused = glyphs.missing if hit.fused_score is None else number(hit.fused_score)
-        first.append(fused.rjust(layout.fused) + "  ")
+    if layout.order:
+        ordering = getattr(hit, context.shape.further_scores[-1])
+        shown = glyphs.missing if ordering is None else number(ordering)
+        first.append(shown.rjust(layout.order) + "  ")
     if layout.id:
         first.append_text(cropped(id_of(hit.document) or "", layout.id, context, style="cyan"))
         first.append("  ")
@@ -143,7 +150,7 @@ def explained(hit: Hit, context: RenderContext) -> list[Text]:
     score, glyphs = hit.score, context.glyphs
     value = glyphs.missing if score.value is None else f"{score.value:.6g}"
     facts = [
-        f"{context.value_name} {value}",
+        f"{context.shape.value_name} {value}",
         f"{score.tokens} tokens",
         f"{score.windows} window{'s' * (score.windows != 1)}",
     ]

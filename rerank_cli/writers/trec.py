@@ -39,7 +39,7 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
     if len(set(ids)) < len(ids):
         repeated = Counter(ids).most_common(1)[0][0]
         report.warn(f"several documents share an id (for example {repeated!r}): trec_eval rejects such a run")
-    scores = decreasing(hit.relevance_score if hit.fused_score is None else hit.fused_score for hit in hits)
+    scores = decreasing(hit.order_score for hit in hits)
     lines = [
         f"{settings.query_id} Q0 {name} {rank} {score:.9g} {settings.run_tag}\n"
         for rank, (name, score) in enumerate(zip(ids, scores, strict=True), start=1)

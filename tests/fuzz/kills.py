@@ -2,7 +2,8 @@
 
     python tests/fuzz/kills.py --count 100
 
-Over batches with `-o` and with `--out-dir`, `rank -o`, the score cache, and `models pull` from a local hub. Each run is
+Over batches with `-o` and with `--out-dir`, `rank -o`, the score cache, `models pull` from a local hub, and
+`models convert`, also of a model that was converted before. Each run is
 a forked process that dies by `kill -9` at a random time of what an undisturbed run takes. The same seed gives the same
 times, but not the same points.
 """
@@ -15,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -78,7 +80,7 @@ def read(folder: Path) -> Files:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".rerank-")
+        if path.is_file() and not any(part.startswith((".rerank-", ".converting-")) for part in path.parts)
     }
 
 
@@ -203,6 +205,45 @@ class Pull:
         return "at the end" if code >= 0 else "with files" if left else "before any file"
 
 
+class Convert:
+    """A model is there whole, old or new, or not at all; each run is a new process, because torch cannot be forked."""
+
+    def __init__(self, *, over: bool) -> None:
+        import tiny_models
+
+        if not Path("tiny").exists():
+            tiny_models.bert(Path("tiny"))
+        fresh(Path("w"))
+        started = time.monotonic()
+        assert self._convert() == 0
+        self.seconds = time.monotonic() - started
+        self.whole = read(Path("w"))
+        self.before = self.whole if over else {}
+
+    @staticmethod
+    def _convert(kill_after: float | None = None) -> int:
+        argv = [sys.executable, "-m", "rerank_cli", "models", "convert", "./tiny", "-o", "w/converted", "--quiet"]
+        child = subprocess.Popen(
+            argv, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(HERE.parent.parent)}
+        )
+        if kill_after is not None:
+            time.sleep(kill_after)
+            child.kill()
+        return child.wait()
+
+    def attempt(self, chance: random.Random) -> str:
+        fresh(Path("w"))
+        for name, data in self.before.items():
+            (Path("w") / name).parent.mkdir(exist_ok=True)
+            (Path("w") / name).write_bytes(data)
+        code = self._convert(chance.uniform(self.seconds / 3, self.seconds * MORE))  # the first third imports
+        left = read(Path("w"))
+        assert left in ({}, self.before, self.whole), f"half a model: {sorted(left)}"
+        assert self._convert() == 0
+        assert read(Path("w")) == self.whole, f"other files: {sorted(read(Path('w')))}"
+        return "at the end" if code >= 0 else "with files" if left else "before any file"
+
+
 def targets() -> dict[str, Callable[[], Any]]:
     """Everything that is killed, by name; opening one runs it undisturbed."""
     batch = ("batch", "in.jsonl", "--quiet")
@@ -216,6 +257,8 @@ def targets() -> dict[str, Callable[[], Any]]:
         "rank -o": lambda: Command(("-q", "bread", "lines.txt", "-o", "w/out", "--quiet")),
         "cache": Cache,
         "pull": Pull,
+        "convert": lambda: Convert(over=False),
+        "convert over": lambda: Convert(over=True),
     }
 
 

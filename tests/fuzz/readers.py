@@ -46,7 +46,7 @@ from rerank_cli.readers.trec import read_run  # noqa: E402
 from rerank_cli.records import Document  # noqa: E402
 from rerank_cli.report import Report  # noqa: E402
 from rerank_cli.scorers import registry  # noqa: E402
-from rerank_cli.settings import INPUT_FORMATS, FieldSettings, InputSettings  # noqa: E402
+from rerank_cli.settings import INPUT_FORMATS, Decoding, FieldSettings, InputSettings  # noqa: E402
 from rerank_cli.terminal import Terminal  # noqa: E402
 
 SLOW = 5  # seconds that no input of this size may take
@@ -231,11 +231,11 @@ def read_request(data: bytes, settings: InputSettings) -> int:
 
 def read_evaluation(kind: str, data: bytes, settings: InputSettings) -> int:
     """A run, qrels, queries or a corpus."""
-    stdin, encoding = io.BytesIO(data), settings.encoding
+    stdin, decoding = io.BytesIO(data), settings.decoding
     if kind == "run":
-        return len(read_run("-", stdin, encoding).scores)
+        return len(read_run("-", stdin, decoding).scores)
     if kind == "qrels":
-        return len(read_qrels("-", stdin, encoding, Report()).judgements)
+        return len(read_qrels("-", stdin, decoding, Report()).judgements)
     if kind == "corpus":
         return _count(corpus_rows("-", stdin, settings, Report()))
     chosen = "auto" if settings.input_format == "files" else settings.input_format
@@ -293,7 +293,11 @@ def settings_of(kind: str, chance: random.Random) -> InputSettings:
         fields = replace(fields, join_titles=not fields.rank_fields)
     settings = InputSettings(input_format=kind, null=null, fields=fields)
     if chance.random() < 0.1:
-        settings = replace(settings, encoding=chance.choice(("cp1252", "utf-16", "utf-32", "shift_jis", "utf-7")))
+        encoding = chance.choice(("cp1252", "utf-16", "utf-32", "shift_jis", "utf-7"))
+        settings = replace(settings, decoding=Decoding(encoding))
+    if chance.random() < 0.1:
+        limits = {"max_line": chance.choice((1, 20, 300)), "max_unpacked": chance.choice((1, 50, 1000))}
+        settings = replace(settings, decoding=replace(settings.decoding, **limits))
     if chance.random() < 0.1 and kind in {"auto", "csv"} and not null:
         settings = replace(settings, delimiter=chance.choice((";", "tab", "|", "a")))
     return settings

@@ -27,6 +27,7 @@ def cohere_response(result: RerankResult, *, version: str) -> dict[str, Any]:
             "billed_units": {"search_units": result.search_units},
             "tokens": {"input_tokens": result.tokens, "output_tokens": 0},
             "warnings": result.warnings,
+            **({"stages": result.stages} if result.stages else {}),
         },
         "usage": {"prompt_tokens": result.tokens, "completion_tokens": 0, "total_tokens": result.tokens},
     }
@@ -34,6 +35,8 @@ def cohere_response(result: RerankResult, *, version: str) -> dict[str, Any]:
 
 def _cohere_row(hit: Hit, request: RerankRequest) -> dict[str, Any]:
     row: dict[str, Any] = {"index": hit.index, "relevance_score": hit.relevance_score}
+    if hit.final_score is not None:
+        row["final_score"] = hit.final_score
     if request.options.return_best_chunk and hit.score.best:
         row["best_chunk"] = hit.score.best
     if request.options.return_documents:
