@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.responses import Response
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.server.admission import AdmissionControl
     from rerank_cli.server.metrics import Metrics
+    from rerank_cli.server.models import Models
     from rerank_cli.server.settings import ServeSettings
-    from rerank_cli.server.worker import Worker
 
 JSON = "application/json"
 
@@ -28,8 +28,7 @@ class Server(Protocol):
     """The running server, as far as pages describe it."""
 
     settings: ServeSettings
-    worker: Worker
-    info: ScorerInfo
+    models: Models
     metrics: Metrics
     admission: AdmissionControl
 
@@ -39,24 +38,26 @@ def _health(_app: Server, _request: Request) -> Response:
 
 
 def _ready(app: Server, _request: Request) -> Response:
-    if app.worker.alive and not app.admission.draining:
-        return Response(dump({"status": "ready", "model": app.info.model}), media_type=JSON)
-    status = "stopping" if app.admission.draining else "the scoring thread has stopped"
+    if app.models.alive and not app.admission.draining:
+        return Response(dump({"status": "ready", "model": app.models.first.info.model}), media_type=JSON)
+    status = "stopping" if app.admission.draining else "a scoring thread has stopped"
     return Response(dump({"status": status}), 503, {"retry-after": "1"}, JSON)
 
 
 def _models(app: Server, _request: Request) -> Response:
     """As OpenAI lists them (`data`) and as Cohere does (`models`); gateways probe either."""
-    info = app.info
-    names = dict.fromkeys((info.model, *app.settings.names))
-    facts = {"revision": info.revision, "backend": info.backend, "dtype": info.dtype, "score_scale": scale_of(info)}
-    model = {"object": "model", "created": 0, "owned_by": "rerank", **facts}
     models = {
         "object": "list",
-        "data": [{"id": name, **model} for name in names],
-        "models": [{"name": name, "endpoints": ["rerank"]} for name in names],
+        "data": [model_object(name, served.info) for name, served in app.models.by_name.items()],
+        "models": [{"name": name, "endpoints": ["rerank"]} for name in app.models.by_name],
     }
     return Response(dump(models), media_type=JSON)
+
+
+def model_object(name: str, info: ScorerInfo) -> dict[str, Any]:
+    """A model under one of its names, as OpenAI describes it, and what we know of it."""
+    facts = {"revision": info.revision, "backend": info.backend, "dtype": info.dtype, "score_scale": scale_of(info)}
+    return {"id": name, "object": "model", "created": 0, "owned_by": "rerank", **facts}
 
 
 def _metrics(app: Server, _request: Request) -> Response:

@@ -13,6 +13,7 @@ from rerank_cli.errors import NonFiniteError
 from rerank_cli.report import Report
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError
+from rerank_cli.server.jobs import tokens_of, units_of
 from rerank_cli.server.json_body import dump
 from rerank_cli.server.records import RerankRequest, RerankResult
 from rerank_cli.settings import RankSettings
@@ -38,8 +39,6 @@ def build_response(
         raise HttpError(422, f"the query has {job.query_tokens} tokens, more than half of the model's window")
     options = request.options
     settings = RankSettings(top_n=options.top_n, raw_scores=bool(options.raw_scores), limits=request.limits)
-    # Search units are what Cohere would bill under the model name that the client gave.
-    chunk = chunk_of(options.model or "") or DEFAULT_CHUNK
     ranking = pipeline.assemble(options.query or "", request.documents, scores, info, settings, Report())
     result = RerankResult(
         request,
@@ -48,8 +47,8 @@ def build_response(
         hits=_with_lowest(ranking.hits),
         tokens=_tokens(job, scores),
         computed_tokens=_tokens(job, filter(None, job.scores)),
-        search_units=search_units(job.query_tokens, (score.tokens for score in scores), chunk),
-        warnings=(*request.warnings, *notes, *_warnings(request, job, scores, info)),
+        search_units=_units(job, scores, options.model or ""),
+        warnings=(*request.warnings, *notes, *job.warnings, *_warnings(request, job, scores, info)),
     )
     return dump(request.adapter.response(result)), result
 
@@ -78,8 +77,18 @@ def _with_lowest(hits: Sequence[Hit]) -> list[Hit]:
 
 
 def _tokens(job: Job, scores: Iterable[Score]) -> int:
-    """Tokens that the model read: each window of a document with the query beside it."""
+    """Tokens that the model read: each window of a document with the query beside it; else what a provider counted."""
+    if job.usage is not None:
+        return tokens_of(job.usage)
     return sum(score.tokens + job.query_tokens * score.windows for score in scores)
+
+
+def _units(job: Job, scores: Iterable[Score], model: str) -> int:
+    """What the provider billed; of a local model what Cohere would bill under the name that the client gave."""
+    if job.usage is not None:
+        return units_of(job.usage)
+    chunk = chunk_of(model) or DEFAULT_CHUNK
+    return search_units(job.query_tokens, (score.tokens for score in scores), chunk)
 
 
 def _warnings(request: RerankRequest, job: Job, scores: Sequence[Score], info: ScorerInfo) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rerank_cli.records import Pair
+    from rerank_cli.scorers.remote.target import ProviderModel
     from rerank_cli.settings import ModelSettings
 
 
@@ -108,6 +109,14 @@ def not_in_units(provider: str, unit: str | None) -> UsageError:
     """--max-units for a provider that bills in something else than search units."""
     bills = f"bills {unit}" if unit else "has no known billing"
     return UsageError(f"--max-units counts search units, but {provider} {bills}", "leave --max-units out")
+
+
+def check_unit(choice: ProviderModel) -> None:
+    """Raise UsageError unless this model is billed in search units."""
+    provider = choice.provider
+    unit, _ = billing_of(provider, choice.model or provider.model_default or "")
+    if unit != "search_units":
+        raise not_in_units(provider.id, unit)
 
 
 class UnitsSpentError(UsageError):
