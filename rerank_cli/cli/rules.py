@@ -139,7 +139,8 @@ def model_of(call: Call, request: RequestOptions | None = None) -> ModelSettings
         prices=call.prices,
     )
     settings = replace(settings, remote=remote)
-    refuse_remote_options(call, [settings])
+    if any(call.is_typed(name) for name in REMOTE_ONLY):
+        refuse_remote_options(call, [settings])
     return settings
 
 

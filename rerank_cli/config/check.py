@@ -114,6 +114,8 @@ def check_shared(file: ConfigFile, name: str, value: Any, command: str, catalogu
         names = [*everywhere, *catalogue.commands(), "endpoints", "prices"]
         raise unknown(where, name, value, names)
     for option in everywhere[name]:
+        if mine is not None and option.many and not mine.many:
+            continue  # several models, which only the section of `serve` may name
         try:
             check_value(file, where, option, value)
         except ConfigError as error:

@@ -40,8 +40,8 @@ class Log:
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         parts = f"{now} id={call.id} client={call.client} {method} {path} status={call.status}"
         if call.documents:
-            parts += f" model={shown(call.model)}" if call.model else ""
             parts += f" documents={call.documents} queued_ms={call.queued * 1e3:.0f} scored_ms={call.scored * 1e3:.0f}"
+        parts += f" model={shown(call.model).replace(' ', '%20')}" if call.model else ""
         self._terminal.say(f"{parts} total_ms={total * 1e3:.0f}")
 
     def failed(self, call: Call, error: BaseException) -> None:

@@ -66,7 +66,8 @@ def _document_scores(request: RerankRequest, job: Job) -> list[Score]:
     try:
         pipeline.require_finite(scored, job.pairs, request.documents)
     except NonFiniteError:
-        raise HttpError(500, "the model gave a score that is not a number") from None
+        status = 500 if job.usage is None else 502
+        raise HttpError(status, "the model gave a score that is not a number") from None
     return scores
 
 
