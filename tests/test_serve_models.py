@@ -218,6 +218,7 @@ def test_models_and_limits_are_read_again_without_dropping_a_connection(reloadab
     assert "only a restart changes --max-connections" in program.log
     assert on_it("far")["model"] == "cohere-v2:m"
     assert connection.sock is socket
+    connection.close()
     assert ask(program).status == 200
     assert program.post("/v2/rerank", query="q", documents=["a"] * 3, headers={"api-key": "one"}).status == 400
     assert sum("loaded" in line or "requests for" in line for line in program.lines) == 2, (
