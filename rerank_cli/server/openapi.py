@@ -34,7 +34,7 @@ def describe(settings: ServeSettings) -> dict[str, Any]:
         "info": {
             "title": "rerank serve",
             "version": __version__,
-            "description": "One reranking model behind the APIs of Cohere (v1, v2), Jina and Text Embeddings "
+            "description": "Reranking models behind the APIs of Cohere (v1, v2), Jina and Text Embeddings "
             "Inference. Paths count by their suffix.",
         },
         "paths": paths,
