@@ -185,6 +185,25 @@ def test_remote_requests_run_side_by_side_and_block_no_local_one(home, provider)
     assert server.most_at_once == 3, "--concurrency bounds them"
 
 
+def test_a_provider_that_hangs_leaves_room_for_other_models(home):
+    with Loopback(lambda _seen: hang) as server:
+        argv = ("-m", "cohere:rerank-v3.5", "-m", "builtin", "--max-queue", "4", "--concurrency", "1")
+        program = gateway(home, server, *argv, "--timeout", "20", model="")
+        statuses = []
+
+        def client(number):
+            statuses.append(program.post("/v2/rerank", query=QUERY, documents=[f"hang {number}"]).status)
+
+        threads = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: b"rerank_requests_inside 2.0" in program.get("/metrics").body)
+        full = program.post("/v2/rerank", query=QUERY, documents=["one too many"])
+        assert (full.status, full.headers["retry-after"]) == (429, "1")
+        assert program.post("/v2/rerank", query=QUERY, documents=DOCS, model="builtin").status == 200
+        program.close()
+
+
 def test_units_are_limited_for_the_life_of_the_process(home, free):
     served = gateway(home, free, "--max-units", "2", "--no-cache")
     statuses = [served.post("/v2/rerank", query=QUERY, documents=["budget"]).status for _ in range(4)]

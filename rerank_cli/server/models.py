@@ -105,7 +105,7 @@ class Opener:
             for plan in plans:
                 model = same.get(plan.identity)
                 if model is None:
-                    model = self._start(plan)
+                    model = self._start(plan, max(1, self.max_queue // len(plans)))
                     started.append(model)
                 names = tuple(dict.fromkeys((*plan.names, model.info.model)))
                 served.append(ServedModel(names, model.info, model.worker, plan.identity))
@@ -115,10 +115,11 @@ class Opener:
             raise
         return Models(served)
 
-    def _start(self, plan: ModelPlan) -> ServedModel:
+    def _start(self, plan: ModelPlan, share: int) -> ServedModel:
+        """`share`: requests that may wait for a provider, so that one that hangs leaves room for other models."""
         worker: Worker | RemoteWorker
         if plan.open_gateway is not None:
-            worker = RemoteWorker(plan.open_gateway, self.max_queue)
+            worker = RemoteWorker(plan.open_gateway, share)
         elif plan.open_scorer is not None:
             worker = Worker(plan.open_scorer, self.observe, self.turn)
         return ServedModel(plan.names, worker.start(), worker, plan.identity)
