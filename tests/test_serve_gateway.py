@@ -186,22 +186,32 @@ def test_remote_requests_run_side_by_side_and_block_no_local_one(home, provider)
 
 
 def test_a_provider_that_hangs_leaves_room_for_other_models(home):
-    with Loopback(lambda _seen: hang) as server:
+    held = threading.Event()
+
+    def slow(seen):
+        assert held.wait(30)
+        return cohere(seen)
+
+    with Loopback(slow) as server:
         argv = ("-m", "cohere:rerank-v3.5", "-m", "builtin", "--max-queue", "4", "--concurrency", "1")
-        program = gateway(home, server, *argv, "--timeout", "20", model="")
+        program = gateway(home, server, *argv, model="")
         statuses = []
 
         def client(number):
             statuses.append(program.post("/v2/rerank", query=QUERY, documents=[f"hang {number}"]).status)
 
-        threads = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(2)]
+        threads = [threading.Thread(target=client, args=(number,)) for number in range(2)]
         for thread in threads:
             thread.start()
         wait_for(lambda: b"rerank_requests_inside 2.0" in program.get("/metrics").body)
         full = program.post("/v2/rerank", query=QUERY, documents=["one too many"])
         assert (full.status, full.headers["retry-after"]) == (429, "1")
         assert program.post("/v2/rerank", query=QUERY, documents=DOCS, model="builtin").status == 200
+        held.set()
+        for thread in threads:
+            thread.join()
         program.close()
+    assert statuses == [200, 200]
 
 
 def test_units_are_limited_for_the_life_of_the_process(home, free):
