@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from remote.loopback import Loopback, as_json, cohere, drip, free_port, hang, in_turn, reset
 from serve.harness import Program
+
+from rerank_cli.errors import ProviderReply, RemoteError
+from rerank_cli.server.provider_errors import http_error
 
 KEY = "server-key-1234567890"
 
@@ -112,3 +117,25 @@ def test_a_listwise_model_is_not_split(home):
         program.close()
     assert (answer.status, provider.seen) == (400, [])
     assert "compares all documents of a request" in answer.json["message"]
+
+
+@given(st.integers(100, 999), st.none() | st.floats(0, 1e6))
+def test_no_status_of_a_provider_blames_the_client_s_key_or_says_success(status, wait_s):
+    error = RemoteError("said", reply=ProviderReply(status, "said", wait_s))
+    found = http_error(error, "m")
+    assert found.status in {400, 413, 422, 429, 502, 503, 504}
+    if "retry-after" in found.headers:
+        assert found.status in {429, 503}
+        assert int(found.headers["retry-after"]) >= max(1, wait_s)
+
+
+def test_a_cache_that_cannot_be_used_is_a_warning(home, tmp_path):
+    broken = tmp_path / "cache.sqlite"
+    broken.write_bytes(b"this is not SQLite" * 100)
+    with Loopback() as provider:
+        argv = ("-m", "cohere:x", "--endpoint", provider.url, "--cache-path", str(broken))
+        program = Program(home, *argv, env={"CO_API_KEY": KEY})
+        statuses = [program.post("/v2/rerank", query="q", documents=["a"]).status for _ in range(2)]
+        program.close()
+    assert (statuses, len(provider.seen)) == ([200, 200], 2)
+    assert "is unusable" in program.log
