@@ -165,6 +165,17 @@ def test_a_model_that_cannot_be_opened_leaves_nothing_behind():
     wait_for(lambda: threading.active_count() <= before)
 
 
+def test_a_model_that_was_kept_once_is_still_in_use():
+    """Requests before and after a reload are counted together, or the next one would close the model too early."""
+    made, plan = opener(), ModelPlan(("a",), identity="a", open_scorer=FreeScorer)
+    before = made.open([plan])
+    with before.first.in_use():
+        after = made.open([ModelPlan(("b",), identity="a", open_scorer=FreeScorer)], before.served)
+        assert after.first.requests == 1
+    assert (after.first.requests, sorted(after.by_name)) == (0, ["b", "free"])
+    after.stop()
+
+
 # --- SIGHUP ---
 
 

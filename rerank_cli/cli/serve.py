@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rerank_cli.cli.sources import Call
-    from rerank_cli.scorers.remote.cost import Budget
+    from rerank_cli.scorers.remote.cost import Spent
     from rerank_cli.server.models import Configured
     from rerank_cli.terminal import Terminal
 
@@ -30,14 +30,14 @@ def serve(call: Call) -> int:
       CO_API_URL=http://127.0.0.1:8080 python my_cohere_program.py
     """
     from rerank_cli.cli.main import debugging
-    from rerank_cli.scorers.remote.cost import Budget
+    from rerank_cli.scorers.remote.cost import Spent
     from rerank_cli.server import run as server
     from rerank_cli.server.log import Log
 
     terminal = call.terminal
     server.check_extra()
-    budget = Budget(None)  # of the process, whatever a reload changes
-    configured = configure(call, budget)
+    spent = Spent()  # in the life of the process, whatever a reload changes
+    configured = configure(call, spent)
     settings, _ = configured
     bound = server.listen(settings.host, settings.port)
     url = server.url_of(bound)
@@ -55,7 +55,7 @@ def serve(call: Call) -> int:
     tracebacks = call.values["debug"] or debugging((), terminal)
     log = Log(terminal, access=settings.access_log, tracebacks=tracebacks)
     try:
-        server.serve(configured, lambda: configure(reread(call), budget), bound, log, listening)
+        server.serve(configured, lambda: configure(reread(call), spent), bound, log, listening)
     finally:
         bound.close()
     return 0
@@ -85,14 +85,14 @@ def reread(call: Call) -> Call:
     return replace(call.reread(), terminal=call.terminal) if call.reread else call
 
 
-def configure(call: Call, budget: Budget) -> Configured:
+def configure(call: Call, spent: Spent) -> Configured:
     """What the server is to be. Raises UsageError or InputError."""
     from rerank_cli.cli.serve_models import plans_of
+    from rerank_cli.scorers.remote.cost import Budget
 
     settings = call.settings(ServeSettings)
     keys = keys_of(settings.keys_file, settings.keys_env, call.terminal)
-    plans = plans_of(call, settings.names, budget)
-    budget.most = call.values["max_units"]
+    plans = plans_of(call, settings.names, Budget(call.values["max_units"], spent))
     return replace(settings, keys=keys), plans
 
 

@@ -40,7 +40,6 @@ class ModelPlan:
 class ServedModel:
     """A model that is served. `requests`: those in progress, counted by the event loop's thread."""
 
-    names: tuple[str, ...]
     info: ScorerInfo
     worker: Worker | RemoteWorker
     identity: object = None
@@ -59,12 +58,12 @@ class ServedModel:
 class Models:
     """The models in the order in which they were named; the first answers requests that name none or another."""
 
-    def __init__(self, served: Iterable[ServedModel]) -> None:
-        self.served = tuple(served)
+    def __init__(self, named: Sequence[tuple[Iterable[str], ServedModel]]) -> None:
+        self.served = tuple(model for _, model in named)
         self.first = self.served[0]
         self.by_name: dict[str, ServedModel] = {}
-        for model in self.served:
-            for name in model.names:
+        for names, model in named:
+            for name in (*names, model.info.model):
                 self.by_name.setdefault(name, model)
 
     @property
@@ -100,20 +99,19 @@ class Opener:
         """Models that are ready; those of `former` that are the same go on. Raises what opening one raises."""
         same = {model.identity: model for model in former if model.identity is not None}
         started: list[ServedModel] = []
-        served: list[ServedModel] = []
+        named: list[tuple[Iterable[str], ServedModel]] = []
         try:
             for plan in plans:
                 model = same.get(plan.identity)
                 if model is None:
                     model = self._start(plan, max(1, self.max_queue // len(plans)))
                     started.append(model)
-                names = tuple(dict.fromkeys((*plan.names, model.info.model)))
-                served.append(ServedModel(names, model.info, model.worker, plan.identity))
+                named.append((plan.names, model))
         except BaseException:
             for model in started:
                 model.worker.stop()
             raise
-        return Models(served)
+        return Models(named)
 
     def _start(self, plan: ModelPlan, share: int) -> ServedModel:
         """`share`: requests that may wait for a provider, so that one that hangs leaves room for other models."""
@@ -122,4 +120,4 @@ class Opener:
             worker = RemoteWorker(plan.open_gateway, share)
         elif plan.open_scorer is not None:
             worker = Worker(plan.open_scorer, self.observe, self.turn)
-        return ServedModel(plan.names, worker.start(), worker, plan.identity)
+        return ServedModel(worker.start(), worker, plan.identity)

@@ -42,8 +42,7 @@ class Reloader:
             fixed = [name for name in FIXED if getattr(settings, name) != getattr(app.settings, name)]
             app.configure(settings, models)
             app.log.reloaded((model.info.model for model in models.served), fixed)
-        kept = {id(model.worker) for model in models.served}
-        await retire(model for model in former.served if id(model.worker) not in kept)
+        await retire(model for model in former.served if model not in models.served)
 
     def _prepare(self, former: Models) -> tuple[ServeSettings, Models]:
         settings, plans = self._read()

@@ -111,7 +111,7 @@ class Serving(Client):
         metrics = Metrics()
         self.worker = Worker(scorer, metrics.batch)
         info = self.worker.start()
-        models = Models([ServedModel((info.model, *settings.names), info, self.worker)])
+        models = Models([(settings.names, ServedModel(info, self.worker))])
         log = Log(terminal, access=settings.access_log, tracebacks=True)
         self.app = App(settings, models, metrics, log)
         listening = threading.Event()

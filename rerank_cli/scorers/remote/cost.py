@@ -123,31 +123,39 @@ class UnitsSpentError(UsageError):
     """A request would bill more search units than --max-units has left."""
 
 
+class Spent:
+    """Search units that a process has used: from replies, estimated where replies have none; guarded by `lock`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.used = 0.0
+        self.reserved = 0.0  # of requests that are being sent
+
+
 class Budget:
     """--max-units for all requests of a process, over any number of threads and models; None = no limit.
 
     What is sent is reserved at its estimate, so requests that are sent at the same time cannot exceed it together.
     """
 
-    def __init__(self, most: int | None) -> None:
+    def __init__(self, most: int | None, spent: Spent | None = None) -> None:
         self.most = most
-        self.used = 0.0  # search units from replies, estimated where replies have none
-        self._reserved = 0.0
-        self._lock = threading.Lock()
+        self._spent = spent or Spent()
 
     @contextmanager
     def reserve(self, expected: Estimate) -> Iterator[None]:
         """Keep room for what is about to be sent. Raises as `check_budget` does."""
-        with self._lock:
-            check_budget(expected, self.used + self._reserved, self.most)
-            self._reserved += expected.units or 0
+        spent, units = self._spent, expected.units or 0
+        with spent.lock:
+            check_budget(expected, spent.used + spent.reserved, self.most)
+            spent.reserved += units
         try:
             yield
         finally:
-            with self._lock:
-                self._reserved -= expected.units or 0
+            with spent.lock:
+                spent.reserved -= units
 
     def spend(self, units: float) -> None:
         """A reply was billed."""
-        with self._lock:
-            self.used += units
+        with self._spent.lock:
+            self._spent.used += units
