@@ -1,10 +1,11 @@
 """A server under load: CPU a pair against the offline scorer, overhead of one request, overload, memory.
 
-Run, on a machine that does nothing else (each prints its figures beside what issue 7 asks for; nothing is asserted):
+Run, on a machine that does nothing else (each prints its figures beside its target; nothing is asserted):
 
     python benchmarks/serve.py load       # 32 clients, mixed sizes, 60 s: errors, CPU a pair, memory
     python benchmarks/serve.py overhead   # one request of 10 documents on an idle server, less its scoring
     python benchmarks/serve.py overload   # 4 x the clients that the server accepts: 429s, memory, speed afterwards
+    python benchmarks/serve.py mixed      # every API, objects, wrong requests and ten reloads: memory is flat
 
 The server is a process of its own on 127.0.0.1; its CPU, memory and scoring time are those of its /metrics.
 """
@@ -17,6 +18,7 @@ import json
 import os
 import random
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -98,10 +100,10 @@ class Load:
         return f"{dict(self.statuses)}; {speed}, {self.pairs / max(self.calls, 1):.0f} a call; {memory}"
 
 
-def post(connection: http.client.HTTPConnection, body: bytes, count: int) -> str:
+def post(connection: http.client.HTTPConnection, body: bytes, count: int, path: str = "/v2/rerank") -> str:
     """One request on a kept connection; the status, or what was wrong with the reply."""
     try:
-        connection.request("POST", "/v2/rerank", body, JSON)
+        connection.request("POST", path, body, JSON)
         reply = connection.getresponse()
         found = json.loads(reply.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -109,7 +111,7 @@ def post(connection: http.client.HTTPConnection, body: bytes, count: int) -> str
         return type(error).__name__
     if reply.status == 429 and int(reply.getheader("retry-after") or 0) < 1:
         return "429 without Retry-After"
-    if reply.status == 200 and len(found["results"]) != count:
+    if reply.status == 200 and len(found if isinstance(found, list) else found["results"]) != count:
         return "200 with lost documents"
     return str(reply.status)
 
@@ -254,10 +256,58 @@ def overload(options: argparse.Namespace) -> None:
     print(f"speed afterwards: {after.speed / before.speed:.3f} x before (target 1)")
 
 
+def shapes(chosen: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Requests of every API for some documents, right and wrong ones."""
+    objects = [{"title": text[:20], "body": {"text": text}, "n": n} for n, text in enumerate(chosen)]
+    return [
+        ("/v2/rerank", {"query": QUERY, "documents": chosen}),
+        ("/v1/rerank", {"query": QUERY, "documents": objects, "rank_fields": ["title", "body.text"]}),
+        ("/rerank", {"query": QUERY, "texts": chosen, "return_text": True}),
+        ("/v1/rerank", {"query": QUERY, "documents": chosen, "return_documents": True, "model": "other"}),
+        ("/rerank", {"query": QUERY, "documents": ["long " * 3000 + text for text in chosen[:1]]}),
+        ("/v2/rerank", {"query": "", "documents": chosen}),
+        ("/v2/rerank", {"query": QUERY, "documents": [[text] for text in chosen]}),
+    ]
+
+
+def mixed(options: argparse.Namespace) -> None:
+    """The memory of a server with two models, at tenths of the time, under requests of every shape and reloads."""
+    documents = texts(2000, options.tokens, 1)
+    server = Server("-m", "builtin", "-m", "tei:", "--no-cache")
+    stop = time.monotonic() + options.seconds
+    statuses: Counter[str] = Counter()
+
+    def client(seed: int) -> None:
+        draw = random.Random(seed)  # noqa: S311
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
+        while time.monotonic() < stop:
+            chosen = draw.sample(documents, draw.choice(SIZES))
+            path, body = draw.choice(shapes(chosen))
+            count = len(body.get("documents", body.get("texts")))
+            statuses[post(connection, json.dumps(body).encode(), count, path)] += 1
+        connection.close()
+
+    threads = [threading.Thread(target=client, args=(seed,)) for seed in range(options.clients)]
+    for thread in threads:
+        thread.start()
+    memory = []
+    try:
+        for tenth in range(10):
+            time.sleep(max(0.0, stop - options.seconds * (9 - tenth) / 10 - time.monotonic()))
+            memory.append(server.figures()["process_resident_memory_bytes"] / 1e6)
+            server.process.send_signal(signal.SIGHUP)
+        for thread in threads:
+            thread.join()
+    finally:
+        server.stop()
+    print(f"{options.clients} clients: {dict(statuses)}")
+    print("RSS in MB: " + ", ".join(f"{size:.1f}" for size in memory) + " (target: flat)")
+
+
 def main() -> None:
     """One figure a command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = {"load": load, "overhead": overhead, "overload": overload}
+    commands = {"load": load, "overhead": overhead, "overload": overload, "mixed": mixed}
     parser.add_argument("figure", choices=commands)
     parser.add_argument("--seconds", type=float, default=60, help="of load, in all")
     parser.add_argument("--clients", type=int, default=32)

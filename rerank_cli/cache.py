@@ -65,7 +65,7 @@ class ScoreCache:
         self._writable = mode == "rw"
         self._max_rows = max(1, max_bytes // BYTES_PER_ROW)
         self._lock = threading.Lock()
-        self._stale: list[bytes] = []  # read for the first time today: marked as used at the end
+        self._stale: set[bytes] = set()  # read for the first time today: marked as used at the end, or once many
         self._damaged: list[bytes] = []  # failed their checksum, to be replaced
         self._connection: sqlite3.Connection | None = None
         with self._guarded():
@@ -83,7 +83,14 @@ class ScoreCache:
             ordered = sorted(set(keys))  # neighbours in the file are read together
             for start in range(0, len(ordered), LOOKUP):
                 self._read(ordered[start : start + LOOKUP], scores)
+            if len(self._stale) >= TRANSACTION:  # of a server, which runs for weeks
+                self._mark_used()
         return scores
+
+    def _mark_used(self) -> None:
+        if self._connection is not None and self._writable and self._stale:
+            _touch(self._connection, sorted(self._stale))
+        self._stale.clear()
 
     def _read(self, keys: Sequence[bytes], scores: dict[bytes, Score]) -> None:
         if self._connection is None:
@@ -98,7 +105,7 @@ class ScoreCache:
                 continue
             scores[key] = score
             if used < day:
-                self._stale.append(key)
+                self._stale.add(key)
 
     def put(self, scores: Mapping[bytes, Score]) -> None:
         """Store scores; they survive a kill right after the return."""
@@ -124,13 +131,13 @@ class ScoreCache:
     def close(self) -> None:
         """Mark what was used today, so that eviction removes other rows first, and close the file."""
         with self._lock, self._guarded():
-            connection, self._connection = self._connection, None
+            connection = self._connection
             if connection is None:
                 return
             try:
-                if self._writable and self._stale:
-                    _touch(connection, self._stale)
+                self._mark_used()
             finally:
+                self._connection = None
                 connection.close()
 
     @contextlib.contextmanager

@@ -20,7 +20,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -110,20 +110,34 @@ class NonFiniteError(ModelError):
     """A score that is not a number, of one pair: the model may do well with others."""
 
 
+class ProviderReply(NamedTuple):
+    """What a remote endpoint answered instead of scores."""
+
+    status: int  # of HTTP; 504 where no reply came in time
+    message: str = ""  # its own words, without secrets
+    wait_s: float | None = None  # how long it asks to wait, in seconds
+
+
 class RemoteError(RerankError):
     """A remote endpoint refused, failed or timed out; the message carries the provider's words, never a key.
 
     `pair` is the one that the failure is about, if it is about one. `refused`: the request itself was refused, so
-    another query or other documents may do well.
+    another query or other documents may do well. `reply`: what the endpoint answered, None if nothing that counts.
     """
 
     code = ExitCode.REMOTE
 
     def __init__(
-        self, message: str, hint: str | None = None, pair: Pair | None = None, *, refused: bool = False
+        self,
+        message: str,
+        hint: str | None = None,
+        pair: Pair | None = None,
+        *,
+        refused: bool = False,
+        reply: ProviderReply | None = None,
     ) -> None:
         super().__init__(message, hint)
-        self.pair, self.refused = pair, refused
+        self.pair, self.refused, self.reply = pair, refused, reply
 
 
 class RowsFailed(RerankError):

@@ -69,6 +69,7 @@ class RemoteSettings:
     native_rank_fields: bool = _remote("--native-rank-fields", "Let the provider choose the fields.", default=False)
     ca_bundle: Path | None = _remote("--ca-bundle", "Trust these certificates.", metavar="FILE", kind=Path)
     insecure: bool = _remote("--insecure", "Do not check certificates (warns on every run).", default=False)
+    refuse_waits: bool = False  # a server refuses what would wait longer than max_wait_s for a rate; a run waits
     rank_fields: tuple[str, ...] = ()  # with YAML rendering only; a row that chooses fields itself gets objects
     endpoints: dict[str, dict[str, object]] = field(default_factory=dict)  # the named ones of trusted config files
     prices: dict[str, float] = field(default_factory=dict)  # per search unit, of trusted config files

@@ -158,6 +158,20 @@ def test_a_full_cache_evicts_the_least_recently_used_rows(path, monkeypatch):
     assert cache.verify(path).problems == ()
 
 
+def test_a_process_that_runs_for_weeks_marks_what_it_used_now_and_then(path, monkeypatch):
+    """A server closes its cache only at its end: until then it may not forget, nor remember without bound."""
+    fill(path, 10)
+    tomorrow = cache_file.today() + 1
+    monkeypatch.setattr(cache, "today", lambda: tomorrow)
+    monkeypatch.setattr(cache, "TRANSACTION", 4)
+    reader = opened(path)
+    for i in range(10):
+        reader.get([key(i)])
+    assert len(reader._stale) < 4
+    assert cache.info(path).newest_day == tomorrow
+    reader.close()
+
+
 def test_rows_used_on_the_same_day_are_evicted_at_random(path):
     store = opened(path, max_bytes=1000 * cache_file.BYTES_PER_ROW)
     store.put({key(i): Score(1.0) for i in range(4000)})

@@ -133,7 +133,7 @@ BASH = {
     "files after --": (["rerank", "-q", "x", "--", "d"], {"docs.jsonl", "data.csv"}),
     "models": (["rerank", "-m", "b"], {"builtin"}),
     "providers": (["rerank", "-m", "zero"], {"zeroentropy:"}),
-    "local models only": (["rerank", "serve", "-m", ""], {"builtin"}),
+    "local models only": (["rerank", "doctor", "-m", ""], {"builtin"}),
     "doctor's too": (["rerank", "doctor", "--model="], {"builtin"}),
     "providers after a colon": (["rerank", "-m", "cohere:"], set()),
     "an argument that is a command": (["rerank", "config", "ra"], {"rank"}),

@@ -235,7 +235,7 @@ def test_documents_are_read_as_far_as_their_tokens_may_be_scored():
         assert list(answer.scores) == [1, 0]
         assert "1 document was cut" in answer.json["meta"]["warnings"][0]
         scored = server.app.metrics.text()[0]
-        assert b"rerank_documents_total 2.0" in scored
+        assert b'rerank_documents_total{model="free"} 2.0' in scored
         refused = server.post("/rerank", query="q", texts=["1 " + "a" * 200_000], truncate=False)
         assert (refused.status, "may not be cut" in refused.json["error"]) == (422, True)
 

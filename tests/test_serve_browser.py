@@ -93,7 +93,7 @@ def test_a_page_of_another_origin_gets_nothing(browser, other, host, attack):
         run(page, ATTACKS[attack], server.url)
         page.close()
         assert statuses(server) <= {"403"}
-        assert b"rerank_documents_total 0.0" in server.get("/metrics").body
+        assert b'rerank_documents_total{model="free"} 0.0' in server.get("/metrics").body
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

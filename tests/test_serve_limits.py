@@ -341,7 +341,25 @@ START_UP_ERRORS = {
     "a key instead of a variable": (["--keys-env", "sk-123"], 2, "not the name of an environment variable"),
     "a port out of range": (["--port", "70000"], 2, "is too large"),
     "an address of nobody": (["--host", "192.0.2.1", "--port", "0"], 2, "cannot listen on 192.0.2.1"),
-    "a remote model": (["-m", "cohere:rerank-v3.5"], 2, "serve runs a local model"),
+    "a remote model without a key": (["-m", "cohere:rerank-v3.5", "--port", "0"], 2, "`CO_API_KEY` is unset"),
+    "an unknown provider": (["-m", "coherre:x"], 2, "did you mean `cohere`"),
+    "an option of providers for a local model": (["--max-units", "5"], 2, "--max-units belongs to a remote endpoint"),
+    "units of a provider that bills tokens": (
+        ["-m", "voyage:rerank-2.5", "--max-units", "5", "--port", "0"],
+        2,
+        "but voyage bills tokens",
+    ),
+    "a key for two providers": (
+        ["-m", "cohere:a", "-m", "jina:b", "--api-key-env", "K"],
+        2,
+        "--api-key-env would count for all providers",
+    ),
+    "an instruction that a provider does not take": (
+        ["-m", "cohere:rerank-v3.5", "--instruction", "x", "--api-key-env", "PATH", "--port", "0"],
+        2,
+        "--instruction",
+    ),
+    "offline": (["-m", "cohere:rerank-v3.5", "--offline", "--api-key-env", "K", "--port", "0"], 2, "K"),
     "a model that is not there": (["-m", "./nowhere", "--port", "0"], 4, "nowhere"),
     "a positional argument": (["docs.jsonl"], 2, "docs.jsonl"),
 }

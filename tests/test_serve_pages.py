@@ -37,10 +37,10 @@ def test_metrics_count_requests_and_documents():
         answer = server.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     text = answer.body.decode()
-    assert 'rerank_requests_total{route="v2",status="200"} 1.0' in text
-    assert 'rerank_requests_total{route="tei",status="200"} 1.0' in text
-    assert 'rerank_requests_total{route="v1",status="400"} 1.0' in text
-    assert "rerank_documents_total 3.0" in text
+    assert 'rerank_requests_total{model="free",route="v2",status="200"} 1.0' in text
+    assert 'rerank_requests_total{model="free",route="tei",status="200"} 1.0' in text
+    assert 'rerank_requests_total{model="",route="v1",status="400"} 1.0' in text
+    assert 'rerank_documents_total{model="free"} 3.0' in text
     assert "rerank_requests_inside 0.0" in text
     assert "rerank_waiting_tokens 0.0" in text
 

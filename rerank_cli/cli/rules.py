@@ -23,6 +23,8 @@ from rerank_cli.settings import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rerank_cli.cli.sources import Call
     from rerank_cli.records import RequestOptions
 
@@ -136,8 +138,6 @@ def check_result_key(key: str) -> None:
 
 def model_of(call: Call, request: RequestOptions | None = None) -> ModelSettings:
     """Which scorer; remote settings ride along untouched. Raises UsageError if they were typed for a local model."""
-    from rerank_cli.scorers.registry import is_remote
-
     settings = call.settings(ModelSettings)
     # Rank fields ride along in case the provider chooses fields itself.
     rank_fields = call.values.get("rank_fields") or (request.rank_fields if request else None) or ()
@@ -148,11 +148,19 @@ def model_of(call: Call, request: RequestOptions | None = None) -> ModelSettings
         prices=call.prices,
     )
     settings = replace(settings, remote=remote)
-    typed = next((name for name in REMOTE_ONLY if call.is_typed(name)), None)
-    if typed and not is_remote(settings):
-        message = f"--{typed.replace('_', '-')} belongs to a remote endpoint, and `{settings.model}` is a local model"
-        raise UsageError(message, "name the provider, as in `-m tei:` or `-m cohere:rerank-v3.5`")
+    if any(call.is_typed(name) for name in REMOTE_ONLY):
+        refuse_remote_options(call, [settings])
     return settings
+
+
+def refuse_remote_options(call: Call, models: Sequence[ModelSettings]) -> None:
+    """Raise UsageError if the command line has an option of remote endpoints and none of the models is one."""
+    from rerank_cli.scorers.registry import is_remote
+
+    typed = next((name for name in REMOTE_ONLY if call.is_typed(name)), None)
+    if typed and not any(map(is_remote, models)):
+        message = f"--{typed.replace('_', '-')} belongs to a remote endpoint, and `{models[0].model}` is a local model"
+        raise UsageError(message, "name the provider, as in `-m tei:` or `-m cohere:rerank-v3.5`")
 
 
 def local_model_of(call: Call, message: str, hint: str) -> ModelSettings:

@@ -6,76 +6,97 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli.command import Command
-from rerank_cli.cli.rules import LOCAL_ONLY, local_model_of
 from rerank_cli.errors import InputError, UsageError
 from rerank_cli.server.settings import ServeSettings
-from rerank_cli.settings import ModelSettings
+from rerank_cli.settings import CacheSettings, ModelSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rerank_cli.cli.sources import Call
-    from rerank_cli.scorers.base import Scorer
+    from rerank_cli.scorers.remote.cost import Spent
+    from rerank_cli.server.models import Configured
     from rerank_cli.terminal import Terminal
 
 
 def serve(call: Call) -> int:
-    """Answer Cohere, Jina and TEI clients over HTTP with one local model.
+    """Answer Cohere, Jina and TEI clients over HTTP, with local models or as a gateway to a provider.
 
     examples:
       rerank serve
-      rerank serve -m BAAI/bge-reranker-v2-m3 --port 9000
+      rerank serve -m builtin -m BAAI/bge-reranker-v2-m3 --port 9000
+      rerank serve -m cohere:rerank-v3.5 --max-units 1000
       rerank serve --host 0.0.0.0 --keys-file keys.txt
       CO_API_URL=http://127.0.0.1:8080 python my_cohere_program.py
     """
     from rerank_cli.cli.main import debugging
+    from rerank_cli.scorers.remote.cost import Spent
     from rerank_cli.server import run as server
     from rerank_cli.server.log import Log
-    from rerank_cli.server.web_pages import check_origins
 
     terminal = call.terminal
     server.check_extra()
-    settings = call.settings(ServeSettings)
-    keys = keys_of(settings.keys_file, settings.keys_env, terminal)
-    settings = replace(settings, keys=keys, names=(call.values["model"], *settings.names))
-    settings = replace(settings, cors_origins=check_origins(settings.cors_origins, with_keys=bool(keys)))
-    what = "serve runs a local model, and `{model}` is a remote one"
-    # Threads that spin between batches would burn a core while the server waits for requests.
-    model = replace(local_model_of(call, what, "clients can call it directly"), spinning=False)
+    spent = Spent()  # in the life of the process, whatever a reload changes
+    configured = configure(call, spent)
+    settings, _ = configured
     bound = server.listen(settings.host, settings.port)
     url = server.url_of(bound)
 
     def listening(app: Any) -> None:
         from rerank_cli.net import is_loopback
 
+        first, *others = [model.info.model for model in app.models.served]
         page = "; to try it, open it in a browser" if settings.playground else ""
-        terminal.note(f"serving {app.info.model} on {url} (clients' base URL; {url}/docs describes it){page}")
+        terminal.note(f"serving {first} on {url} (clients' base URL; {url}/docs describes it){page}")
+        if others:
+            terminal.note(f"also serving {', '.join(others)}: the `model` of a request chooses")
         if not settings.keys and not is_loopback(settings.host):
             terminal.warn("everybody who can reach this address can use it: give --keys-file or --keys-env")
 
     tracebacks = call.values["debug"] or debugging((), terminal)
     log = Log(terminal, access=settings.access_log, tracebacks=tracebacks)
     try:
-        server.serve(settings, bound, lambda: open_model(model, terminal), log, listening)
+        server.serve(configured, lambda: configure(reread(call), spent), bound, log, listening)
     finally:
         bound.close()
     return 0
 
 
-COMMAND = Command(serve, (ServeSettings, ModelSettings), **LOCAL_ONLY)
+COMMAND = Command(
+    serve,
+    (ServeSettings, ModelSettings, CacheSettings),
+    without=frozenset({"dry_run"}),
+    changed={
+        "model": {
+            "help": "builtin, a Hugging Face name (owner/name[@revision]), a folder (./path), provider:model "
+            "(cohere:rerank-v3.5) or a named endpoint; repeatable: the `model` of a request chooses.",
+            "many": True,
+        },
+        # The client tries again: if both did, a provider in trouble would get a multiple of the requests.
+        "retries": {"default": 0, "help": "Attempts after the first (default: none; clients try again)."},
+        "max_wait": {"default": 0.0, "help": "Longest wait for a rate limit or a retry; a longer one is a 429."},
+        "max_units": {"help": "Refuse (402) to bill more search units in the life of the process."},
+        "cache": {"default": True, "help": "Scores of providers are kept and looked up first; not with --no-cache."},
+    },
+)
 
 
-def open_model(model: ModelSettings, terminal: Terminal) -> Scorer:
-    """The scorer, and what is to be said of it. Raises ModelError or UsageError."""
-    from rerank_cli.cli.rank import describe, print_warnings
-    from rerank_cli.report import Report
-    from rerank_cli.scorers.open_local import open_local
+def reread(call: Call) -> Call:
+    """The call with what configuration files say by now. Raises ConfigError."""
+    return replace(call.reread(), terminal=call.terminal) if call.reread else call
 
-    report = Report()
-    scorer = open_local(model, report)
-    print_warnings(report, terminal)
-    terminal.detail(describe(scorer.info))
-    return scorer
+
+def configure(call: Call, spent: Spent) -> Configured:
+    """What the server is to be. Raises UsageError or InputError."""
+    from rerank_cli.cli.serve_models import plans_of
+    from rerank_cli.scorers.remote.cost import Budget
+    from rerank_cli.server.web_pages import check_origins
+
+    settings = call.settings(ServeSettings)
+    keys = keys_of(settings.keys_file, settings.keys_env, call.terminal)
+    plans = plans_of(call, settings.names, Budget(call.values["max_units"], spent))
+    origins = check_origins(settings.cors_origins, with_keys=bool(keys))
+    return replace(settings, keys=keys, cors_origins=origins), plans
 
 
 def keys_of(file: Path | None, variable: str | None, terminal: Terminal) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from rerank_cli.config.files import Role, find_files
 from rerank_cli.options import ENV_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from rerank_cli.config import Checked, ConfigFile
     from rerank_cli.options import Option
@@ -39,6 +39,7 @@ class Call:
     endpoints: dict[str, dict[str, object]] = field(default_factory=dict)  # of trusted files
     prices: dict[str, float] = field(default_factory=dict)
     ignored: tuple[Path, ...] = ()  # project files of other users
+    reread: Callable[[], Call] | None = None  # with what files say by now
 
     def settings(self, record: type[T]) -> T:
         """A settings record with the values of its options; what is None or missing keeps the field's default."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -51,7 +52,8 @@ class RunnableCommand(TyperCommand):
         for one in self.options:
             if one.required and one.name not in texts:
                 raise UsageError(f"`{one.metavar}` is missing", f"see `{ctx.command_path} --help`")
-        ctx.meta["call"] = read(self.section, self.options, texts, ctx.obj, ctx.find_root().command)
+        reread = partial(read, self.section, self.options, texts, ctx.obj, ctx.find_root().command)
+        ctx.meta["call"] = replace(reread(), reread=reread)
         return []
 
     def invoke(self, ctx: Any) -> Any:

@@ -114,6 +114,8 @@ def check_shared(file: ConfigFile, name: str, value: Any, command: str, catalogu
         names = [*everywhere, *catalogue.commands(), "endpoints", "prices"]
         raise unknown(where, name, value, names)
     for option in everywhere[name]:
+        if mine is not None and option.many and not mine.many:
+            continue  # several models, which only the section of `serve` may name
         try:
             check_value(file, where, option, value)
         except ConfigError as error:
@@ -146,9 +148,14 @@ def check_value(file: ConfigFile, where: str, option: Option, value: Any) -> Any
         trust.refuse_untrusted(where, option, typed)
     if option.names_path:
         return [located(file, item) for item in typed] if option.many else located(file, typed)
-    if option.name == "model" and typed.startswith(PATH_STARTS):
-        return located(file, typed)
+    if option.name == "model":
+        return [model_of(file, item) for item in typed] if option.many else model_of(file, typed)
     return typed
+
+
+def model_of(file: ConfigFile, reference: str) -> str:
+    """A model of a file: a path starts at the file's folder."""
+    return located(file, reference) if reference.startswith(PATH_STARTS) else reference
 
 
 def located(file: ConfigFile, path: str) -> str:

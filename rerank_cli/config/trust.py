@@ -24,9 +24,12 @@ def refuse_untrusted(where: str, option: Option, value: Any) -> None:
     """Check one option of a project file. Raises ConfigError with the reason and where it may stand."""
     elsewhere = ELSEWHERE.format(option.name.upper())
     if option.name == "model":
-        if value != "builtin" and not is_hub_name(value):
-            message = f"{where}: a project file may choose `builtin` or a Hugging Face name, not `{one_line(value)}`"
-            raise ConfigError(message, elsewhere)
+        for model in value if isinstance(value, list) else [value]:
+            if model != "builtin" and not is_hub_name(model):
+                what = f"not `{one_line(model)}`"
+                raise ConfigError(
+                    f"{where}: a project file may choose `builtin` or a Hugging Face name, {what}", elsewhere
+                )
     elif option.group not in PROJECT_GROUPS:
         raise ConfigError(f"{where}: {reason(option)}, so a project file may not set it", elsewhere)
     elif option.names_path:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rerank_cli.cache import ScoreCache
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Scorer
+    from rerank_cli.scorers.gateway import Gateway
+    from rerank_cli.scorers.remote.cost import Budget
     from rerank_cli.settings import CacheSettings, ModelSettings
 
 
@@ -55,6 +57,28 @@ def open_now(settings: ModelSettings, env: Mapping[str, str], report: Report) ->
     from rerank_cli.scorers.open_local import open_local
 
     return open_local(settings, report)
+
+
+def open_gateway(
+    settings: ModelSettings, env: Mapping[str, str], report: Report, cache: CacheSettings | None, budget: Budget
+) -> Gateway:
+    """A remote model for many requests at once. `report` also receives what happens to the cache later on.
+
+    Raises UsageError as `open_now` does, and if the budget counts what the provider does not bill.
+    """
+    from rerank_cli.cache import ScoreCache
+    from rerank_cli.cache_file import cache_path
+    from rerank_cli.scorers.cached import remote_policy
+    from rerank_cli.scorers.gateway import Gateway
+    from rerank_cli.scorers.remote import open_remote
+    from rerank_cli.scorers.remote.cost import check_unit
+    from rerank_cli.scorers.remote.target import choose
+
+    if budget.most is not None:
+        check_unit(choose(settings.model, settings.remote))
+    remote = open_remote(settings.model, settings, env, report, budget)
+    store = ScoreCache(cache_path(env, cache.path), report, cache.mode, cache.max_bytes) if cache else None
+    return Gateway(remote, store, remote_policy(remote.info.model))
 
 
 def _open_cached(settings: ModelSettings, env: Mapping[str, str], report: Report, cache: CacheSettings) -> Scorer:

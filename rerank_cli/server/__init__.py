@@ -1,7 +1,10 @@
-"""The HTTP server: one loaded model for the clients of Cohere, Jina, TEI and other rerank APIs.
+"""The HTTP server: local models, and remote ones behind a cache, for the clients of Cohere, Jina, TEI and others.
 
 Only this folder imports starlette, uvicorn and prometheus_client.
 
     run ──> app (routes, time-outs, log) ──> admission (keys, body, room) ──> rerank_request (members to a request)
-    ──> worker (one thread that owns the scorer) ──> response (scores to a ranking) ──> adapters (as each API wants it)
+    ──> models (which one) ──> worker (a thread that owns a scorer; turn: one at a time) or remote_worker (a gateway)
+    ──> response (scores to a ranking) or provider_errors ──> adapters (as each API wants it)
+
+`reload` exchanges settings and models while it runs.
 """

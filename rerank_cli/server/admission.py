@@ -30,7 +30,7 @@ class AdmissionControl:
     """Counts the requests in progress and their bytes. Used by the event loop's thread only."""
 
     def __init__(self, settings: ServeSettings, seconds_waiting: Callable[[], float]) -> None:
-        self._settings = settings
+        self.settings = settings
         self._seconds_waiting = seconds_waiting
         self.active = 0
         self._wrong_keys = 0  # requests with one, not yet refused
@@ -44,7 +44,7 @@ class AdmissionControl:
         Raises HttpError 429 when full, 503 when draining.
         """
         self.refuse_if_draining()
-        settings = self._settings
+        settings = self.settings
         full = self.active >= settings.max_queue or self._bytes + size > BODIES * settings.max_body
         if full:
             raise retry_later(
@@ -68,7 +68,7 @@ class AdmissionControl:
     async def check_key(self, headers: Mapping[str, str]) -> None:
         """Raises HttpError 401 unless a key was sent; a wrong one is refused after a while, or 429 if many wait."""
         try:
-            check_key(headers, self._settings.keys)
+            check_key(headers, self.settings.keys)
         except HttpError as error:
             if error.message != http_errors.BAD_KEY:
                 raise

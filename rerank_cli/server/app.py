@@ -16,9 +16,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from rerank_cli import pipeline
-from rerank_cli.errors import ModelError
+from rerank_cli.errors import ModelError, RemoteError, UsageError
 from rerank_cli.scorers.base import DocumentError
-from rerank_cli.server import admission, http_errors
+from rerank_cli.server import admission, http_errors, provider_errors
 from rerank_cli.server.adapters import JINA, adapter_of_body, adapter_of_path, plain_path
 from rerank_cli.server.body_limits import check_counts
 from rerank_cli.server.http_errors import HttpError, retry_later
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.server.log import Log
     from rerank_cli.server.metrics import Metrics
+    from rerank_cli.server.models import Models, ServedModel
     from rerank_cli.server.records import Adapter, RerankRequest
     from rerank_cli.server.settings import ServeSettings
-    from rerank_cli.server.worker import Worker
 
 LARGE = 256 << 10  # bytes of a body that is read and answered outside the event loop
 REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -49,14 +49,23 @@ CLIENT_GONE = 499  # nginx's number, in the log only
 class App:
     """ASGI. Holds what all requests share."""
 
-    def __init__(self, settings: ServeSettings, worker: Worker, info: ScorerInfo, metrics: Metrics, log: Log) -> None:
-        self.settings = settings
-        self.worker = worker
-        self.info = info
+    def __init__(self, settings: ServeSettings, models: Models, metrics: Metrics, log: Log) -> None:
         self.metrics = metrics
         self.log = log
-        self.admission = admission.AdmissionControl(settings, worker.seconds_waiting)
-        metrics.watch(lambda: self.admission.active, lambda: worker.waiting)
+        self.admission = admission.AdmissionControl(settings, lambda: self.models.seconds_waiting)
+        metrics.watch(lambda: self.admission.active, lambda: self.models.waiting)
+        self.configure(settings, models)
+
+    def configure(self, settings: ServeSettings, models: Models) -> None:
+        """Take these for all requests from now on. Call it in the event loop's thread."""
+        self.settings = self.admission.settings = settings
+        self.models = models
+        self.metrics.declare(model.info.model for model in models.served)
+
+    @property
+    def info(self) -> ScorerInfo:
+        """The first model's description."""
+        return self.models.first.info
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request. Whatever happens, the client gets a JSON response without a traceback, or nothing if gone."""
@@ -75,7 +84,7 @@ class App:
             if self.admission.draining or admission.has_two_lengths(request.headers):
                 response.headers["connection"] = "close"
             await response(scope, receive, send)
-        self.metrics.responded(call.route, call.status, time.perf_counter() - call.start)
+        self.metrics.responded(call, time.perf_counter() - call.start)
         self.log.access(call)
 
     async def respond(self, request: Request, call: Call) -> Response:
@@ -131,30 +140,38 @@ class App:
     async def rank(self, request: Request, call: Call, rerank_request: RerankRequest, *, large: bool) -> Response:
         """The response to a request that was understood."""
         documents = rerank_request.documents
-        notes = self.note_model(rerank_request.options.model)
-        job = await self.score(request, rerank_request, large=large)
+        model, notes = self.choose_model(rerank_request.options.model)
+        call.model = model.info.model
+        with model.in_use():
+            job = await self.score(request, rerank_request, model, large=large)
         call.queued, call.scored = job.started - job.submitted, job.finished - job.started
         try:
-            body, result = await in_thread_if(large, build_response, rerank_request, job, call.id, self.info, notes)
+            body, result = await in_thread_if(large, build_response, rerank_request, job, call.id, model.info, notes)
         except DocumentError as error:
             index = pipeline.document_of(error.pair, documents).index
             raise HttpError(422, f"document at index {index}: {error.message}") from None
         except ModelError as error:
             self.log.failed(call, error)
             raise retry_later(503, "the model failed to score this request", 1.0) from None
-        self.metrics.ranked(len(documents), sum(score.tokens for score in job.scores if score), call.queued)
+        except (RemoteError, UsageError) as error:
+            refused = provider_errors.http_error(error, call.model)
+            self.metrics.failed(call.model, provider_errors.status_of(error))
+            self.log.provider(call, error, refused.status)
+            raise refused from None
+        self.metrics.ranked(call, job)
         headers = rerank_request.adapter.headers(result, call) if rerank_request.adapter.headers else None
         return Response(body, headers=headers, media_type="application/json")
 
-    def note_model(self, model: str | None) -> list[str]:
-        """What the response says if another model was asked for. Raises HttpError 404 if strict."""
-        if not model or model in {self.info.model, *self.settings.names}:
-            return []
+    def choose_model(self, name: str | None) -> tuple[ServedModel, list[str]]:
+        """The model of that name, else the first, and what the response says of it. Raises HttpError 404 if strict."""
+        first = self.models.first
+        if not name or name in self.models.by_name:
+            return self.models.by_name.get(name or "", first), []
         if self.settings.strict:
-            raise HttpError(404, http_errors.UNKNOWN_MODEL.format(model=shown(model, 200)))
-        return [f"model `{shown(model, 200)}` is served by `{self.info.model}`"]
+            raise HttpError(404, http_errors.UNKNOWN_MODEL.format(model=shown(name, 200)))
+        return first, [f"model `{shown(name, 200)}` is served by `{first.info.model}`"]
 
-    async def score(self, request: Request, rerank_request: RerankRequest, *, large: bool) -> Job:
+    async def score(self, request: Request, rerank_request: RerankRequest, model: ServedModel, *, large: bool) -> Job:
         """The finished job; given up if the client hangs up, which raises ClientDisconnect, or if time is over."""
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
@@ -163,9 +180,10 @@ class App:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(finished.set)
 
-        job: Job = await in_thread_if(large, make_job, rerank_request, done, self.worker.window)
+        worker = model.worker
+        job: Job = await in_thread_if(large, make_job, rerank_request, done, worker.window)
         try:
-            self.worker.submit(job)
+            worker.submit(job)
         except ModelError:
             raise retry_later(503, "the server is not ready to score", 1.0) from None
         waits = [asyncio.ensure_future(finished.wait()), asyncio.ensure_future(admission.wait_until_gone(request))]
@@ -175,7 +193,7 @@ class App:
             for wait in waits:
                 wait.cancel()
             if not finished.is_set():
-                self.worker.cancel(job)
+                worker.cancel(job)
         if not finished.is_set():
             raise ClientDisconnect
         return job

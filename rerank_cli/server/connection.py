@@ -6,6 +6,9 @@ uvicorn itself limits only the time between two requests. This module knows noth
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,29 +20,41 @@ from rerank_cli.files import reason_of
 from rerank_cli.server.settings import BODY_S, HEADER_S, SEND_BYTES, SEND_S, STOP_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from rerank_cli.server.admission import AdmissionControl
     from rerank_cli.server.connection_limit import ConnectionLimit
     from rerank_cli.server.log import Log
 
 DRAIN_POLL_S = 0.05
+STDERR = 2
 
 
 class DrainingServer(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not a dependency of the type check
-    """Refuses new requests from the moment of the signal; calls `listening` when it listens."""
+    """Refuses new requests from the moment of the signal; calls `listening` when it listens, `reload` at SIGHUP."""
 
     def __init__(
-        self, config: uvicorn.Config, admission: AdmissionControl, log: Log, listening: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        admission: AdmissionControl,
+        log: Log,
+        listening: Callable[[], None],
+        reload: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         super().__init__(config)
         self._admission = admission
         self._log = log
         self._listening = listening
+        self._reload = reload
+        self._reloading: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, then report it."""
-        asyncio.get_running_loop().set_exception_handler(self._failed)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failed)
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if self._reload is not None and hasattr(signal, "SIGHUP") and in_main_thread:
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up, os.isatty(STDERR))
         await super().startup(sockets)
         self._listening()
 
@@ -48,6 +63,15 @@ class DrainingServer(uvicorn.Server):  # type: ignore[misc]  # uvicorn is not a 
         error = context.get("exception")
         reason = reason_of(error) if isinstance(error, OSError) else type(error).__name__
         self._log.connection(f"a connection failed: {reason}", error)
+
+    def _hang_up(self, had_terminal: bool) -> None:
+        """SIGHUP: somebody wants a reload, or the terminal was closed and the server ends with it."""
+        if had_terminal and not os.isatty(STDERR):
+            self.handle_exit(signal.SIGTERM, None)
+        elif self._reload is not None and not self.should_exit:
+            task = asyncio.get_running_loop().create_task(self._reload())
+            self._reloading.add(task)
+            task.add_done_callback(self._reloading.discard)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """A signal came: refuse new requests."""

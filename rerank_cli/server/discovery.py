@@ -12,6 +12,8 @@ from rerank_cli.pipeline import scale_of
 from rerank_cli.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.server.settings import ServeSettings
 
@@ -35,13 +37,12 @@ def model_card(name: str, info: ScorerInfo) -> dict[str, Any]:
     }
 
 
-def model_list(info: ScorerInfo, names: tuple[str, ...]) -> dict[str, Any]:
-    """As OpenAI lists models (`data`) and as Cohere does (`models`); gateways probe either."""
-    every = dict.fromkeys((info.model, *names))
+def model_list(models: Mapping[str, ScorerInfo]) -> dict[str, Any]:
+    """The models by each of their names, as OpenAI lists them (`data`) and as Cohere does (`models`)."""
     return {
         "object": "list",
-        "data": [model_card(name, info) for name in every],
-        "models": [{"name": name, "endpoints": ["rerank"]} for name in every],
+        "data": [model_card(name, info) for name, info in models.items()],
+        "models": [{"name": name, "endpoints": ["rerank"]} for name in models],
     }
 
 

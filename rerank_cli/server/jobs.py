@@ -7,12 +7,14 @@ module knows nothing of threads or scorers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli import pipeline
+from rerank_cli.errors import ModelError, RerankError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rerank_cli.records import Pair, Score
     from rerank_cli.server.records import RerankRequest
@@ -22,12 +24,14 @@ CHARS_PER_TOKEN = 4
 WINDOW = 512  # tokens that a model reads at a time, where it is not known
 # Tokenising one token's worth of such text takes as long as scoring this many characters' tokens.
 CHARS_READ_PER_COST = 8
+TOKEN_COUNTERS = ("total_tokens", "input_tokens", "compute_tokens")
 
 
 def make_job(request: RerankRequest, done: Callable[[], None], window: int) -> Job:
     """The pairs of a request to be scored, equal ones once."""
     pairs, places = _pairs_of(request)
-    return Job(pairs, range(len(pairs)) if places is None else places, request.limits, done, window)
+    rank_fields = request.options.rank_fields or ()
+    return Job(pairs, range(len(pairs)) if places is None else places, request.limits, done, window, rank_fields)
 
 
 def _pairs_of(request: RerankRequest) -> pipeline.UniquePairs:
@@ -53,6 +57,7 @@ class Job:
     limits: Limits
     done: Callable[[], None]  # called once, in the worker's thread, when scores or an error are available
     window: int = WINDOW
+    rank_fields: tuple[str, ...] = ()  # for providers that choose fields themselves
     scores: list[Score | None] = field(init=False)
     costs: list[int] = field(init=False)  # estimated tokens of each pair
     order: list[int] = field(init=False)  # positions, longest first, so that the lengths in a slice are similar
@@ -60,6 +65,9 @@ class Job:
     left: int = field(init=False)
     query_tokens: int = 0
     query_cut: bool = False
+    usage: dict[str, float] | None = None  # what a provider billed; None: a local model
+    cached: int = 0  # pairs whose scores were known
+    warnings: tuple[str, ...] = ()  # of the provider, or about it
     error: Exception | None = None
     cancelled: bool = False
     submitted: float = 0.0
@@ -83,6 +91,14 @@ class Job:
                 break
             self.taken += 1
         return self.order[start : self.taken]
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Scores or an error are available. Other errors than ours, a tokenizer's panic among them, are ModelErrors."""
+        if error is not None:
+            self.error = error if isinstance(error, RerankError) else ModelError(f"{type(error).__name__}: {error}")
+        self.finished = perf_counter()
+        if not self.cancelled:
+            self.done()
 
     @property
     def next_cost(self) -> int:
@@ -124,3 +140,13 @@ def cost(pair: Pair, limits: Limits, window: int = WINDOW) -> int:
     windows = 1 - (room - tokens) // (room - room // 4)  # they overlap by a quarter
     total = tokens + windows * query + (windows - 1) * (room // 4)
     return (min(total, limits.max_chunks_per_doc * window) if limits.max_chunks_per_doc else total) + extra
+
+
+def units_of(usage: Mapping[str, float]) -> int:
+    """Search units in a provider's counters; clients need a whole number."""
+    return round(usage.get("search_units", 0))
+
+
+def tokens_of(usage: Mapping[str, float]) -> int:
+    """Tokens in a provider's counters, by whichever name."""
+    return round(next((usage[name] for name in TOKEN_COUNTERS if name in usage), 0))

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rerank_cli.server.jobs import tokens_of, units_of
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from rerank_cli.server.jobs import Job
+    from rerank_cli.server.records import Call
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -19,15 +24,22 @@ class Metrics:
 
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._requests = Counter("rerank_requests", "Requests answered.", ["route", "status"], registry=registry)
+        self._requests = Counter(
+            "rerank_requests", "Requests answered.", ["route", "status", "model"], registry=registry
+        )
         self._seconds = Histogram(
             "rerank_request_seconds", "From headers to answer.", ["route"], buckets=SECONDS, registry=registry
         )
         self._queued = Histogram(
-            "rerank_queue_seconds", "From accepted to first batch.", buckets=SECONDS, registry=registry
+            "rerank_queue_seconds", "From accepted to first batch.", ["model"], buckets=SECONDS, registry=registry
         )
-        self._documents = Counter("rerank_documents", "Documents ranked.", registry=registry)
-        self._tokens = Counter("rerank_tokens", "Document tokens scored.", registry=registry)
+        self._documents = Counter("rerank_documents", "Documents ranked.", ["model"], registry=registry)
+        self._tokens = Counter("rerank_tokens", "Tokens scored or billed.", ["model"], registry=registry)
+        self._units = Counter("rerank_search_units", "Search units billed.", ["model"], registry=registry)
+        self._cached = Counter("rerank_cached_pairs", "Pairs not sent again.", ["model"], registry=registry)
+        self._failed = Counter(
+            "rerank_provider_errors", "Requests that a provider failed.", ["model", "status"], registry=registry
+        )
         self._batch = Histogram("rerank_batch_pairs", "Pairs per call of the scorer.", buckets=PAIRS, registry=registry)
         self._batch_seconds = Counter("rerank_scoring_seconds", "Seconds in the scorer.", registry=registry)
         self._active = Gauge("rerank_requests_inside", "Requests being read, waiting or scored.", registry=registry)
@@ -38,16 +50,30 @@ class Metrics:
         self._active.set_function(active)
         self._waiting.set_function(waiting)
 
-    def responded(self, route: str, status: int, seconds: float) -> None:
-        """A request ended, with any status."""
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+    def declare(self, models: Iterable[str]) -> None:
+        """Counters that start at 0, so that their first increase is seen."""
+        for model in models:
+            for counter in (self._documents, self._tokens, self._units, self._cached, self._queued):
+                counter.labels(model)
 
-    def ranked(self, documents: int, tokens: int, queued: float) -> None:
+    def responded(self, call: Call, seconds: float) -> None:
+        """A request ended, with any status."""
+        self._requests.labels(call.route, str(call.status), call.model).inc()
+        self._seconds.labels(call.route).observe(seconds)
+
+    def ranked(self, call: Call, job: Job) -> None:
         """A request was scored."""
-        self._documents.inc(documents)
-        self._tokens.inc(tokens)
-        self._queued.observe(queued)
+        usage = job.usage
+        tokens = sum(score.tokens for score in job.scores if score) if usage is None else tokens_of(usage)
+        self._documents.labels(call.model).inc(call.documents)
+        self._tokens.labels(call.model).inc(tokens)
+        self._units.labels(call.model).inc(units_of(usage or {}))
+        self._cached.labels(call.model).inc(job.cached)
+        self._queued.labels(call.model).observe(call.queued)
+
+    def failed(self, model: str, status: str) -> None:
+        """A provider failed a request, or its budget is spent."""
+        self._failed.labels(model, status).inc()
 
     def batch(self, pairs: int, seconds: float) -> None:
         """The scorer was called once."""

@@ -38,7 +38,7 @@ def describe(settings: ServeSettings) -> dict[str, Any]:
         "info": {
             "title": "rerank serve",
             "version": __version__,
-            "description": "One reranking model behind the APIs of Cohere (v1, v2), Jina, vLLM, NVIDIA and Text "
+            "description": "Reranking models behind the APIs of Cohere (v1, v2), Jina, vLLM, NVIDIA and Text "
             "Embeddings Inference. Paths count by their suffix. Bodies of Voyage, Mixedbread, DashScope, Pinecone and "
             "Weaviate are told by their members and answered in their form.",
         },

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.server.admission import AdmissionControl
     from rerank_cli.server.metrics import Metrics
+    from rerank_cli.server.models import Models
     from rerank_cli.server.settings import ServeSettings
-    from rerank_cli.server.worker import Worker
 
 JSON = "application/json"
 MODEL = re.compile(r"/models/(.+?)/*$")
@@ -33,8 +32,7 @@ class Server(Protocol):
     """The running server, as far as pages describe it."""
 
     settings: ServeSettings
-    worker: Worker
-    info: ScorerInfo
+    models: Models
     metrics: Metrics
     admission: AdmissionControl
 
@@ -48,31 +46,33 @@ def _health(_app: Server, _request: Request) -> Response:
 
 
 def _ready(app: Server, _request: Request) -> Response:
-    if app.worker.alive and not app.admission.draining:
-        return _json({"status": "ready", "model": app.info.model})
-    status = "stopping" if app.admission.draining else "the scoring thread has stopped"
+    if app.models.alive and not app.admission.draining:
+        return _json({"status": "ready", "model": app.models.first.info.model})
+    status = "stopping" if app.admission.draining else "a scoring thread has stopped"
     return Response(dump({"status": status}), 503, {"retry-after": "1"}, JSON)
 
 
 def _models(app: Server, _request: Request) -> Response:
-    return _json(model_list(app.info, app.settings.names))
+    return _json(model_list({name: served.info for name, served in app.models.by_name.items()}))
 
 
 def _model(app: Server, request: Request) -> Response:
     """One model. Any name answers, as any model of a request does; if strict, only those of the list. HttpError 404."""
-    name = MODEL.search(request.scope["path"])
-    known = {app.info.model, *app.settings.names}
-    if name is None or (app.settings.strict and name[1] not in known):
-        raise HttpError(404, UNKNOWN_MODEL.format(model=shown(name[1] if name else "", 200)))
-    return _json(model_card(name[1], app.info))
+    found = MODEL.search(request.scope["path"])
+    name = found[1] if found else ""
+    served = app.models.by_name.get(name)
+    if not name or (app.settings.strict and served is None):
+        raise HttpError(404, UNKNOWN_MODEL.format(model=shown(name, 200)))
+    return _json(model_card(name, (served or app.models.first).info))
 
 
 def _info(app: Server, _request: Request) -> Response:
-    return _json(tei_info(app.info, app.settings, app.worker.window))
+    first = app.models.first
+    return _json(tei_info(first.info, app.settings, first.worker.window))
 
 
 def _meta(app: Server, _request: Request) -> Response:
-    return _json(weaviate_meta(app.info))
+    return _json(weaviate_meta(app.models.first.info))
 
 
 def _cluster(app: Server, _request: Request) -> Response:

@@ -29,6 +29,7 @@ class Call:
     adapter: Adapter | None = None  # of the path, then of the body; None: not a rerank path
     start: float = field(default_factory=time.perf_counter)
     route: str = "other"  # the label in metrics
+    model: str = ""  # that was chosen; a label, too
     status: int = 0
     documents: int = 0
     queued: float = 0.0  # seconds

@@ -14,6 +14,7 @@ from rerank_cli.report import Report
 from rerank_cli.request import as_members
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError
+from rerank_cli.server.jobs import tokens_of, units_of
 from rerank_cli.server.json_body import dump
 from rerank_cli.server.records import RerankRequest, RerankResult
 from rerank_cli.settings import RankSettings, StageSettings
@@ -41,8 +42,6 @@ def build_response(
     settings = RankSettings(
         top_n=options.top_n, raw_scores=bool(options.raw_scores), stages=stages, limits=request.limits
     )
-    # Search units are what Cohere would bill under the model name that the client gave.
-    chunk = chunk_of(options.model or "") or DEFAULT_CHUNK
     report = Report()
     try:
         ranking = pipeline.assemble(request.query, request.documents, scores, info, settings, report)
@@ -55,8 +54,8 @@ def build_response(
         hits=_with_lowest(ranking.hits),
         tokens=_tokens(job, scores),
         computed_tokens=_tokens(job, filter(None, job.scores)),
-        search_units=search_units(job.query_tokens, (score.tokens for score in scores), chunk),
-        warnings=(*request.warnings, *notes, *_warnings(request, job, scores, info), *report.warnings()),
+        search_units=_units(job, scores, options.model or ""),
+        warnings=(*request.warnings, *notes, *job.warnings, *_warnings(request, job, scores, info), *report.warnings()),
         stages=ranking.meta.stages,
     )
     return dump(request.adapter.response(result)), result
@@ -75,7 +74,8 @@ def _document_scores(request: RerankRequest, job: Job) -> list[Score]:
     try:
         pipeline.require_finite(scored, job.pairs, request.documents)
     except NonFiniteError:
-        raise HttpError(500, "the model gave a score that is not a number") from None
+        status = 500 if job.usage is None else 502
+        raise HttpError(status, "the model gave a score that is not a number") from None
     return scores
 
 
@@ -86,8 +86,18 @@ def _with_lowest(hits: Sequence[Hit]) -> list[Hit]:
 
 
 def _tokens(job: Job, scores: Iterable[Score]) -> int:
-    """Tokens that the model read: each window of a document with the query beside it."""
+    """Tokens that the model read: each window of a document with the query beside it; else what a provider counted."""
+    if job.usage is not None:
+        return tokens_of(job.usage)
     return sum(score.tokens + job.query_tokens * score.windows for score in scores)
+
+
+def _units(job: Job, scores: Iterable[Score], model: str) -> int:
+    """What the provider billed; of a local model what Cohere would bill under the name that the client gave."""
+    if job.usage is not None:
+        return units_of(job.usage)
+    chunk = chunk_of(model) or DEFAULT_CHUNK
+    return search_units(job.query_tokens, (score.tokens for score in scores), chunk)
 
 
 def _warnings(request: RerankRequest, job: Job, scores: Sequence[Score], info: ScorerInfo) -> tuple[str, ...]:

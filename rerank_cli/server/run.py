@@ -16,11 +16,11 @@ from rerank_cli.files import reason_of
 from rerank_cli.server.settings import KEEP_ALIVE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-    from rerank_cli.scorers.base import Scorer
     from rerank_cli.server.app import App
     from rerank_cli.server.log import Log
+    from rerank_cli.server.models import Configured
     from rerank_cli.server.settings import ServeSettings
 
 BACKLOG = 256  # connections that the system accepts before we do; asyncio accepts as many at a time
@@ -64,34 +64,43 @@ def url_of(bound: socket.socket) -> str:
 
 
 def serve(
-    settings: ServeSettings,
+    configured: Configured,
+    read: Callable[[], Configured],
     bound: socket.socket,
-    open_scorer: Callable[[], Scorer],
     log: Log,
     listening: Callable[[App], None],
 ) -> None:
-    """Serve until a signal ends it; then finish what was accepted. Raises RerankError: the model cannot be opened.
+    """Serve until a signal ends it; then finish what was accepted. Raises RerankError: a model cannot be opened.
 
-    `bound` is the socket from `listen`; `open_scorer` opens the model, in the thread that will use it; `log` receives
-    access lines and failures; `listening` is called in the event loop once requests are taken.
+    `configured` says how and which models, `read` the same after each SIGHUP; `bound` is the socket from `listen`;
+    `log` receives access lines and failures; `listening` is called in the event loop once requests are taken.
     """
     from rerank_cli.server.app import App
     from rerank_cli.server.metrics import Metrics
-    from rerank_cli.server.worker import Worker
+    from rerank_cli.server.models import Opener
+    from rerank_cli.server.reload import Reloader
+    from rerank_cli.server.turn import Turn
 
     metrics = Metrics()
-    worker = Worker(open_scorer, metrics.batch)
-    info = worker.start()
+    settings, plans = configured
+    opener = Opener(metrics.batch, Turn(), settings.max_queue)
+    models = opener.open(plans)
+    app = App(settings, models, metrics, log)
     gc.enable()  # the command line turns it off, because its processes are short
     gc.freeze()  # the model and all modules: never garbage, not worth looking at
     try:
-        app = App(settings, worker, info, metrics, log)
-        make_server(app, settings, lambda: listening(app)).run(sockets=[bound])
+        reloader = Reloader(app, opener, read)
+        make_server(app, settings, lambda: listening(app), reloader).run(sockets=[bound])
     finally:
-        worker.stop()
+        app.models.stop()
 
 
-def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]) -> Any:
+def make_server(
+    app: App,
+    settings: ServeSettings,
+    listening: Callable[[], None],
+    reload: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> Any:
     """uvicorn, silent, with long time-outs for responses and short ones for requests."""
     import uvicorn
 
@@ -116,4 +125,4 @@ def make_server(app: App, settings: ServeSettings, listening: Callable[[], None]
         timeout_graceful_shutdown=round(settings.timeout_s + GRACE_S),
         h11_max_incomplete_event_size=64 << 10,  # bytes of headers
     )
-    return DrainingServer(config, app.admission, app.log, listening)
+    return DrainingServer(config, app.admission, app.log, listening, reload)

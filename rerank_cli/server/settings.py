@@ -35,7 +35,11 @@ class ServeSettings:
     keys: tuple[str, ...] = field(default=(), repr=False)  # of both; empty: everybody may ask
     strict: bool = _server("--strict", "Refuse unknown fields (422) and models (404) as Cohere does.", default=False)
     names: tuple[str, ...] = _server(
-        "--served-name", "What clients may call the model; repeatable.", metavar="NAME", many=True, name="served_name"
+        "--served-name",
+        "What clients may call the first model, or with NAME=MODEL another one; repeatable.",
+        metavar="NAME",
+        many=True,
+        name="served_name",
     )
     max_body: int = _server("--max-body", "Largest request body (413).", metavar="BYTES", default=16 << 20, minimum=1)
     max_documents: int = _server(

@@ -1,4 +1,4 @@
-"""The thread that owns the scorer: requests in progress share its batches, a slice of each in turn.
+"""The thread that owns a local scorer: requests in progress share its batches, a slice of each in turn.
 
 A job is one request's pairs. Each waiting job may add a limited number of tokens to the next call of the scorer, which
 is small enough that a new request waits only briefly. So five documents do not wait for a thousand, and many small
@@ -13,8 +13,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from rerank_cli.errors import ModelError, RerankError
+from rerank_cli.errors import ModelError
 from rerank_cli.server.jobs import CHARS_PER_TOKEN, WINDOW, Job, JobSlice
+from rerank_cli.server.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,12 +37,15 @@ class Worker:
     """The scoring thread: starts it, gives it jobs, stops it. All methods may be called from any thread.
 
     `open_scorer` is called once, in the thread, because some scorers belong to the thread that created them; `observe`
-    with the pairs and seconds of each call of the scorer, in the thread.
+    with the pairs and seconds of each call of the scorer, in the thread. `turn` is shared by the workers of a process.
     """
 
-    def __init__(self, open_scorer: Callable[[], Scorer], observe: Callable[[int, float], None]) -> None:
+    def __init__(
+        self, open_scorer: Callable[[], Scorer], observe: Callable[[int, float], None], turn: Turn | None = None
+    ) -> None:
         self._open_scorer = open_scorer
         self._observe = observe
+        self._turn = turn or Turn()
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._stopping = False
@@ -84,7 +88,7 @@ class Worker:
                 raise ModelError("the scoring thread has stopped")
             if not job.pairs:  # all documents are blank
                 job.started = job.submitted
-                self._finish(job)
+                job.finish()
                 return
             self.waiting += sum(job.costs)
             self._jobs.append(job)
@@ -112,19 +116,20 @@ class Worker:
 
     def _main(self) -> None:
         try:
-            self._scorer = self._open_scorer()
+            scorer = self._scorer = self._open_scorer()
         except BaseException as error:  # noqa: BLE001 raised again by start()
             self._open_error = error
             return
         finally:
             self._opened.set()
         while slices := self._next():
-            self._running = slices
-            whole = self._scorer.info.whole_query  # its calls are neither cut nor interrupted
-            self._yield_at = None if whole else time.perf_counter() + YIELD_S
-            self._attempt(slices)
+            with self._turn.held():
+                self._running = slices
+                whole = scorer.info.whole_query  # its calls are neither cut nor interrupted
+                self._yield_at = None if whole else time.perf_counter() + YIELD_S
+                self._attempt(slices)
         self._fail_all(list(self._jobs), ModelError("the server is stopping"))
-        self._scorer.close()
+        scorer.close()
 
     def _next(self) -> list[JobSlice]:
         """The slices of the next call; waits for a job. Empty: stop."""
@@ -171,6 +176,7 @@ class Worker:
         if all(job_slice.job.cancelled for job_slice in self._running):
             raise ModelError("the client has gone")
         self._yield_at = None  # a call within a call is not interrupted
+        self._turn.pass_on()
         if slices := self._next_short():
             self._attempt(slices)
         self._yield_at = time.perf_counter() + YIELD_S
@@ -180,7 +186,7 @@ class Worker:
         try:
             self._run(slices)
         except BaseException as error:  # noqa: BLE001
-            self._fail_all((job_slice.job for job_slice in slices), _as_rerank_error(error))
+            self._fail_all((job_slice.job for job_slice in slices), error)
 
     def _run(self, slices: Sequence[JobSlice]) -> None:
         """Score slices, jobs with equal limits together."""
@@ -208,7 +214,7 @@ class Worker:
         try:
             job.query_tokens, job.query_cut = measure_query(self._scorer, job.pairs[0].query)
         except BaseException as error:  # noqa: BLE001 a query that the tokenizer cannot read fails its own request
-            self._fail(job, _as_rerank_error(error))
+            self._fail(job, error)
 
     def _score(self, slices: Sequence[JobSlice], limits: Limits) -> None:
         """One call of the scorer. If it fails, each job is tried alone, so that only the failing ones fail."""
@@ -220,7 +226,7 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 the requests fail, not the thread
             jobs = {id(job_slice.job): job_slice.job for job_slice in slices}
             if len(jobs) == 1:
-                self._fail(slices[0].job, _as_rerank_error(error))
+                self._fail(slices[0].job, error)
                 return
             for job in jobs.values():
                 self._score([job_slice for job_slice in slices if job_slice.job is job], limits)
@@ -230,26 +236,19 @@ class Worker:
                 job.scores[position] = next(scores)
             job.left -= len(positions)
             if job.left == 0:
-                self._finish(job)
+                job.finish()
 
-    def _fail_all(self, jobs: Iterable[Job], error: Exception) -> None:
+    def _fail_all(self, jobs: Iterable[Job], error: BaseException) -> None:
         for job in jobs:
             if not job.finished:
                 self._fail(job, error)
 
-    def _fail(self, job: Job, error: Exception) -> None:
+    def _fail(self, job: Job, error: BaseException) -> None:
         with self._changed:
             if job in self._jobs:
                 self._jobs.remove(job)
                 self.waiting -= job.waiting
-        job.error = error
-        self._finish(job)
-
-    @staticmethod
-    def _finish(job: Job) -> None:
-        job.finished = time.perf_counter()
-        if not job.cancelled:
-            job.done()
+        job.finish(error)
 
 
 def _complete(scores: Sequence[Score], count: int) -> Sequence[Score]:
@@ -257,11 +256,6 @@ def _complete(scores: Sequence[Score], count: int) -> Sequence[Score]:
     if len(scores) != count:
         raise ModelError(f"the scorer gave {len(scores)} scores for {count} pairs")
     return scores
-
-
-def _as_rerank_error(error: BaseException) -> Exception:
-    """A RerankError as it is; any other error, a panic of the tokenizer among them, as a ModelError."""
-    return error if isinstance(error, RerankError) else ModelError(f"{type(error).__name__}: {error}")
 
 
 def measure_query(scorer: Scorer | None, query: str) -> tuple[int, bool]:

@@ -27,6 +27,7 @@ from rerank_cli.server import admission, run
 from rerank_cli.server.app import App
 from rerank_cli.server.log import Log
 from rerank_cli.server.metrics import Metrics
+from rerank_cli.server.models import Models, ServedModel
 from rerank_cli.server.settings import ServeSettings
 from rerank_cli.server.worker import Worker
 from rerank_cli.settings import ModelSettings
@@ -110,8 +111,9 @@ class Serving(Client):
         metrics = Metrics()
         self.worker = Worker(scorer, metrics.batch)
         info = self.worker.start()
+        models = Models([(settings.names, ServedModel(info, self.worker))])
         log = Log(terminal, access=settings.access_log, tracebacks=True)
-        self.app = App(settings, self.worker, info, metrics, log)
+        self.app = App(settings, models, metrics, log)
         listening = threading.Event()
         self.server = run.make_server(self.app, settings, listening.set)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [bound]}, daemon=True)

@@ -5,7 +5,8 @@
     split      batches             rate_limiter    requests and tokens per minute
     client     one HTTP exchange   parse_response  a reply to scores or an error
     retries    trying again        workers         threads
-    cost       estimates           scorer          all of it as a `Scorer`
+    cost       estimates, budget   shared          of all requests
+    scorer     all of it as a `Scorer`
 
 Importing this package costs nothing: httpx2 and stamina are loaded late. Nothing here needs numpy or tokenizers.
 """
@@ -18,14 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rerank_cli.report import Report
+    from rerank_cli.scorers.remote.cost import Budget
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.settings import ModelSettings
 
 
-def open_remote(reference: str, settings: ModelSettings, env: Mapping[str, str], report: Report) -> RemoteScorer:
+def open_remote(
+    reference: str, settings: ModelSettings, env: Mapping[str, str], report: Report, budget: Budget | None = None
+) -> RemoteScorer:
     """A scorer for `provider:model` (first colon splits) or a named endpoint; connects at the first `score`.
 
-    `env` has keys, proxies and authorities; `settings.instruction` travels where the provider takes one.
+    `env` has keys, proxies and authorities; `settings.instruction` travels where the provider takes one. `budget`: of
+    several models together; else `--max-units` is this one's.
 
     Raises UsageError: an unknown provider (with a did-you-mean), a missing endpoint, or something that must not be
     sent; ConfigError: a missing key, a malformed named endpoint, unreadable authorities.
@@ -33,6 +38,7 @@ def open_remote(reference: str, settings: ModelSettings, env: Mapping[str, str],
     from rerank_cli.key_files import check_rights
     from rerank_cli.scorers.remote.client import Client
     from rerank_cli.scorers.remote.scorer import RemoteScorer
+    from rerank_cli.scorers.remote.shared import Shared
     from rerank_cli.scorers.remote.target import open_target
 
     target = open_target(reference, settings, env)
@@ -41,4 +47,5 @@ def open_remote(reference: str, settings: ModelSettings, env: Mapping[str, str],
         report.note(warning)
     if settings.remote.insecure:
         report.warn(f"--insecure: the identity of {target.shown_url} is not checked")
-    return RemoteScorer(target, settings.remote, Client(target, settings.remote, env), report)
+    shared = Shared(target.provider, settings.remote, budget)
+    return RemoteScorer(target, settings.remote, Client(target, settings.remote, env), report, shared)

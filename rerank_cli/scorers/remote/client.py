@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from rerank_cli.errors import ConfigError, RemoteError, UsageError
+from rerank_cli.errors import ConfigError, ProviderReply, RemoteError, UsageError
 from rerank_cli.files import reason_of
 from rerank_cli.net import find_proxy
 from rerank_cli.scorers.remote.keys import Secret
@@ -105,7 +105,8 @@ class Client:
         cause = _root(error)
         if isinstance(error, httpx2.TimeoutException):
             words = f"{url} did not answer within {self._timeout_s:g} s"
-            return Transient(RemoteError(words, "a slow server needs a longer --timeout or a smaller --batch-docs"))
+            hint = "a slow server needs a longer --timeout or a smaller --batch-docs"
+            return Transient(RemoteError(words, hint, reply=ProviderReply(504)))
         if isinstance(cause, ssl.SSLCertVerificationError):
             hint = "a private authority is named by --ca-bundle FILE or SSL_CERT_FILE"
             return RemoteError(f"the certificate of {url} is not trusted: {cause.verify_message}", hint)

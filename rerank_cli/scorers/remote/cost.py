@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,9 +16,10 @@ from rerank_cli.scorers.remote.target import choose
 from rerank_cli.settings import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rerank_cli.records import Pair
+    from rerank_cli.scorers.remote.target import ProviderModel
     from rerank_cli.settings import ModelSettings
 
 
@@ -88,16 +91,71 @@ def estimate(reference: str, pairs: Sequence[Pair], settings: ModelSettings, lim
 def check_budget(expected: Estimate, used: float, max_units: int | None) -> None:
     """Refuse to start what would use more than --max-units.
 
-    Raises UsageError: it would, or the provider bills in something else.
+    Raises UnitsSpentError: it would; UsageError: the provider bills in something else.
     """
     if max_units is None:
         return
     if expected.unit != "search_units" or expected.units is None:
-        bills = f"bills {expected.unit}" if expected.unit else "has no known billing"
-        raise UsageError(f"--max-units counts search units, but {expected.provider} {bills}", "leave --max-units out")
+        raise not_in_units(expected.provider, expected.unit)
     if used + expected.units > max_units:
         already = f" besides {used:,.0f} already used" if used else ""
-        raise UsageError(
+        raise UnitsSpentError(
             f"this would use about {expected.units:,.0f} search units{already}, more than --max-units {max_units:,}",
             "raise --max-units, send fewer documents, or see --dry-run",
         )
+
+
+def not_in_units(provider: str, unit: str | None) -> UsageError:
+    """--max-units for a provider that bills in something else than search units."""
+    bills = f"bills {unit}" if unit else "has no known billing"
+    return UsageError(f"--max-units counts search units, but {provider} {bills}", "leave --max-units out")
+
+
+def check_unit(choice: ProviderModel) -> None:
+    """Raise UsageError unless this model is billed in search units."""
+    provider = choice.provider
+    unit, _ = billing_of(provider, choice.model or provider.model_default or "")
+    if unit != "search_units":
+        raise not_in_units(provider.id, unit)
+
+
+class UnitsSpentError(UsageError):
+    """A request would bill more search units than --max-units has left."""
+
+
+class Spent:
+    """Search units that a process has used: from replies, estimated where replies have none; guarded by `lock`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.used = 0.0
+        self.reserved = 0.0  # of requests that are being sent
+
+
+class Budget:
+    """--max-units for all requests of a process, over any number of threads and models; None = no limit.
+
+    What is sent is reserved at its estimate, so requests that are sent at the same time cannot exceed it together.
+    """
+
+    def __init__(self, most: int | None, spent: Spent | None = None) -> None:
+        self.most = most
+        self._spent = spent or Spent()
+
+    @contextmanager
+    def reserve(self, expected: Estimate) -> Iterator[None]:
+        """Keep room for what is about to be sent. Raises as `check_budget` does."""
+        spent, units = self._spent, expected.units or 0
+        with spent.lock:
+            check_budget(expected, spent.used + spent.reserved, self.most)
+            spent.reserved += units
+        try:
+            yield
+        finally:
+            with spent.lock:
+                spent.reserved -= units
+
+    def spend(self, units: float) -> None:
+        """A reply was billed."""
+        with self._spent.lock:
+            self._spent.used += units

@@ -7,7 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.errors import RemoteError
+from rerank_cli.errors import ProviderReply, RemoteError
 from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.redaction import redact
 from rerank_cli.scorers.remote.retries import Transient, is_transient, requested_wait
@@ -52,13 +52,13 @@ def parse_response(target: Target, reply: Reply) -> tuple[Any, dict[str, str]]:
     if 300 <= status < 400:
         raise _redirected(target, reply)
     text = f"{_answered(target, status)}{': ' + message if message else ''}"
-    error = RemoteError(text, _hint(target, status), refused=status in REFUSED)
+    wait_s = requested_wait(status, reply.headers)
+    answered = ProviderReply(status, message, wait_s)
+    error = RemoteError(text, _hint(target, status), refused=status in REFUSED, reply=answered)
     if status == 413 or (status in (400, 422) and BATCH_LIMIT.search(message)):
         raise TooLarge(error)
     if is_transient(status, reply.headers):
-        raise Transient(
-            error, requested_wait(status, reply.headers), rate_limited=status in RATE_LIMITED, once=status == 499
-        )
+        raise Transient(error, wait_s, rate_limited=status in RATE_LIMITED, once=status == 499)
     raise error
 
 

@@ -6,6 +6,7 @@ One `RateLimiter` serves all workers of a scorer. It does not sleep: it returns 
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -27,8 +28,8 @@ class RateLimiter:
         self._sent: deque[tuple[float, int]] = deque()  # time, tokens; ascending, may be in the future
         self._not_before = 0.0
 
-    def reserve(self, tokens: int) -> float:
-        """Book the next request and return the seconds until it may be sent.
+    def reserve(self, tokens: int, most: float = inf) -> float:
+        """Book the next request and return the seconds until it may be sent; not booked if they are more than `most`.
 
         A request that is over the token limit by itself is sent once the window is empty.
         """
@@ -41,7 +42,7 @@ class RateLimiter:
                 at = max(at, self._sent[-self._requests][0] + WINDOW_S)
             if self._tokens:
                 at = max(at, self._when_tokens_fit(tokens))
-            if self._requests or self._tokens:
+            if (self._requests or self._tokens) and at - now <= most:
                 self._sent.append((at, tokens))
             return at - now
 

@@ -149,6 +149,7 @@ def _given_up(failure: Transient, policy: Policy) -> RemoteError:
     error = failure.error
     if failure.wait_s is not None and failure.wait_s > policy.max_wait_s:
         message = f"{error.message}; it asks to wait {failure.wait_s:,.0f} s"
-        return RemoteError(message, f"--max-wait is {policy.max_wait_s:g} s: raise it, or try again later")
+        hint = f"--max-wait is {policy.max_wait_s:g} s: raise it, or try again later"
+        return RemoteError(message, hint, reply=error.reply)
     tried = f" (after {failure.attempts} attempts)" if failure.attempts > 1 else ""
-    return RemoteError(error.message + tried, error.hint)
+    return RemoteError(error.message + tried, error.hint, reply=error.reply)

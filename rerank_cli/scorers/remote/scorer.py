@@ -6,32 +6,35 @@ It knows the table only through `wire`, `split` and `cost`, and the network only
 from __future__ import annotations
 
 import hashlib
-import threading
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from rerank_cli.errors import RemoteError, UsageError
+from rerank_cli.errors import ProviderReply, RemoteError
 from rerank_cli.records import Score
 from rerank_cli.scorers.base import ScorerInfo
 from rerank_cli.scorers.remote import wire
-from rerank_cli.scorers.remote.cost import check_budget, estimate_batches
+from rerank_cli.scorers.remote.cost import estimate_batches
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.parse_response import TooLarge, parse_response, parse_scores
-from rerank_cli.scorers.remote.rate_limiter import RateLimiter
 from rerank_cli.scorers.remote.redaction import redact
-from rerank_cli.scorers.remote.retries import Policy, Transient, with_retries
-from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group_pairs, text_of
+from rerank_cli.scorers.remote.retries import LIMITED, Policy, Transient, with_retries
+from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group_pairs, no_split, text_of
 from rerank_cli.scorers.remote.workers import run_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from rerank_cli.records import Pair
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance
     from rerank_cli.scorers.remote.client import Client
+    from rerank_cli.scorers.remote.shared import Shared
     from rerank_cli.scorers.remote.split import Bounds
     from rerank_cli.scorers.remote.target import Target
     from rerank_cli.settings import Limits, RemoteSettings
@@ -46,30 +49,41 @@ class PartialError(RemoteError):
     def __init__(self, error: RemoteError, scores: list[Score | None]) -> None:
         done = sum(score is not None for score in scores)
         message = f"{error.message}; {done:,} of {len(scores):,} documents were scored"
-        super().__init__(message, error.hint, error.pair, refused=error.refused)
+        super().__init__(message, error.hint, error.pair, refused=error.refused, reply=error.reply)
         self.scores = scores
 
 
 class RemoteScorer:
     """A `Scorer` behind HTTP. It wants all documents of a query in one `score` call (`ScorerInfo.whole_query`)."""
 
-    def __init__(self, target: Target, remote: RemoteSettings, client: Client, report: Report) -> None:
+    def __init__(
+        self,
+        target: Target,
+        remote: RemoteSettings,
+        client: Client,
+        report: Report,
+        shared: Shared,
+        is_gone: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._target = target
         self._remote = remote
         self._client = client
         self._report = report
+        self._shared = shared
+        self._is_gone = is_gone
         provider = target.provider
-        self._limiter = RateLimiter(
-            remote.requests_per_minute or provider.requests_per_minute,
-            remote.tokens_per_minute or provider.tokens_per_minute,
-        )
         self._policy = Policy(max(0, remote.retries), remote.max_wait_s)
-        self._lock = threading.Lock()
-        self._accepted: int | None = None  # documents per request, after the server refused more
         self._usage: dict[str, float] = {}
-        self._units = 0.0  # search units from replies, estimated where replies have none
         native = bool(provider.rank_fields) and (provider.native_by_default or remote.native_rank_fields)
         self._rank_fields = remote.rank_fields if native else ()  # objects are sent, the provider chooses
+
+    def for_request(self, report: Report, rank_fields: tuple[str, ...], is_gone: Callable[[], bool]) -> RemoteScorer:
+        """A scorer of the same endpoint for one request among many: usage, warnings and rank fields are its own.
+
+        Connections, limits and budget are shared. Nothing more is sent once `is_gone`.
+        """
+        remote = replace(self._remote, rank_fields=rank_fields)
+        return RemoteScorer(self._target, remote, self._client, report, self._shared, is_gone)
 
     @property
     def info(self) -> ScorerInfo:
@@ -114,8 +128,17 @@ class RemoteScorer:
             scores[place] = Score(None)
         if blank and advance:
             advance(len(blank))
-        self._send(groups, bounds, shared, scores, advance)
+        with self._reserved(groups, bounds):
+            self._send(groups, bounds, shared, scores, advance)
         return [score for score in scores if score is not None]
+
+    def _reserved(self, groups: list[QueryGroup], bounds: Bounds) -> AbstractContextManager[None]:
+        """Room in the budget for all of these. Raises UsageError if there is none."""
+        if self._shared.budget.most is None:
+            return nullcontext()
+        batches = cut(groups, bounds, lambda: bounds.documents)
+        target = self._target
+        return self._shared.budget.reserve(estimate_batches(target.provider, target.model, batches, {}))
 
     def check(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[QueryGroup], list[int], Bounds]:
         """The batches' queries, blank documents and bounds. Raises UsageError for what is refused before a request."""
@@ -153,18 +176,13 @@ class RemoteScorer:
             raise PartialError(error, scores) from error
 
     def _cap(self, bounds: Bounds) -> int:
-        return min(bounds.documents, self._accepted or bounds.documents)
+        return min(bounds.documents, self._shared.accepted or bounds.documents)
 
     def _check(self, groups: list[QueryGroup], bounds: Bounds, limits: Limits) -> None:
         """Everything that can be refused or reported before the first request."""
-        target, remote, provider = self._target, self._remote, self._target.provider
-        if target.listwise:
+        provider = self._target.provider
+        if self._target.listwise:
             self._check_listwise(groups, bounds)
-        if remote.max_units is not None:
-            expected = estimate_batches(
-                provider, target.model, cut(groups, bounds, lambda: bounds.documents), remote.prices
-            )
-            check_budget(expected, self._units, remote.max_units)
         if not provider.max_tokens and limits.max_tokens_per_doc != wire.DEFAULT_MAX_TOKENS:
             self._report.warn(f"{provider.id} has no field for --max-tokens-per-doc: its own limit applies")
         if not provider.max_chunks and limits.max_chunks_per_doc is not None:
@@ -182,7 +200,7 @@ class RemoteScorer:
         for group in groups:
             n = sum(1 for _ in cut([group], bounds, lambda: bounds.documents))
             if n > 1 and not self._remote.allow_split:
-                raise _no_split(self._target.model, f"{len(group.items):,} documents would need {n} requests")
+                raise no_split(self._target.model, f"{len(group.items):,} documents would need {n} requests")
             if n > 1:
                 self._report.warn(
                     f"{self._target.model} compares the documents of a request with each other:"
@@ -197,7 +215,7 @@ class RemoteScorer:
         try:
             while todo:
                 part = todo.pop()
-                if self._accepted and len(part.items) > self._accepted:
+                if self._shared.accepted and len(part.items) > self._shared.accepted:
                     todo += reversed(part.halves())
                     continue
                 try:
@@ -217,9 +235,9 @@ class RemoteScorer:
             raise refusal.error from None
         if self._target.listwise and not self._remote.allow_split:
             why = f"the server refused {n} documents in one request ({refusal.error.message})"
-            raise _no_split(self._target.model, why) from None
-        with self._lock:
-            self._accepted = min(self._accepted or n, (n + 1) // 2)
+            raise no_split(self._target.model, why) from None
+        with self._shared.lock:
+            self._shared.accepted = min(self._shared.accepted or n, (n + 1) // 2)
         self._report.note(
             f"{self._target.provider.id} refused {n} documents in one request: smaller ones are sent (--batch-docs)"
         )
@@ -229,15 +247,16 @@ class RemoteScorer:
         body = wire.encode(provider, shared, batch.group.query, [item.text for item in batch.items])
 
         def attempt() -> Any:
-            wait = self._limiter.reserve(batch.tokens)
-            if wait > LONG_PAUSE_S:
-                self._report.note("requests wait for the rate limit (--requests-per-minute, --tokens-per-minute)")
-            pause(wait)
+            pause(self._wait_for(batch.tokens))
             try:
-                return parse_response(self._target, self._client.post(body))
+                with self._shared.slots:
+                    if self._is_gone():
+                        raise RemoteError("nobody waits for the reply any more")
+                    reply = self._client.post(body)
+                return parse_response(self._target, reply)
             except Transient as failure:
                 if failure.rate_limited and failure.wait_s and failure.wait_s <= self._policy.max_wait_s:
-                    self._limiter.hold(failure.wait_s)
+                    self._shared.limiter.hold(failure.wait_s)
                 raise
 
         payload, headers = with_retries(attempt, self._policy, pause)
@@ -245,14 +264,25 @@ class RemoteScorer:
         self._count(batch, payload, headers)
         return scores
 
+    def _wait_for(self, tokens: int) -> float:
+        """Seconds until the rate allows a request. Raises RemoteError if it may not wait that long."""
+        most = self._policy.max_wait_s if self._remote.refuse_waits else inf
+        wait = self._shared.limiter.reserve(tokens, most)
+        if wait > most:
+            words = "the rate limit (--requests-per-minute, --tokens-per-minute) is reached"
+            raise RemoteError(words, reply=ProviderReply(LIMITED, words, wait))
+        if wait > LONG_PAUSE_S:
+            self._report.note("requests wait for the rate limit (--requests-per-minute, --tokens-per-minute)")
+        return wait
+
     def _count(self, batch: Batch, payload: Any, headers: Mapping[str, str]) -> None:
         provider, target = self._target.provider, self._target
         used = wire.parse_usage(provider, payload, headers)
         units = used.get("search_units")
-        if units is None and self._remote.max_units is not None:
+        if units is None and self._shared.budget.most is not None:
             units = estimate_batches(provider, target.model, [batch], {}).units
-        with self._lock:
-            self._units += units or 0
+        self._shared.budget.spend(units or 0)
+        with self._shared.lock:
             for name, value in used.items():
                 self._usage[name] = self._usage.get(name, 0) + value
             for warning in wire.parse_warnings(payload):
@@ -260,14 +290,9 @@ class RemoteScorer:
 
     def usage(self) -> dict[str, float]:
         """Billed units and tokens of all replies so far."""
-        with self._lock:
+        with self._shared.lock:
             return dict(self._usage)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
-
-
-def _no_split(model: str, why: str) -> UsageError:
-    message = f"{model} compares all documents of a request with each other: {why}, whose scores are not comparable"
-    return UsageError(message, "send fewer documents, raise --batch-docs, or accept it with --allow-split")

@@ -166,3 +166,9 @@ def _fill(group: QueryGroup, start: int, bounds: Bounds, cap: int) -> int:
         if end > start and (size > bounds.body or (bounds.tokens and tokens > bounds.tokens)):
             return end
     return end + 1
+
+
+def no_split(model: str, why: str) -> UsageError:
+    """A listwise model that would have to see the documents of a query in several requests."""
+    message = f"{model} compares all documents of a request with each other: {why}, whose scores are not comparable"
+    return UsageError(message, "send fewer documents, raise --batch-docs, or accept it with --allow-split")
