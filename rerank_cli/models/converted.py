@@ -52,7 +52,8 @@ def key_of(model: LocalModel) -> str:
         return digest.hexdigest()[:24]
     for path in source_files(model, None):
         stat = path.stat()
-        digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        line = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))  # a folder above may have a name that is not UTF-8
     return digest.hexdigest()[:24]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import ModelError
 from rerank_cli.files import sha256
 from rerank_cli.inside import check_inside, joined
-from rerank_cli.text import shortened
+from rerank_cli.text import has_surrogates, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ def read_json(path: Path, types: Types | None = None, kind: type = dict) -> Any:
     BrokenFileError for anything else; both name the file.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = _loads(path.read_bytes())
     except FileNotFoundError:
         raise ModelError(f"{path} is missing", "is this a model folder, and is its download complete?") from None
     except RecursionError:
@@ -46,6 +46,14 @@ def read_json(path: Path, types: Types | None = None, kind: type = dict) -> Any:
         raise BrokenFileError(f"{path} is not a JSON object")
     if types and isinstance(value, dict):
         check_types(value, types, path)
+    return value
+
+
+def _loads(data: bytes) -> Any:
+    """A JSON value whose texts can all be encoded: they become keys, digests and messages. Raises ValueError."""
+    value = json.loads(data)
+    if (b"\\u" in data or b"\xed" in data) and has_surrogates(json.dumps(value, ensure_ascii=False)):
+        raise ValueError("a text in it holds half of a surrogate pair")
     return value
 
 
@@ -111,7 +119,7 @@ def safetensors_header(path: Path) -> dict[str, Any]:
             raise ModelError(f"{path} is not a safetensors file, or is truncated: its header has {length} bytes")
         text = file.read(length)
     try:
-        header = json.loads(text)
+        header = _loads(text)
         header.pop("__metadata__", None)
         end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
@@ -127,5 +135,5 @@ def fingerprint(paths: Iterable[Path]) -> str:
     """One SHA-256 over the names and contents of files, in the order of their names."""
     digest = hashlib.sha256()
     for path in sorted(set(paths), key=str):
-        digest.update(f"{path.name} {sha256(path)}\n".encode())
+        digest.update(f"{path.name} {sha256(path)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-FAST = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a file system in memory: nothing waits for a disk
+FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a file system in memory: nothing waits for a disk
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ graph that the engine itself cannot check are counted (`engine aborted`), not fa
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import multiprocessing
 import os
@@ -110,7 +111,7 @@ def mutate_json(path: Path, chance: random.Random) -> None:
             if not value:
                 return
         else:
-            holder[place[-1]] = chance.choice(VALUES)
+            holder[place[-1]] = copy.deepcopy(chance.choice(VALUES))
         if not places(value):
             break
     path.write_text(json.dumps(value))
@@ -122,7 +123,7 @@ def change_tokenizer(folder: Path, chance: random.Random) -> None:
     if chance.random() < 0.5:
         value = json.loads(path.read_bytes())
         for name in chance.sample(list(PARTS), chance.randint(1, 2)):
-            value[name] = chance.choice(PARTS[name])
+            value[name] = copy.deepcopy(chance.choice(PARTS[name]))
         path.write_text(json.dumps(value))
     else:
         mutate_json(path, chance)
@@ -209,7 +210,7 @@ def attempt(folder: Path) -> str:
 
 
 def work(root: Path, seed: int, first: int, results: Any) -> None:
-    """In a child: make and use folders from a number on, until the child has used enough memory for one."""
+    """In a child: make and use folders from a number on, as many as one child may use."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 2)  # panics of libraries print
     for number in range(first, first + PER_CHILD):
