@@ -63,7 +63,10 @@ def sync_files(folder: Path) -> None:
 def _locked_workspace(parent: Path) -> tuple[Path, int | None]:
     while True:
         workspace = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        lock = _lock(workspace, wait=True)
+        try:
+            lock = _lock(workspace, wait=True)
+        except OSError:  # a file system without locks, or it is gone
+            lock = None
         if workspace.is_dir():
             return workspace, lock
         _unlock(lock)  # `remove_left` of another process was faster

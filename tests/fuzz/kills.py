@@ -2,9 +2,9 @@
 
     python tests/fuzz/kills.py --count 100
 
-Over batches with `-o` and with `--out-dir`, `rank -o`, the score cache, and `models pull` from a local hub. Each run is
-a forked process that dies by `kill -9` at a random time of what an undisturbed run takes. The same seed gives the same
-times, but not the same points.
+Over batches with `-o` and with `--out-dir`, `rank -o`, the score cache, `models pull` from a local hub, and `models
+convert`. Each run is a forked process that dies by `kill -9` at a random time of what an undisturbed run takes. The same
+seed gives the same times, but not the same points.
 """
 
 from __future__ import annotations
@@ -203,6 +203,47 @@ class Pull:
         return "at the end" if code >= 0 else "with files" if left else "before any file"
 
 
+class Convert:
+    """A converted copy in the cache: what a kill leaves is no model, and a second conversion removes and completes it."""
+
+    def __init__(self) -> None:
+        import torch  # noqa: F401 before the processes are forked, too
+        import transformers  # noqa: F401
+        from tiny_models import bert
+
+        import rerank_cli.convert.export_torch  # noqa: F401
+
+        os.environ |= {"RERANK_CACHE_DIR": str(Path("w").absolute()), "HF_HUB_OFFLINE": "1"}
+        self.model = str(bert(Path("bert").absolute()))
+        fresh(Path("w"))
+        started = time.monotonic()
+        assert forked(self._convert) == 0
+        self.seconds = time.monotonic() - started
+        (self.home,) = Path("w/models/converted").iterdir()
+        self.whole = read(Path("w"))
+
+    def _convert(self) -> int:
+        return run("models", "convert", self.model)
+
+    @staticmethod
+    def _listed() -> int:
+        from rerank_cli.models.inventory import listed
+
+        return sum(row["where"] == "converted" for row in listed())
+
+    def attempt(self, chance: random.Random) -> str:
+        fresh(Path("w"))
+        code = forked(self._convert, chance.uniform(0, self.seconds * MORE))
+        left = read(Path("w"))
+        finished = self.home.exists()
+        assert self._listed() == finished, "models list shows what a kill left"
+        assert not finished or {name.partition("/new/")[0] for name in left} == set(self.whole), sorted(left)
+        assert forked(self._convert) == 0
+        assert read(Path("w")) == self.whole, f"another copy: {sorted(read(Path('w')))}"
+        assert [path.name for path in self.home.parent.iterdir()] == [self.home.name], "something is left"
+        return "at the end" if code >= 0 else "with files" if left else "before any file"
+
+
 def targets() -> dict[str, Callable[[], Any]]:
     """Everything that is killed, by name; opening one runs it undisturbed."""
     batch = ("batch", "in.jsonl", "--quiet")
@@ -216,6 +257,7 @@ def targets() -> dict[str, Callable[[], Any]]:
         "rank -o": lambda: Command(("-q", "bread", "lines.txt", "-o", "w/out", "--quiet")),
         "cache": Cache,
         "pull": Pull,
+        "convert": Convert,
     }
 
 
