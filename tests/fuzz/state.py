@@ -385,8 +385,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target", action="append", default=[], choices=[made.__name__ for made in TARGETS])
+    parser.add_argument("--kept", action="store_true", help="try the kept inputs only")
     chosen = parser.parse_args()
     with in_own_folder():
+        if chosen.kept:
+            return report(replay(), [], "kept inputs")
         outcomes, failures = fuzz(chosen.seconds, chosen.seed, chosen.target)
     return report(outcomes, failures, "inputs")
 
