@@ -28,10 +28,10 @@ class Killed(BaseException):
 
 def left_by_a_kill(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace with an unfinished copy that nobody locks."""
-    with monkeypatch.context() as patch, pytest.raises(Killed), new_folder(home / "target") as folder:
-        (folder / MANIFEST).write_text("{}")
+    with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", lambda *_args, **_more: None)
-        raise Killed
+        with new_folder(home / "target") as folder:
+            (folder / MANIFEST).write_text("{}")
     return folder.parent
 
 

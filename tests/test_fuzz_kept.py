@@ -22,7 +22,14 @@ def test_kept_inputs_lose_nothing() -> None:
     written = run("state.py", "--kept")
     kept = len(list((FUZZ / "corpus_state").glob("*/*")))
     assert f"\n{kept} kept inputs, 0 failed" in written
-    for outcome in ("Caches: all", "Caches: some", "Caches: none", "States: resumed", "States: refused", "Runs: eval 0"):
+    for outcome in (
+        "Caches: all",
+        "Caches: some",
+        "Caches: none",
+        "States: resumed",
+        "States: refused",
+        "Runs: eval 0",
+    ):
         assert outcome in written
 
 

@@ -108,3 +108,9 @@ def test_a_field_number_that_engines_cut_down_hides_no_location(folder: Path, hi
     onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])  # it loads the weights
     with pytest.raises(ModelError, match="impossible number"):
         external_files(path, folder)
+
+
+def test_a_link_that_leads_to_itself_is_an_error_of_the_model(folder: Path) -> None:
+    (folder / "more.json").symlink_to(folder / "more.json")
+    with pytest.raises(ModelError, match="leads to itself"):
+        resolve(str(folder))

@@ -23,6 +23,7 @@ from rerank_cli.readers.columns import (
     number,
 )
 from rerank_cli.readers.rows import Row, name_of_file, record_id, rows
+from rerank_cli.text import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -226,7 +227,8 @@ def _json_rows(record: Mapping[str, Any], row: Row) -> Iterator[RunRow]:
     if is_nested(record):
         for query, scores in record.items():
             for document, score in scores.items():
-                yield RunRow(query, document, number(str(score), "score", row.where), name=row.name, line=row.number)
+                ids = replace_surrogates(query), replace_surrogates(document)
+                yield RunRow(*ids, number(str(score), "score", row.where), name=row.name, line=row.number)
         return
     yield _result(record_id(record, QUERY_KEYS, row.where) or ANONYMOUS, record, row)
 
