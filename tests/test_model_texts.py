@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from fuzz.models import MANIFEST
 from tiny_graphs import model_folder
 
 from rerank_cli.errors import ModelError
@@ -48,8 +49,6 @@ def test_whole_pairs_and_backslashes_are_texts(tmp_path: Path) -> None:
 
 
 def test_a_manifest_with_half_a_pair_is_an_error_of_the_model(run, folder: Path) -> None:
-    from fuzz.models import MANIFEST
-
     (folder / "rerank.json").write_text(json.dumps(MANIFEST | {"revision": "\ud800"}))
     for argv in (("rank", "-q", "q", "-m", str(folder)), ("models", "show", str(folder))):
         done = run(*argv, stdin="a\nb\n")
@@ -112,5 +111,8 @@ def test_a_field_number_that_engines_cut_down_hides_no_location(folder: Path, hi
 
 def test_a_link_that_leads_to_itself_is_an_error_of_the_model(folder: Path) -> None:
     (folder / "more.json").symlink_to(folder / "more.json")
+    with pytest.raises(ModelError, match="leads to itself"):
+        resolve(str(folder))
+    (folder / "rerank.json").write_text(json.dumps(MANIFEST))
     with pytest.raises(ModelError, match="leads to itself"):
         resolve(str(folder))

@@ -88,6 +88,8 @@ def with_converted(model: LocalModel) -> LocalModel:
 def read_converted(folder: Path, name: str) -> LocalModel:
     """The facts of a converted copy. Raises ModelError for one of another format, malformed or with files missing."""
     manifest = read_manifest(folder)
+    for path in folder.glob("*.j*"):  # all that decides the key of the copy, and of a copy's copy
+        check_inside(path, folder)
     graphs = {form: joined(folder, file) for form, file in manifest["graphs"].items()}
     for path in (*graphs.values(), folder / "tokenizer.json"):
         if not path.is_file():

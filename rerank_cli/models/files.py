@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
 MOST_NUMBER = 1 << 31
+SURROGATE_SIGNS = (b"\\u", b"\xed")  # an escape, and the first byte of half a pair
 Types = dict[str, type]
 WORDS = {int: "a whole number", bool: "true or false", str: "text", list: "a list", dict: "an object"}
 
@@ -35,7 +36,9 @@ def read_json(path: Path, types: Types | None = None, kind: type = dict) -> Any:
     BrokenFileError for anything else; both name the file.
     """
     try:
-        value = _loads(path.read_bytes())
+        value = json.loads(data := path.read_bytes())
+        if any(sign in data for sign in SURROGATE_SIGNS):
+            _require_encodable(value)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing", "is this a model folder, and is its download complete?") from None
     except RecursionError:
@@ -49,12 +52,10 @@ def read_json(path: Path, types: Types | None = None, kind: type = dict) -> Any:
     return value
 
 
-def _loads(data: bytes) -> Any:
-    """A JSON value whose texts can all be encoded: they become keys, digests and messages. Raises ValueError."""
-    value = json.loads(data)
-    if (b"\\u" in data or b"\xed" in data) and has_surrogates(json.dumps(value, ensure_ascii=False)):
+def _require_encodable(value: Any) -> None:
+    """Texts become keys, digests and messages. Raises ValueError for one that UTF-8 cannot encode."""
+    if has_surrogates(json.dumps(value, ensure_ascii=False)):
         raise ValueError("a text in it holds half of a surrogate pair")
-    return value
 
 
 def check_types(value: Mapping[str, Any], types: Types, path: Path) -> None:
@@ -119,7 +120,8 @@ def safetensors_header(path: Path) -> dict[str, Any]:
             raise ModelError(f"{path} is not a safetensors file, or is truncated: its header has {length} bytes")
         text = file.read(length)
     try:
-        header = _loads(text)
+        header = json.loads(text)
+        _require_encodable(header)
         header.pop("__metadata__", None)
         end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
