@@ -154,9 +154,12 @@ def require_writable_folder(folder: Path) -> None:
 
 
 def keep_aside(path: Path) -> Path:
-    """Give a file that we did not write a new name beside its own, which is returned."""
+    """Give a file that we did not write a new name beside its own, which is returned. Raises OutputError."""
     kept = path.with_name(f"{path.name}.{os.urandom(3).hex()}.kept")
-    path.rename(kept)
+    try:
+        path.rename(kept)
+    except OSError as error:
+        raise cannot_write(error, path) from None
     return kept
 
 

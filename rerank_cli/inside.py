@@ -71,4 +71,6 @@ def check_inside(path: Path, folder: Path) -> Path:
         allowed += [f"{repository}{os.sep}blobs", f"{os.path.dirname(repository)}{os.sep}blobs"]  # noqa: PTH120
     if not any(real == place or real.startswith(place + os.sep) for place in allowed):
         raise ModelError(f"{path} is a link out of the model folder, to {real}", "copy the file into the folder")
+    if os.path.islink(real):  # noqa: PTH114 it was not resolved
+        raise ModelError(f"{path} is a link that leads to itself", "copy the file into the folder")
     return path

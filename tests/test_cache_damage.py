@@ -78,7 +78,8 @@ def test_a_row_of_any_type_is_a_miss(path, column, value):
     assert all("unusable" not in warning for warning in report.warnings())
     cache.info(path)
     cache.verify(path)
-    assert cache.clear(path) >= 0
+    rows = cache.info(path).rows
+    assert cache.clear(path) == rows > 0
     assert cache.info(path).rows == 0
 
 
@@ -90,14 +91,16 @@ def test_a_counter_of_any_type_is_counted_again(path, value):
             connection.execute("DELETE FROM meta")
         elif value != "NULL":
             connection.execute(f"UPDATE meta SET value = {value}")
-    assert cache.info(path).rows >= 0
+    cache.info(path)
     cache.verify(path)
     store = opened(path, report := Report())
     store.put({key(99): Score(1.0)})
     assert len(store.get([*known, key(99)])) == 51, "a wrong counter must not cost the scores"
     store.close()
     assert report.warnings() == ()
-    assert cache.clear(path) >= 0
+    counted = 2 if value == "1" else 51  # a wrong count that may be right is believed
+    assert cache.info(path).rows == counted
+    assert cache.clear(path) == counted
 
 
 @pytest.mark.parametrize(

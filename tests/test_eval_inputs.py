@@ -230,3 +230,17 @@ def test_a_value_with_line_breaks_does_not_begin_a_line_of_the_message(run, tmp_
     result = run("eval", "--qrels", tmp_path / "qrels", tmp_path / "qrels")
     assert result.code == 3
     assert "relevance `2\\nhint: forged` is not a whole number" in result.err
+
+
+def test_half_a_surrogate_pair_in_the_ids_of_json_runs_and_qrels(run, tmp_path) -> None:
+    """Replaced as in every other id. Found by fuzzing: the corpus could not be asked for such a document."""
+    (tmp_path / "run.json").write_text(r'{"q0\ud800": {"d\ud800": 1.0, "d1": 2.0}}')
+    (tmp_path / "qrels.json").write_text(r'{"q0\ud800": {"d\ud800": 1, "d1": 0}}')
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "bread"}\n{"_id": "d\ufffd", "text": "butter"}\n')
+    (tmp_path / "queries.tsv").write_text("q0\ufffd\tbread\n", encoding="utf-8")
+    done = run("eval", "--qrels", tmp_path / "qrels.json", tmp_path / "run.json", "--measure", "RR", "--json")
+    assert done.code == 0, done.err
+    names = ("--run", "run.json", "--queries", "queries.tsv", "--corpus", "corpus.jsonl", "--qrels", "qrels.json")
+    done = run("batch", *(name if name.startswith("-") else tmp_path / name for name in names))
+    assert done.code == 0, done.err
+    assert "butter" in done.out.decode()

@@ -357,3 +357,24 @@ def test_windows_renames_only_closed_files(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "unlink", closed_first)
     empty.close()
     assert not (tmp_path / "empty.partial").exists()
+
+
+def test_windows_moves_aside_only_closed_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out.partial").write_bytes(b"half a download\n")
+    monkeypatch.setattr(journals, "WINDOWS", True)
+    opened, rename = [], Path.rename
+    lock = journals.open_locked
+
+    def watched(path: Path, *more, **named):
+        opened.append(lock(path, *more, **named))
+        return opened[-1]
+
+    def closed_first(self: Path, target: Path) -> Path:
+        assert all(stream.closed for stream in opened)
+        return rename(self, target)
+
+    monkeypatch.setattr(journals, "open_locked", watched)
+    monkeypatch.setattr(Path, "rename", closed_first)
+    journal = Journal(tmp_path / "out", None, {}, resume=False)
+    assert [path.read_bytes() for path in journal.kept] == [b"half a download\n"]
+    journal.close()

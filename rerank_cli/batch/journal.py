@@ -164,6 +164,8 @@ class Journal:
         """A partial file that no state of ours is about is not ours: it is kept under another name."""
         if (raw is not None and may_be_ours(raw)) or self._is_empty():
             return
+        if WINDOWS:
+            self._output.close()  # Windows renames no open file; elsewhere it stays locked until it has the other name
         self.kept.append(keep_aside(self.partial))
         self._output.close()
         self._output = self._open(self.partial)
@@ -174,6 +176,7 @@ class Journal:
             return
         if is_plain_target(path):
             self._errors = open_locked(path, partial(_failure, path=path), like)
+            sync_folder(path.parent)  # the state that vouches for the file may lie in another folder
             return
         try:
             self._errors = open_stream(path)

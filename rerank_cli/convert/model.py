@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.convert.pairs import check_pairs
+from rerank_cli.convert.workspace import OLD, new_folder, remove_left, sync_files
 from rerank_cli.errors import ModelError
 from rerank_cli.files import cannot_write
 from rerank_cli.models import chat as chats
-from rerank_cli.models.converted import MANIFEST, folder_of, manifest_of, read_converted, read_manifest
+from rerank_cli.models.converted import MANIFEST, folder_of, manifest_of, models_folder, read_converted, read_manifest
 from rerank_cli.models.files import fingerprint
 from rerank_cli.models.loaded import facts_of, graph_files
 from rerank_cli.owned import changed, foreign, record, remove
@@ -59,14 +59,6 @@ class Converted:
     comparisons: tuple[Comparison, ...]
 
 
-def _folder_beside(target: Path) -> Path:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
-    except OSError as error:
-        raise cannot_write(error, target) from None
-
-
 def convert(
     model: LocalModel,
     forms: Sequence[str],
@@ -92,16 +84,17 @@ def convert(
     scorer = _open_original(model, threads)
     model = scorer.model
     expected = _scores(scorer)
-    folder = _folder_beside(target)
+    if target.parent == models_folder().resolve() / "converted":
+        remove_left(target.parent, {MANIFEST, *NAMES})
     try:
-        _export(scorer, folder, notify)
-        _make_forms(forms, folder, notify)
-        comparisons = _check_forms(model, forms, folder, lambda form: _compare(folder, form, expected, threads), notify)
-        _replace(folder, target, model)
+        with new_folder(target) as folder:
+            _export(scorer, folder, notify)
+            _make_forms(forms, folder, notify)
+            comparisons = _check_forms(model, forms, folder, partial(_compare, folder, expected, threads), notify)
+            _replace(folder, target, model)
     except OSError as error:
         raise cannot_write(error, target) from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         scorer.close()
     return Converted(target, comparisons)
 
@@ -231,7 +224,7 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _compare(folder: Path, form: str, expected: list[float], threads: int) -> Comparison:
+def _compare(folder: Path, expected: list[float], threads: int, form: str) -> Comparison:
     """Score the check pairs with a form; raises ModelError if it does not agree with the original."""
     from rerank_cli.scorers.open_local import open_form
 
@@ -279,11 +272,12 @@ def _replace(folder: Path, target: Path, model: LocalModel) -> None:
     """
     os.umask(umask := os.umask(0))
     folder.chmod(0o777 & ~umask)
+    sync_files(folder)
     names = _removable(target, model)
     if not target.exists():
         folder.rename(target)
         return
-    before = folder.with_name(f"{folder.name}.old")
+    before = folder.with_name(OLD)
     target.rename(before)
     folder.rename(target)
     if not remove(before, names):

@@ -52,7 +52,8 @@ def key_of(model: LocalModel) -> str:
         return digest.hexdigest()[:24]
     for path in source_files(model, None):
         stat = path.stat()
-        digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        line = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))  # a folder above may have a name that is not UTF-8
     return digest.hexdigest()[:24]
 
 
@@ -87,6 +88,8 @@ def with_converted(model: LocalModel) -> LocalModel:
 def read_converted(folder: Path, name: str) -> LocalModel:
     """The facts of a converted copy. Raises ModelError for one of another format, malformed or with files missing."""
     manifest = read_manifest(folder)
+    for path in folder.glob("*.j*"):  # all that decides the key of the copy, and of a copy's copy
+        check_inside(path, folder)
     graphs = {form: joined(folder, file) for form, file in manifest["graphs"].items()}
     for path in (*graphs.values(), folder / "tokenizer.json"):
         if not path.is_file():

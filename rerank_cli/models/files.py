@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import ModelError
 from rerank_cli.files import sha256
 from rerank_cli.inside import check_inside, joined
-from rerank_cli.text import shortened
+from rerank_cli.text import has_surrogates, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
 MOST_NUMBER = 1 << 31
+SURROGATE_SIGNS = (b"\\u", b"\xed")  # an escape, and the first byte of half a pair
 Types = dict[str, type]
 WORDS = {int: "a whole number", bool: "true or false", str: "text", list: "a list", dict: "an object"}
 
@@ -35,7 +36,9 @@ def read_json(path: Path, types: Types | None = None, kind: type = dict) -> Any:
     BrokenFileError for anything else; both name the file.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(data := path.read_bytes())
+        if any(sign in data for sign in SURROGATE_SIGNS):
+            _require_encodable(value)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing", "is this a model folder, and is its download complete?") from None
     except RecursionError:
@@ -47,6 +50,12 @@ def read_json(path: Path, types: Types | None = None, kind: type = dict) -> Any:
     if types and isinstance(value, dict):
         check_types(value, types, path)
     return value
+
+
+def _require_encodable(value: Any) -> None:
+    """Texts become keys, digests and messages. Raises ValueError for one that UTF-8 cannot encode."""
+    if has_surrogates(json.dumps(value, ensure_ascii=False)):
+        raise ValueError("a text in it holds half of a surrogate pair")
 
 
 def check_types(value: Mapping[str, Any], types: Types, path: Path) -> None:
@@ -112,6 +121,7 @@ def safetensors_header(path: Path) -> dict[str, Any]:
         text = file.read(length)
     try:
         header = json.loads(text)
+        _require_encodable(header)
         header.pop("__metadata__", None)
         end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
@@ -127,5 +137,5 @@ def fingerprint(paths: Iterable[Path]) -> str:
     """One SHA-256 over the names and contents of files, in the order of their names."""
     digest = hashlib.sha256()
     for path in sorted(set(paths), key=str):
-        digest.update(f"{path.name} {sha256(path)}\n".encode())
+        digest.update(f"{path.name} {sha256(path)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

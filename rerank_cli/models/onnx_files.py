@@ -108,6 +108,8 @@ def _fields(data: Any, position: int, end: int) -> Iterator[tuple[int, int, int]
     """Number, start and end of each field of a message that holds bytes; others are passed over."""
     while position < end:
         tag, position = _varint(data, position, end)
+        if not 8 <= tag < 1 << 32:  # engines cut larger ones down to 32 bits and see another field than is seen here
+            raise ValueError("a field has an impossible number")
         wire = tag & 7
         if wire == BYTES:
             length, position = _varint(data, position, end)

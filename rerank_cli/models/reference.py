@@ -15,6 +15,7 @@ from rerank_cli.errors import ModelError, UsageError, did_you_mean
 from rerank_cli.inside import is_commit, is_hub_name
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LoadPolicy, LocalModel
 from rerank_cli.models.files import read_json
+from rerank_cli.text import has_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,6 +71,8 @@ def _folder(reference: str, policy: LoadPolicy) -> LocalModel:
     from rerank_cli.models.folder import read_folder
 
     folder = Path(reference).expanduser()
+    if has_surrogates(str(folder)):
+        raise ModelError(f"the name of {folder} is not UTF-8, and engines open no such file", "rename the folder")
     if is_converted(folder):
         return read_converted(folder, reference)
     # Trust is for code of a pinned revision, and a folder has none: whoever can write to it could change the code.

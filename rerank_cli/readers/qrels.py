@@ -24,6 +24,7 @@ from rerank_cli.readers.folders import in_folder
 from rerank_cli.readers.rows import Row, grade, name_of_file, record_id, rows
 from rerank_cli.readers.trec import ANONYMOUS, DOCUMENT_KEYS, LABEL, QUERY_KEYS
 from rerank_cli.settings import DECODING, Decoding
+from rerank_cli.text import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -139,7 +140,8 @@ def _read_json(qrels: Qrels, first: Row, stream: Iterator[Row]) -> None:
         elif is_nested(record):
             for query, grades in record.items():
                 for document, value in grades.items():
-                    _add(qrels.judgements, Judgement(query, document, grade(value, row.where), row.where))
+                    ids = replace_surrogates(query), replace_surrogates(document)
+                    _add(qrels.judgements, Judgement(*ids, grade(value, row.where), row.where))
         else:
             _add(qrels.judgements, _json_judgement(record, row.where))
 

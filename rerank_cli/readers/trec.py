@@ -24,6 +24,7 @@ from rerank_cli.readers.columns import (
 )
 from rerank_cli.readers.rows import Row, name_of_file, record_id, rows
 from rerank_cli.settings import DECODING, Decoding
+from rerank_cli.text import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -227,7 +228,8 @@ def _json_rows(record: Mapping[str, Any], row: Row) -> Iterator[RunRow]:
     if is_nested(record):
         for query, scores in record.items():
             for document, score in scores.items():
-                yield RunRow(query, document, number(str(score), "score", row.where), name=row.name, line=row.number)
+                ids = replace_surrogates(query), replace_surrogates(document)
+                yield RunRow(*ids, number(str(score), "score", row.where), name=row.name, line=row.number)
         return
     yield _result(record_id(record, QUERY_KEYS, row.where) or ANONYMOUS, record, row)
 

@@ -39,7 +39,9 @@ class OnnxEngine:
         if not spinning:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with library_errors(lambda reason: ModelError(f"ONNX Runtime cannot load {graph}: {reason}")):
-            self._session: Any = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(
+                str(graph), options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )  # the fallback is the same provider, and is announced on stdout
         self.version: str = onnxruntime.__version__
         self.inputs = frozenset(node.name for node in self._session.get_inputs())
         unknown = self.inputs - {"input_ids", "attention_mask", "token_type_ids"}

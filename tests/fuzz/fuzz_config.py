@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 import traceback
 from collections import Counter
 from pathlib import Path
@@ -63,14 +64,17 @@ def attempt(raw: bytes, role: Role, command: str, options: Options) -> str:
     return "taken"
 
 
-def fuzz(count: int, seed: int) -> tuple[Counter[str], list[str]]:
-    """Outcomes of `count` inputs, and the failures."""
+def fuzz(count: int, seed: int, seconds: float = float("inf")) -> tuple[Counter[str], list[str]]:
+    """Outcomes of `count` inputs, or of those of some seconds, and the failures."""
+    stop = time.monotonic() + seconds
     chance = random.Random(seed)
     corpus = [path.read_bytes() for path in sorted((HERE / "corpus_config").iterdir())]
     lines = [line for data in corpus for line in data.splitlines(keepends=True)]
     options, outcomes, failures = Options(root()), Counter[str](), []
     commands = list(options.commands())
     for number in range(count):
+        if number % 1000 == 0 and time.monotonic() > stop:
+            break
         data = b"".join(chance.sample(lines, chance.randint(1, 6))) if chance.random() < 0.8 else chance.choice(corpus)
         if chance.random() < 0.4:
             at = data.find(b"\n", chance.randint(0, len(data))) + 1

@@ -2,10 +2,9 @@
 
     python tests/fuzz/kills.py --count 100
 
-Over batches with `-o` and with `--out-dir`, `rank -o`, the score cache, `models pull` from a local hub, and
-`models convert`, also of a model that was converted before. Each run is
-a forked process that dies by `kill -9` at a random time of what an undisturbed run takes. The same seed gives the same
-times, but not the same points.
+Over batches with `-o` and with `--out-dir`, `rank -o`, the score cache, `models pull` from a local hub, and `models
+convert` into a folder, over an older copy, and into the cache. Each run is a process that dies by `kill -9` at a random
+time of what an undisturbed run takes. The same seed gives the same times, but not the same points.
 """
 
 from __future__ import annotations
@@ -208,11 +207,12 @@ class Pull:
 class Convert:
     """A model is there whole, old or new, or not at all; each run is a new process, because torch cannot be forked."""
 
-    def __init__(self, *, over: bool) -> None:
+    def __init__(self, *target: str, over: bool = False) -> None:
         import tiny_models
 
         if not Path("tiny").exists():
             tiny_models.bert(Path("tiny"))
+        self.target = target  # none: the cache
         fresh(Path("w"))
         started = time.monotonic()
         assert self._convert() == 0
@@ -220,12 +220,10 @@ class Convert:
         self.whole = read(Path("w"))
         self.before = self.whole if over else {}
 
-    @staticmethod
-    def _convert(kill_after: float | None = None) -> int:
-        argv = [sys.executable, "-m", "rerank_cli", "models", "convert", "./tiny", "-o", "w/converted", "--quiet"]
-        child = subprocess.Popen(
-            argv, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(HERE.parent.parent)}
-        )
+    def _convert(self, kill_after: float | None = None) -> int:
+        argv = [sys.executable, "-m", "rerank_cli", "models", "convert", "./tiny", *self.target, "--quiet"]
+        own = {"PYTHONPATH": str(HERE.parent.parent), "RERANK_CACHE_DIR": str(Path("w").absolute())}
+        child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=os.environ | own)
         if kill_after is not None:
             time.sleep(kill_after)
             child.kill()
@@ -241,6 +239,7 @@ class Convert:
         assert left in ({}, self.before, self.whole), f"half a model: {sorted(left)}"
         assert self._convert() == 0
         assert read(Path("w")) == self.whole, f"other files: {sorted(read(Path('w')))}"
+        assert self.target or not list(Path("w").rglob(".converting-*")), "something is left in the cache"
         return "at the end" if code >= 0 else "with files" if left else "before any file"
 
 
@@ -257,8 +256,9 @@ def targets() -> dict[str, Callable[[], Any]]:
         "rank -o": lambda: Command(("-q", "bread", "lines.txt", "-o", "w/out", "--quiet")),
         "cache": Cache,
         "pull": Pull,
-        "convert": lambda: Convert(over=False),
-        "convert over": lambda: Convert(over=True),
+        "convert": lambda: Convert("-o", "w/converted"),
+        "convert over": lambda: Convert("-o", "w/converted", over=True),
+        "convert, cached": Convert,
     }
 
 

@@ -2,8 +2,8 @@
 
     python tests/fuzz/models.py --seconds 600
 
-The same seed gives the same inputs. A failing folder is kept in `tests/fuzz/failing/`. Each runs in a child process of
-its own, so that an engine which aborts is a find and not the end. Also checked: a score that comes out is finite or
+The same seed gives the same inputs. A failing folder is kept in `tests/fuzz/failing/`. They are used in child processes,
+so that an engine which aborts is a find and not the end. Also checked: a score that comes out is finite or
 reported, no file outside the folder is read, and what was next to the folder is still there. Aborts of an engine in a
 graph that the engine itself cannot check are counted (`engine aborted`), not failed.
 """
@@ -11,6 +11,7 @@ graph that the engine itself cannot check are counted (`engine aborted`), not fa
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import multiprocessing
 import os
@@ -21,16 +22,27 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent), str(HERE)]
 
-from fuzz_readers import mutate  # noqa: E402
+import campaign  # noqa: E402
+import onnxruntime  # noqa: E402, F401 before the children are forked: most of the time of a fresh one
+import tokenizers  # noqa: E402, F401
+from readers import mutate  # noqa: E402
 from tiny_graphs import model_folder  # noqa: E402
 
+from rerank_cli.convert.model import _removable  # noqa: E402
 from rerank_cli.errors import RerankError  # noqa: E402
+from rerank_cli.models import resolve  # noqa: E402
+from rerank_cli.models.inventory import described  # noqa: E402
+from rerank_cli.records import Pair  # noqa: E402
+from rerank_cli.report import Report  # noqa: E402
+from rerank_cli.scorers.open_local import identify, open_local  # noqa: E402
+from rerank_cli.settings import Limits, ModelSettings  # noqa: E402
 
 TEXTS = [
     "the capital of Nevada",
@@ -42,7 +54,8 @@ TEXTS = [
     " ".join("words" for _ in range(900)),
 ]
 SECRET = "secret-outside-the-folder"
-SECONDS = 60  # of one child
+SECONDS = 60  # for one folder
+PER_CHILD = 200  # folders that a child process uses, unless one ends it
 VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 2, 3, 1.5, 1e308, 2**31, 2**63, 10**30, "", "x", "../x", "/etc/passwd", "\x00", "\ud800", [], {},
     [[]], {"a": {}}, "model.onnx", "rerank.json", ["BertForSequenceClassification"], "sigmoid", "torch.nn.Identity", "0" * 64,
@@ -98,7 +111,7 @@ def mutate_json(path: Path, chance: random.Random) -> None:
             if not value:
                 return
         else:
-            holder[place[-1]] = chance.choice(VALUES)
+            holder[place[-1]] = copy.deepcopy(chance.choice(VALUES))
         if not places(value):
             break
     path.write_text(json.dumps(value))
@@ -110,7 +123,7 @@ def change_tokenizer(folder: Path, chance: random.Random) -> None:
     if chance.random() < 0.5:
         value = json.loads(path.read_bytes())
         for name in chance.sample(list(PARTS), chance.randint(1, 2)):
-            value[name] = chance.choice(PARTS[name])
+            value[name] = copy.deepcopy(chance.choice(PARTS[name]))
         path.write_text(json.dumps(value))
     else:
         mutate_json(path, chance)
@@ -171,18 +184,8 @@ CHANGES = [change_tokenizer, change_bytes, change_location, change_links, change
            lambda folder, chance: mutate_json(folder / "config.json", chance)]  # fmt: skip
 
 
-def attempt(folder: Path, result: Any) -> None:
-    """Use the folder in every way, in a child; put the outcome into the pipe."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)  # panics of libraries print
-    from rerank_cli.convert.model import _removable
-    from rerank_cli.models import resolve
-    from rerank_cli.models.inventory import described
-    from rerank_cli.records import Pair
-    from rerank_cli.report import Report
-    from rerank_cli.scorers.open_local import identify, open_local
-    from rerank_cli.settings import Limits, ModelSettings
-
+def attempt(folder: Path) -> str:
+    """The outcome of using a folder in every way."""
     settings = ModelSettings(model=str(folder), backend="onnx", threads=1, offline=True)
     outcome = "scored"
 
@@ -203,64 +206,82 @@ def attempt(folder: Path, result: Any) -> None:
                 outcome = "FAILED: a message shows a file outside the folder"
         except BaseException:  # noqa: BLE001 whatever it is, it is a find
             outcome = "FAILED: " + traceback.format_exc()
-    result.send(outcome)
-    result.close()
+    return outcome
+
+
+def work(root: Path, seed: int, first: int, results: Any) -> None:
+    """In a child: make and use folders from a number on, as many as one child may use."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)  # panics of libraries print
+    for number in range(first, first + PER_CHILD):
+        changed = make(root, seed, number)
+        results.send((number, attempt(root / str(number) / "model"), changed))
+    results.close()
     os._exit(0)
 
 
-def run_one(folder: Path) -> str:
-    """The outcome of one folder in a child process."""
+def make(root: Path, seed: int, number: int) -> int:
+    """A changed copy of the model in `root/number`; how many changes were not possible after the ones before."""
+    chance, place, failed = random.Random(f"{seed} {number}"), root / str(number), 0
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    (place / "outside.txt").write_text(SECRET)
+    folder = Path(shutil.copytree(root / "original", place / "model"))
+    for change in chance.sample(CHANGES, chance.choice((1, 1, 2))):
+        try:
+            change(folder, chance)
+        except (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError):
+            failed += 1
+    return failed
+
+
+def outcomes_of(root: Path, seed: int, end: float) -> Iterator[tuple[int, str, int]]:
+    """Number and outcome of each folder, and its impossible changes. A child that ends too early is an outcome."""
     context = multiprocessing.get_context("fork")
-    receiving, sending = context.Pipe(duplex=False)
-    child = context.Process(target=attempt, args=(folder, sending))
-    child.start()
-    sending.close()
-    outcome = "FAILED: it takes more than a minute"
-    try:
-        if receiving.poll(SECONDS):
-            outcome = receiving.recv()
-    except EOFError:
+    number = 0
+    while time.monotonic() < end:
+        receiving, sending = context.Pipe(duplex=False)
+        child = context.Process(target=work, args=(root, seed, number, sending))
+        child.start()
+        sending.close()
+        last = number + PER_CHILD
+        while number < last and time.monotonic() < end:
+            try:
+                found = receiving.recv() if receiving.poll(SECONDS) else (number, "FAILED: longer than a minute", 0)
+            except EOFError:
+                child.join()
+                found = (number, f"engine aborted ({child.exitcode})", 0)
+            yield found
+            number += 1
+            if not found[1].startswith(("scored", "refused")):
+                break  # the next folder gets a child of its own
+        child.kill()
         child.join()
-        outcome = f"engine aborted ({child.exitcode})"
-    child.kill()
-    child.join()
-    return outcome
 
 
 def fuzz(seconds: float, seed: int) -> tuple[Counter[str], list[str]]:
     """Outcomes by kind, and the failures."""
-    import onnxruntime  # noqa: F401 once, before the children are forked
-    import tokenizers  # noqa: F401
-
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    outcomes, failures = Counter[str](), []
-    end, number = time.monotonic() + seconds, 0
-    with tempfile.TemporaryDirectory() as root:
+    outcomes, failures = Counter[str](), list[str]()
+    with tempfile.TemporaryDirectory(dir=campaign.FAST) as name:
+        root = Path(name)
         os.environ |= {"HF_HOME": f"{root}/hf", "RERANK_CACHE_DIR": f"{root}/cache"}
-        original, _ = model_folder(Path(root) / "original")
-        while time.monotonic() < end:
-            chance = random.Random(f"{seed} {number}")
-            place = Path(root) / str(number)
-            place.mkdir()
-            (place / "outside.txt").write_text(SECRET)
-            folder = Path(shutil.copytree(original, place / "model"))
-            for change in chance.sample(CHANGES, chance.choice((1, 1, 2))):
-                try:
-                    change(folder, chance)
-                except (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError):
-                    outcomes["not changed further"] += 1  # the change before broke the file
-            outcome = run_one(folder)
+        model_folder(root / "original")
+        for number, outcome, impossible in outcomes_of(root, seed, time.monotonic() + seconds):
+            place = root / str(number)
             if (place / "outside.txt").read_text() != SECRET:
-                outcome = "FAILED: a file outside the folder was changed"
+                outcome = "FAILED: a file outside the folder was changed"  # noqa: PLW2901
             kind = outcome.partition(":")[0]
             outcomes[kind] += 1
+            outcomes["(changes not possible)"] += impossible
             if kind == "FAILED":
                 failures.append(f"{number}: {outcome}")
             if kind not in {"scored", "refused"}:
                 (HERE / "failing").mkdir(exist_ok=True)
-                shutil.copytree(folder, HERE / "failing" / f"model-{seed}-{number}", symlinks=True, dirs_exist_ok=True)
+                kept = HERE / "failing" / f"model-{seed}-{number}"
+                shutil.copytree(place / "model", kept, symlinks=True, dirs_exist_ok=True)
             shutil.rmtree(place)
-            number += 1
+    del outcomes["(changes not possible)"]
     return outcomes, failures
 
 
@@ -271,10 +292,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     outcomes, failures = fuzz(options.seconds, options.seed)
-    for failure in failures[:5]:
-        print(failure)
-    print(dict(outcomes))
-    return 1 if failures else 0
+    return campaign.report(outcomes, failures, "model folders")
 
 
 if __name__ == "__main__":

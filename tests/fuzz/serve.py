@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
-from fuzz_readers import mutate  # noqa: E402
+from readers import mutate  # noqa: E402
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+ id=\S+ client=\S+ \S+ \S+ status=\d+ .*|rerank: .*|hint: .*")
 METHODS = (*["POST"] * 20, "GET", "GET", "HEAD", "OPTIONS", "PUT", "x" * 3000)

@@ -4,13 +4,15 @@
 
 No command may end with exit code 1 or take long, and nothing may be lost: a score from a damaged cache is the score, a
 resumed output is the output byte for byte, a refusal changes nothing and leaves a new start to succeed. The same seed
-gives the same inputs. A failing input is printed and kept in `tests/fuzz/failing/`.
+gives the same inputs. A failing input is printed and kept in `tests/fuzz/failing/`; once mended it goes to
+`corpus_state/TARGET/`, which tests/test_fuzz_kept.py tries again in every run.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
@@ -37,6 +39,7 @@ from free_scorer import FreeScorer  # noqa: E402
 from rerank_cli.batch import journal, parts, scoring  # noqa: E402
 from rerank_cli.batch.plan import BatchSettings  # noqa: E402
 from rerank_cli.cache import ScoreCache  # noqa: E402
+from rerank_cli.cli import app  # noqa: E402
 from rerank_cli.cli.main import main as command  # noqa: E402
 from rerank_cli.errors import UsageError  # noqa: E402
 from rerank_cli.records import Score  # noqa: E402
@@ -48,6 +51,8 @@ from rerank_cli.terminal import Terminal  # noqa: E402
 Files = dict[str, bytes]
 SLOW_S = 20  # for one input
 ROWS, BLOCK = 24, 4
+ACTIONS = ("info", "verify", "clear")
+KEPT = HERE / "corpus_state"  # one folder of files per input, by target
 TOKENS = [
     b"{", b"}", b"[", b"]", b'"', b",", b":", b"null", b"true", b"-1", b"1e999", b"9" * 25, b"NaN", b"\0", b"\n", b"\xff",
     b"[" * 3000, b'{"a":' * 300, b"\\ud800", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\x1f\x8b", b'"version": 2', b"Q0", b"\t", b"=",
@@ -109,8 +114,9 @@ def read() -> Files:
 class Caches:
     """Damaged databases and rows: a score is the score or a miss, and every `cache` command ends well."""
 
-    def __init__(self, chance: random.Random) -> None:
-        self.known = {chance.randbytes(16): Score(i / 7, i, 1, (0, i), False) for i in range(300)}
+    def __init__(self, _: random.Random) -> None:
+        keys = random.Random(1)  # the same in every campaign, for the kept inputs
+        self.known = {keys.randbytes(16): Score(i / 7, i, 1, (0, i), False) for i in range(300)}
         write({})
         store = ScoreCache(Path("scores.sqlite"), Report())
         store.put(self.known)
@@ -133,7 +139,7 @@ class Caches:
             connection.commit()
         return read()
 
-    def check(self, _: random.Random) -> str:
+    def check(self, chance: random.Random) -> str:
         path, report = Path("scores.sqlite"), Report()
         store = ScoreCache(path, report, busy_s=0.1)
         found = store.get(list(self.known))
@@ -143,8 +149,7 @@ class Caches:
         if any(self.known[key] != score for key, score in store.get(list(self.known)).items()):
             raise Lost("a wrong score after scoring again")
         store.close()
-        for action in ("info", "verify", "clear"):
-            run("cache", action, "--cache-path", "scores.sqlite", "--json", codes={0, 3})
+        run("cache", chance.choice(ACTIONS), "--cache-path", "scores.sqlite", "--json", codes={0, 3})
         return "all" if len(found) == len(self.known) else "some" if found else "none"
 
 
@@ -320,14 +325,20 @@ def attempt(target: Any, chance: random.Random) -> tuple[str, Files]:
         signal.alarm(0)
 
 
-def fuzz(seconds: float, seed: int, names: list[str]) -> tuple[Counter[str], list[str]]:
-    """Outcomes by target, and the failures; the working folder is one of its own."""
+def prepare() -> None:
+    """Scores cost nothing, the options are built once, no file waits for a disk, and what is too slow raises."""
 
     def slow(*_: object) -> None:
         raise Lost(f"longer than {SLOW_S} s")
 
     signal.signal(signal.SIGALRM, slow)
     registry.open_scorer = lambda *_: FreeScorer()  # type: ignore[assignment]
+    app.root = functools.cache(app.root)
+
+
+def fuzz(seconds: float, seed: int, names: list[str]) -> tuple[Counter[str], list[str]]:
+    """Outcomes by target, and the failures; the working folder is one of its own."""
+    prepare()
     chance, outcomes, failures = random.Random(seed), Counter[str](), list[str]()
     targets = [made(chance) for made in TARGETS if not names or made.__name__ in names]
     end = time.monotonic() + seconds
@@ -344,6 +355,22 @@ def fuzz(seconds: float, seed: int, names: list[str]) -> tuple[Counter[str], lis
     return outcomes, failures
 
 
+def replay() -> Counter[str]:
+    """The outcomes of the kept inputs. Raises what failed. The working folder is one of its own."""
+    prepare()
+    outcomes = Counter[str]()
+    for made in TARGETS:
+        target = made(random.Random(1))
+        for folder in sorted((KEPT / made.__name__).glob("*")):
+            write({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
+            try:
+                outcomes[f"{made.__name__}: {target.check(random.Random(folder.name))}"] += 1
+            except BaseException as error:
+                error.add_note(str(folder))
+                raise
+    return outcomes
+
+
 def _keep(name: str, number: int, files: Files) -> str:
     folder = HERE / "failing" / f"{name}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -358,8 +385,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target", action="append", default=[], choices=[made.__name__ for made in TARGETS])
+    parser.add_argument("--kept", action="store_true", help="try the kept inputs only")
     chosen = parser.parse_args()
     with in_own_folder():
+        if chosen.kept:
+            return report(replay(), [], "kept inputs")
         outcomes, failures = fuzz(chosen.seconds, chosen.seed, chosen.target)
     return report(outcomes, failures, "inputs")
 
