@@ -6,7 +6,7 @@ import os
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self, get_args
 
-from rerank_cli import pipeline
+from rerank_cli import pipeline, scoring
 from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import TEXT_HINT, for_members
@@ -61,7 +61,7 @@ class Reranker:
         """Logits of a local model or the provider's scores, one per document in input order; NaN for an empty one."""
         documents = _as_list(documents, "documents")
         records = _documents(documents, FieldSettings(), self.report, named=False)
-        scores = pipeline.score_documents(query, records, self._scorer, RankSettings(limits=self._limits))
+        scores = scoring.score_documents(query, records, self._scorer, RankSettings(limits=self._limits))
         return [float("nan") if score.value is None else score.value for score in scores]
 
     def rank(

@@ -10,28 +10,21 @@ import math
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count, repeat
-from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from rerank_cli import ranking
-from rerank_cli.errors import InputError, NonFiniteError, RemoteError
+from rerank_cli import ranking, scoring
 from rerank_cli.language import mostly_foreign, other_language
-from rerank_cli.records import LOG_ODDS, Hit, Meta, Pair, Ranking, Score
-from rerank_cli.scorers.base import DocumentError
-from rerank_cli.text import is_blank
+from rerank_cli.records import LOG_ODDS, Hit, Meta, Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rerank_cli.records import Document, Source
+    from rerank_cli.records import Document, Score, Source
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
     from rerank_cli.settings import RankSettings
 
-EMPTY = Score(None, 0, 0)
-# Named tuples from rows without a Python call each: a million hits are made in a third of the time.
-make_pair = partial(tuple.__new__, Pair)
-make_hit = partial(tuple.__new__, Hit)
+make_hit = partial(tuple.__new__, Hit)  # without a Python call each: a million hits are made in a third of the time
 
 
 def rank(
@@ -54,7 +47,7 @@ def rank(
         documents = without_repeats(chunk, seen, report) if settings.stages.dedupe else chunk
         if number == 0:
             check_language(query, documents, scorer.info, report)
-        new = score_documents(query, documents, scorer, settings, advance)
+        new = scoring.score_documents(query, documents, scorer, settings, advance)
         tally(new, report)
         kept += documents
         scores += new
@@ -86,99 +79,6 @@ def assemble(
     if settings.keep_order:
         hits.sort(key=lambda hit: hit.index)
     return Ranking(query, hits, replace(meta_of(info, settings, report), stages=done))
-
-
-class UniquePairs(NamedTuple):
-    """The distinct pairs of some documents, and for each document the position of its pair (-1: blank, no pair).
-
-    None instead of positions: every document has a pair of its own, in order (the usual case, four times as fast).
-    """
-
-    pairs: list[Pair]
-    places: Sequence[int] | None
-
-    def spread(self, scores: list[Score]) -> list[Score]:
-        """The scores of the documents from those of the pairs."""
-        if self.places is None:
-            return scores
-        return [EMPTY if place < 0 else scores[place] for place in self.places]
-
-
-def score_documents(
-    query: str, documents: Sequence[Document], scorer: Scorer, settings: RankSettings, advance: Advance | None = None
-) -> list[Score]:
-    """One score per document, in order; identical texts are scored once, blank ones not at all."""
-    unique = unique_pairs(query, documents)
-    return unique.spread(score_pairs(unique.pairs, documents, scorer, settings, advance))
-
-
-def unique_pairs(query: str, documents: Sequence[Document]) -> UniquePairs:
-    """The distinct pairs to score. Blank documents have none."""
-    texts = [document.text for document in documents]
-    if len(set(texts)) == len(texts) and not any(map(is_blank, texts)):
-        titles = [document.title_chars for document in documents]
-        return UniquePairs(list(map(make_pair, zip(repeat(query), texts, titles))), None)
-    first: dict[tuple[str, int], int] = {}
-    places = []
-    for document in documents:
-        text = document.text
-        if is_blank(text):
-            places.append(-1)
-        else:
-            places.append(first.setdefault((text, document.title_chars), len(first)))
-    return UniquePairs([Pair(query, text, title_chars) for text, title_chars in first], places)
-
-
-def score_pairs(
-    pairs: Sequence[Pair],
-    documents: Sequence[Document],
-    scorer: Scorer,
-    settings: RankSettings,
-    advance: Advance | None,
-) -> list[Score]:
-    """Scores of the pairs, every one a finite number or None.
-
-    Raises InputError, RemoteError or NonFiniteError with the document's name, and what else the scorer raises.
-    """
-    try:
-        scores = scorer.score(pairs, settings.limits, advance) if pairs else []
-    except DocumentError as error:
-        name = describe(document_of(error.pair, documents))
-        raise InputError(f"document {name} {error.problem}", error.hint) from None
-    except RemoteError as error:
-        name_pair(error, documents)
-        raise
-    require_finite(scores, pairs, documents)
-    return scores
-
-
-def require_finite(scores: Sequence[Score], pairs: Sequence[Pair], documents: Sequence[Document]) -> None:
-    """Raise NonFiniteError naming query and document if a score is NaN or infinite: such scores cannot be ordered."""
-    if all(value is None or isfinite(value) for value, *_ in scores):
-        return
-    number = next(i for i, score in enumerate(scores) if score.value is not None and not isfinite(score.value))
-    raise NonFiniteError(
-        f"the model gave {scores[number].value} for query {pairs[number].query[:80]!r} and document "
-        f"{describe(document_of(pairs[number], documents))}",
-        "such scores cannot be ordered; for a local model, try `--dtype fp32` and `rerank doctor -m MODEL`",
-    )
-
-
-def name_pair(error: RemoteError, documents: Sequence[Document]) -> None:
-    """Add query and document to the message of an error that is about one pair."""
-    if error.pair is not None:
-        document = describe(document_of(error.pair, documents))
-        error.message += f"; at query {error.pair.query[:80]!r}, document {document}"
-
-
-def document_of(pair: Pair, documents: Sequence[Document]) -> Document:
-    """The first document that a pair stands for."""
-    return next(document for document in documents if (document.text, document.title_chars) == pair[1:])
-
-
-def describe(document: Document) -> str:
-    """How messages name a document: its id, else its input position."""
-    return repr(document.id) if document.id is not None else f"{document.index} (0-based) of {document.source.name}"
 
 
 def trim(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from rerank_cli import pipeline
+from rerank_cli import pipeline, scoring
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError, RerankError
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import DocumentError
@@ -44,7 +44,7 @@ class Prepared(NamedTuple):
     query: str
     settings: RankSettings
     documents: Sequence[Document]
-    unique: pipeline.UniquePairs
+    unique: scoring.UniquePairs
 
 
 def blocks_of(rows: Iterable[BatchRow]) -> Iterator[list[BatchRow]]:
@@ -93,7 +93,7 @@ def prepare(row: BatchRow, request: Request, settings_of: SettingsOf, report: Re
     documents = (
         pipeline.without_repeats(request.documents, set(), report) if settings.stages.dedupe else request.documents
     )
-    return Prepared(row, request.query, settings, documents, pipeline.unique_pairs(request.query, documents))
+    return Prepared(row, request.query, settings, documents, scoring.unique_pairs(request.query, documents))
 
 
 def score_together(prepared: Sequence[Prepared], scorer: Scorer, advance: Advance | None) -> list[list[Score] | None]:
@@ -138,7 +138,7 @@ def score_group(members: Sequence[Prepared], scorer: Scorer, advance: Advance | 
         if not error.refused:
             member = next((member for member in members if error.pair in member.unique.pairs), None)
             if member:
-                pipeline.name_pair(error, member.documents)
+                scoring.name_pair(error, member.documents)
             raise
         scores: Sequence[Score | None] = getattr(error, "scores", ())  # what was answered is paid for
         return scores if len(scores) == len(pairs) else None
@@ -152,9 +152,9 @@ def rank_row(
     own = Report()
     try:
         if scores is None:
-            scores = pipeline.score_pairs(unique.pairs, documents, scorer, settings, advance)
+            scores = scoring.score_pairs(unique.pairs, documents, scorer, settings, advance)
         else:
-            pipeline.require_finite(scores, unique.pairs, documents)
+            scoring.require_finite(scores, unique.pairs, documents)
     except (InputError, NonFiniteError, RemoteError) as error:  # anything else would meet every row
         if isinstance(error, RemoteError) and not error.refused:
             raise

@@ -37,7 +37,7 @@ def check(model: ModelSettings, output: OutputSettings, terminal: Terminal) -> s
 
 def pairs_of(query: str, stream: DocumentStream) -> Sequence[Pair]:
     """The pairs that would be scored, each once."""
-    from rerank_cli.pipeline import unique_pairs
+    from rerank_cli.scoring import unique_pairs
 
     return unique_pairs(query, list(chain.from_iterable(stream.chunks))).pairs
 

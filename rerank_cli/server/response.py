@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rerank_cli import pipeline
+from rerank_cli import pipeline, scoring
 from rerank_cli.billing import DEFAULT_CHUNK, chunk_of, search_units
 from rerank_cli.errors import NonFiniteError
 from rerank_cli.report import Report
@@ -64,13 +64,13 @@ def _document_scores(request: RerankRequest, job: Job) -> list[Score]:
     if job.error is not None:
         raise job.error
     scored = [score for score in job.scores if score is not None]
-    scores = pipeline.UniquePairs(list(job.pairs), job.places).spread(scored)
+    scores = scoring.UniquePairs(list(job.pairs), job.places).spread(scored)
     # Blank documents have no pair; of others the tokenizer may drop every character.
     empty = [index for index, score in enumerate(scores) if score.value is None]
     if empty and (request.strict or len(empty) == len(scores)):
         raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=empty[0]), error_type="empty")
     try:
-        pipeline.require_finite(scored, job.pairs, request.documents)
+        scoring.require_finite(scored, job.pairs, request.documents)
     except NonFiniteError:
         raise HttpError(500, "the model gave a score that is not a number") from None
     return scores
