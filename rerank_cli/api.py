@@ -37,6 +37,7 @@ class Reranker:
 
     Args:
         model: any model reference of the command line: `builtin`, `./folder`, `owner/name@revision`, `provider:model`.
+        fallback: the models that score all documents if `model` is unusable, in order; `passthrough` keeps their order.
         options: keyword options as on the command line (`backend`, `threads`, `offline`, `endpoint`, `api_key_env`,
             `max_tokens_per_doc`, `long_documents`, `max_chunks_per_doc` …).
 
@@ -44,11 +45,12 @@ class Reranker:
     to do.
     """
 
-    def __init__(self, model: str = "builtin", **options: Any) -> None:
+    def __init__(self, model: str = "builtin", *, fallback: Sequence[str] = (), **options: Any) -> None:
         self.report = Report()
         self._limits = _take(options, Limits)
         remote = _take(options, RemoteSettings)
-        settings = replace(_take(options, ModelSettings), model=model, remote=remote)
+        chain = tuple(_as_list(fallback, "fallback"))
+        settings = replace(_take(options, ModelSettings), model=model, fallback=chain, remote=remote)
         if options:
             name = next(iter(options))
             known = [

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from rerank_cli import ranking, scoring
 from rerank_cli.language import mostly_foreign, other_language
-from rerank_cli.records import LOG_ODDS, Hit, Meta, Ranking
+from rerank_cli.records import LOG_ODDS, UNSCORED, Hit, Meta, Ranking
+from rerank_cli.scorers.fallback import FallbackScorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import Document, Score, Source
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
+    from rerank_cli.scorers.fallback import Member
     from rerank_cli.settings import RankSettings
 
 make_hit = partial(tuple.__new__, Hit)  # without a Python call each: a million hits are made in a third of the time
@@ -35,7 +37,12 @@ def rank(
     report: Report,
     advance: Advance | None = None,
 ) -> Ranking:
-    """Rank all documents of a stream for one query. Raises what readers and scorer raise; no partial result."""
+    """Rank all documents of a stream for one query. Raises what readers and scorer raise; no partial result.
+
+    With a chain of models, all documents are kept, because the next model needs all of them.
+    """
+    if isinstance(scorer, FallbackScorer):
+        return rank_in_turn(query, list(chunks), scorer, settings, report, advance)
     kept: list[Document] = []
     scores: list[Score] = []
     seen: set[bytes] = set()
@@ -48,12 +55,29 @@ def rank(
         if number == 0:
             check_language(query, documents, scorer.info, report)
         new = scoring.score_documents(query, documents, scorer, settings, advance)
-        tally(new, report)
+        tally(new, report, scorer.info)
         kept += documents
         scores += new
         kept, scores = trim(kept, scores, settings, scorer.info)
     ranking = assemble(query, kept, scores, scorer.info, settings, report)
     return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
+
+
+def rank_in_turn(
+    query: str,
+    chunks: list[list[Document]],
+    chain: FallbackScorer,
+    settings: RankSettings,
+    report: Report,
+    advance: Advance | None,
+) -> Ranking:
+    """The ranking of the first usable model of a chain, which says what failed before."""
+
+    def attempt(scorer: Scorer, member: Member) -> Ranking:
+        return rank(query, chunks, scorer, member.settings_of(settings), report, advance)
+
+    ranking, failed = chain.first(attempt, report)
+    return replace(ranking, meta=replace(ranking.meta, fallback=failed, usage=chain.usage()))
 
 
 def assemble(
@@ -154,14 +178,15 @@ def without_repeats(documents: Sequence[Document], seen: set[bytes], report: Rep
     return fresh
 
 
-def tally(scores: Sequence[Score], report: Report) -> None:
+def tally(scores: Sequence[Score], report: Report, info: ScorerInfo) -> None:
     """Count documents and tokens for the run's summary, and documents that are empty, cut or read in windows."""
     if not scores:
         return
     values, tokens, windows, _best, truncated = zip(*scores, strict=True)
     report.count("documents", len(scores))
     report.count("tokens", sum(tokens))
-    report.count("empty", values.count(None))
+    if info.scale != UNSCORED:
+        report.count("empty", values.count(None))
     report.count("truncated", sum(truncated))
     report.count("windowed", len(scores) - windows.count(1) - windows.count(0))
 

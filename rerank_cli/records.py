@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+Failure = dict[str, Any]  # `model` as it was named, `cause`, and the `exit_code` of a run without another model
 Kind = Literal["line", "json", "row", "file"]
 LOG_ODDS = "log-odds"  # the one scale of scores whose sigmoid is a probability
+UNSCORED = "none"  # the scale where nothing is scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ class Meta:
     warnings: tuple[str, ...] = ()
     usage: dict[str, float] = field(default_factory=dict)  # a provider's billed units
     stages: tuple[dict[str, Any], ...] = ()  # what each stage after scoring did (`stages.base.report_of`)
+    fallback: tuple[Failure, ...] = ()  # the models that failed before `model` scored (`scorers.fallback`)
+    queries: tuple[str, ...] = ()  # if there are several
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ OutputFormat = Literal["auto", "table", "json", "jsonl", "lines", "ids", "csv", 
 FieldFormat = Literal["yaml", "text"]
 LongDocuments = Literal["chunk", "truncate", "error"]
 Fusion = Literal["rrf", "weighted"]
+Join = Literal["max", "mean", "rrf"]
 OnMissing = Literal["empty", "skip", "error"]
 
 INPUT_FORMATS: tuple[str, ...] = get_args(InputFormat)
@@ -188,6 +189,8 @@ class RankSettings:
     raw_scores: bool = _ranking("--raw-scores", "Show logits instead of 0 to 1.", default=False)
     stages: StageSettings = nested(StageSettings)
     limits: Limits = nested(Limits)
+    min_scores: tuple[float | None, ...] = ()  # of -m and each --fallback, where each model has its own min_score
+    join: Join = "max"  # of the scores for several queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,7 @@ class OutputSettings:
         "--documents/--no-documents", "Leave documents out of the output.", default=True, name="return_documents"
     )
     as_requested: bool = False  # batch: a request that wants no documents back gets none
+    names_model: bool = False  # batch: each row says which model of a chain scored it
     result_key: str | None = _output("--result-key", "Nest index, rank and relevance_score under NAME.", metavar="NAME")
     query_id: str = _output("--query-id", "Query id of trec output.", metavar="ID", default="1")
     run_tag: str = _output("--run-tag", "Run tag of trec output.", metavar="TAG", default="rerank")

@@ -160,7 +160,7 @@ def rank_row(
             raise
         return Outcome(row, None, error)
     scores = unique.spread(scores)
-    pipeline.tally(scores, own)
+    pipeline.tally(scores, own, scorer.info)
     pipeline.check_language(query, documents, scorer.info, own)
     report.add(own)
     return Outcome(row, pipeline.assemble(query, documents, scores, scorer.info, settings, own), None)

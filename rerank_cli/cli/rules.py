@@ -33,7 +33,7 @@ REMOTE_ONLY = (
 )  # fmt: skip
 # How a command declares that it takes local models only.
 LOCAL_ONLY: dict[str, Any] = {
-    "without": frozenset(one.name for one in options_of(RemoteSettings)),
+    "without": frozenset(one.name for one in options_of(RemoteSettings)) | {"fallback", "fail_closed"},
     "changed": {"model": {"help": "builtin, a Hugging Face name (owner/name[@revision]) or a folder (./path)."}},
 }
 DEFAULT_WEIGHTS = {"rrf": 1.0, "weighted": 0.5}
@@ -147,6 +147,8 @@ def model_of(call: Call, request: RequestOptions | None = None) -> ModelSettings
         endpoints=call.endpoints,
         prices=call.prices,
     )
+    if settings.fail_closed and settings.fallback:
+        raise UsageError("--fallback and --fail-closed exclude each other", "give one of them")
     settings = replace(settings, remote=remote)
     typed = next((name for name in REMOTE_ONLY if call.is_typed(name)), None)
     if typed and not is_remote(settings):

@@ -146,6 +146,8 @@ def check_value(file: ConfigFile, where: str, option: Option, value: Any) -> Any
         trust.refuse_untrusted(where, option, typed)
     if option.names_path:
         return [located(file, item) for item in typed] if option.many else located(file, typed)
+    if option.name == "fallback":
+        return [located(file, item) if item.startswith(PATH_STARTS) else item for item in typed]
     if option.name == "model" and typed.startswith(PATH_STARTS):
         return located(file, typed)
     return typed

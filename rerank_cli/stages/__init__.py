@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.records import UNSCORED
 from rerank_cli.stages import boosts
 from rerank_cli.stages.base import Change, Context, Stage, report_of
 
@@ -26,7 +27,7 @@ def _top_n(_settings: StageSettings) -> Any:
 
 
 TOP_N = Stage("top_n", _top_n)  # not reported: `-n` asks for it
-STAGES = (Stage("boosts", boosts.make), TOP_N)
+STAGES = (Stage("boosts", boosts.make, needs_scores=True), TOP_N)
 
 
 def check(settings: StageSettings) -> None:
@@ -41,6 +42,8 @@ def run(hits: Sequence[Hit], settings: StageSettings, context: Context) -> tuple
     for stage in STAGES:
         apply = stage.make(settings)
         if apply is None or (stage is TOP_N and context.top_n is None):
+            continue
+        if stage.needs_scores and context.scale == UNSCORED:
             continue
         change = apply(current, context)
         if stage is not TOP_N:
