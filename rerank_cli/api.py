@@ -16,6 +16,7 @@ from rerank_cli.report import Report
 from rerank_cli.scorers.registry import open_now
 from rerank_cli.settings import (
     FieldSettings,
+    Join,
     Limits,
     ModelSettings,
     OnMissing,
@@ -68,21 +69,26 @@ class Reranker:
 
     def rank(
         self,
-        query: str,
+        query: str | Sequence[str],
         documents: Sequence[str | Mapping[str, Any]],
         top_n: int | None = None,
         rank_fields: Sequence[str] | None = None,
         on_missing: OnMissing = "empty",
+        join: Join = "max",
         **stages: Any,
     ) -> Ranking:
         """The ranking, best first: `.hits` with `index`, `rank`, `relevance_score` and your own `document` objects.
 
         Documents without text (null, missing or empty) are ranked last, or left out with `on_missing="skip"`, or with
-        "error" an InputError. `stages` are the options of the stages after scoring by their names, as
-        `recency="date"`. Raises InputError if no document has any of the fields, UsageError for a wrong option.
+        "error" an InputError. Scores for several queries are joined: the highest (max), their mean, or rrf. `stages`
+        are the options of the stages after scoring by their names, as `recency="date"`. Raises InputError if no
+        document has any of the fields, UsageError for a wrong option.
         """
-        if is_blank(query):
+        queries = (query,) if isinstance(query, str) else tuple(dict.fromkeys(_as_list(query, "query")))
+        if not queries or any(map(is_blank, queries)):
             raise UsageError("the query is blank", "a query needs at least one word")
+        if join not in get_args(Join):
+            raise UsageError(f"join is {join!r}", "give max, mean or rrf")
         if top_n is not None and (not isinstance(top_n, int) or top_n < 1):
             raise UsageError(f"top_n is {top_n}", "give at least 1, or None for all")
         report = Report()
@@ -94,8 +100,10 @@ class Reranker:
         records = without_empty(_documents(documents, wanted, report), wanted, report)
         if after.active:
             records = [record._replace(raw=_as_json(documents[record.index])) for record in records]
-        settings = RankSettings(top_n=top_n, stages=after, limits=self._limits)
-        ranking = pipeline.rank(query, [records], self._scorer, settings, report)
+        asked = queries if len(queries) > 1 else queries[0]
+        how: Join = join if len(queries) > 1 else "max"
+        settings = RankSettings(top_n=top_n, stages=after, limits=self._limits, join=how)
+        ranking = pipeline.rank(asked, [records], self._scorer, settings, report)
         hits = [hit._replace(document=documents[hit.index]) for hit in ranking.hits]
         return replace(ranking, hits=hits)
 

@@ -30,14 +30,14 @@ make_hit = partial(tuple.__new__, Hit)  # without a Python call each: a million 
 
 
 def rank(
-    query: str,
+    query: str | tuple[str, ...],
     chunks: Iterable[list[Document]],
     scorer: Scorer,
     settings: RankSettings,
     report: Report,
     advance: Advance | None = None,
 ) -> Ranking:
-    """Rank all documents of a stream for one query. Raises what readers and scorer raise; no partial result.
+    """Rank all documents of a stream for one query, or for several. Raises what readers and scorer raise.
 
     With a chain of models, all documents are kept, because the next model needs all of them.
     """
@@ -47,24 +47,26 @@ def rank(
     scores: list[Score] = []
     seen: set[bytes] = set()
     sources: dict[int, Source] = {}
+    text, queries = (query, ()) if isinstance(query, str) else ("\n".join(query), query)
     if scorer.info.whole_query:
         chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
         sources |= {id(document.source): document.source for document in chunk}  # by identity: hashing would cost more
         documents = without_repeats(chunk, seen, report) if settings.stages.dedupe else chunk
         if number == 0:
-            check_language(query, documents, scorer.info, report)
+            check_language(text, documents, scorer.info, report)
         new = scoring.score_documents(query, documents, scorer, settings, advance)
         tally(new, report, scorer.info)
         kept += documents
         scores += new
         kept, scores = trim(kept, scores, settings, scorer.info)
-    ranking = assemble(query, kept, scores, scorer.info, settings, report)
-    return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
+    ranking = assemble(text, kept, scores, scorer.info, settings, report)
+    meta = replace(ranking.meta, usage=scorer.usage(), queries=queries)
+    return replace(ranking, meta=meta, sources=tuple(sources.values()))
 
 
 def rank_in_turn(
-    query: str,
+    query: str | tuple[str, ...],
     chunks: list[list[Document]],
     chain: FallbackScorer,
     settings: RankSettings,
@@ -97,7 +99,7 @@ def assemble(
     from rerank_cli import stages
 
     hits = select(documents, scores, replace(settings, top_n=None, keep_order=False), info)
-    fused = settings.fusion is not None
+    fused = settings.fusion is not None or settings.join == "rrf"
     context = stages.Context(query, info.scale, report, settings.raw_scores, fused, settings.top_n)
     hits, done = stages.run(hits, settings.stages, context)
     if settings.keep_order:
@@ -109,7 +111,7 @@ def trim(
     documents: list[Document], scores: list[Score], settings: RankSettings, info: ScorerInfo
 ) -> tuple[list[Document], list[Score]]:
     """What can still reach the result, in input order so that ties hold: nothing below threshold or top_n can."""
-    if settings.fusion or settings.keep_order or settings.stages.active:
+    if settings.fusion or settings.join == "rrf" or settings.keep_order or settings.stages.active:
         return documents, scores
     keep: list[int] | None = None
     if settings.min_score is not None:
@@ -135,7 +137,10 @@ def select(
         priors = [-math.inf if document.prior is None else document.prior for document in documents]
         base = shown if settings.fusion == "weighted" else values
         fused = ranking.fuse(base, priors, settings.fusion, settings.weight)
-    ordered = ranking.order(fused, values) if settings.fusion else ranking.order(values)
+    elif settings.join == "rrf":
+        fused = ranking.fuse_queries([score.by_query for score in scores])
+    is_fused = settings.fusion or settings.join == "rrf"
+    ordered = ranking.order(fused, values) if is_fused else ranking.order(values)
     if settings.min_score is not None:
         ordered = [i for i in ordered if (number := shown[i]) is not None and number >= settings.min_score]
     ordered = ordered if settings.top_n is None else ordered[: settings.top_n]
@@ -182,7 +187,7 @@ def tally(scores: Sequence[Score], report: Report, info: ScorerInfo) -> None:
     """Count documents and tokens for the run's summary, and documents that are empty, cut or read in windows."""
     if not scores:
         return
-    values, tokens, windows, _best, truncated = zip(*scores, strict=True)
+    values, tokens, windows, _best, truncated, _ = zip(*scores, strict=True)
     report.count("documents", len(scores))
     report.count("tokens", sum(tokens))
     if info.scale != UNSCORED:

@@ -101,6 +101,7 @@ class Score(NamedTuple):
     windows: int = 1
     best: tuple[int, int] | None = None  # character offsets of the best window in the scored text
     truncated: bool = False
+    by_query: tuple[float | None, ...] = ()  # of several queries: the value for each, which `value` joins
 
 
 class Staged(NamedTuple):

@@ -5,6 +5,7 @@ Errors about one pair get the name of its document here. It knows neither order 
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from itertools import repeat
 from math import isfinite
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.records import Document
     from rerank_cli.scorers.base import Advance, Scorer
-    from rerank_cli.settings import RankSettings
+    from rerank_cli.settings import Join, RankSettings
 
 EMPTY = Score(None, 0, 0)
 make_pair = partial(tuple.__new__, Pair)  # from a row, without a Python call each
@@ -43,11 +44,49 @@ class UniquePairs(NamedTuple):
 
 
 def score_documents(
-    query: str, documents: Sequence[Document], scorer: Scorer, settings: RankSettings, advance: Advance | None = None
+    query: str | tuple[str, ...],
+    documents: Sequence[Document],
+    scorer: Scorer,
+    settings: RankSettings,
+    advance: Advance | None = None,
 ) -> list[Score]:
     """One score per document, in order; identical texts are scored once, blank ones not at all."""
+    if not isinstance(query, str):
+        return score_for_each(query, documents, scorer, settings, advance)
     unique = unique_pairs(query, documents)
     return unique.spread(score_pairs(unique.pairs, documents, scorer, settings, advance))
+
+
+def score_for_each(
+    queries: Sequence[str],
+    documents: Sequence[Document],
+    scorer: Scorer,
+    settings: RankSettings,
+    advance: Advance | None = None,
+) -> list[Score]:
+    """One score per document, in order, joined from its scores for each query; each distinct pair is scored once."""
+    unique = unique_pairs(queries[0], documents)
+    pairs = [pair._replace(query=query) for query in queries for pair in unique.pairs]
+    scores = score_pairs(pairs, documents, scorer, settings, advance)
+    count = len(unique.pairs)
+    columns = [scores[number * count : (number + 1) * count] for number in range(len(queries))]
+    return unique.spread([joined(of_queries, settings.join) for of_queries in zip(*columns, strict=True)])
+
+
+def joined(scores: Sequence[Score], how: Join) -> Score:
+    """A document's scores for several queries as one, with the window of the query that fits it best.
+
+    The mean is that of `Score.value`, so it is of log-odds where scores are log-odds. With rrf the value is the
+    highest, which breaks ties: `ranking.fuse_queries` makes the order.
+    """
+    values = tuple(score.value for score in scores)
+    known = [value for value in values if value is not None]
+    best = max(scores, key=lambda score: -math.inf if score.value is None else score.value)
+    value = math.fsum(known) / len(known) if known and how == "mean" else best.value
+    tokens = sum(score.tokens for score in scores)
+    return best._replace(
+        value=value, tokens=tokens, truncated=any(score.truncated for score in scores), by_query=values
+    )
 
 
 def unique_pairs(query: str, documents: Sequence[Document]) -> UniquePairs:

@@ -165,9 +165,10 @@ class RankSettings:
     )
     min_score: float | None = _ranking(
         "--min-score",
-        "Drop documents below this relevance_score (the number shown).",
+        "Drop documents below this relevance_score (the number shown); one for each model: builtin=0.3,cohere=0.1.",
         metavar="X",
         kind=float,
+        by_model=True,
         in_short_help=True,
     )
     keep_order: bool = _ranking("--keep-order", "Print in input order, with scores: for paste and awk.", default=False)

@@ -35,11 +35,13 @@ def check(model: ModelSettings, output: OutputSettings, terminal: Terminal) -> s
     return "json" if form.startswith("json") else "text"
 
 
-def pairs_of(query: str, stream: DocumentStream) -> Sequence[Pair]:
+def pairs_of(query: str | Sequence[str], stream: DocumentStream) -> Sequence[Pair]:
     """The pairs that would be scored, each once."""
     from rerank_cli.scoring import unique_pairs
 
-    return unique_pairs(query, list(chain.from_iterable(stream.chunks))).pairs
+    queries = [query] if isinstance(query, str) else query
+    pairs = unique_pairs(queries[0], list(chain.from_iterable(stream.chunks))).pairs
+    return [pair._replace(query=each) for each in queries for pair in pairs]
 
 
 def unless_cached(model: ModelSettings, cache: CacheSettings | None) -> ModelSettings:

@@ -25,6 +25,7 @@ from rerank_cli.settings import (
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
     from rerank_cli.records import RequestOptions
+    from rerank_cli.settings import Join
 
 TAKEN = frozenset({"document", "truncated", "chunks", "best_chunk", "query_id"})  # what writers put beside a result
 # What says where an endpoint is, who asks or what it may do: typed for a local model, the wrong model would score.
@@ -88,6 +89,14 @@ def inputs_of(call: Call) -> InputSettings:
 def rank_settings_of(call: Call) -> RankSettings:
     """How scores become an order. Raises UsageError where fusion lacks its other half."""
     settings, weight = call.settings(RankSettings), call.values["weight"]
+    if isinstance(call.values["min_score"], dict):
+        from rerank_cli.cli.thresholds import min_scores_of
+        from rerank_cli.scorers.registry import chain_of
+
+        found = min_scores_of(
+            call.values["min_score"], chain_of(model_of(call)), any_model=not call.is_typed("min_score")
+        )
+        settings = replace(settings, min_score=found[0], min_scores=found)
     fusion = settings.fusion or ("rrf" if settings.prior_field else None)
     if fusion and not settings.prior_field:
         raise UsageError("--fusion needs the retriever's score", "name its field: `--prior-field score`")
@@ -108,6 +117,13 @@ def rank_settings_of(call: Call) -> RankSettings:
         stages = stages if fusion or weight is None else replace(stages, weight=weight)
     weight = DEFAULT_WEIGHTS.get(fusion or "", 1.0) if weight is None else weight
     return replace(settings, fusion=fusion, weight=weight, stages=stages)
+
+
+def joined(settings: RankSettings, join: Join) -> RankSettings:
+    """The settings of a ranking for several queries. Raises UsageError for two kinds of fused scores."""
+    if join == "rrf" and settings.fusion:
+        raise UsageError("--join rrf and --fusion both make the fused score", "choose --join max or mean, or no fusion")
+    return replace(settings, join=join)
 
 
 def output_of(call: Call, request: RequestOptions) -> OutputSettings:

@@ -167,6 +167,9 @@ def in_type(where: str, option: Option, value: Any) -> Any:
         return joined(where, option, value)
     if option.json_text and isinstance(value, dict):
         return as_json(where, value)
+    if option.by_model and isinstance(value, dict) and value:
+        numbers = {one_line(name): scalar(f"{where}.{one_line(name)}", option, one) for name, one in value.items()}
+        return ",".join(f"{name}={one!r}" for name, one in numbers.items())
     return scalar(where, option, value)
 
 
