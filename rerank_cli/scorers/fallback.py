@@ -158,5 +158,7 @@ class FallbackScorer:
 def with_earlier(error: RerankError, failed: Sequence[Failure]) -> RerankError:
     """The error of the last model, which also names those that failed before it."""
     earlier = "; ".join(f"`{one['model']}`: {one['cause']}" for one in failed)
-    error.message += f" (before it failed {earlier})" if earlier else ""
+    if earlier:
+        error.message += f" (before it failed {earlier})"
+        error.args = (error.message,)
     return error
