@@ -101,8 +101,7 @@ class Reranker:
         if after.active:
             records = [record._replace(raw=_as_json(documents[record.index])) for record in records]
         asked = queries if len(queries) > 1 else queries[0]
-        how: Join = join if len(queries) > 1 else "max"
-        settings = RankSettings(top_n=top_n, stages=after, limits=self._limits, join=how)
+        settings = RankSettings(top_n=top_n, stages=after, limits=self._limits, join=join)
         ranking = pipeline.rank(asked, [records], self._scorer, settings, report)
         hits = [hit._replace(document=documents[hit.index]) for hit in ranking.hits]
         return replace(ranking, hits=hits)

@@ -20,7 +20,7 @@ from rerank_cli.scorers.fallback import FallbackScorer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rerank_cli.records import Document, Score, Source
+    from rerank_cli.records import Document, Queries, Score, Source
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
     from rerank_cli.scorers.fallback import Member
@@ -30,7 +30,7 @@ make_hit = partial(tuple.__new__, Hit)  # without a Python call each: a million 
 
 
 def rank(
-    query: str | tuple[str, ...],
+    query: Queries,
     chunks: Iterable[list[Document]],
     scorer: Scorer,
     settings: RankSettings,
@@ -43,30 +43,30 @@ def rank(
     """
     if isinstance(scorer, FallbackScorer):
         return rank_in_turn(query, list(chunks), scorer, settings, report, advance)
+    if isinstance(query, str) and settings.join == "rrf":
+        settings = replace(settings, join="max")
     kept: list[Document] = []
     scores: list[Score] = []
     seen: set[bytes] = set()
     sources: dict[int, Source] = {}
-    text, queries = (query, ()) if isinstance(query, str) else ("\n".join(query), query)
     if scorer.info.whole_query:
         chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
         sources |= {id(document.source): document.source for document in chunk}  # by identity: hashing would cost more
         documents = without_repeats(chunk, seen, report) if settings.stages.dedupe else chunk
         if number == 0:
-            check_language(text, documents, scorer.info, report)
+            check_language(query, documents, scorer.info, report)
         new = scoring.score_documents(query, documents, scorer, settings, advance)
         tally(new, report, scorer.info)
         kept += documents
         scores += new
         kept, scores = trim(kept, scores, settings, scorer.info)
-    ranking = assemble(text, kept, scores, scorer.info, settings, report)
-    meta = replace(ranking.meta, usage=scorer.usage(), queries=queries)
-    return replace(ranking, meta=meta, sources=tuple(sources.values()))
+    ranking = assemble(query, kept, scores, scorer.info, settings, report)
+    return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
 
 
 def rank_in_turn(
-    query: str | tuple[str, ...],
+    query: Queries,
     chunks: list[list[Document]],
     chain: FallbackScorer,
     settings: RankSettings,
@@ -83,7 +83,7 @@ def rank_in_turn(
 
 
 def assemble(
-    query: str,
+    query: Queries,
     documents: Sequence[Document],
     scores: Sequence[Score],
     info: ScorerInfo,
@@ -94,8 +94,12 @@ def assemble(
 
     Raises UsageError for a stage that cannot work on these scores.
     """
+    meta = meta_of(info, settings, report)
+    if not isinstance(query, str):
+        meta = replace(meta, queries=query)
+        query = "\n".join(query)
     if not settings.stages.active:
-        return Ranking(query, select(documents, scores, settings, info), meta_of(info, settings, report))
+        return Ranking(query, select(documents, scores, settings, info), meta)
     from rerank_cli import stages
 
     hits = select(documents, scores, replace(settings, top_n=None, keep_order=False), info)
@@ -104,7 +108,7 @@ def assemble(
     hits, done = stages.run(hits, settings.stages, context)
     if settings.keep_order:
         hits.sort(key=lambda hit: hit.index)
-    return Ranking(query, hits, replace(meta_of(info, settings, report), stages=done))
+    return Ranking(query, hits, replace(meta, stages=done))
 
 
 def trim(
@@ -196,10 +200,11 @@ def tally(scores: Sequence[Score], report: Report, info: ScorerInfo) -> None:
     report.count("windowed", len(scores) - windows.count(1) - windows.count(0))
 
 
-def check_language(query: str, documents: Sequence[Document], info: ScorerInfo, report: Report) -> None:
+def check_language(query: Queries, documents: Sequence[Document], info: ScorerInfo, report: Report) -> None:
     """Warn once when an English-only model is given text of other scripts or languages."""
     if not info.english_only:
         return
+    query = query if isinstance(query, str) else "\n".join(query)
     texts = [document.text for document in documents[:200]]
     what = "not in Latin script" if mostly_foreign([query, *texts]) else other_language(query, texts)
     if what:

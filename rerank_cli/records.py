@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 Failure = dict[str, Any]  # `model` as it was named, `cause`, and the `exit_code` of a run without another model
+Queries = str | tuple[str, ...]  # one, or several different ones whose scores are joined
 Kind = Literal["line", "json", "row", "file"]
 LOG_ODDS = "log-odds"  # the one scale of scores whose sigmoid is a probability
 UNSCORED = "none"  # the scale where nothing is scored
@@ -51,7 +52,7 @@ class Document(NamedTuple):
 class RequestOptions:
     """What a request says beside its documents; None where it says nothing. `rerank_cli.request` fills it."""
 
-    query: str | None = None
+    query: Queries | None = None
     rank_fields: tuple[str, ...] | None = None
     top_n: int | None = None
     max_tokens_per_doc: int | None = None
@@ -75,9 +76,9 @@ class DocumentStream:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One query and all its documents, as `batch` and `serve` have them."""
+    """One query, or several, and all its documents, as `batch` and `serve` have them."""
 
-    query: str
+    query: Queries
     documents: Sequence[Document]
     body: RequestOptions = field(default_factory=RequestOptions)
 

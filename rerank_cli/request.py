@@ -21,15 +21,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rerank_cli.options import Option
+    from rerank_cli.records import Queries
 
 # `file` is the request in a file of `rank` or `batch`; the others are the APIs of the server. `rerank` is Jina's, with
 # everything that any client of Cohere sends.
 Api = Literal["file", "v1", "v2", "rerank", "tei"]
 # `count` is a whole number of at least 1, `names` a list of field names, `id` a string or a whole number. The values of
 # `documents` and `labels` are read elsewhere, `ignored` ones are not read. A `switch` is a string, or true or false,
-# `texts` one string or several.
+# `texts` one string or several, `queries` too.
 MemberType = Literal[
-    "string", "count", "number", "boolean", "switch", "names", "texts", "id", "documents", "labels", "ignored"
+    "string",
+    "queries",
+    "count",
+    "number",
+    "boolean",
+    "switch",
+    "names",
+    "texts",
+    "id",
+    "documents",
+    "labels",
+    "ignored",
 ]
 Problem = Literal["type", "below minimum", "empty"]
 
@@ -68,7 +80,8 @@ def as_members(text: str) -> str:
 _FLAG = re.compile(r"(?<!`)--([a-z][a-z-]*)")
 MEMBERS = (
     Member("model", "string", COMMON, "Any name; the loaded model answers."),
-    Member("query", "string", (*COMMON, "tei"), "What is searched for.", required=True),
+    Member("query", "queries", ("file",), required=True),
+    Member("query", "string", ("v1", "v2", "rerank", "tei"), "What is searched for.", required=True),
     Member("documents", "documents", COMMON, "Strings, or objects with `text` or the rank_fields.", required=True),
     Member("top_n", "count", (*COMMON, "tei"), "Return the N best only."),
     Member("rank_fields", "names", ("file", "v1", "rerank"), "Keys of object documents to score, in this order."),
@@ -130,6 +143,13 @@ def _string(member: Member, value: Any, _lenient: bool) -> str:
     return replace_surrogates(value)
 
 
+def _queries(member: Member, value: Any, lenient: bool) -> Queries:
+    """One query, or several different ones."""
+    values = value if isinstance(value, list) else [value]
+    queries = tuple(dict.fromkeys(_string(member, each, lenient) for each in values))
+    return queries if len(queries) > 1 else "".join(queries)
+
+
 def _count(member: Member, value: Any, lenient: bool) -> int:
     if lenient and isinstance(value, float) and value.is_integer():  # a whole number, as in JSON Schema
         value = int(value)
@@ -181,6 +201,7 @@ def _id(member: Member, value: Any, lenient: bool) -> str:
 
 _READERS: dict[MemberType, Callable[[Member, Any, bool], Any]] = {
     "string": _string,
+    "queries": _queries,
     "count": _count,
     "number": _number,
     "boolean": _boolean,

@@ -19,7 +19,7 @@ from rerank_cli.text import is_blank
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerank_cli.records import Document
+    from rerank_cli.records import Document, Queries
     from rerank_cli.scorers.base import Advance, Scorer
     from rerank_cli.settings import Join, RankSettings
 
@@ -31,46 +31,34 @@ class UniquePairs(NamedTuple):
     """The distinct pairs of some documents, and for each document the position of its pair (-1: blank, no pair).
 
     None instead of positions: every document has a pair of its own, in order (the usual case, four times as fast).
+    With several queries, the pairs of each follow those of the one before, and positions are within a query.
     """
 
     pairs: list[Pair]
     places: Sequence[int] | None
+    queries: int = 1
 
-    def spread(self, scores: list[Score]) -> list[Score]:
-        """The scores of the documents from those of the pairs."""
+    def spread(self, scores: list[Score], how: Join = "max") -> list[Score]:
+        """The scores of the documents from those of the pairs; those for several queries are joined."""
+        if self.queries > 1:
+            count = len(scores) // self.queries
+            columns = [scores[number * count : (number + 1) * count] for number in range(self.queries)]
+            scores = [joined(of_queries, how) for of_queries in zip(*columns, strict=True)]
         if self.places is None:
             return scores
         return [EMPTY if place < 0 else scores[place] for place in self.places]
 
 
 def score_documents(
-    query: str | tuple[str, ...],
+    query: Queries,
     documents: Sequence[Document],
     scorer: Scorer,
     settings: RankSettings,
     advance: Advance | None = None,
 ) -> list[Score]:
     """One score per document, in order; identical texts are scored once, blank ones not at all."""
-    if not isinstance(query, str):
-        return score_for_each(query, documents, scorer, settings, advance)
     unique = unique_pairs(query, documents)
-    return unique.spread(score_pairs(unique.pairs, documents, scorer, settings, advance))
-
-
-def score_for_each(
-    queries: Sequence[str],
-    documents: Sequence[Document],
-    scorer: Scorer,
-    settings: RankSettings,
-    advance: Advance | None = None,
-) -> list[Score]:
-    """One score per document, in order, joined from its scores for each query; each distinct pair is scored once."""
-    unique = unique_pairs(queries[0], documents)
-    pairs = [pair._replace(query=query) for query in queries for pair in unique.pairs]
-    scores = score_pairs(pairs, documents, scorer, settings, advance)
-    count = len(unique.pairs)
-    columns = [scores[number * count : (number + 1) * count] for number in range(len(queries))]
-    return unique.spread([joined(of_queries, settings.join) for of_queries in zip(*columns, strict=True)])
+    return unique.spread(score_pairs(unique.pairs, documents, scorer, settings, advance), settings.join)
 
 
 def joined(scores: Sequence[Score], how: Join) -> Score:
@@ -89,8 +77,11 @@ def joined(scores: Sequence[Score], how: Join) -> Score:
     )
 
 
-def unique_pairs(query: str, documents: Sequence[Document]) -> UniquePairs:
+def unique_pairs(query: Queries, documents: Sequence[Document]) -> UniquePairs:
     """The distinct pairs to score. Blank documents have none."""
+    if not isinstance(query, str):
+        pairs, places, _ = unique_pairs(query[0], documents)
+        return UniquePairs([pair._replace(query=one) for one in query for pair in pairs], places, len(query))
     texts = [document.text for document in documents]
     if len(set(texts)) == len(texts) and not any(map(is_blank, texts)):
         titles = [document.title_chars for document in documents]

@@ -187,11 +187,17 @@ class RankSettings:
         unset=0.5,
         minimum=0,
     )
+    join: Join = _ranking(
+        "--join",
+        "A document's scores for several queries: the highest (max), their mean, or rrf: the sum of 1/(60+rank).",
+        metavar="HOW",
+        default="max",
+        choices=get_args(Join),
+    )
     raw_scores: bool = _ranking("--raw-scores", "Show logits instead of 0 to 1.", default=False)
     stages: StageSettings = nested(StageSettings)
     limits: Limits = nested(Limits)
     min_scores: tuple[float | None, ...] = ()  # of -m and each --fallback, where each model has its own min_score
-    join: Join = "max"  # of the scores for several queries
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ It knows neither formats nor files.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli import pipeline, scoring
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rerank_cli.batch.rows import BatchRow
-    from rerank_cli.records import Document, Ranking, Request, RequestOptions, Score
+    from rerank_cli.records import Document, Queries, Ranking, Request, RequestOptions, Score
     from rerank_cli.scorers.base import Advance, Scorer
     from rerank_cli.settings import Limits, RankSettings
 
@@ -41,7 +42,7 @@ class Prepared(NamedTuple):
     """A row's documents and distinct pairs, ready to score."""
 
     row: BatchRow
-    query: str
+    query: Queries
     settings: RankSettings
     documents: Sequence[Document]
     unique: scoring.UniquePairs
@@ -90,6 +91,8 @@ def rank_block(
 def prepare(row: BatchRow, request: Request, settings_of: SettingsOf, report: Report) -> Prepared:
     """What is to be scored of a row."""
     settings = settings_of(request.body)
+    if isinstance(request.query, str) and settings.join == "rrf":
+        settings = replace(settings, join="max")
     documents = (
         pipeline.without_repeats(request.documents, set(), report) if settings.stages.dedupe else request.documents
     )
@@ -121,9 +124,10 @@ def group(prepared: Sequence[Prepared], *, listwise: bool) -> Iterable[list[int]
     groups: dict[tuple[Limits, int], list[int]] = {}
     before: Counter[str] = Counter()
     for number, row in enumerate(prepared):
-        query = row.query if listwise and row.unique.pairs else ""
-        groups.setdefault((row.settings.limits, before[query]), []).append(number)
-        before[query] += bool(query)
+        queries = {pair.query for pair in row.unique.pairs} if listwise else set()
+        turn = max((before[query] for query in queries), default=0)
+        groups.setdefault((row.settings.limits, turn), []).append(number)
+        before |= dict.fromkeys(queries, turn + 1)
     return groups.values()
 
 
@@ -159,7 +163,7 @@ def rank_row(
         if isinstance(error, RemoteError) and not error.refused:
             raise
         return Outcome(row, None, error)
-    scores = unique.spread(scores)
+    scores = unique.spread(scores, settings.join)
     pipeline.tally(scores, own, scorer.info)
     pipeline.check_language(query, documents, scorer.info, own)
     report.add(own)

@@ -13,7 +13,7 @@ from rerank_cli.text import escape_line
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rerank_cli.records import DocumentStream, Pair
+    from rerank_cli.records import DocumentStream, Pair, Queries
     from rerank_cli.report import Report
     from rerank_cli.scorers.remote.cost import Estimate
     from rerank_cli.settings import CacheSettings, Limits, ModelSettings, OutputSettings
@@ -35,13 +35,11 @@ def check(model: ModelSettings, output: OutputSettings, terminal: Terminal) -> s
     return "json" if form.startswith("json") else "text"
 
 
-def pairs_of(query: str | Sequence[str], stream: DocumentStream) -> Sequence[Pair]:
+def pairs_of(query: Queries, stream: DocumentStream) -> Sequence[Pair]:
     """The pairs that would be scored, each once."""
     from rerank_cli.scoring import unique_pairs
 
-    queries = [query] if isinstance(query, str) else query
-    pairs = unique_pairs(queries[0], list(chain.from_iterable(stream.chunks))).pairs
-    return [pair._replace(query=each) for each in queries for pair in pairs]
+    return unique_pairs(query, list(chain.from_iterable(stream.chunks))).pairs
 
 
 def unless_cached(model: ModelSettings, cache: CacheSettings | None) -> ModelSettings:

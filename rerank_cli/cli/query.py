@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rerank_cli.records import RequestOptions
+    from rerank_cli.records import Queries, RequestOptions
     from rerank_cli.terminal import Terminal
 
 
@@ -24,12 +24,12 @@ def query_of_file(file: Path, query: Sequence[str], terminal: Terminal, encoding
     return read_query(str(file), terminal, encoding)
 
 
-def find_query(options: Sequence[str], body: RequestOptions) -> str | tuple[str, ...]:
+def find_query(options: Sequence[str], body: RequestOptions) -> Queries:
     """The query, or several different ones: the options', else the request's.
 
     Raises UsageError if there is none or one is blank.
     """
-    queries = options or ([] if body.query is None else [body.query])
+    queries = options or ((body.query,) if isinstance(body.query, str) else body.query or ())
     if not queries:
         raise UsageError("no query", 'give one: `rerank --query "…"`, or a request with a `query` member')
     for query in queries:

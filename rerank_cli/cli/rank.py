@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from rerank_cli.cli.command import Command
 from rerank_cli.options import INPUT, OUTPUT, RANKING, option
-from rerank_cli.settings import CacheSettings, InputSettings, Join, ModelSettings, OutputSettings, RankSettings
+from rerank_cli.settings import CacheSettings, InputSettings, ModelSettings, OutputSettings, RankSettings
 from rerank_cli.terminal import ColorChoice
 
 if TYPE_CHECKING:
@@ -37,13 +37,6 @@ class Query:
     )
     query_file: Path | None = option(
         "--query-file", "Read the query from a file.", metavar="FILE", kind=Path, configurable=False, group=INPUT
-    )
-    join: Join = _check(
-        "--join",
-        "A document's scores for several queries: the highest (max), their mean, or rrf: the sum of 1/(60+rank).",
-        metavar="HOW",
-        default="max",
-        choices=get_args(Join),
     )
 
 
@@ -126,7 +119,6 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     stream = open_documents(inputs, terminal, report, stdin_taken=str(file) == "-")
     query = find_query(asked, stream.body)
     settings = rules.requested(rules.rank_settings_of(call), stream.body, frozenset(call.sources))
-    settings = settings if isinstance(query, str) else rules.joined(settings, typed.join)
     output = rules.output_of(call, stream.body)
     if stream.body.model and not call.is_set("model"):
         report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")

@@ -25,7 +25,6 @@ from rerank_cli.settings import (
 if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
     from rerank_cli.records import RequestOptions
-    from rerank_cli.settings import Join
 
 TAKEN = frozenset({"document", "truncated", "chunks", "best_chunk", "query_id"})  # what writers put beside a result
 # What says where an endpoint is, who asks or what it may do: typed for a local model, the wrong model would score.
@@ -104,6 +103,8 @@ def rank_settings_of(call: Call) -> RankSettings:
     if weight is not None and not fusion and not (stages.recency or stages.boost_field):
         hint = "give `--prior-field NAME --fusion rrf|weighted`, or `--recency FIELD`"
         raise UsageError("--weight belongs to --fusion or a boost", hint)
+    if fusion and settings.join == "rrf":
+        raise UsageError("--join rrf and --fusion both make the fused score", "choose --join max or mean, or no fusion")
     if fusion == "weighted" and settings.raw_scores:
         raise UsageError(
             "--fusion weighted mixes scores from 0 to 1 and cannot use --raw-scores", "leave out one of them"
@@ -117,13 +118,6 @@ def rank_settings_of(call: Call) -> RankSettings:
         stages = stages if fusion or weight is None else replace(stages, weight=weight)
     weight = DEFAULT_WEIGHTS.get(fusion or "", 1.0) if weight is None else weight
     return replace(settings, fusion=fusion, weight=weight, stages=stages)
-
-
-def joined(settings: RankSettings, join: Join) -> RankSettings:
-    """The settings of a ranking for several queries. Raises UsageError for two kinds of fused scores."""
-    if join == "rrf" and settings.fusion:
-        raise UsageError("--join rrf and --fusion both make the fused score", "choose --join max or mean, or no fusion")
-    return replace(settings, join=join)
 
 
 def output_of(call: Call, request: RequestOptions) -> OutputSettings:

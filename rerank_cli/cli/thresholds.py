@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli import models
 from rerank_cli.errors import UsageError, did_you_mean
+from rerank_cli.inside import is_hub_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,15 +29,23 @@ def min_scores_of(
     """
     names = [names_of(one) for one in chain]
     known = [*(name for own in names for name in own), DEFAULT]
+    others = other_models(chain[0]) if any_model else []
     for key in by_model:
-        if key in known or (any_model and could_be_model(key, chain[0])):
+        if key in known or key in others or (any_model and (":" in key or models.is_path(key) or is_hub_name(key))):
             continue
-        hint = did_you_mean(key, known) or f"this run has {', '.join(one.model for one in chain)}"
-        raise UsageError(
-            f"--min-score: `{key}` is {'neither a model nor a provider' if any_model else 'not a model of this run'}",
-            hint,
-        )
+        hint = did_you_mean(key, [*known, *others]) or f"this run has {', '.join(one.model for one in chain)}"
+        what = "neither a model nor a provider" if any_model else "not a model of this run"
+        raise UsageError(f"--min-score: `{key}` is {what}", hint)
     return tuple(next((by_model[name] for name in (*own, DEFAULT) if name in by_model), None) for own in names)
+
+
+def other_models(settings: ModelSettings) -> list[str]:
+    """What models of another run may be called, besides hub names, folders and `provider:model`."""
+    from rerank_cli.models.facts import BUILTIN
+    from rerank_cli.scorers.remote.providers import load_table
+
+    rows = load_table().rows.values()
+    return [BUILTIN, *settings.remote.endpoints, *(name for row in rows for name in (row.id, *row.aliases))]
 
 
 def names_of(settings: ModelSettings) -> list[str]:
@@ -52,19 +61,3 @@ def names_of(settings: ModelSettings) -> list[str]:
     providers = (choice.provider.id, *choice.provider.aliases)
     whole = [f"{provider}:{choice.model}" for provider in providers]
     return [reference, *whole, *providers]
-
-
-def could_be_model(key: str, settings: ModelSettings) -> bool:
-    """Whether a key names a model or a provider that another run may use."""
-    from rerank_cli.scorers.remote.providers import load_table
-
-    if ":" in key or key in settings.remote.endpoints:
-        return True
-    try:
-        load_table().find(key)
-    except UsageError:
-        try:
-            models.require_known(key)
-        except UsageError:
-            return False
-    return True

@@ -184,7 +184,7 @@ class App:
 
 def make_job(request: RerankRequest, done: Callable[[], None], window: int) -> Job:
     """The pairs of a request to be scored, equal documents once."""
-    pairs, places = scoring.unique_pairs(request.query, request.documents)
+    pairs, places, _ = scoring.unique_pairs(request.query, request.documents)
     return Job(pairs, range(len(pairs)) if places is None else places, request.limits, done, window)
 
 

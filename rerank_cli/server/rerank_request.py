@@ -113,7 +113,7 @@ def _http_error(error: MemberError) -> HttpError:
 
 
 def _query(options: RequestOptions, settings: ServeSettings) -> str:
-    query = options.query or ""
+    query = options.query if isinstance(options.query, str) else ""  # only files have several
     if is_blank(query):
         raise HttpError(400, http_errors.BLANK_QUERY, error_type="empty")
     if len(query) > settings.max_query:
