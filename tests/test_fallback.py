@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
 
 import pytest
+from conftest import PROGRAM
 from remote.loopback import Loopback, as_json, cohere, drip, free_port, hang, in_turn, reset
 from remote.scoring import HTML, KEY, results
 from test_remote_command import last_wrong
@@ -186,6 +190,7 @@ def test_usage_errors_and_input_errors_do_not_fall_back(run) -> None:
         (("--fallback", "passthrough", "--fallback", "builtin"), "passthrough never fails"),
         (("--fallback", "azure:x"), "needs --endpoint"),
         (("--fallback", "builtin", "--fail-closed"), "exclude each other"),
+        (("--fallback", "jina:x", "--max-units", "5", "-m", "cohere:rerank-v3.5"), "jina bills tokens"),
     ],
 )
 def test_a_chain_that_could_not_work_is_refused_before_anything_fails(run, more: tuple[str, ...], words: str) -> None:
@@ -265,6 +270,24 @@ def test_a_dry_run_reports_the_chain(run) -> None:
     assert text.lines[-1] == "fallback: builtin"
     assert "fallback" not in run(*call, "--json", stdin=DOCS).json
     assert run(*call, "--fallback", "bulitin", stdin=DOCS).code == 2
+
+
+def test_ctrl_c_does_not_fall_back(env: dict[str, str]) -> None:
+    with Loopback(lambda _: hang) as server:
+        argv = [*PROGRAM, *QUERY, "-m", "cohere:rerank-v3.5", "--endpoint", server.url, "--fallback", "builtin"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        running = subprocess.Popen(argv, env=env | ENV, **pipes)
+        assert running.stdin
+        running.stdin.write(DOCS)
+        running.stdin.close()
+        running.stdin = None
+        while not server.seen:
+            assert running.poll() is None
+            time.sleep(0.01)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, b"")
+    assert b"unusable" not in err
 
 
 def test_python(free_port_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
