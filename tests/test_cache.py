@@ -20,6 +20,7 @@ from rerank_cli.report import Report
 
 scores = st.builds(
     Score,
+    by_query=st.just(()),  # a scorer gives none, and the cache has scores of scorers
     st.none() | st.floats(allow_nan=False, allow_infinity=False),
     st.integers(0, 2**31),
     st.integers(0, 2**20),

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from rerank_cli.batch.rows import BatchRow
     from rerank_cli.batch.scoring import SettingsOf
     from rerank_cli.errors import RerankError
-    from rerank_cli.records import Failure, RequestOptions
+    from rerank_cli.records import Failure
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Advance
+    from rerank_cli.scorers.base import Advance, Scorer
     from rerank_cli.scorers.fallback import FallbackScorer, Member
-    from rerank_cli.settings import RankSettings
 
 
 def rank_in_turn(
@@ -83,10 +82,10 @@ def rank_with(
 ) -> list[Outcome]:
     """The outcomes of rows by one model. Raises what it raises."""
 
-    def own_settings(request: RequestOptions) -> RankSettings:
-        return member.settings_of(settings_of(request))
+    def rank(scorer: Scorer, member: Member) -> list[Outcome]:
+        return rank_block(rows, scorer, lambda request: member.settings_of(settings_of(request)), report, advance)
 
-    return member.attempt(lambda scorer: rank_block(rows, scorer, own_settings, report, advance), report)
+    return member.attempt(rank, report)
 
 
 def tell(member: Member, chain: FallbackScorer, error: RerankError, report: Report) -> None:

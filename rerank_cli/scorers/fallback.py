@@ -64,13 +64,13 @@ class Member:
     failures: int = 0  # of a batch as a whole, in a row
     told: bool = False  # the first failure of a batch was told
 
-    def attempt(self, use: Callable[[Scorer], T], report: Report) -> T:
-        """What `use` makes of the scorer. Raises what it raises; then nothing of the attempt is counted."""
+    def attempt(self, use: Callable[[Scorer, Member], T], report: Report) -> T:
+        """What `use` makes of the scorer and its member. Raises what it raises; then the attempt counts nothing."""
         before = Counter(report.counts)
         try:
             if self.scorer is None:
                 self.scorer = self.open_scorer()
-            return use(self.scorer)
+            return use(self.scorer, self)
         except UNUSABLE:
             report.counts = before
             raise
@@ -115,7 +115,7 @@ class FallbackScorer:
         failed: list[Failure] = []
         for member in self.members:
             try:
-                return member.attempt(lambda scorer, member=member: use(scorer, member), report), tuple(failed)  # type: ignore[misc]
+                return member.attempt(use, report), tuple(failed)
             except UNUSABLE as error:
                 if member is self.members[-1]:
                     raise with_earlier(error, failed) from None
