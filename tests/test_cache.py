@@ -20,12 +20,12 @@ from rerank_cli.report import Report
 
 scores = st.builds(
     Score,
-    by_query=st.just(()),  # a scorer gives none, and the cache has scores of scorers
     st.none() | st.floats(allow_nan=False, allow_infinity=False),
     st.integers(0, 2**31),
     st.integers(0, 2**20),
     st.none() | st.tuples(st.integers(0, 2**31), st.integers(0, 2**31)),
     st.booleans(),
+    st.just(()),  # `by_query`, which no scorer fills
 )
 
 
