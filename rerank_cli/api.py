@@ -6,7 +6,7 @@ import os
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self, get_args
 
-from rerank_cli import pipeline
+from rerank_cli import pipeline, scoring
 from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import TEXT_HINT, for_members
@@ -16,6 +16,7 @@ from rerank_cli.report import Report
 from rerank_cli.scorers.registry import open_now
 from rerank_cli.settings import (
     FieldSettings,
+    Join,
     Limits,
     ModelSettings,
     OnMissing,
@@ -37,6 +38,7 @@ class Reranker:
 
     Args:
         model: any model reference of the command line: `builtin`, `./folder`, `owner/name@revision`, `provider:model`.
+        fallback: the models that score all documents if `model` is unusable, in order; `passthrough` keeps their order.
         options: keyword options as on the command line (`backend`, `threads`, `offline`, `endpoint`, `api_key_env`,
             `max_tokens_per_doc`, `long_documents`, `max_chunks_per_doc` …).
 
@@ -44,11 +46,12 @@ class Reranker:
     to do.
     """
 
-    def __init__(self, model: str = "builtin", **options: Any) -> None:
+    def __init__(self, model: str = "builtin", *, fallback: Sequence[str] = (), **options: Any) -> None:
         self.report = Report()
         self._limits = _take(options, Limits)
         remote = _take(options, RemoteSettings)
-        settings = replace(_take(options, ModelSettings), model=model, remote=remote)
+        chain = tuple(_as_list(fallback, "fallback"))
+        settings = replace(_take(options, ModelSettings), model=model, fallback=chain, remote=remote)
         if options:
             name = next(iter(options))
             known = [
@@ -61,26 +64,31 @@ class Reranker:
         """Logits of a local model or the provider's scores, one per document in input order; NaN for an empty one."""
         documents = _as_list(documents, "documents")
         records = _documents(documents, FieldSettings(), self.report, named=False)
-        scores = pipeline.score_documents(query, records, self._scorer, RankSettings(limits=self._limits))
+        scores = scoring.score_documents(query, records, self._scorer, RankSettings(limits=self._limits))
         return [float("nan") if score.value is None else score.value for score in scores]
 
     def rank(
         self,
-        query: str,
+        query: str | Sequence[str],
         documents: Sequence[str | Mapping[str, Any]],
         top_n: int | None = None,
         rank_fields: Sequence[str] | None = None,
         on_missing: OnMissing = "empty",
+        join: Join = "max",
         **stages: Any,
     ) -> Ranking:
         """The ranking, best first: `.hits` with `index`, `rank`, `relevance_score` and your own `document` objects.
 
         Documents without text (null, missing or empty) are ranked last, or left out with `on_missing="skip"`, or with
-        "error" an InputError. `stages` are the options of the stages after scoring by their names, as
-        `recency="date"`. Raises InputError if no document has any of the fields, UsageError for a wrong option.
+        "error" an InputError. Scores for several queries are joined: the highest (max), their mean, or rrf. `stages`
+        are the options of the stages after scoring by their names, as `recency="date"`. Raises InputError if no
+        document has any of the fields, UsageError for a wrong option.
         """
-        if is_blank(query):
+        queries = (query,) if isinstance(query, str) else tuple(dict.fromkeys(_as_list(query, "query")))
+        if not queries or any(map(is_blank, queries)):
             raise UsageError("the query is blank", "a query needs at least one word")
+        if join not in get_args(Join):
+            raise UsageError(f"join is {join!r}", "give max, mean or rrf")
         if top_n is not None and (not isinstance(top_n, int) or top_n < 1):
             raise UsageError(f"top_n is {top_n}", "give at least 1, or None for all")
         report = Report()
@@ -92,8 +100,9 @@ class Reranker:
         records = without_empty(_documents(documents, wanted, report), wanted, report)
         if after.active:
             records = [record._replace(raw=_as_json(documents[record.index])) for record in records]
-        settings = RankSettings(top_n=top_n, stages=after, limits=self._limits)
-        ranking = pipeline.rank(query, [records], self._scorer, settings, report)
+        asked = queries if len(queries) > 1 else queries[0]
+        settings = RankSettings(top_n=top_n, stages=after, limits=self._limits, join=join)
+        ranking = pipeline.rank(asked, [records], self._scorer, settings, report)
         hits = [hit._replace(document=documents[hit.index]) for hit in ranking.hits]
         return replace(ranking, hits=hits)
 

@@ -4,7 +4,7 @@ Deep code raises these; only `rerank_cli.cli.main` prints them. This module know
 
     RerankError            1  internal
     ├── UsageError         2  arguments
-    │   └── ConfigError    2  a configuration file or environment variable
+    │   └── ConfigError    2  a configuration file or environment variable (MissingKeyError: the key of an endpoint)
     ├── FileError          3  what is read or written
     │   ├── InputError     3  input missing, unreadable or of bad content
     │   └── OutputError    3  output that cannot be written
@@ -76,6 +76,10 @@ class UsageError(RerankError):
 
 class ConfigError(UsageError):
     """A configuration file or environment variable has a bad key, type or value."""
+
+
+class MissingKeyError(ConfigError):
+    """The key of an endpoint is not set, so the endpoint cannot be used."""
 
 
 class FileError(RerankError):

@@ -1,6 +1,6 @@
 """A coarse look at languages: is a text mostly in something other than English?
 
-Scripts are told by letters; languages in Latin letters by their function words. Code, names, titles and short lines
+Scripts are recognised by letters; languages in Latin letters by their function words. Code, names, titles and short lines
 have few of those, so nothing is said of them. It costs a millisecond at most.
 """
 

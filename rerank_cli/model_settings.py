@@ -87,6 +87,19 @@ class ModelSettings:
         default="builtin",
         in_short_help=True,
     )
+    fallback: tuple[str, ...] = _model(
+        "--fallback",
+        "If -m is unusable, this model scores all documents; repeatable. passthrough: their order, no scores.",
+        metavar="MODEL",
+        many=True,
+        overrides=("fail_closed",),
+    )
+    fail_closed: bool = _model(
+        "--fail-closed",
+        "Fail if -m is unusable, whatever fallback is configured.",
+        default=False,
+        overrides=("fallback",),
+    )
     backend: Backend = _model(
         "--backend", "auto, onnx, openvino or torch.", metavar="NAME", default="auto", choices=get_args(Backend)
     )

@@ -48,6 +48,7 @@ class Option:
     bare: str = ""  # what the flag alone means; a word after it is its value only if it fits `values`
     values: str = ""  # a regular expression, with `bare`
     json_text: bool = False  # one text of JSON: files may write a table
+    by_model: bool = False  # a number, or one for each model: `builtin=0.3,cohere=0.1`, in files a table
     overrides: tuple[str, ...] = ()  # where it is set (a flag: switched on), weaker sources do not set these
     required: bool = False
 

@@ -10,40 +10,42 @@ import math
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count, repeat
-from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from rerank_cli import ranking
-from rerank_cli.errors import InputError, NonFiniteError, RemoteError
+from rerank_cli import ranking, scoring
 from rerank_cli.language import mostly_foreign, other_language
-from rerank_cli.records import LOG_ODDS, Hit, Meta, Pair, Ranking, Score
-from rerank_cli.scorers.base import DocumentError
-from rerank_cli.text import is_blank
+from rerank_cli.records import LOG_ODDS, UNSCORED, Hit, Meta, Ranking
+from rerank_cli.scorers.fallback import FallbackScorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rerank_cli.records import Document, Source
+    from rerank_cli.records import Document, Queries, Score, Source
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
+    from rerank_cli.scorers.fallback import Member
     from rerank_cli.settings import RankSettings
     from rerank_cli.stages import Context
 
-EMPTY = Score(None, 0, 0)
-# Named tuples from rows without a Python call each: a million hits are made in a third of the time.
-make_pair = partial(tuple.__new__, Pair)
-make_hit = partial(tuple.__new__, Hit)
+make_hit = partial(tuple.__new__, Hit)  # without a Python call each: a million hits are made in a third of the time
 
 
 def rank(
-    query: str,
+    query: Queries,
     chunks: Iterable[list[Document]],
     scorer: Scorer,
     settings: RankSettings,
     report: Report,
     advance: Advance | None = None,
 ) -> Ranking:
-    """Rank all documents of a stream for one query. Raises what readers and scorer raise; no partial result."""
+    """Rank all documents of a stream for one query, or for several. Raises what readers and scorer raise.
+
+    With a chain of models, all documents are kept, because the next model needs all of them.
+    """
+    if isinstance(scorer, FallbackScorer):
+        return rank_in_turn(query, list(chunks), scorer, settings, report, advance)
+    if isinstance(query, str) and settings.join == "rrf":
+        settings = replace(settings, join="max")
     kept: list[Document] = []
     scores: list[Score] = []
     seen: set[bytes] = set()
@@ -57,8 +59,8 @@ def rank(
         documents = without_repeats(chunk, seen, report) if settings.stages.dedupe else chunk
         if number == 0:
             check_language(query, documents, scorer.info, report)
-        new = score_documents(query, documents, scorer, settings, advance)
-        tally(new, report)
+        new = scoring.score_documents(query, documents, scorer, settings, advance)
+        tally(new, report, scorer.info)
         kept += documents
         scores += new
         kept, scores = trim(kept, scores, settings, scorer.info)
@@ -66,8 +68,25 @@ def rank(
     return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
 
 
+def rank_in_turn(
+    query: Queries,
+    chunks: list[list[Document]],
+    chain: FallbackScorer,
+    settings: RankSettings,
+    report: Report,
+    advance: Advance | None,
+) -> Ranking:
+    """The ranking of the first usable model of a chain, which says what failed before."""
+
+    def attempt(scorer: Scorer, member: Member) -> Ranking:
+        return rank(query, chunks, scorer, member.settings_of(settings), report, advance)
+
+    ranking, failed = chain.first(attempt, report)
+    return replace(ranking, meta=replace(ranking.meta, fallback=failed, usage=chain.usage()))
+
+
 def assemble(
-    query: str,
+    query: Queries,
     documents: Sequence[Document],
     scores: Sequence[Score],
     info: ScorerInfo,
@@ -78,125 +97,51 @@ def assemble(
 
     Raises UsageError for a stage that cannot work on these scores.
     """
-    if not settings.stages.active:
-        return Ranking(query, select(documents, scores, settings, info), meta_of(info, settings, report))
+    queries = () if isinstance(query, str) else query
+    hits: Sequence[Hit]
+    if settings.stages.active:
+        hits, done = staged(query, documents, scores, info, settings, report)
+    else:
+        hits, done = select(documents, scores, settings, info), ()
+    meta = meta_of(info, settings, report)  # after the stages, which may warn
+    meta = replace(meta, queries=queries, stages=done) if queries or done else meta
+    return Ranking("\n".join(queries) or str(query), hits, meta)
+
+
+def staged(
+    query: Queries,
+    documents: Sequence[Document],
+    scores: Sequence[Score],
+    info: ScorerInfo,
+    settings: RankSettings,
+    report: Report,
+) -> tuple[list[Hit], tuple[dict[str, Any], ...]]:
+    """The hits after the stages, and what each stage did. Raises UsageError as `assemble` does."""
     from rerank_cli import stages
 
     hits = select(documents, scores, replace(settings, top_n=None, keep_order=False), info)
     hits, done = stages.run(hits, settings.stages, stage_context(query, info, settings, report))
     if settings.keep_order:
         hits.sort(key=lambda hit: hit.index)
-    return Ranking(query, hits, replace(meta_of(info, settings, report), stages=done))
+    return hits, done
 
 
-def stage_context(query: str, info: ScorerInfo, settings: RankSettings, report: Report) -> Context:
+def stage_context(query: Queries, info: ScorerInfo, settings: RankSettings, report: Report) -> Context:
     """What the stages know; raises UsageError for a stage that cannot work on scores of this scale."""
     from rerank_cli import stages
 
-    fused = settings.fusion is not None
-    context = stages.Context(query, info.scale, report, settings.raw_scores, fused, settings.top_n)
+    fused = settings.fusion is not None or settings.join == "rrf"
+    asked = query if isinstance(query, str) else "\n".join(query)
+    context = stages.Context(asked, info.scale, report, settings.raw_scores, fused, settings.top_n)
     stages.check(settings.stages, context)
     return context
-
-
-class UniquePairs(NamedTuple):
-    """The distinct pairs of some documents, and for each document the position of its pair (-1: blank, no pair).
-
-    None instead of positions: every document has a pair of its own, in order (the usual case, four times as fast).
-    """
-
-    pairs: list[Pair]
-    places: Sequence[int] | None
-
-    def spread(self, scores: list[Score]) -> list[Score]:
-        """The scores of the documents from those of the pairs."""
-        if self.places is None:
-            return scores
-        return [EMPTY if place < 0 else scores[place] for place in self.places]
-
-
-def score_documents(
-    query: str, documents: Sequence[Document], scorer: Scorer, settings: RankSettings, advance: Advance | None = None
-) -> list[Score]:
-    """One score per document, in order; identical texts are scored once, blank ones not at all."""
-    unique = unique_pairs(query, documents)
-    return unique.spread(score_pairs(unique.pairs, documents, scorer, settings, advance))
-
-
-def unique_pairs(query: str, documents: Sequence[Document]) -> UniquePairs:
-    """The distinct pairs to score. Blank documents have none."""
-    texts = [document.text for document in documents]
-    if len(set(texts)) == len(texts) and not any(map(is_blank, texts)):
-        titles = [document.title_chars for document in documents]
-        return UniquePairs(list(map(make_pair, zip(repeat(query), texts, titles))), None)
-    first: dict[tuple[str, int], int] = {}
-    places = []
-    for document in documents:
-        text = document.text
-        if is_blank(text):
-            places.append(-1)
-        else:
-            places.append(first.setdefault((text, document.title_chars), len(first)))
-    return UniquePairs([Pair(query, text, title_chars) for text, title_chars in first], places)
-
-
-def score_pairs(
-    pairs: Sequence[Pair],
-    documents: Sequence[Document],
-    scorer: Scorer,
-    settings: RankSettings,
-    advance: Advance | None,
-) -> list[Score]:
-    """Scores of the pairs, every one a finite number or None.
-
-    Raises InputError, RemoteError or NonFiniteError with the document's name, and what else the scorer raises.
-    """
-    try:
-        scores = scorer.score(pairs, settings.limits, advance) if pairs else []
-    except DocumentError as error:
-        name = describe(document_of(error.pair, documents))
-        raise InputError(f"document {name} {error.problem}", error.hint) from None
-    except RemoteError as error:
-        name_pair(error, documents)
-        raise
-    require_finite(scores, pairs, documents)
-    return scores
-
-
-def require_finite(scores: Sequence[Score], pairs: Sequence[Pair], documents: Sequence[Document]) -> None:
-    """Raise NonFiniteError naming query and document if a score is NaN or infinite: such scores cannot be ordered."""
-    if all(value is None or isfinite(value) for value, *_ in scores):
-        return
-    number = next(i for i, score in enumerate(scores) if score.value is not None and not isfinite(score.value))
-    raise NonFiniteError(
-        f"the model gave {scores[number].value} for query {pairs[number].query[:80]!r} and document "
-        f"{describe(document_of(pairs[number], documents))}",
-        "such scores cannot be ordered; for a local model, try `--dtype fp32` and `rerank doctor -m MODEL`",
-    )
-
-
-def name_pair(error: RemoteError, documents: Sequence[Document]) -> None:
-    """Add query and document to the message of an error that is about one pair."""
-    if error.pair is not None:
-        document = describe(document_of(error.pair, documents))
-        error.message += f"; at query {error.pair.query[:80]!r}, document {document}"
-
-
-def document_of(pair: Pair, documents: Sequence[Document]) -> Document:
-    """The first document that a pair stands for."""
-    return next(document for document in documents if (document.text, document.title_chars) == pair[1:])
-
-
-def describe(document: Document) -> str:
-    """How messages name a document: its id, else its input position."""
-    return repr(document.id) if document.id is not None else f"{document.index} (0-based) of {document.source.name}"
 
 
 def trim(
     documents: list[Document], scores: list[Score], settings: RankSettings, info: ScorerInfo
 ) -> tuple[list[Document], list[Score]]:
     """What can still reach the result, in input order so that ties hold: nothing below threshold or top_n can."""
-    if settings.fusion or settings.keep_order or settings.stages.active:
+    if settings.fusion or settings.join == "rrf" or settings.keep_order or settings.stages.active:
         return documents, scores
     keep: list[int] | None = None
     if settings.min_score is not None:
@@ -222,7 +167,10 @@ def select(
         priors = [-math.inf if document.prior is None else document.prior for document in documents]
         base = shown if settings.fusion == "weighted" else values
         fused = ranking.fuse(base, priors, settings.fusion, settings.weight)
-    ordered = ranking.order(fused, values) if settings.fusion else ranking.order(values)
+    elif settings.join == "rrf":
+        fused = ranking.fuse_queries([score.by_query for score in scores])
+    is_fused = settings.fusion or settings.join == "rrf"
+    ordered = ranking.order(fused, values) if is_fused else ranking.order(values)
     if settings.min_score is not None:
         ordered = [i for i in ordered if (number := shown[i]) is not None and number >= settings.min_score]
     ordered = ordered if settings.top_n is None else ordered[: settings.top_n]
@@ -265,22 +213,24 @@ def without_repeats(documents: Sequence[Document], seen: set[bytes], report: Rep
     return fresh
 
 
-def tally(scores: Sequence[Score], report: Report) -> None:
+def tally(scores: Sequence[Score], report: Report, info: ScorerInfo) -> None:
     """Count documents and tokens for the run's summary, and documents that are empty, cut or read in windows."""
     if not scores:
         return
-    values, tokens, windows, _best, truncated = zip(*scores, strict=True)
+    values, tokens, windows, _best, truncated, _ = zip(*scores, strict=True)
     report.count("documents", len(scores))
     report.count("tokens", sum(tokens))
-    report.count("empty", values.count(None))
+    if info.scale != UNSCORED:
+        report.count("empty", values.count(None))
     report.count("truncated", sum(truncated))
     report.count("windowed", len(scores) - windows.count(1) - windows.count(0))
 
 
-def check_language(query: str, documents: Sequence[Document], info: ScorerInfo, report: Report) -> None:
+def check_language(query: Queries, documents: Sequence[Document], info: ScorerInfo, report: Report) -> None:
     """Warn once when an English-only model is given text of other scripts or languages."""
     if not info.english_only:
         return
+    query = query if isinstance(query, str) else "\n".join(query)
     texts = [document.text for document in documents[:200]]
     what = "not in Latin script" if mostly_foreign([query, *texts]) else other_language(query, texts)
     if what:

@@ -61,6 +61,24 @@ def fuse(values: Sequence[float | None], priors: Sequence[float], how: Fusion, w
     ]
 
 
+def fuse_queries(by_query: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """Fused scores from each document's values for several queries: the sum of 1/(60 + rank) over the queries.
+
+    It is rounded once, so equal sums are equal exactly. A document without values (an empty one) has None.
+    """
+    count = max(map(len, by_query), default=0)
+    columns = [ranks([values[number] if values else None for values in by_query]) for number in range(count)]
+    fused: list[float | None] = []
+    for place, values in enumerate(by_query):
+        if all(value is None for value in values):
+            fused.append(None)
+            continue
+        parts = [RRF_K + column[place] for column in columns]
+        whole = math.prod(parts)
+        fused.append(sum(whole // part for part in parts) / whole)
+    return fused
+
+
 def ranks(values: Sequence[float | None]) -> list[int]:
     """The 1-based rank of each position in `order`."""
     result = [0] * len(values)

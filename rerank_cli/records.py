@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+Failure = dict[str, Any]  # `model` as it was named, `cause`, and the `exit_code` of a run without another model
+Queries = str | tuple[str, ...]  # one, or several different ones whose scores are joined
 Kind = Literal["line", "json", "row", "file"]
 LOG_ODDS = "log-odds"  # the one scale of scores whose sigmoid is a probability
+UNSCORED = "none"  # the scale where nothing is scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Document(NamedTuple):
 class RequestOptions:
     """What a request says beside its documents; None where it says nothing. `rerank_cli.request` fills it."""
 
-    query: str | None = None
+    query: Queries | None = None
     rank_fields: tuple[str, ...] | None = None
     top_n: int | None = None
     max_tokens_per_doc: int | None = None
@@ -74,9 +77,9 @@ class DocumentStream:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One query and all its documents, as `batch` and `serve` have them."""
+    """One query, or several, and all its documents, as `batch` and `serve` have them."""
 
-    query: str
+    query: Queries
     documents: Sequence[Document]
     body: RequestOptions = field(default_factory=RequestOptions)
 
@@ -100,6 +103,7 @@ class Score(NamedTuple):
     windows: int = 1
     best: tuple[int, int] | None = None  # character offsets of the best window in the scored text
     truncated: bool = False
+    by_query: tuple[float | None, ...] = ()  # of several queries: the value for each, which `value` joins
 
 
 class Staged(NamedTuple):
@@ -147,6 +151,8 @@ class Meta:
     warnings: tuple[str, ...] = ()
     usage: dict[str, float] = field(default_factory=dict)  # a provider's billed units
     stages: tuple[dict[str, Any], ...] = ()  # what each stage after scoring did (`stages.base.report_of`)
+    fallback: tuple[Failure, ...] = ()  # the models that failed before `model` scored (`scorers.fallback`)
+    queries: tuple[str, ...] = ()  # if there are several
 
 
 @dataclass(frozen=True, slots=True)

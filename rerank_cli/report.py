@@ -1,4 +1,4 @@
-"""What happened on the way, to be told afterwards: counters filled by every stage, worded here once.
+"""What happened on the way, to be reported afterwards: counters filled by every stage, worded here once.
 
 A `Report` is the only mutable thing that readers, scorers and the pipeline share. It prints nothing.
 """

@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rerank_cli.options import Option
+    from rerank_cli.records import Queries
 
 # `file` is the request in a file of `rank` or `batch`; the others are the APIs of the server. `rerank` is Jina's, with
 # everything that any client of Cohere sends; `provider` is all others, whose members the server renames to these.
 Api = Literal["file", "v1", "v2", "rerank", "tei", "provider"]
 # `count` is a whole number of at least 1, `names` a list of field names, `id` a string or a whole number, `negation` a
-# boolean that says the opposite of its field, `switch` a string, true or false, `texts` one string or several. The
-# values of `documents` and `labels` are read elsewhere, `ignored` ones are not read.
+# boolean that says the opposite of its field, `switch` a string, true or false, `texts` one string or several, as
+# `queries`. The values of `documents` and `labels` are read elsewhere, `ignored` ones are not read.
 MemberType = Literal[
     "string",
+    "queries",
     "count",
     "number",
     "boolean",
@@ -89,7 +91,8 @@ _CODE, _FLAG = re.compile(r"`(--[a-z][^`]*)`"), re.compile(r"--([a-z][a-z-]*)")
 _OPTION = re.compile(r"--([a-z][a-z-]*)(?: (?!--)(\S+))?")
 MEMBERS = (
     Member("model", "string", COMMON, "Any name; the loaded model answers."),
-    Member("query", "string", (*COMMON, "tei"), "What is searched for.", required=True),
+    Member("query", "queries", ("file",), required=True),
+    Member("query", "string", ("v1", "v2", "rerank", "tei", "provider"), "What is searched for.", required=True),
     Member("documents", "documents", COMMON, "Strings, or objects with `text` or the rank_fields.", required=True),
     Member("top_n", "count", (*COMMON, "tei"), "Return the N best only."),
     Member(
@@ -163,6 +166,13 @@ def _string(member: Member, value: Any, _lenient: bool) -> str:
     return replace_surrogates(value)
 
 
+def _queries(member: Member, value: Any, lenient: bool) -> Queries:
+    """One query, or several different ones."""
+    values = value if isinstance(value, list) else [value]
+    queries = tuple(dict.fromkeys(_string(member, each, lenient) for each in values))
+    return queries if len(queries) > 1 else "".join(queries)
+
+
 def _count(member: Member, value: Any, lenient: bool) -> int:
     if lenient and isinstance(value, float) and value.is_integer():  # a whole number, as in JSON Schema
         value = int(value)
@@ -218,6 +228,7 @@ def _id(member: Member, value: Any, lenient: bool) -> str:
 
 _READERS: dict[MemberType, Callable[[Member, Any, bool], Any]] = {
     "string": _string,
+    "queries": _queries,
     "count": _count,
     "number": _number,
     "boolean": _boolean,

@@ -44,6 +44,7 @@ OutputFormat = Literal["auto", "table", "json", "jsonl", "lines", "ids", "csv", 
 FieldFormat = Literal["yaml", "text"]
 LongDocuments = Literal["chunk", "truncate", "error"]
 Fusion = Literal["rrf", "weighted"]
+Join = Literal["max", "mean", "rrf"]
 OnMissing = Literal["empty", "skip", "error"]
 
 INPUT_FORMATS: tuple[str, ...] = get_args(InputFormat)
@@ -189,9 +190,10 @@ class RankSettings:
     )
     min_score: float | None = _ranking(
         "--min-score",
-        "Drop documents below this relevance_score (the number shown).",
+        "Drop documents below this relevance_score (the number shown); one for each model: builtin=0.3,cohere=0.1.",
         metavar="X",
         kind=float,
+        by_model=True,
         in_short_help=True,
     )
     keep_order: bool = _ranking("--keep-order", "Print in input order, with scores: for paste and awk.", default=False)
@@ -210,9 +212,17 @@ class RankSettings:
         unset=0.5,
         minimum=0,
     )
+    join: Join = _ranking(
+        "--join",
+        "A document's scores for several queries: the highest (max), their mean, or rrf: the sum of 1/(60+rank).",
+        metavar="HOW",
+        default="max",
+        choices=get_args(Join),
+    )
     raw_scores: bool = _ranking("--raw-scores", "Show logits instead of 0 to 1.", default=False)
     stages: StageSettings = nested(StageSettings)
     limits: Limits = nested(Limits)
+    min_scores: tuple[float | None, ...] = ()  # of -m and each --fallback, where each model has its own min_score
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +259,7 @@ class OutputSettings:
         "--documents/--no-documents", "Leave documents out of the output.", default=True, name="return_documents"
     )
     as_requested: bool = False  # batch: a request that wants no documents back gets none
+    names_model: bool = False  # batch: each row says which model of a chain scored it
     result_key: str | None = _output("--result-key", "Nest index, rank and relevance_score under NAME.", metavar="NAME")
     query_id: str = _output("--query-id", "Query id of trec output.", metavar="ID", default="1")
     run_tag: str = _output("--run-tag", "Run tag of trec output.", metavar="TAG", default="rerank")

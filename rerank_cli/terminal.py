@@ -76,9 +76,9 @@ class Terminal:
         """Columns to draw in: COLUMNS, else the terminal's, else 80."""
         if self.columns:
             return self.columns
-        told = self.env.get("COLUMNS", "")
-        if told.isascii() and told.isdecimal() and len(told) < 10 and int(told) > 0:
-            return min(int(told), MOST_COLUMNS)
+        columns = self.env.get("COLUMNS", "")
+        if columns.isascii() and columns.isdecimal() and len(columns) < 10 and int(columns) > 0:
+            return min(int(columns), MOST_COLUMNS)
         return max(1, min(shutil.get_terminal_size((80, 24)).columns, MOST_COLUMNS))
 
     def colored(self, stream: Literal["stdout", "stderr"]) -> bool:

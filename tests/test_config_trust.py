@@ -27,6 +27,9 @@ REFUSED = {
     "absolute folder": ('model = "/tmp/model"', "may choose"),
     "home folder": ('model = "~/model"', "may choose"),
     "named endpoint": ('model = "mine"', "may choose"),
+    "provider as a fallback": ('fallback = ["builtin", "cohere:rerank-v3.5"]', "not `cohere:rerank-v3.5`"),
+    "folder as a fallback": ('fallback = "./model"', "may choose"),
+    "named endpoint as a fallback": ('fallback = ["mine"]', "may choose"),
     "a file to read": ('[batch]\ncorpus = "corpus.jsonl"', "may not name files"),
     "a file to write": ('[batch]\nsummary = "summary.json"', "may not name files"),
     "threads": ("threads = 64", "not an input, ranking or output option"),
@@ -55,6 +58,7 @@ def test_the_user_file_may_set_trusted_options(run, user: Path, text: str, why: 
     "text",
     [
         'rank_fields = ["title", "body"]', 'format = "jsonl"', "min_score = 0.5", "long_documents = 'truncate'",
+        'fallback = ["BAAI/bge-reranker-base@abc123", "builtin", "passthrough"]', "min_score = { builtin = 0.5 }",
         'model = "builtin"', 'model = "BAAI/bge-reranker-base"', 'model = "BAAI/bge-reranker-base@abc123"',
     ],
 )  # fmt: skip

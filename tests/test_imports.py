@@ -88,7 +88,7 @@ LAYERS = (
     {"fields", "field_hints", "absence", "config", "cache"},
     {"readers", "writers", "models", "hub", "stages"},
     {"scorers"},
-    {"pipeline", "convert", "doctor", "evaluation"},
+    {"pipeline", "scoring", "convert", "doctor", "evaluation"},
     {"batch", "server", "api"},
     {"distributed"},
     {"cli", "__main__", "rerank_cli"},

@@ -105,7 +105,7 @@ PLAIN = "plain text is `--input-format lines`"
         ),
         pytest.param(b'{"documents":[],"top_n":0}', {}, "`top_n` must be a whole number of at least 1, not 0", None, id="0"),
         pytest.param(b'{"documents":[],"top_n":true}', {}, "`top_n` must be a whole number", None, id="top_n true"),
-        pytest.param(b'{"documents":[],"query":7}', {}, "`query` must be a string, not a number", None, id="query 7"),
+        pytest.param(b'{"documents":[],"query":7}', {}, "`query` must be a string or a list of strings, not a number", None, id="query 7"),
         pytest.param(
             b'{"documents":[],"rank_fields":"a"}', {}, "`rank_fields` must be a list of field names",
             '"rank_fields": ["a"]', id="rank_fields a string",

@@ -14,7 +14,7 @@ from remote.scoring import open_at, score
 
 from rerank_cli.errors import UsageError
 from rerank_cli.pipeline import rank
-from rerank_cli.records import Document, Pair, Source
+from rerank_cli.records import Document, Pair, Score, Source
 from rerank_cli.report import Report
 from rerank_cli.scorers.remote.providers import load_table
 from rerank_cli.scorers.remote.split import cut, find_bounds, group_pairs
@@ -83,7 +83,7 @@ def test_5000_documents_rank_the_same_however_they_are_split(split):
 def test_blank_texts_are_never_sent_and_have_no_score():
     with Loopback() as server:
         found = score(server.url, [Pair("q", t) for t in ("", "a", " \t\n", "b", "\u200b")])
-        assert score(server.url, [Pair("q", " ")]) == [(None, 0, 1, None, False)]
+        assert score(server.url, [Pair("q", " ")]) == [Score(None)]
         assert score(server.url, []) == []
     assert [s.value is None for s in found] == [True, False, True, False, True]
     assert [seen.body["documents"] for seen in server.seen] == [["a", "b"]]

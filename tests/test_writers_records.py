@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from writers_support import FILE, JSON, LINE, document, ranking, write
@@ -107,6 +107,7 @@ def test_neighbours_change_nothing_about_a_record(raws: list[str]) -> None:
         assert exact(line)[:-3] == exact(one(raw))[:-3]
 
 
+@example('{"\\u0041\\u0041\\u0041":null}', "AAA")
 @given(objects(), anything.filter(bool))
 def test_a_result_key_holds_all_three_and_replaces_its_namesake_only(raw: str, name: str) -> None:
     *rest, (last, nested) = exact(one(raw, result_key=name))

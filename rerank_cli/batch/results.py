@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from rerank_cli.text import escape_line
 from rerank_cli.writers import envelope, jsonl, trec
@@ -56,17 +58,26 @@ class Repeats:
 
 
 def response(row: BatchRow, ranking: Ranking, settings: OutputSettings) -> bytes:
-    """`{"id": …, "results": […]}`: the request's own id as text, else its line as a number."""
+    """`{"id": …, "results": […]}`: the request's own id as text, else its line as a number; `meta` with a chain."""
     name = b"%d" % row.line if row.id is None else encode_string(row.id)
     results = b",".join(result for block in envelope.results(ranking, settings) for result in block)
-    return b'{"id":%b,"results":[%b]}\n' % (name, results)
+    meta = b',"meta":%b' % orjson.dumps(scored_by(ranking)) if settings.names_model else b""
+    return b'{"id":%b,"results":[%b]%b}\n' % (name, results, meta)
+
+
+def scored_by(ranking: Ranking) -> dict[str, Any]:
+    """The model of a chain that scored, and how those before it failed."""
+    meta = ranking.meta
+    return {"model": meta.model, **({"fallback": meta.fallback} if meta.fallback else {})}
 
 
 def rows(name: str, ranking: Ranking, settings: OutputSettings, report: Report) -> bytes:
     """`rank`'s JSON lines with `query_id` before the other keys."""
     shape = shape_of(ranking, settings)
-    names = Names(("query_id", settings.result_key) if settings.result_key else ("query_id", *shape.keys))
-    key = b'"query_id":%b,' % encode_string(name)
+    own = ("query_id", "model") if settings.names_model else ("query_id",)
+    names = Names((*own, *((settings.result_key,) if settings.result_key else shape.keys)))
+    model = b'"model":%b,' % encode_string(ranking.meta.model) if settings.names_model else b""
+    key = b'"query_id":%b,%b' % (encode_string(name), model)
     lines: list[bytes] = []
     for hits in blocks_of(ranking.hits):
         members = [key + member for member in jsonl.nested(score_members(hits, shape), settings.result_key)]
@@ -93,4 +104,5 @@ def counts_of(outcome: Outcome, *, failed: bool) -> dict[str, int]:
     if failed or outcome.ranking is None:
         return {"rows": 1, "failed": int(failed)}
     meta = outcome.ranking.meta
-    return {"rows": 1, "documents": meta.documents, "tokens": meta.tokens}
+    fallback = {"fallback": 1} if meta.fallback else {}
+    return {"rows": 1, "documents": meta.documents, "tokens": meta.tokens, **fallback}

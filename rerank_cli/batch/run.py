@@ -9,8 +9,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.batch import results
+from rerank_cli.batch.fallback import rank_in_turn
 from rerank_cli.batch.scoring import Outcome, blocks_of, rank_block
 from rerank_cli.errors import InputError, RowsFailed
+from rerank_cli.scorers.fallback import FallbackScorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,7 +43,10 @@ def run_rows(
     """
     repeats = results.Repeats(settings.format, report)
     for pending in blocks_of(rows):
-        outcomes = rank_block(pending, scorer, settings.settings_of, report, advance)
+        if isinstance(scorer, FallbackScorer):
+            outcomes = rank_in_turn(pending, scorer, settings.settings_of, report, advance)
+        else:
+            outcomes = rank_block(pending, scorer, settings.settings_of, report, advance)
         block = _render(outcomes, settings, report, repeats)
         if settings.strict and block.failures:
             message = block.failures.pop()

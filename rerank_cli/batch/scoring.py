@@ -6,9 +6,10 @@ It knows neither formats nor files.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from rerank_cli import pipeline
+from rerank_cli import pipeline, scoring
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError, RerankError
 from rerank_cli.report import Report
 from rerank_cli.scorers.base import DocumentError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rerank_cli.batch.rows import BatchRow
-    from rerank_cli.records import Document, Ranking, Request, RequestOptions, Score
+    from rerank_cli.records import Document, Queries, Ranking, Request, RequestOptions, Score
     from rerank_cli.scorers.base import Advance, Scorer
     from rerank_cli.settings import Limits, RankSettings
 
@@ -41,10 +42,10 @@ class Prepared(NamedTuple):
     """A row's documents and distinct pairs, ready to score."""
 
     row: BatchRow
-    query: str
+    query: Queries
     settings: RankSettings
     documents: Sequence[Document]
-    unique: pipeline.UniquePairs
+    unique: scoring.UniquePairs
 
 
 def blocks_of(rows: Iterable[BatchRow]) -> Iterator[list[BatchRow]]:
@@ -93,10 +94,12 @@ def rank_block(
 def prepare(row: BatchRow, request: Request, settings_of: SettingsOf, report: Report) -> Prepared:
     """What is to be scored of a row."""
     settings = settings_of(request.body)
+    if isinstance(request.query, str) and settings.join == "rrf":
+        settings = replace(settings, join="max")
     documents = (
         pipeline.without_repeats(request.documents, set(), report) if settings.stages.dedupe else request.documents
     )
-    return Prepared(row, request.query, settings, documents, pipeline.unique_pairs(request.query, documents))
+    return Prepared(row, request.query, settings, documents, scoring.unique_pairs(request.query, documents))
 
 
 def score_together(prepared: Sequence[Prepared], scorer: Scorer, advance: Advance | None) -> list[list[Score] | None]:
@@ -124,9 +127,10 @@ def group(prepared: Sequence[Prepared], *, listwise: bool) -> Iterable[list[int]
     groups: dict[tuple[Limits, int], list[int]] = {}
     before: Counter[str] = Counter()
     for number, row in enumerate(prepared):
-        query = row.query if listwise and row.unique.pairs else ""
-        groups.setdefault((row.settings.limits, before[query]), []).append(number)
-        before[query] += bool(query)
+        queries = {pair.query for pair in row.unique.pairs} if listwise else set()
+        turn = max((before[query] for query in queries), default=0)
+        groups.setdefault((row.settings.limits, turn), []).append(number)
+        before |= dict.fromkeys(queries, turn + 1)
     return groups.values()
 
 
@@ -141,7 +145,7 @@ def score_group(members: Sequence[Prepared], scorer: Scorer, advance: Advance | 
         if not error.refused:
             member = next((member for member in members if error.pair in member.unique.pairs), None)
             if member:
-                pipeline.name_pair(error, member.documents)
+                scoring.name_pair(error, member.documents)
             raise
         scores: Sequence[Score | None] = getattr(error, "scores", ())  # what was answered is paid for
         return scores if len(scores) == len(pairs) else None
@@ -155,15 +159,15 @@ def rank_row(
     own = Report()
     try:
         if scores is None:
-            scores = pipeline.score_pairs(unique.pairs, documents, scorer, settings, advance)
+            scores = scoring.score_pairs(unique.pairs, documents, scorer, settings, advance)
         else:
-            pipeline.require_finite(scores, unique.pairs, documents)
+            scoring.require_finite(scores, unique.pairs, documents)
     except (InputError, NonFiniteError, RemoteError) as error:  # anything else would meet every row
         if isinstance(error, RemoteError) and not error.refused:
             raise
         return Outcome(row, None, error)
-    scores = unique.spread(scores)
-    pipeline.tally(scores, own)
+    scores = unique.spread(scores, settings.join)
+    pipeline.tally(scores, own, scorer.info)
     pipeline.check_language(query, documents, scorer.info, own)
     report.add(own)
     return Outcome(row, pipeline.assemble(query, documents, scores, scorer.info, settings, own), None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.terminal import Terminal
 
-COUNTED = ("rows", "failed", "documents", "tokens")
+COUNTED = ("rows", "failed", "documents", "tokens")  # and `fallback`: rows that a fallback scored
 
 
 @dataclass(slots=True)
@@ -42,6 +42,7 @@ def conclude(tally: Tally, info: ScorerInfo, terminal: Terminal, summary: Path |
     seconds = time.monotonic() - tally.started
     counts, rate = tally.counts, tally.fresh["documents"] / seconds if seconds else 0.0
     failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
+    failed += f", {counts['fallback']:,} by a fallback" if counts["fallback"] else ""
     if terminal.verbosity >= 0:
         terminal.say(
             f"rerank: {many(counts['rows'], 'row')}{failed}, {many(counts['documents'], 'document')} "
@@ -52,6 +53,7 @@ def conclude(tally: Tally, info: ScorerInfo, terminal: Terminal, summary: Path |
     record = {
         "schema_version": 1,
         **{key: counts[key] for key in COUNTED},
+        **({"fallback": counts["fallback"]} if counts["fallback"] else {}),
         "complete": complete,
         "seconds": round(seconds, 3),
         **{name: getattr(info, name) for name in ("model", "revision", "backend", "dtype")},

@@ -77,6 +77,7 @@ def output_of(call: Call) -> OutputSettings:
         format="jsonl",
         documents=chosen.return_documents,
         as_requested=not call.is_set("return_documents"),
+        names_model=bool(call.values["fallback"]),
         result_key=chosen.result_key,
         explain=chosen.explain,
         run_tag=chosen.run_tag,

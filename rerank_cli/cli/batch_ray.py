@@ -61,7 +61,7 @@ def scorer_info(model: ModelSettings, terminal: Terminal) -> ScorerInfo:
     from rerank_cli.report import Report
     from rerank_cli.scorers.registry import is_remote, open_scorer
 
-    if not is_remote(model):
+    if not is_remote(model) and not model.fallback:
         from rerank_cli.scorers.open_local import identify
 
         return identify(model)

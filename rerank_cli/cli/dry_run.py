@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
 from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from rerank_cli.records import DocumentStream, Pair
+    from rerank_cli.records import DocumentStream, Pair, Queries
     from rerank_cli.report import Report
     from rerank_cli.scorers.remote.cost import Estimate
     from rerank_cli.settings import CacheSettings, Limits, ModelSettings, OutputSettings
@@ -35,9 +35,9 @@ def check(model: ModelSettings, output: OutputSettings, terminal: Terminal) -> s
     return "json" if form.startswith("json") else "text"
 
 
-def pairs_of(query: str, stream: DocumentStream) -> Sequence[Pair]:
+def pairs_of(query: Queries, stream: DocumentStream) -> Sequence[Pair]:
     """The pairs that would be scored, each once."""
-    from rerank_cli.pipeline import unique_pairs
+    from rerank_cli.scoring import unique_pairs
 
     return unique_pairs(query, list(chain.from_iterable(stream.chunks))).pairs
 
@@ -59,21 +59,25 @@ def dry_run(
 
     Raises what the run would raise before its first request, but for a key that is not set and for --max-units.
     """
+    from rerank_cli.scorers.registry import chain_of
     from rerank_cli.scorers.remote.cost import check_budget, estimate
     from rerank_cli.scorers.remote.dry_run import check_run
     from rerank_cli.writers import open_output
 
     form = check(model, output, terminal)
-    check_run(pairs, model, limits, terminal.env, report)
-    found = estimate(model.model, pairs, model, limits)
+    first, *others = chain_of(model)
+    check_run(pairs, first, limits, terminal.env, report)
+    found = estimate(model.model, pairs, first, limits)
+    further = [if_it_must(one, pairs, limits, terminal, report) for one in others]
     refused = None
     try:
         check_budget(found, 0, model.remote.max_units)
     except UsageError as error:
         refused = error.message
     with open_output(output.output, terminal, "json" if form == "json" else "text") as write:
-        record = {"schema_version": 1, "dry_run": True, **asdict(found), "refused": refused}
-        write(json.dumps(record, ensure_ascii=False).encode() + b"\n" if form == "json" else as_text(found))
+        chain = {"fallback": further} if further else {}
+        record = {"schema_version": 1, "dry_run": True, **asdict(found), "refused": refused, **chain}
+        write(json.dumps(record, ensure_ascii=False).encode() + b"\n" if form == "json" else as_text(found, further))
     if form == "text":
         for note in found.notes:
             terminal.note(note)
@@ -81,10 +85,29 @@ def dry_run(
         terminal.warn(f"without --dry-run this is refused: {refused}")
 
 
-def as_text(found: Estimate) -> bytes:
+def if_it_must(
+    model: ModelSettings, pairs: Sequence[Pair], limits: Limits, terminal: Terminal, report: Report
+) -> dict[str, Any]:
+    """A fallback, and what it would use if all before it failed. Raises UsageError for one that could never work."""
+    from rerank_cli.scorers.registry import is_remote, require_possible
+    from rerank_cli.scorers.remote.cost import estimate
+    from rerank_cli.scorers.remote.dry_run import check_run
+
+    require_possible(model, terminal.env)
+    if not is_remote(model):
+        return {"model": model.model}
+    check_run(pairs, model, limits, terminal.env, report)
+    found = asdict(estimate(model.model, pairs, model, limits))
+    return {"model": model.model, **{name: found[name] for name in ("requests", "unit", "units", "cost")}}
+
+
+def as_text(found: Estimate, further: Sequence[Mapping[str, Any]] = ()) -> bytes:
     """The estimate as lines, without what is unknown."""
-    told = {name: value for name, value in asdict(found).items() if value is not None and name != "notes"}
+    facts = {name: value for name, value in asdict(found).items() if value is not None and name != "notes"}
     lines = [
-        f"{name}: {value:,}" if isinstance(value, int | float) else f"{name}: {value}" for name, value in told.items()
+        f"{name}: {value:,}" if isinstance(value, int | float) else f"{name}: {value}" for name, value in facts.items()
     ]
+    for one in further:
+        used = ", ".join(f"{name} {one[name]}" for name in ("requests", "unit", "units", "cost") if one.get(name))
+        lines.append(f"fallback: {one['model']}" + (f" ({used})" if used else ""))
     return ("\n".join(map(escape_line, lines)) + "\n").encode()

@@ -86,6 +86,8 @@ def from_variable(text: str, option: Option) -> Any:
 def _one(value: Any, option: Option, name: str) -> Any:
     if option.kind is bool:
         return value if isinstance(value, bool) else _boolean(str(value), name)
+    if option.by_model and "=" in str(value):
+        return _by_model(str(value), option, name)
     if option.kind is int or option.kind is float:
         return _number(value, option, name)
     if option.kind is Path:
@@ -122,6 +124,18 @@ def _number(value: Any, option: Option, name: str) -> int | float:
     if number > highest:
         raise UsageError(f"{name}: `{shown(str(value), 30)}` is too large", f"give {what} of at most {highest:g}")
     return number
+
+
+def _by_model(text: str, option: Option, name: str) -> dict[str, float]:
+    """`builtin=0.3,cohere=0.1` as a mapping."""
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        model, equals, number = (piece.strip() for piece in part.rpartition("="))
+        if not (model and equals) or model in found:
+            message = f"{name}: `{shown(part.strip(), 60)}` is not a model and its number"
+            raise UsageError(message, f"for example `{name} builtin=0.3,cohere=0.1`, each model once")
+        found[model] = _number(number, option, name)
+    return found
 
 
 def _choice(text: str, option: Option, name: str) -> str:

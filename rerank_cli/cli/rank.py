@@ -26,8 +26,14 @@ _check = partial(option, group=RANKING)
 class Query:
     """The query, where the request has none."""
 
-    query: str | None = option(
-        "--query -q", "The query.", metavar="TEXT", configurable=False, in_short_help=True, group=INPUT
+    query: tuple[str, ...] = option(
+        "--query -q",
+        "The query; repeatable, e.g. for other words of the same question.",
+        metavar="TEXT",
+        many=True,
+        configurable=False,
+        in_short_help=True,
+        group=INPUT,
     )
     query_file: Path | None = option(
         "--query-file", "Read the query from a file.", metavar="FILE", kind=Path, configurable=False, group=INPUT
@@ -109,7 +115,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     if inputs.files:
         check_files(inputs.files, typed.query)
     file = typed.query_file
-    asked = query_of_file(file, typed.query, terminal, inputs.decoding) if file else typed.query
+    asked = (query_of_file(file, typed.query, terminal, inputs.decoding),) if file else typed.query
     stream = open_documents(inputs, terminal, report, stdin_taken=str(file) == "-")
     query = find_query(asked, stream.body)
     settings = rules.requested(rules.rank_settings_of(call), stream.body, frozenset(call.sources))

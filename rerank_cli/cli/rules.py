@@ -35,7 +35,7 @@ REMOTE_ONLY = (
 )  # fmt: skip
 # How a command declares that it takes local models only.
 LOCAL_ONLY: dict[str, Any] = {
-    "without": frozenset(one.name for one in options_of(RemoteSettings)),
+    "without": frozenset(one.name for one in options_of(RemoteSettings)) | {"fallback", "fail_closed"},
     "changed": {"model": {"help": "builtin, a Hugging Face name (owner/name[@revision]) or a folder (./path)."}},
 }
 DEFAULT_WEIGHTS = {"rrf": 1.0, "weighted": 0.5}
@@ -90,6 +90,14 @@ def inputs_of(call: Call) -> InputSettings:
 def rank_settings_of(call: Call) -> RankSettings:
     """How scores become an order. Raises UsageError where fusion lacks its other half."""
     settings, weight = call.settings(RankSettings), call.values["weight"]
+    if isinstance(call.values["min_score"], dict):
+        from rerank_cli.cli.thresholds import min_scores_of
+        from rerank_cli.scorers.registry import chain_of
+
+        found = min_scores_of(
+            call.values["min_score"], chain_of(model_of(call)), any_model=not call.is_typed("min_score")
+        )
+        settings = replace(settings, min_score=found[0], min_scores=found)
     fusion = settings.fusion or ("rrf" if settings.prior_field else None)
     if fusion and not settings.prior_field:
         raise UsageError("--fusion needs the retriever's score", "name its field: `--prior-field score`")
@@ -97,6 +105,8 @@ def rank_settings_of(call: Call) -> RankSettings:
     if weight is not None and not fusion and not (stages.recency or stages.boost_field):
         hint = "give `--prior-field NAME --fusion rrf|weighted`, or `--recency FIELD`"
         raise UsageError("--weight belongs to --fusion or a boost", hint)
+    if fusion and settings.join == "rrf":
+        raise UsageError("--join rrf and --fusion both make the fused score", "choose --join max or mean, or no fusion")
     if fusion == "weighted" and settings.raw_scores:
         raise UsageError(
             "--fusion weighted mixes scores from 0 to 1 and cannot use --raw-scores", "leave out one of them"
@@ -147,6 +157,8 @@ def model_of(call: Call, request: RequestOptions | None = None) -> ModelSettings
         endpoints=call.endpoints,
         prices=call.prices,
     )
+    if settings.fail_closed and settings.fallback:
+        raise UsageError("--fallback and --fail-closed exclude each other", "give one of them")
     settings = replace(settings, remote=remote)
     if any(call.is_typed(name) for name in REMOTE_ONLY):
         refuse_remote_options(call, [settings])

@@ -40,7 +40,7 @@ def command_of(error: Any) -> str:
     return str(getattr(getattr(error, "ctx", None), "command_path", "rerank"))
 
 
-def check_files(files: Sequence[str], query: str | None) -> None:
+def check_files(files: Sequence[str], query: Sequence[str]) -> None:
     """Find the mistakes that look like missing files before anything is read.
 
     A command's name that is misspelt or follows an option, and a query given without `--query`.
@@ -53,5 +53,5 @@ def check_files(files: Sequence[str], query: str | None) -> None:
         close = get_close_matches(path, COMMANDS, n=1, cutoff=0.7)
         if close:
             raise InputError(f"no such file or command: {path}", f"did you mean `rerank {close[0]}`?")
-        if query is None and " " in path.strip():
+        if not query and " " in path.strip():
             raise UsageError(f"no such file: {path!r}", f'is it the query? `rerank --query "{path}"`')

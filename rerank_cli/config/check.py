@@ -148,7 +148,7 @@ def check_value(file: ConfigFile, where: str, option: Option, value: Any) -> Any
         trust.refuse_untrusted(where, option, typed)
     if option.names_path:
         return [located(file, item) for item in typed] if option.many else located(file, typed)
-    if option.name == "model":
+    if option.name in {"model", "fallback"}:
         return [model_of(file, item) for item in typed] if option.many else model_of(file, typed)
     return typed
 
@@ -172,6 +172,9 @@ def in_type(where: str, option: Option, value: Any) -> Any:
         return joined(where, option, value)
     if option.json_text and isinstance(value, dict):
         return as_json(where, value)
+    if option.by_model and isinstance(value, dict) and value:
+        numbers = {one_line(name): scalar(f"{where}.{one_line(name)}", option, one) for name, one in value.items()}
+        return ",".join(f"{name}={one!r}" for name, one in numbers.items())
     return scalar(where, option, value)
 
 

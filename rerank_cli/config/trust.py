@@ -23,17 +23,21 @@ ELSEWHERE = "put it in your user file (`rerank config -v` says where), a file gi
 def refuse_untrusted(where: str, option: Option, value: Any) -> None:
     """Check one option of a project file. Raises ConfigError with the reason and where it may stand."""
     elsewhere = ELSEWHERE.format(option.name.upper())
-    if option.name == "model":
-        for model in value if isinstance(value, list) else [value]:
-            if model != "builtin" and not is_hub_name(model):
-                what = f"not `{one_line(model)}`"
-                raise ConfigError(
-                    f"{where}: a project file may choose `builtin` or a Hugging Face name, {what}", elsewhere
-                )
+    if option.name in {"model", "fallback"}:
+        plain = {"builtin", "passthrough"} if option.name == "fallback" else {"builtin"}
+        wrong = next((name for name in ([value] if isinstance(value, str) else value) if not is_plain(name, plain)), "")
+        if wrong:
+            message = f"{where}: a project file may choose `builtin` or a Hugging Face name, not `{one_line(wrong)}`"
+            raise ConfigError(message, elsewhere)
     elif option.group not in PROJECT_GROUPS:
         raise ConfigError(f"{where}: {reason(option)}, so a project file may not set it", elsewhere)
     elif option.names_path:
         raise ConfigError(f"{where}: a project file may not name files", elsewhere)
+
+
+def is_plain(reference: str, plain: set[str]) -> bool:
+    """Whether a model is named without a path or an endpoint."""
+    return reference in plain or is_hub_name(reference)
 
 
 def refuse_table(where: str, name: str) -> None:

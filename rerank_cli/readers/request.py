@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 EXPECTED = {
     "count": ("a whole number of at least 1", "5"), "number": ("a number of at least 0", "0.5"),
     "boolean": ("true or false", "true"), "texts": ("a string or a list of strings", '["…"]'),
+    "queries": ("a string or a list of strings", '"…"'),
 }  # fmt: skip
 
 
@@ -72,7 +73,8 @@ def parse_request(
         raise InputError(f"a request is an object with `query` and `documents`{keys}", hint, where)
     parsed = answer
     options = request_options(parsed, where, report)
-    if options.query is None or is_blank(options.query):
+    queries = (options.query,) if isinstance(options.query, str) else options.query or ()
+    if options.query is None or any(map(is_blank, queries)):
         message = "the request has no `query`" if options.query is None else "`query` is blank"
         raise InputError(message, REQUEST_HINT, where)
     scored = scored_fields(fields, options)

@@ -5,19 +5,22 @@ Local references go to a backend, `provider:model` and named endpoints to `remot
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from rerank_cli import models
 from rerank_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from rerank_cli.cache import ScoreCache
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Scorer
+    from rerank_cli.scorers.fallback import FallbackScorer
     from rerank_cli.scorers.gateway import Gateway
     from rerank_cli.scorers.remote.cost import Budget
     from rerank_cli.settings import CacheSettings, ModelSettings
@@ -37,6 +40,8 @@ def open_scorer(
     Raises ModelError, UsageError or RemoteError with a hint, for a model that is missing at once. With `offline`,
     endpoints beyond this machine are refused, with a cache only at the first pair that it does not know.
     """
+    if settings.fallback:
+        return _open_chain(settings, env, report, lambda one: open_scorer(one, env, report, cache))
     if cache is not None:
         return _open_cached(settings, env, report, cache)
     if is_remote(settings):
@@ -50,6 +55,8 @@ def open_scorer(
 
 def open_now(settings: ModelSettings, env: Mapping[str, str], report: Report) -> Scorer:
     """The scorer of `settings.model`, ready to score. Raises ModelError, UsageError or RemoteError with a hint."""
+    if settings.fallback:
+        return _open_chain(settings, env, report, lambda one: open_now(one, env, report))
     if is_remote(settings):
         from rerank_cli.scorers.remote import open_remote
 
@@ -79,6 +86,66 @@ def open_gateway(
     remote = open_remote(settings.model, settings, env, report, budget)
     store = ScoreCache(cache_path(env, cache.path), report, cache.mode, cache.max_bytes) if cache else None
     return Gateway(remote, store, remote_policy(remote.info.model))
+
+
+def chain_of(settings: ModelSettings) -> tuple[ModelSettings, ...]:
+    """The settings of each model of a chain, `-m` first. Raises UsageError for a model that follows `passthrough`.
+
+    What says where an endpoint is, who asks, which instruction it gets, what it may do, and which code may run was said of `-m`:
+    no other endpoint gets it. So it is with backend, device and precision if `-m` is a local model.
+    """
+    from rerank_cli.scorers.fallback import PASSTHROUGH
+
+    if PASSTHROUGH in settings.fallback[:-1]:
+        raise UsageError(f"--fallback {PASSTHROUGH} never fails, and a model follows it", "name it last")
+    remote = replace(
+        settings.remote, endpoint=None, api_key_env=None, api_key_file=None, auth_header=None, client_name=None,
+        headers=(), extra=None, insecure=False,
+    )  # fmt: skip
+    plain = replace(settings, fallback=(), remote=remote, instruction=None, trust_remote_code=False, allow_pickle=False)
+    if not is_remote(settings):
+        plain = replace(plain, backend="auto", device="auto", dtype="auto")
+    return (replace(settings, fallback=()), *(replace(plain, model=name) for name in settings.fallback))
+
+
+def _open_chain(
+    settings: ModelSettings, env: Mapping[str, str], report: Report, open_one: Callable[[ModelSettings], Scorer]
+) -> FallbackScorer:
+    """The chain; no model is opened yet. Raises UsageError for a fallback that could never work."""
+    from rerank_cli.scorers.fallback import PASSTHROUGH, FallbackScorer, Member, PassthroughScorer
+
+    chain = chain_of(settings)
+    for one in chain[1:]:
+        require_possible(one, env)
+    members = [
+        Member(one.model, place, PassthroughScorer if one.model == PASSTHROUGH else partial(open_one, one))
+        for place, one in enumerate(chain)
+    ]
+    return FallbackScorer(members, lambda: _chain_digest(chain), report)
+
+
+def require_possible(settings: ModelSettings, env: Mapping[str, str]) -> None:
+    """Raise UsageError for a fallback that nothing can open; a key that is not set may be there when it counts."""
+    from rerank_cli.errors import MissingKeyError
+    from rerank_cli.scorers.fallback import PASSTHROUGH
+
+    if is_remote(settings):
+        from rerank_cli.scorers.remote.cost import check_budget, estimate
+        from rerank_cli.scorers.remote.target import open_target
+
+        with suppress(MissingKeyError):
+            open_target(settings.model, settings, env)
+        check_budget(estimate(settings.model, (), settings), 0, settings.remote.max_units)
+    elif settings.model != PASSTHROUGH:
+        models.require_known(settings.model, (*settings.remote.endpoints, PASSTHROUGH))
+
+
+def _chain_digest(chain: Sequence[ModelSettings]) -> str:
+    """What must not change between a run and its --resume: the models by name, since some may be out of reach."""
+    deciding = [
+        (one.model, one.backend, one.dtype, one.instruction, one.remote.endpoint, one.remote.extra) for one in chain
+    ]
+    return sha256(repr(deciding).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _open_cached(settings: ModelSettings, env: Mapping[str, str], report: Report, cache: CacheSettings) -> Scorer:

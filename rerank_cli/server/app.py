@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from rerank_cli import pipeline
+from rerank_cli import scoring
 from rerank_cli.errors import ModelError, RemoteError, UsageError
 from rerank_cli.scorers.base import DocumentError
 from rerank_cli.server import admission, http_errors, provider_errors
@@ -148,7 +148,7 @@ class App:
         try:
             body, result = await in_thread_if(large, build_response, rerank_request, job, call.id, model.info, notes)
         except DocumentError as error:
-            index = pipeline.document_of(error.pair, documents).index
+            index = scoring.document_of(error.pair, documents).index
             raise HttpError(422, f"document at index {index}: {error.message}") from None
         except ModelError as error:
             self.log.failed(call, error)

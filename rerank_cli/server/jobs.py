@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from rerank_cli import pipeline
+from rerank_cli import scoring
 from rerank_cli.errors import ModelError, RerankError
 
 if TYPE_CHECKING:
@@ -29,23 +29,23 @@ TOKEN_COUNTERS = ("total_tokens", "input_tokens", "compute_tokens")
 
 def make_job(request: RerankRequest, done: Callable[[], None], window: int) -> Job:
     """The pairs of a request to be scored, equal ones once."""
-    pairs, places = _pairs_of(request)
+    pairs, places, *_ = _pairs_of(request)
     rank_fields = request.options.rank_fields or ()
     return Job(pairs, range(len(pairs)) if places is None else places, request.limits, done, window, rank_fields)
 
 
-def _pairs_of(request: RerankRequest) -> pipeline.UniquePairs:
+def _pairs_of(request: RerankRequest) -> scoring.UniquePairs:
     if not request.queries:
-        return pipeline.unique_pairs(request.query, request.documents)
+        return scoring.unique_pairs(request.query, request.documents)
     pairs: list[Pair] = []
     places = [-1] * len(request.documents)
     for query in dict.fromkeys(request.queries):
         own = [index for index, other in enumerate(request.queries) if other == query]
-        unique = pipeline.unique_pairs(query, [request.documents[index] for index in own])
+        unique = scoring.unique_pairs(query, [request.documents[index] for index in own])
         for place, index in zip(unique.places or range(len(own)), own, strict=True):
             places[index] = place if place < 0 else len(pairs) + place
         pairs += unique.pairs
-    return pipeline.UniquePairs(pairs, places)
+    return scoring.UniquePairs(pairs, places)
 
 
 @dataclass(eq=False, slots=True)

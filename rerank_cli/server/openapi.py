@@ -40,7 +40,7 @@ def describe(settings: ServeSettings) -> dict[str, Any]:
             "version": __version__,
             "description": "Reranking models behind the APIs of Cohere (v1, v2), Jina, vLLM, NVIDIA and Text "
             "Embeddings Inference. Paths count by their suffix. Bodies of Voyage, Mixedbread, DashScope, Pinecone and "
-            "Weaviate are told by their members and answered in their form.",
+            "Weaviate are recognised by their members and answered in their form.",
         },
         "paths": paths,
         "components": components,

@@ -1,4 +1,4 @@
-"""What a client is told when a provider fails: its own mistakes as they are, the server's as those of a gateway.
+"""What a client gets when a provider fails: its own mistakes as they are, the server's as those of a gateway.
 
 A client can mend its request and can wait for a rate limit. It has no part in the server's key, account and network:
 they are a 502, and the server's log has the rest.

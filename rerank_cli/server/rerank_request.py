@@ -50,8 +50,9 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
     if rules.needs_model and not options.model:
         raise HttpError(400, http_errors.NO_MODEL)
     _check_stages(options)
-    for query in queries or (options.query or "",):
-        _check_query(query, settings)
+    query = options.query if isinstance(options.query, str) else ""  # only files have several for all documents
+    for each in queries or (query,):
+        _check_query(each, settings)
     values = _documents(members, rules, settings)
     chunks = options.max_chunks_per_doc or 1
     if strict and len(values) * chunks >= settings.max_documents:
@@ -69,7 +70,6 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
     limits = _limits(options, settings, report)
     shortened = _shorten(documents, limits)
     warnings = (*notes, *report.warnings())
-    query = options.query or ""
     return RerankRequest(adapter, query, options, values, documents, limits, warnings, shortened, strict, queries)
 
 

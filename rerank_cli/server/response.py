@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rerank_cli import pipeline
+from rerank_cli import pipeline, scoring
 from rerank_cli.billing import DEFAULT_CHUNK, chunk_of, search_units
 from rerank_cli.errors import NonFiniteError, UsageError
 from rerank_cli.report import Report
@@ -66,13 +66,13 @@ def _document_scores(request: RerankRequest, job: Job) -> list[Score]:
     if job.error is not None:
         raise job.error
     scored = [score for score in job.scores if score is not None]
-    scores = pipeline.UniquePairs(list(job.pairs), job.places).spread(scored)
+    scores = scoring.UniquePairs(list(job.pairs), job.places).spread(scored)
     # Blank documents have no pair; of others the tokenizer may drop every character.
     empty = [index for index, score in enumerate(scores) if score.value is None]
     if empty and request.strict:
         raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=empty[0]), error_type="empty")
     try:
-        pipeline.require_finite(scored, job.pairs, request.documents)
+        scoring.require_finite(scored, job.pairs, request.documents)
     except NonFiniteError:
         status = 500 if job.usage is None else 502
         raise HttpError(status, "the model gave a score that is not a number") from None

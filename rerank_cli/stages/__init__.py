@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.records import UNSCORED
 from rerank_cli.stages import boosts, cutoff, diversity, grouping, near_duplicates
 from rerank_cli.stages.base import Change, Context, Stage, report_of
 
@@ -27,7 +28,11 @@ def _top_n(_settings: StageSettings) -> Any:
 
 TOP_N = Stage("top_n", _top_n)  # not reported: `-n` asks for it
 STAGES = (
-    *(Stage(module.NAME, module.make) for module in (boosts, near_duplicates, cutoff, grouping, diversity)),
+    Stage(boosts.NAME, boosts.make, needs_scores=True),
+    Stage(near_duplicates.NAME, near_duplicates.make),
+    Stage(cutoff.NAME, cutoff.make, needs_scores=True),
+    Stage(grouping.NAME, grouping.make),
+    Stage(diversity.NAME, diversity.make, needs_scores=True),
     TOP_N,
 )
 
@@ -36,7 +41,7 @@ def check(settings: StageSettings, context: Context | None = None) -> None:
     """Raise UsageError for settings that no stage can work with, with a context also for its scale of scores."""
     for stage in STAGES:
         stage.make(settings)
-    if context:
+    if context and context.scale != UNSCORED:
         cutoff.check_scale(settings, context)
 
 
@@ -46,6 +51,8 @@ def run(hits: Sequence[Hit], settings: StageSettings, context: Context) -> tuple
     for stage in STAGES:
         apply = stage.make(settings)
         if apply is None or (stage is TOP_N and context.top_n is None):
+            continue
+        if stage.needs_scores and context.scale == UNSCORED:
             continue
         change = apply(current, context)
         if stage is not TOP_N:

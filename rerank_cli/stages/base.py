@@ -70,6 +70,7 @@ class Stage:
 
     name: str
     make: Callable[..., Any] = field(repr=False)
+    needs_scores: bool = False  # it is passed over where nothing is scored (--fallback passthrough)
 
 
 def report_of(name: str, before: Sequence[Hit], change: Change) -> dict[str, Any]:

@@ -70,5 +70,5 @@ def document_value(document: Document) -> bytes:
 def meta_object(meta: Meta) -> bytes:
     """The `meta` object, on one line."""
     members = {"schema_version": SCHEMA_VERSION, **asdict(meta), "tool": f"rerank-cli {__version__}"}
-    optional = {name: members.pop(name) for name in ("usage", "stages")}
+    optional = {name: members.pop(name) for name in ("usage", "stages", "fallback", "queries")}
     return orjson.dumps(members | {name: value for name, value in optional.items() if value})

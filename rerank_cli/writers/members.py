@@ -16,7 +16,7 @@ _KEY = re.compile(rb"\s*(%b)\s*:" % _STRING, re.DOTALL)
 _SCALAR = re.compile(rb"\s*(?:%b|[^\s\"{}\[\],]++)\s*" % _STRING, re.DOTALL)
 _BRACKET = re.compile(rb"%b|[{}\[\]]" % _STRING, re.DOTALL)
 # Every ASCII letter and the underscore, written as an escape: how a key may hide from a search for its plain form.
-_ESCAPED_LETTER = re.compile(rb"\\u00[567]")
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _STEP = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}  # a string does not count
 _SPACE = re.compile(rb"\s*")
 

@@ -30,6 +30,7 @@ class Shape(NamedTuple):
     further_scores: tuple[str, ...]  # beside relevance_score; the last one orders the hits
     explain: bool
     value_name: str  # how `--explain` calls Score.value
+    queries: tuple[str, ...] = ()  # if there are several
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ def shape_of(ranking: Ranking, settings: OutputSettings) -> Shape:
     """What the hits of a ranking carry: further scores if any has one, an explanation if asked for."""
     local = ranking.meta.score_scale in {"probability", "logit"}
     further = tuple(name for name in FURTHER if any(getattr(hit, name) is not None for hit in ranking.hits))
-    return Shape(further, settings.explain, "logit" if local else "score")
+    return Shape(further, settings.explain, "logit" if local else "score", ranking.meta.queries)
 
 
 def blocks_of(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
@@ -80,6 +81,9 @@ def explanation(hit: Hit, shape: Shape) -> bytes:
     """The `explain` object of a hit; offsets are characters of `text`."""
     score = hit.score
     effects = b',"stages":%b' % orjson.dumps(hit.staged.effects, default=float) if hit.staged else b""
+    if score.by_query:
+        asked = zip(shape.queries, score.by_query, strict=True)
+        effects += b',"queries":%b' % orjson.dumps([{"query": one, shape.value_name: value} for one, value in asked])
     return b'{"text":%b,"tokens":%d,"%b":%b,"windows":%d,"best_chunk":%b,"truncated":%b%b}' % (
         encode_string(hit.document.text),
         score.tokens,

@@ -154,6 +154,8 @@ def explained(hit: Hit, context: RenderContext) -> list[Text]:
         f"{score.tokens} tokens",
         f"{score.windows} window{'s' * (score.windows != 1)}",
     ]
+    for number_of, one in enumerate(score.by_query, start=1):
+        facts.append(f"query {number_of}: {glyphs.missing if one is None else f'{one:.6g}'}")
     if score.best:
         facts.append("best chunk {}-{}".format(*score.best))
     if score.truncated:

@@ -64,7 +64,7 @@ class Option:
             return "nothing"
         if self.choices:
             return "choice"
-        if self.name == "model":
+        if self.name in {"model", "fallback"}:
             return "model"
         if self.metavar in DIRECTORIES or self.name.endswith("_dir"):
             return "folder"

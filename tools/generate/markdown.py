@@ -120,7 +120,7 @@ def project_keys() -> list[str]:
 
     options = (option for options in Options(root()).everywhere().values() for option in options)
     allowed = {one.name for one in options if one.group in PROJECT_GROUPS and one.configurable and not one.names_path}
-    return sorted(allowed | {"model"})
+    return sorted(allowed | {"model", "fallback"})
 
 
 def code(text: str) -> str:

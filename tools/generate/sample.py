@@ -52,6 +52,7 @@ EXAMPLES: dict[str, object] = {
     "result_key": "rerank",
     "max_chunks_per_doc": 10,
     "threads": 4,
+    "fallback": ["builtin", "passthrough"],
     "instruction": "Given a web search query, retrieve passages that answer it",
     "endpoint": "https://api.cohere.com",
     "api_key_env": "CO_API_KEY",
@@ -102,7 +103,7 @@ def in_project(option: Option) -> bool:
     """Whether a project file may set it."""
     from rerank_cli.options import PROJECT_GROUPS
 
-    return option.name == "model" or (option.group in PROJECT_GROUPS and option.kind is not Path)
+    return option.name in {"model", "fallback"} or (option.group in PROJECT_GROUPS and option.kind is not Path)
 
 
 def value_of(option: Option) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rerank_cli.errors import ConfigError, UsageError
+from rerank_cli.errors import MissingKeyError, UsageError
 from rerank_cli.key_files import check_rights
 from rerank_cli.net import is_credential, is_variable
 
@@ -72,7 +72,7 @@ def _from_env(name: str, env: Mapping[str, str], where: str, *, blanks: bool = F
     value = env.get(name, "").strip()
     if not value:
         hint = f"export {name}=…"
-        raise ConfigError(f"the environment variable `{name}`, named for the key, is empty or unset", hint)
+        raise MissingKeyError(f"the environment variable `{name}`, named for the key, is empty or unset", hint)
     return _usable(value, f"the environment variable `{name}`", blanks=blanks)
 
 

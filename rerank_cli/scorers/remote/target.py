@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, unquote_plus, urlsplit
 
 import orjson
 
-from rerank_cli.errors import ConfigError, UsageError, did_you_mean
+from rerank_cli.errors import ConfigError, MissingKeyError, UsageError, did_you_mean
 from rerank_cli.net import SENSITIVE, stays_on_machine
 from rerank_cli.scorers.remote.keys import Header, Secret, auth_headers, extra_headers, find_key
 from rerank_cli.scorers.remote.providers import Provider, load_table
@@ -141,7 +141,7 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
         raise UsageError(f"--offline: {provider.id} is on the network, at {urlsplit(url).hostname}", hint)
     if provider.key_required and not any(isinstance(value, Secret) for _, value in headers) and not loopback:
         message = f"no key for {provider.id}: the environment variable `{choice.key_env or provider.keys[0]}` is unset"
-        raise ConfigError(message, "export it, or name another with --api-key-env NAME or --api-key-file FILE")
+        raise MissingKeyError(message, "export it, or name another with --api-key-env NAME or --api-key-file FILE")
     if settings.instruction and not provider.instruction:
         raise UsageError(f"{provider.id} does not take --instruction", "send fields of one provider with --extra '{…}'")
     model = choice.model or provider.model_default or ""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ADAPTERS", "JINA", "adapter_of_body", "adapter_of_path", "plain_path"]
 
 # The first whose path fits is taken: every path that ends with `/v2/rerank` ends with `/rerank` as well. Of those that
-# are told by their members the first whose member a body has: `top_k` is Mixedbread's as well as Voyage's.
+# are recognised by their members, the first whose member a body has: `top_k` is Mixedbread's as well as Voyage's.
 ADAPTERS: tuple[Adapter, ...] = (
     INFINITY, VLLM, DASHSCOPE, NVIDIA, SCORE, PINECONE, TEI, MIXEDBREAD, WEAVIATE, VOYAGE, V2, V1, JINA,
 )  # fmt: skip
@@ -67,7 +67,7 @@ def _has_header(headers: Mapping[str, str], adapter: Adapter) -> bool:
 
 
 def _has_key(members: Mapping[str, Any], adapter: Adapter, documents: bool) -> bool:
-    """Whether a body has a member that tells the API; beside `documents`, `texts: true` is not one."""
+    """Whether a body has a member that shows the API; beside `documents`, `texts: true` is not one."""
     for key in adapter.keys:
         holds_documents = key == adapter.documents or adapter.names.get(key) == adapter.documents
         value = members.get(key)

@@ -79,7 +79,7 @@ V2 = Adapter(
     needs_model=True,
     lenient=JINA,
 )
-# Their requests are those of Jina, so only a path can tell what their clients read in a response.
+# Their requests are those of Jina, so only a path shows what their clients read in a response.
 INFINITY = Adapter(
     "rerank", ("/infinity/rerank", "/infinity/v1/rerank"), infinity_response, cohere_error, label="infinity"
 )
