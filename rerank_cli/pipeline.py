@@ -60,6 +60,10 @@ def rank(
         scores += new
         kept, scores = trim(kept, scores, settings, scorer.info)
     ranking = assemble(query, kept, scores, scorer.info, settings, report)
+    if settings.stages.highlight or scorer.info.backend == "remote":  # a provider may answer with spans
+        from rerank_cli.highlighting import highlighted
+
+        ranking = highlighted(ranking, scorer, settings)
     return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
 
 
@@ -78,10 +82,12 @@ def assemble(
     if not settings.stages.active:
         return Ranking(query, select(documents, scores, settings, info), meta_of(info, settings, report))
     from rerank_cli import stages
+    from rerank_cli.scorers.tokenizing import tokenizer_of
 
     hits = select(documents, scores, replace(settings, top_n=None, keep_order=False), info)
     fused = settings.fusion is not None
-    context = stages.Context(query, info.scale, report, settings.raw_scores, fused, settings.top_n)
+    open_tokenizer = partial(tokenizer_of, info)
+    context = stages.Context(query, info.scale, report, settings.raw_scores, fused, settings.top_n, open_tokenizer)
     hits, done = stages.run(hits, settings.stages, context)
     if settings.keep_order:
         hits.sort(key=lambda hit: hit.index)
@@ -185,7 +191,7 @@ def trim(
     documents: list[Document], scores: list[Score], settings: RankSettings, info: ScorerInfo
 ) -> tuple[list[Document], list[Score]]:
     """What can still reach the result, in input order so that ties hold: nothing below threshold or top_n can."""
-    if settings.fusion or settings.keep_order or settings.stages.active:
+    if settings.fusion or settings.keep_order or settings.stages.needs_all:
         return documents, scores
     keep: list[int] | None = None
     if settings.min_score is not None:
@@ -258,7 +264,7 @@ def tally(scores: Sequence[Score], report: Report) -> None:
     """Count documents and tokens for the run's summary, and documents that are empty, cut or read in windows."""
     if not scores:
         return
-    values, tokens, windows, _best, truncated = zip(*scores, strict=True)
+    values, tokens, windows, _best, truncated, _spans = zip(*scores, strict=True)
     report.count("documents", len(scores))
     report.count("tokens", sum(tokens))
     report.count("empty", values.count(None))

@@ -88,6 +88,14 @@ class Pair(NamedTuple):
     title_chars: int = 0
 
 
+class Highlight(NamedTuple):
+    """A sentence that answers, as character offsets in the scored text, and its score on the scale of the document's."""
+
+    start: int
+    end: int
+    score: float | None
+
+
 class Score(NamedTuple):
     """A scorer's result for a pair.
 
@@ -99,6 +107,15 @@ class Score(NamedTuple):
     windows: int = 1
     best: tuple[int, int] | None = None  # character offsets of the best window in the scored text
     truncated: bool = False
+    spans: tuple[Highlight, ...] = ()  # that a provider found to answer, as Cohere's `relevant_spans`
+
+
+class Place(NamedTuple):
+    """What of a document stands in the prompt: so many tokens, and its scored text up to `end`."""
+
+    tokens: int
+    end: int
+    truncated: bool
 
 
 class Staged(NamedTuple):
@@ -106,6 +123,8 @@ class Staged(NamedTuple):
 
     final_score: float | None = None  # None: no stage changed the order
     effects: tuple[dict[str, Any], ...] = ()  # of each stage that did something to it, with `stage`, its name
+    highlights: tuple[Highlight, ...] | None = None  # best first; None: not asked for
+    place: Place | None = None  # None: no token budget
 
 
 class Hit(NamedTuple):
@@ -123,6 +142,11 @@ class Hit(NamedTuple):
     def final_score(self) -> float | None:
         """What orders the hits if a stage changed their order; None if no stage did."""
         return self.staged.final_score if self.staged else None
+
+    @property
+    def highlights(self) -> tuple[Highlight, ...] | None:
+        """The best sentences, best first; None if nobody asked for them."""
+        return self.staged.highlights if self.staged else None
 
     @property
     def order_score(self) -> float | None:

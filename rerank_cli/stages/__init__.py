@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.stages import boosts
+from rerank_cli.stages import boosts, budget
 from rerank_cli.stages.base import Change, Context, Stage, report_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _top_n(_settings: StageSettings) -> Any:
 
 
 TOP_N = Stage("top_n", _top_n)  # not reported: `-n` asks for it
-STAGES = (Stage("boosts", boosts.make), TOP_N)
+STAGES = (Stage("boosts", boosts.make), TOP_N, Stage("budget", budget.make))
 
 
 def check(settings: StageSettings) -> None:

@@ -6,13 +6,10 @@ Plain text in, plain text and offsets out; knows nothing of terminals.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from rerank_cli.sentences import sentences
 
 _WORD = re.compile(r"\w+")
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?![a-z(\[])|(?<=[。！？])|\s*\n\s*")
 _SEARCHED = 50_000  # characters of a passage that are looked through
 # Words without a topic; they count only in a query of nothing else.
 _COMMON = frozenset(
@@ -50,17 +47,6 @@ def word_spans(text: str, words: frozenset[str]) -> list[tuple[int, int]]:
         else:
             spans.append(match.span())
     return spans
-
-
-def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """The spans of the sentences and lines of a text."""
-    start = 0
-    for end in _SENTENCE_END.finditer(text):
-        if text[start : end.start()].strip():
-            yield start, end.start()
-        start = end.end()
-    if text[start:].strip():
-        yield start, len(text)
 
 
 def best_passage(text: str, words: frozenset[str], skip: str | None = None) -> int:
