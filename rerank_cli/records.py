@@ -60,6 +60,7 @@ class RequestOptions:
     query_id: str | None = None
     raw_scores: bool | None = None  # of HTTP requests, as the next
     truncate: bool | None = None  # TEI: False refuses texts that would be cut
+    context: bool | None = None  # of HTTP requests: also the block for a prompt
     stages: dict[str, Any] = field(default_factory=dict)  # of StageSettings, by field
 
 

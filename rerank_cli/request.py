@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 Api = Literal["file", "v1", "v2", "rerank", "tei"]
 # `count` is a whole number of at least 1, `names` a list of field names, `id` a string or a whole number. The values of
 # `documents` and `labels` are read elsewhere, `ignored` ones are not read. A `switch` is a string, or true or false,
-# `texts` one string or several.
+# `texts` one string or several; `count or true` may be false as well.
 MemberType = Literal[
-    "string", "count", "number", "boolean", "switch", "names", "texts", "id", "documents", "labels", "ignored"
+    "string", "count", "number", "boolean", "switch", "count or true", "names", "texts", "id", "documents", "labels",
+    "ignored"
 ]
 Problem = Literal["type", "below minimum", "empty"]
 
 COMMON: tuple[Api, ...] = ("file", "v1", "v2", "rerank")
+LOCAL = frozenset({"tokenizer"})  # stages' options that name a file of this machine: not for whoever sends requests
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -56,7 +58,9 @@ class Member(NamedTuple):
 def _of_stage(option: Option) -> Member:
     """The member of a stage's option, which has its name."""
     kinds: dict[type, MemberType] = {int: "count", float: "number", bool: "boolean", str: "string"}
-    kind: MemberType = "texts" if option.many else "switch" if option.bare else kinds[option.kind]
+    kind: MemberType = "texts" if option.many else kinds[option.kind]
+    if option.bare:
+        kind = "count or true" if kind == "count" else "switch"
     return Member(option.name, kind, ("file", "rerank"), as_members(option.help), "stages", bare=option.bare)
 
 
@@ -86,7 +90,8 @@ MEMBERS = (
     Member("relevance", "labels", ("file",)),  # of the documents, for `eval`
     Member("id", "id", ("file",)),
     Member("query_id", "id", ("file",)),
-    *map(_of_stage, options_of(StageSettings)),
+    *(_of_stage(option) for option in options_of(StageSettings) if option.name not in LOCAL),
+    Member("context", "boolean", ("rerank",), "Send the block for a prompt, too."),
     Member("weight", "number", ("file", "rerank"), "Of `recency` and `boost_field` (1).", "stages"),
 )
 
@@ -155,6 +160,13 @@ def _switch(member: Member, value: Any, lenient: bool) -> str | None:
     return _string(member, value, lenient)
 
 
+def _count_or_true(member: Member, value: Any, lenient: bool) -> int | None:
+    """A count, or true for the bare one; false is as good as absent."""
+    if isinstance(value, bool):
+        return int(member.bare) if value else None
+    return _count(member, value, lenient)
+
+
 def _boolean(member: Member, value: Any, lenient: bool) -> bool:
     if lenient and isinstance(value, str):
         value = BOOLEANS.get(value.lower(), value)
@@ -185,6 +197,7 @@ _READERS: dict[MemberType, Callable[[Member, Any, bool], Any]] = {
     "number": _number,
     "boolean": _boolean,
     "switch": _switch,
+    "count or true": _count_or_true,
     "names": _names,
     "texts": lambda member, value, lenient: _names(member, [value] if isinstance(value, str) else value, lenient),
     "id": _id,

@@ -54,8 +54,8 @@ class StageSettings:
     )
     tokenizer: str | None = _stage(
         "--tokenizer",
-        "Of --max-context-tokens: a tokenizer.json (FILE), its FOLDER or a model in the hub's cache.",
-        metavar="NAME",
+        "Of --max-context-tokens: a tokenizer.json, its folder, or a model in the hub's cache (default: the model's).",
+        metavar="FILE",
     )
     highlight: int | None = _stage(
         "--highlight",

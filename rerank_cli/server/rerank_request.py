@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 SOURCE = Source("documents", "json")
 JSON_TYPES = {
     "string": "string", "count": "integer", "number": "number", "boolean": "boolean", "switch": "string or boolean",
+    "count or true": "integer or boolean",
     "names": "array", "texts": "string or array",
 }  # fmt: skip
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.text import to_utf8
 from rerank_cli.writers.members import numbers
+from rerank_cli.writers.passages import merged
 from rerank_cli.writers.results import blocks_of, id_of, shape_of, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rerank_cli.records import Hit, Ranking
+    from rerank_cli.records import Highlight, Hit, Ranking
     from rerank_cli.settings import OutputSettings
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|~$&])")
@@ -52,9 +53,20 @@ def values(hit: Hit, score: str, names: list[str]) -> list[str]:
         "final": score_or_dash(hit.final_score),
         "id": escaped(id_of(document) or ""),
         "title": escaped(title_of(document) or "") if "title" in names else "",
-        "text": escaped(document.text) if "text" in names else "",
+        "text": marked(document.text, hit.highlights or ()) if "text" in names else "",
     }
     return [cells[name] for name in names]
+
+
+def marked(text: str, highlights: Sequence[Highlight]) -> str:
+    """A text, escaped, with its highlights in `<mark>`."""
+    if not highlights:
+        return escaped(text)
+    pieces, last = [], 0
+    for start, end in merged(highlights):
+        pieces += [escaped(text[last:start]), "<mark>", escaped(text[start:end]), "</mark>"]
+        last = end
+    return "".join([*pieces, escaped(text[last:])])
 
 
 def score_or_dash(score: float | None) -> str:

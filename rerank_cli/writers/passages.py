@@ -6,8 +6,14 @@ Plain text in, plain text and offsets out; knows nothing of terminals.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from rerank_cli.sentences import sentences
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rerank_cli.records import Highlight
 
 _WORD = re.compile(r"\w+")
 _SEARCHED = 50_000  # characters of a passage that are looked through
@@ -46,6 +52,17 @@ def word_spans(text: str, words: frozenset[str]) -> list[tuple[int, int]]:
             spans[-1] = (spans[-1][0], match.end())
         else:
             spans.append(match.span())
+    return spans
+
+
+def merged(highlights: Sequence[Highlight]) -> list[tuple[int, int]]:
+    """The spans of highlights in the order of the text, joined where they overlap."""
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted((one.start, one.end) for one in highlights):
+        if spans and start < spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((start, end))
     return spans
 
 
