@@ -33,7 +33,7 @@ class Candidates(NamedTuple):
     spans: list[list[tuple[int, int, int]]]  # start, end, pair
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """Sentences, equal ones too."""
         return sum(map(len, self.spans))
 
@@ -43,10 +43,7 @@ def highlighted(ranking: Ranking, scorer: Scorer, settings: RankSettings) -> Ran
 
     Raises UsageError for a listwise model, and what the scorer raises.
     """
-    if not settings.stages.highlight:
-        return attach(ranking, Candidates([], [[] for _ in ranking.hits]), [], scorer.info, settings)
-    check(settings, scorer.info)
-    candidates = candidates_of(ranking)
+    candidates = candidates_of(ranking, settings, scorer.info)
     scores = scorer.score(candidates.pairs, settings.limits) if candidates.pairs else []
     return attach(ranking, candidates, scores, scorer.info, settings)
 
@@ -54,16 +51,24 @@ def highlighted(ranking: Ranking, scorer: Scorer, settings: RankSettings) -> Ran
 def check(settings: RankSettings, info: ScorerInfo) -> None:
     """Raise UsageError for highlights by a model whose scores of sentences would depend on each other."""
     if settings.stages.highlight and info.listwise:
-        message = f"--highlight needs a model that scores each text alone; `{info.model}` compares texts with each other"
+        message = (
+            f"--highlight needs a model that scores each text alone; `{info.model}` compares texts with each other"
+        )
         raise UsageError(message, "leave --highlight out, or choose another model with `-m`")
 
 
-def candidates_of(ranking: Ranking) -> Candidates:
-    """The sentences of all hits that have a score and no spans of a provider."""
+def candidates_of(ranking: Ranking, settings: RankSettings, info: ScorerInfo) -> Candidates:
+    """The sentences of all hits that have a score and no spans of a provider; none unless they are asked for.
+
+    Raises UsageError for a listwise model.
+    """
+    if not settings.stages.highlight:
+        return Candidates([], [[] for _ in ranking.hits])
+    check(settings, info)
     places: dict[Pair, int] = {}
     spans: list[list[tuple[int, int, int]]] = []
     for hit in ranking.hits:
-        own = [] if hit.relevance_score is None or hit.score.spans else sentences_of(hit)
+        own = sentences_of(hit) if hit.relevance_score is not None and hit.score.spans is None else []
         text = hit.document.text
         spans.append(
             [(start, end, places.setdefault(Pair(ranking.query, text[start:end]), len(places))) for start, end in own]
@@ -90,18 +95,18 @@ def attach(
     most = settings.stages.highlight
     hits = []
     for hit, spans in zip(ranking.hits, candidates.spans, strict=True):
-        if hit.score.spans:
+        if hit.score.spans is not None:
             own = [span for span in hit.score.spans if 0 <= span.start < span.end <= len(hit.document.text)]
         else:
             own = [Highlight(start, end, shown(scores[place].value, info, settings)) for start, end, place in spans]
         own = sorted((one for one in own if one.score is not None), key=lambda one: (-(one.score or 0.0), one.start))
-        wanted = most is not None or own
+        wanted = most is not None or hit.score.spans is not None
         staged = hit.staged or Staged()
         hits.append(hit._replace(staged=staged._replace(highlights=tuple(own[:most]))) if wanted else hit)
     if not most:
         return replace(ranking, hits=hits)
     report = {"stage": "highlights", "documents": len(hits), "kept": len(hits), "moved": 0}
-    report |= {"sentences": candidates.count, "tokens": sum(score.tokens for score in scores)}
+    report |= {"sentences": candidates.total, "tokens": sum(score.tokens for score in scores)}
     return replace(ranking, hits=hits, meta=replace(ranking.meta, stages=(*ranking.meta.stages, report)))
 
 

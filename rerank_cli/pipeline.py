@@ -60,10 +60,7 @@ def rank(
         scores += new
         kept, scores = trim(kept, scores, settings, scorer.info)
     ranking = assemble(query, kept, scores, scorer.info, settings, report)
-    if settings.stages.highlight or scorer.info.backend == "remote":  # a provider may answer with spans
-        from rerank_cli.highlighting import highlighted
-
-        ranking = highlighted(ranking, scorer, settings)
+    ranking = with_highlights(ranking, scorer, settings)
     return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
 
 
@@ -92,6 +89,15 @@ def assemble(
     if settings.keep_order:
         hits.sort(key=lambda hit: hit.index)
     return Ranking(query, hits, replace(meta_of(info, settings, report), stages=done))
+
+
+def with_highlights(ranking: Ranking, scorer: Scorer, settings: RankSettings) -> Ranking:
+    """The ranking with its best sentences, if they are asked for or come from a provider. Raises as `Scorer.score`."""
+    if not settings.stages.highlight and scorer.info.backend != "remote":
+        return ranking
+    from rerank_cli.highlighting import highlighted
+
+    return highlighted(ranking, scorer, settings)
 
 
 class UniquePairs(NamedTuple):

@@ -90,7 +90,7 @@ class Pair(NamedTuple):
 
 
 class Highlight(NamedTuple):
-    """A sentence that answers, as character offsets in the scored text, and its score on the scale of the document's."""
+    """A sentence that answers, as character offsets in the scored text; its score is on the scale of the document's."""
 
     start: int
     end: int
@@ -108,7 +108,7 @@ class Score(NamedTuple):
     windows: int = 1
     best: tuple[int, int] | None = None  # character offsets of the best window in the scored text
     truncated: bool = False
-    spans: tuple[Highlight, ...] = ()  # that a provider found to answer, as Cohere's `relevant_spans`
+    spans: tuple[Highlight, ...] | None = None  # what a provider says answers, as Cohere's `relevant_spans`
 
 
 class Place(NamedTuple):
@@ -183,3 +183,4 @@ class Ranking:
     sources: tuple[
         Source, ...
     ] = ()  # of all documents that were read: the output format must not depend on which are shown
+    context: str | None = None  # of the Python API: the block for a prompt, if it was asked for

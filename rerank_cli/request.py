@@ -29,8 +29,18 @@ Api = Literal["file", "v1", "v2", "rerank", "tei"]
 # `documents` and `labels` are read elsewhere, `ignored` ones are not read. A `switch` is a string, or true or false,
 # `texts` one string or several; `count or true` may be false as well.
 MemberType = Literal[
-    "string", "count", "number", "boolean", "switch", "count or true", "names", "texts", "id", "documents", "labels",
-    "ignored"
+    "string",
+    "count",
+    "number",
+    "boolean",
+    "switch",
+    "count or true",
+    "names",
+    "texts",
+    "id",
+    "documents",
+    "labels",
+    "ignored",
 ]
 Problem = Literal["type", "below minimum", "empty"]
 

@@ -26,9 +26,24 @@ _MARKER = re.compile(r"(?:[-*+•‣◦·–—>]|#{1,6}|\d{1,3}[.)])[ \t]+")
 _WORD_BEFORE = re.compile(r"[\w.&]+\Z")
 _NEXT = re.compile(r"[\s\"'“‘«(\[*_]*(\w+)")
 # A sentence never ends at these, at the next ones only before a word that often begins one.
-_TITLES = frozenset("mr mrs ms mx dr prof st mt ft messrs rev hon gen col capt lt sgt maj sen rep gov pres vs e.g i.e cf fig figs eq approx viz".split())  # noqa: E501, SIM905 one row reads best
-_SHORT = frozenset("inc ltd co corp jr sr etc al dept est ca vol ed eds pp p no nos op ave blvd rd jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun a.m p.m u.s u.k u.n d.c ph.d b.c a.d".split())  # noqa: E501, SIM905
-_STARTERS = frozenset("a an and as at but by during each for from he her his however i if in it its most on she since so some that the their there these they this those though to we what when where while who why with you your".split())  # noqa: E501, SIM905
+_TITLES = frozenset(
+    """
+    mr mrs ms mx dr prof st mt ft messrs rev hon gen col capt lt sgt maj sen rep gov pres vs e.g i.e cf fig figs eq
+    approx viz
+    """.split()  # noqa: SIM905 a list of strings reads worse
+)
+_SHORT = frozenset(
+    """
+    inc ltd co corp jr sr etc al dept est ca vol ed eds pp p no nos op ave blvd rd jan feb mar apr jun jul aug sep
+    sept oct nov dec mon tue wed thu fri sat sun a.m p.m u.s u.k u.n d.c ph.d b.c a.d
+    """.split()  # noqa: SIM905 a list of strings reads worse
+)
+_STARTERS = frozenset(
+    """
+    a an and as at but by during each for from he her his however i if in it its most on she since so some that the
+    their there these they this those though to we what when where while who why with you your
+    """.split()  # noqa: SIM905 a list of strings reads worse
+)
 
 
 def sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -87,7 +102,11 @@ def _is_wrapped(text: str, start: int, end: re.Match[str]) -> bool:
         return False
     line = text.rfind("\n", start, end.start()) + 1
     last, following = text[max(0, end.start() - 8) : end.start()].rstrip()[-1:], text[end.end()]
-    return end.start() - max(line, start) >= WRAPPED and (last.isalnum() or last in tuple(",-–—'’")) and following.islower()
+    return (
+        end.start() - max(line, start) >= WRAPPED
+        and (last.isalnum() or last in tuple(",-–—'’"))
+        and following.islower()
+    )
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

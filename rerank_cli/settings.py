@@ -197,8 +197,8 @@ class OutputSettings:
     format: OutputFormat = _output(
         "--format -f",
         "table, json, jsonl, lines (as they came, no scores), ids (else the index), csv, tsv, trec, markdown, context "
-        "(for a prompt). auto: a table on a terminal, else lines as lines, rows as rows, anything else as jsonl; scripts should "
-        "say which.",
+        "(for a prompt). auto: a table on a terminal, else lines as lines, rows as rows, anything else as jsonl; "
+        "scripts should say which.",
         metavar="FORMAT",
         default="auto",
         choices=OUTPUT_FORMATS,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import UsageError
+from rerank_cli.records import Pair
 from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rerank_cli.records import DocumentStream, Pair
+    from rerank_cli.records import DocumentStream
     from rerank_cli.report import Report
     from rerank_cli.scorers.remote.cost import Estimate
-    from rerank_cli.settings import CacheSettings, Limits, ModelSettings, OutputSettings
+    from rerank_cli.settings import CacheSettings, Limits, ModelSettings, OutputSettings, RankSettings
     from rerank_cli.terminal import Terminal
 
 
@@ -42,6 +43,18 @@ def pairs_of(query: str, stream: DocumentStream) -> Sequence[Pair]:
     return unique_pairs(query, list(chain.from_iterable(stream.chunks))).pairs
 
 
+def sentences_of(query: str, pairs: Sequence[Pair], settings: RankSettings) -> list[Pair]:
+    """The most sentences that --highlight may have to score: those of the documents with most of them."""
+    if not settings.stages.highlight:
+        return []
+    from rerank_cli.highlighting import MOST
+    from rerank_cli.sentences import sentences
+
+    found = [[pair.text[slice(*span)] for span in islice(sentences(pair.text), MOST)] for pair in pairs]
+    most = sorted(found, key=len, reverse=True)[: settings.top_n]
+    return [Pair(query, text) for text in dict.fromkeys(chain.from_iterable(most))]
+
+
 def unless_cached(model: ModelSettings, cache: CacheSettings | None) -> ModelSettings:
     """The model; offline is not a reason to refuse a run whose score cache may know every pair."""
     return replace(model, offline=model.offline and cache is None)
@@ -54,18 +67,22 @@ def dry_run(
     output: OutputSettings,
     terminal: Terminal,
     report: Report,
+    sentences: Sequence[Pair] = (),
 ) -> None:
     """Write requests, documents, estimated tokens, units and cost, as `name: value` lines or as one JSON object.
 
+    `sentences`: what --highlight scores at most, in requests of its own.
     Raises what the run would raise before its first request, but for a key that is not set and for --max-units.
     """
-    from rerank_cli.scorers.remote.cost import check_budget, estimate
+    from rerank_cli.scorers.remote.cost import check_budget, estimate, together
     from rerank_cli.scorers.remote.dry_run import check_run
     from rerank_cli.writers import open_output
 
     form = check(model, output, terminal)
     check_run(pairs, model, limits, terminal.env, report)
     found = estimate(model.model, pairs, model, limits)
+    if sentences:
+        found = together(found, estimate(model.model, sentences, model, limits))
     refused = None
     try:
         check_budget(found, 0, model.remote.max_units)

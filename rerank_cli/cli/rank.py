@@ -119,14 +119,20 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     model, cache = rules.model_of(call, stream.body), rules.cache_of(call)
     delta = relevance_delta(call.values["qrels"], settings, terminal, inputs.encoding)
     if model.remote.dry_run:
-        from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
+        from rerank_cli.cli.dry_run import dry_run, pairs_of, sentences_of, unless_cached
 
-        dry_run(pairs_of(query, stream), unless_cached(model, cache), settings.limits, output, terminal, report)
+        pairs = pairs_of(query, stream)
+        extra = sentences_of(query, pairs, settings)
+        dry_run(pairs, unless_cached(model, cache), settings.limits, output, terminal, report, extra)
         return None
     watched = delta.observer(output.query_id) if delta else None
     with closing(open_scorer(model, terminal.env, report, cache)) as scorer:
         if terminal.verbosity > 0:
             terminal.detail(describe(scorer.info))
+        if settings.stages.highlight:
+            from rerank_cli.highlighting import check
+
+            check(settings, scorer.info)
         chunks = watched.chunks(stream.chunks) if watched else stream.chunks
         with terminal.progress("ranking") as advance:
             ranking = rank_chunks(query, chunks, scorer, settings, report, advance)
@@ -158,6 +164,11 @@ def print_report(report: Report, terminal: Terminal) -> None:
     if counts["windowed"]:
         long = "1 long document was" if counts["windowed"] == 1 else f"{counts['windowed']} long documents were"
         terminal.note(f"{long} read in windows; the best window counts")
+    left_out, cut = counts["context_left_out"], counts["context_cut"]
+    if left_out or cut:
+        parts = [f"{left_out} {'document is' if left_out == 1 else 'documents are'} left out"] if left_out else []
+        parts += [f"{cut} {'is' if cut == 1 else 'are'} cut"] if cut else []
+        terminal.note(f"{' and '.join(parts)} (--max-context-tokens)")
     if "cache_hits" in counts or "cache_misses" in counts:
         terminal.detail(f"score cache: {counts['cache_hits']} pairs known, {counts['cache_misses']} scored")
     terminal.detail(f"{counts['documents']} documents, {counts['tokens']} tokens scored")

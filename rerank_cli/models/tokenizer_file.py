@@ -33,4 +33,6 @@ def tokenizer_file(name: str) -> Path:
         hint = f"fetch it: `hf download {repository} {FILE}`, or name a file"
         raise UsageError(f"--tokenizer: `{shown(name)}` has no {FILE} in the hub's cache", hint)
     what = f"has no {FILE}" if path.is_dir() else "is neither a file nor a folder"
-    raise UsageError(f"--tokenizer: `{shown(name)}` {what}", f"name a {FILE}, its folder, or a model in the hub's cache")
+    raise UsageError(
+        f"--tokenizer: `{shown(name)}` {what}", f"name a {FILE}, its folder, or a model in the hub's cache"
+    )

@@ -16,7 +16,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from rerank_cli import pipeline
-from rerank_cli.errors import ModelError
+from rerank_cli.errors import ModelError, UsageError
+from rerank_cli.request import as_members
 from rerank_cli.scorers.base import DocumentError
 from rerank_cli.server import admission, http_errors
 from rerank_cli.server.adapters import JINA, adapter_of_body, adapter_of_path
@@ -27,19 +28,21 @@ from rerank_cli.server.json_body import dump, load
 from rerank_cli.server.pages import GUARDED, PAGES
 from rerank_cli.server.records import Call
 from rerank_cli.server.rerank_request import read_request
-from rerank_cli.server.response import build_response
+from rerank_cli.server.response import build_response, rank_scores, settings_of
 from rerank_cli.server.web_pages import RESPONSE_HEADERS, refuse_foreign_page
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from rerank_cli.records import Pair, Ranking
     from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.server.log import Log
     from rerank_cli.server.metrics import Metrics
     from rerank_cli.server.records import Adapter, RerankRequest
     from rerank_cli.server.settings import ServeSettings
     from rerank_cli.server.worker import Worker
+    from rerank_cli.settings import Limits
 
 LARGE = 256 << 10  # bytes of a body that is read and answered outside the event loop
 REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -133,13 +136,22 @@ class App:
         """The response to a request that was understood."""
         documents = rerank_request.documents
         notes = self.note_model(rerank_request.options.model)
-        job = await self.score(request, rerank_request, large=large)
+        pairs, places = await in_thread_if(large, pipeline.unique_pairs, rerank_request.query, documents)
+        places = range(len(pairs)) if places is None else places
+        job = await self.score(request, pairs, places, rerank_request.limits, large=large)
         call.queued, call.scored = job.started - job.submitted, job.finished - job.started
         try:
-            body, result = await in_thread_if(large, build_response, rerank_request, job, call.id, self.info, notes)
+            ranking = await in_thread_if(large, rank_scores, rerank_request, job, self.info)
+            ranking, further = await self.highlight(request, rerank_request, ranking)
+            jobs = (job, *further)
+            body, result = await in_thread_if(
+                large, build_response, rerank_request, jobs, ranking, call.id, self.info, notes
+            )
         except DocumentError as error:
             index = pipeline.document_of(error.pair, documents).index
             raise HttpError(422, f"document at index {index}: {error.message}") from None
+        except UsageError as error:
+            raise HttpError(422, as_members(error.message)) from None
         except ModelError as error:
             self.log.failed(call, error)
             raise retry_later(503, "the model failed to score this request", 1.0) from None
@@ -155,7 +167,31 @@ class App:
             raise HttpError(404, http_errors.UNKNOWN_MODEL.format(model=shown(model, 200)))
         return [f"model `{shown(model, 200)}` is served by `{self.info.model}`"]
 
-    async def score(self, request: Request, rerank_request: RerankRequest, *, large: bool) -> Job:
+    async def highlight(
+        self, request: Request, rerank_request: RerankRequest, ranking: Ranking
+    ) -> tuple[Ranking, list[Job]]:
+        """The ranking with its best sentences and the job that scored them, which takes its turn like any other.
+
+        Raises UsageError for a listwise model, and what `score` and the scorer raise.
+        """
+        settings = settings_of(rerank_request)
+        if not settings.stages.highlight and self.info.backend != "remote":
+            return ranking, []
+        from rerank_cli import highlighting
+
+        candidates = await asyncio.to_thread(highlighting.candidates_of, ranking, settings, self.info)
+        jobs = []
+        if candidates.pairs:
+            places = range(len(candidates.pairs))
+            jobs = [await self.score(request, candidates.pairs, places, rerank_request.limits, large=True)]
+            if jobs[0].error is not None:
+                raise jobs[0].error
+        scores = [score for job in jobs for score in job.scores if score is not None]
+        return highlighting.attach(ranking, candidates, scores, self.info, settings), jobs
+
+    async def score(
+        self, request: Request, pairs: Sequence[Pair], places: Sequence[int], limits: Limits, *, large: bool
+    ) -> Job:
         """The finished job; given up if the client hangs up, which raises ClientDisconnect, or if time is over."""
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
@@ -164,7 +200,7 @@ class App:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(finished.set)
 
-        job: Job = await in_thread_if(large, make_job, rerank_request, done, self.worker.window)
+        job: Job = await in_thread_if(large, Job, pairs, places, limits, done, self.worker.window)
         try:
             self.worker.submit(job)
         except ModelError:
@@ -180,12 +216,6 @@ class App:
         if not finished.is_set():
             raise ClientDisconnect
         return job
-
-
-def make_job(request: RerankRequest, done: Callable[[], None], window: int) -> Job:
-    """The pairs of a request to be scored, equal documents once."""
-    pairs, places = pipeline.unique_pairs(request.query, request.documents)
-    return Job(pairs, range(len(pairs)) if places is None else places, request.limits, done, window)
 
 
 def read_members(body: bytearray, settings: ServeSettings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.absence import FieldCheck
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import for_members
-from rerank_cli.fields import make_renderer
+from rerank_cli.fields import identity, make_renderer
 from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
 from rerank_cli.request import MemberError, as_members, members_of, read_options
@@ -22,7 +22,7 @@ from rerank_cli.server.http_errors import HttpError, wrong_type
 from rerank_cli.server.json_body import dump
 from rerank_cli.server.records import Adapter, RerankRequest
 from rerank_cli.server.settings import CHARS_PER_TOKEN, MAX_DEPTH, MAX_FIELDS, MAX_NOTES
-from rerank_cli.settings import FieldSettings, StageSettings
+from rerank_cli.settings import DEFAULT_ID_FIELDS, FieldSettings, StageSettings
 from rerank_cli.text import is_blank, shown
 
 if TYPE_CHECKING:
@@ -165,9 +165,9 @@ def _refuse_unsendable(what: str, value: Any) -> None:
 def _render(values: list[Any], options: RequestOptions, settings: ServeSettings, report: Report) -> list[Document]:
     """What is scored of each document: a string itself, of an object its `text` or the rank fields, in order.
 
-    The documents keep the objects only if a stage may look at their fields.
+    The documents keep the objects and their ids only if a stage may look at them.
     """
-    rank_fields, keep = options.rank_fields or (), bool(options.stages)
+    rank_fields, keep = options.rank_fields or (), bool(options.stages or options.context)
     fields = FieldSettings(rank_fields=rank_fields)
     render_string, render_object = make_renderer(FieldSettings(), report), make_renderer(fields, report)
     _check_fields(values, fields, report)
@@ -176,8 +176,8 @@ def _render(values: list[Any], options: RequestOptions, settings: ServeSettings,
         render = render_string if isinstance(value, str) else render_object
         text, head = render(value, f"document at index {index}")
         _refuse_long(index, len(text), settings)
-        raw = dump(value) if keep else b""
-        documents.append(Document(index, raw, text, SOURCE, None, head))
+        raw, name = (dump(value), identity(value, DEFAULT_ID_FIELDS)) if keep else (b"", None)
+        documents.append(Document(index, raw, text, SOURCE, name, head))
     return documents
 
 

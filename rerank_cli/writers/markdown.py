@@ -62,11 +62,13 @@ def marked(text: str, highlights: Sequence[Highlight]) -> str:
     """A text, escaped, with its highlights in `<mark>`."""
     if not highlights:
         return escaped(text)
-    pieces, last = [], 0
+    text = text.replace("\0", "\ufffd")
+    left, right = len(text) - len(text.lstrip()), len(text.rstrip())
+    pieces, last = [escaped(text[:left])], left
     for start, end in merged(highlights):
-        pieces += [escaped(text[last:start]), "<mark>", escaped(text[start:end]), "</mark>"]
+        pieces += [without_markup(text[last:start]), "<mark>", without_markup(text[start:end]), "</mark>"]
         last = end
-    return "".join([*pieces, escaped(text[last:])])
+    return "".join([*pieces, without_markup(text[last:right]), escaped(text[max(last, right) :])])
 
 
 def score_or_dash(score: float | None) -> str:
@@ -81,8 +83,11 @@ def row(cells: list[str]) -> bytes:
 
 def escaped(text: str) -> str:
     """Text that renders as itself inside a cell."""
-    edged = _EDGE.sub(
-        lambda match: "".join(f"\0{ord(letter)};" for letter in match.group()), text.replace("\0", "\ufffd")
-    )
-    plain = _MARKUP.sub(r"\\\1", edged)
+    text = text.replace("\0", "\ufffd")
+    return without_markup(_EDGE.sub(lambda match: "".join(f"\0{ord(letter)};" for letter in match.group()), text))
+
+
+def without_markup(text: str) -> str:
+    """Text that renders as itself within a cell; NUL stands for the `&#` of a character reference."""
+    plain = _MARKUP.sub(r"\\\1", text)
     return plain.replace("\0", "&#").replace("\r\n", "&#13;<br>").replace("\n", "<br>").replace("\r", "&#13;")
