@@ -48,12 +48,10 @@ def highlighted(ranking: Ranking, scorer: Scorer, settings: RankSettings) -> Ran
     return attach(ranking, candidates, scores, scorer.info, settings)
 
 
-def check(settings: RankSettings, info: ScorerInfo) -> None:
+def check(settings: RankSettings, model: str, *, listwise: bool) -> None:
     """Raise UsageError for highlights by a model whose scores of sentences would depend on each other."""
-    if settings.stages.highlight and info.listwise:
-        message = (
-            f"--highlight needs a model that scores each text alone; `{info.model}` compares texts with each other"
-        )
+    if settings.stages.highlight and listwise:
+        message = f"--highlight needs a model that scores each text alone; `{model}` compares texts with each other"
         raise UsageError(message, "leave --highlight out, or choose another model with `-m`")
 
 
@@ -64,7 +62,7 @@ def candidates_of(ranking: Ranking, settings: RankSettings, info: ScorerInfo) ->
     """
     if not settings.stages.highlight:
         return Candidates([], [[] for _ in ranking.hits])
-    check(settings, info)
+    check(settings, info.model, listwise=info.listwise)
     places: dict[Pair, int] = {}
     spans: list[list[tuple[int, int, int]]] = []
     for hit in ranking.hits:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import DocumentStream
     from rerank_cli.report import Report
     from rerank_cli.scorers.remote.cost import Estimate
-    from rerank_cli.settings import CacheSettings, Limits, ModelSettings, OutputSettings, RankSettings
+    from rerank_cli.settings import CacheSettings, ModelSettings, OutputSettings, RankSettings
     from rerank_cli.terminal import Terminal
 
 
@@ -43,16 +43,23 @@ def pairs_of(query: str, stream: DocumentStream) -> Sequence[Pair]:
     return unique_pairs(query, list(chain.from_iterable(stream.chunks))).pairs
 
 
-def sentences_of(query: str, pairs: Sequence[Pair], settings: RankSettings) -> list[Pair]:
-    """The most sentences that --highlight may have to score: those of the documents with most of them."""
+def sentences_of(pairs: Sequence[Pair], model: ModelSettings, settings: RankSettings) -> list[Pair]:
+    """The most sentences that --highlight may have to score: those of the documents with most of them.
+
+    Raises UsageError for a listwise model.
+    """
     if not settings.stages.highlight:
         return []
-    from rerank_cli.highlighting import MOST
+    from rerank_cli.highlighting import MOST, check
+    from rerank_cli.scorers.remote.providers import load_table
     from rerank_cli.sentences import sentences
 
-    found = [[pair.text[slice(*span)] for span in islice(sentences(pair.text), MOST)] for pair in pairs]
+    check(settings, model.model, listwise=load_table().is_listwise(model.model))
+    found = [
+        [Pair(pair.query, pair.text[slice(*span)]) for span in islice(sentences(pair.text), MOST)] for pair in pairs
+    ]
     most = sorted(found, key=len, reverse=True)[: settings.top_n]
-    return [Pair(query, text) for text in dict.fromkeys(chain.from_iterable(most))]
+    return list(dict.fromkeys(chain.from_iterable(most)))
 
 
 def unless_cached(model: ModelSettings, cache: CacheSettings | None) -> ModelSettings:
@@ -63,15 +70,13 @@ def unless_cached(model: ModelSettings, cache: CacheSettings | None) -> ModelSet
 def dry_run(
     pairs: Sequence[Pair],
     model: ModelSettings,
-    limits: Limits,
+    settings: RankSettings,
     output: OutputSettings,
     terminal: Terminal,
     report: Report,
-    sentences: Sequence[Pair] = (),
 ) -> None:
     """Write requests, documents, estimated tokens, units and cost, as `name: value` lines or as one JSON object.
 
-    `sentences`: what --highlight scores at most, in requests of its own.
     Raises what the run would raise before its first request, but for a key that is not set and for --max-units.
     """
     from rerank_cli.scorers.remote.cost import check_budget, estimate, together
@@ -79,10 +84,10 @@ def dry_run(
     from rerank_cli.writers import open_output
 
     form = check(model, output, terminal)
-    check_run(pairs, model, limits, terminal.env, report)
-    found = estimate(model.model, pairs, model, limits)
-    if sentences:
-        found = together(found, estimate(model.model, sentences, model, limits))
+    check_run(pairs, model, settings.limits, terminal.env, report)
+    found = estimate(model.model, pairs, model, settings.limits)
+    if sentences := sentences_of(pairs, model, settings):
+        found = together(found, estimate(model.model, sentences, model, settings.limits))
     refused = None
     try:
         check_budget(found, 0, model.remote.max_units)

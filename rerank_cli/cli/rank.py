@@ -119,11 +119,9 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     model, cache = rules.model_of(call, stream.body), rules.cache_of(call)
     delta = relevance_delta(call.values["qrels"], settings, terminal, inputs.encoding)
     if model.remote.dry_run:
-        from rerank_cli.cli.dry_run import dry_run, pairs_of, sentences_of, unless_cached
+        from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
 
-        pairs = pairs_of(query, stream)
-        extra = sentences_of(query, pairs, settings)
-        dry_run(pairs, unless_cached(model, cache), settings.limits, output, terminal, report, extra)
+        dry_run(pairs_of(query, stream), unless_cached(model, cache), settings, output, terminal, report)
         return None
     watched = delta.observer(output.query_id) if delta else None
     with closing(open_scorer(model, terminal.env, report, cache)) as scorer:
@@ -132,9 +130,13 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
         if settings.stages.highlight:
             from rerank_cli.highlighting import check
 
-            check(settings, scorer.info)
+            check(settings, scorer.info.model, listwise=scorer.info.listwise)
         chunks = watched.chunks(stream.chunks) if watched else stream.chunks
         with terminal.progress("ranking") as advance:
+            if terminal.animated():
+                from rerank_cli.cli.progress import with_total
+
+                chunks = with_total(chunks, inputs.files, advance)
             ranking = rank_chunks(query, chunks, scorer, settings, report, advance)
     write_ranking(ranking, output, terminal, report)
     if delta and watched:

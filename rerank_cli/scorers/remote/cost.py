@@ -87,13 +87,17 @@ def estimate(reference: str, pairs: Sequence[Pair], settings: ModelSettings, lim
 
 def together(first: Estimate, highlights: Estimate) -> Estimate:
     """The estimate of a run that also scores sentences for --highlight."""
-    sums = {
-        name: None if None in (pair := (getattr(first, name), getattr(highlights, name))) else sum(pair)
-        for name in ("requests", "documents", "tokens", "units", "cost")
-    }
     requests = "1 request" if highlights.requests == 1 else f"{highlights.requests:,} requests"
     note = f"--highlight is included: at most {highlights.documents:,} sentences in {requests}"
-    return replace(first, **sums, notes=(*first.notes, note))
+    return replace(
+        first,
+        requests=first.requests + highlights.requests,
+        documents=first.documents + highlights.documents,
+        tokens=first.tokens + highlights.tokens,
+        units=None if first.units is None else first.units + (highlights.units or 0.0),
+        cost=None if first.cost is None else first.cost + (highlights.cost or 0.0),
+        notes=(*first.notes, note),
+    )
 
 
 def check_budget(expected: Estimate, used: float, max_units: int | None) -> None:

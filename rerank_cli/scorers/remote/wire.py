@@ -172,8 +172,9 @@ def _span(span: Any, length: int) -> Highlight | None:
     start, end, score = span.get("start"), span.get("end"), span.get("score")
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= length:
         return None
-    known = isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(_double(score))
-    return Highlight(start, end, _double(score) if known else None)
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(_double(score)):
+        return None
+    return Highlight(start, end, _double(score))
 
 
 def _item(provider: Provider, item: Any, n: int) -> tuple[int, float]:
