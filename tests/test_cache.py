@@ -25,6 +25,7 @@ scores = st.builds(
     st.integers(0, 2**20),
     st.none() | st.tuples(st.integers(0, 2**31), st.integers(0, 2**31)),
     st.booleans(),
+    st.none(),  # a provider's spans are not kept
 )
 
 

@@ -56,10 +56,15 @@ class Repeats:
 
 
 def response(row: BatchRow, ranking: Ranking, settings: OutputSettings) -> bytes:
-    """`{"id": …, "results": […]}`: the request's own id as text, else its line as a number."""
+    """`{"id": …, "results": […]}`: the request's own id as text, else its line as a number; `context` if asked for."""
     name = b"%d" % row.line if row.id is None else encode_string(row.id)
     results = b",".join(result for block in envelope.results(ranking, settings) for result in block)
-    return b'{"id":%b,"results":[%b]}\n' % (name, results)
+    block = b""
+    if settings.context:
+        from rerank_cli.writers.context import block_of
+
+        block = b',"context":%b' % encode_string(block_of(ranking))
+    return b'{"id":%b,"results":[%b]%b}\n' % (name, results, block)
 
 
 def rows(name: str, ranking: Ranking, settings: OutputSettings, report: Report) -> bytes:
