@@ -171,6 +171,7 @@ complete -c rerank -n '__rerank_in batch' -l summary -r -F -d 'Write the counts 
 complete -c rerank -n '__rerank_in batch' -l return-documents -l no-return-documents -d 'Leave documents out.'
 complete -c rerank -n '__rerank_in batch' -l result-key -x -d 'Nest index, rank and relevance_score under NAME.'
 complete -c rerank -n '__rerank_in batch' -l explain -d 'Add what was scored: text, tokens, logit, windows.'
+complete -c rerank -n '__rerank_in batch' -l context -d 'Add the block for a prompt to each response.'
 complete -c rerank -n '__rerank_in batch' -l run-tag -x -d 'Run tag of trec output.'
 complete -c rerank -n '__rerank_in batch' -l strict -d 'Stop at the first bad row.'
 complete -c rerank -n '__rerank_in batch' -l resume -d 'Resume a killed run with -o where it stopped.'

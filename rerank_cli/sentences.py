@@ -145,7 +145,8 @@ def character_start(text: str, position: int) -> int:
     Close to Unicode's extended grapheme clusters (UAX #29), without its tables; it goes back 32 code points at most,
     since a character may have accents without end.
     """
-    for place in range(min(position, len(text)), max(0, position - 32), -1):
+    position = min(position, len(text))
+    for place in range(position, max(0, position - 32), -1):
         if not _is_joined(text, place):
             return place
     return position if position > 32 else 0

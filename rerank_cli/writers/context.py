@@ -53,10 +53,16 @@ def entry(number: int, document: Document, end: int) -> str:
     head = [f"[{number}]"]
     if name is not None:
         head.append(f"({one_line(name)})")
-    if title and on_one_line(title).strip() not in on_one_line(document.text[: len(title) + 200]):
+    if title and not begins_with(document.text, title):
         head.append(one_line(title))
     lines = replace_surrogates(text).splitlines()
     return " ".join(head) + "\n" + "".join(f"{INDENT}{line}".rstrip() + "\n" for line in lines)
+
+
+def begins_with(text: str, title: str) -> bool:
+    """Whether a text says its title itself, alone or as `title: …` (rank fields)."""
+    first, title = on_one_line(text[: len(title) + 100].lstrip().partition("\n")[0]).strip(), on_one_line(title).strip()
+    return first.startswith(title) or (first.endswith(title) and len(first) < len(title) + 20)
 
 
 def one_line(text: str) -> str:
