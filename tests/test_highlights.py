@@ -116,7 +116,7 @@ def test_serve_scores_the_sentences_in_a_job_of_their_own() -> None:
 
 def test_spans_of_a_provider_are_shown_and_cost_nothing(run) -> None:
     def spans(seen):
-        status, headers, body = cohere(seen)
+        body = cohere(seen)[2]
         payload = json.loads(body)
         for item in payload["results"]:
             item["relevant_spans"] = [{"start": 2, "end": 5, "score": 0.5}, {"start": 0, "end": 999, "score": 1}]

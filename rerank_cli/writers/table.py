@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 50_000  # characters of a document that are ever looked at
 _PASSAGE_LINES = 2
+_SENTENCE_LINES = 6  # of a highlight: the answer may be at its end
 
 
 def blocks(ranking: Ranking, settings: OutputSettings, terminal: Terminal) -> Iterator[bytes]:
@@ -134,7 +135,7 @@ def summary(hit: Hit, context: RenderContext) -> list[Text]:
         return lines or [Text(context.glyphs.missing)]
     if hit.highlights:
         for start, end in merged(hit.highlights):
-            lines += wrapped(safe(document.text[start:end], context), _PASSAGE_LINES, context)
+            lines += wrapped(safe(document.text[start:end], context), _SENTENCE_LINES, context)
         return lines
     text, width = document.text[:_SHOWN], context.layout.body
     if title is None and len(text) <= width * _PASSAGE_LINES:
