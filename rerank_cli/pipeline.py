@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from rerank_cli import ranking
 from rerank_cli.errors import InputError, NonFiniteError, RemoteError
 from rerank_cli.language import mostly_foreign, other_language
-from rerank_cli.records import LOG_ODDS, Hit, Meta, Pair, Ranking, Score
+from rerank_cli.records import LOG_ODDS, Hit, Pair, Ranking, Score
 from rerank_cli.scorers.base import DocumentError
+from rerank_cli.scorers.meta import meta_of
 from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
@@ -289,25 +290,3 @@ def check_language(query: str, documents: Sequence[Document], info: ScorerInfo, 
             f"the text is mostly {what}, and the built-in model knows English only: use a multilingual "
             "model, e.g. `-m BAAI/bge-reranker-v2-m3`"
         )
-
-
-def scale_of(info: ScorerInfo, *, raw_scores: bool = False) -> str:
-    """What relevance_score is: a probability or a logit where scores are log-odds, else the scorer's own scale."""
-    if info.scale != LOG_ODDS:
-        return info.scale
-    return "logit" if raw_scores else "probability"
-
-
-def meta_of(info: ScorerInfo, settings: RankSettings, report: Report) -> Meta:
-    """How the ranking was made."""
-    return Meta(
-        model=info.model,
-        revision=info.revision,
-        backend=info.backend,
-        dtype=info.dtype,
-        score_scale=scale_of(info, raw_scores=settings.raw_scores),
-        tokens=report.counts["tokens"],
-        documents=report.counts["documents"],
-        truncated=report.counts["truncated"],
-        warnings=report.warnings(),
-    )

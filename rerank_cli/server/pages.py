@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from starlette.responses import Response
 
-from rerank_cli.pipeline import scale_of
+from rerank_cli.scorers.meta import scale_of
 from rerank_cli.server.json_body import dump
 from rerank_cli.server.openapi import describe, readable
 
