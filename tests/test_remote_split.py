@@ -81,7 +81,7 @@ def test_5000_documents_rank_the_same_however_they_are_split(split):
 def test_blank_texts_are_never_sent_and_have_no_score():
     with Loopback() as server:
         found = score(server.url, [Pair("q", t) for t in ("", "a", " \t\n", "b", "\u200b")])
-        assert score(server.url, [Pair("q", " ")]) == [(None, 0, 1, None, False)]
+        assert score(server.url, [Pair("q", " ")]) == [(None, 0, 1, None, False, None)]
         assert score(server.url, []) == []
     assert [s.value is None for s in found] == [True, False, True, False, True]
     assert [seen.body["documents"] for seen in server.seen] == [["a", "b"]]
