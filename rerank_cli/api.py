@@ -10,11 +10,12 @@ from rerank_cli import pipeline, scoring
 from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import TEXT_HINT, for_members
-from rerank_cli.fields import NO_FIELDS, type_name
+from rerank_cli.fields import NO_FIELDS, identity, type_name
 from rerank_cli.records import Document, Ranking, Source
 from rerank_cli.report import Report
 from rerank_cli.scorers.registry import open_now
 from rerank_cli.settings import (
+    DEFAULT_ID_FIELDS,
     FieldSettings,
     Join,
     Limits,
@@ -74,19 +75,21 @@ class Reranker:
         top_n: int | None = None,
         rank_fields: Sequence[str] | None = None,
         on_missing: OnMissing = "empty",
-        join: Join = "max",
-        **stages: Any,
+        context: bool = False,
+        **options: Any,
     ) -> Ranking:
         """The ranking, best first: `.hits` with `index`, `rank`, `relevance_score` and your own `document` objects.
 
         Documents without text (null, missing or empty) are ranked last, or left out with `on_missing="skip"`, or with
-        "error" an InputError. Scores for several queries are joined: the highest (max), their mean, or rrf. `stages`
-        are the options of the stages after scoring by their names, as `recency="date"`. Raises InputError if no
-        document has any of the fields, UsageError for a wrong option.
+        "error" an InputError. `context=True` makes `.context`, the block for a prompt. `options` are `join`, which
+        says how scores for several queries are joined (max, mean or rrf), and those of the stages after scoring by
+        their names, as `recency="date"` or `highlight=2`. Raises InputError if no document has any of the fields,
+        UsageError for a wrong option.
         """
         queries = (query,) if isinstance(query, str) else tuple(dict.fromkeys(_as_list(query, "query")))
         if not queries or any(map(is_blank, queries)):
             raise UsageError("the query is blank", "a query needs at least one word")
+        join = options.pop("join", "max")
         if join not in get_args(Join):
             raise UsageError(f"join is {join!r}", "give max, mean or rrf")
         if top_n is not None and (not isinstance(top_n, int) or top_n < 1):
@@ -95,14 +98,18 @@ class Reranker:
         if on_missing not in get_args(OnMissing):
             raise UsageError(f"on_missing is {on_missing!r}", "give empty, skip or error")
         documents = _as_list(documents, "documents")
-        after = _stages(stages)
+        after = _stages(options)
         wanted = FieldSettings(rank_fields=tuple(_as_list(rank_fields or (), "rank_fields")), on_missing=on_missing)
         records = without_empty(_documents(documents, wanted, report), wanted, report)
-        if after.active:
-            records = [record._replace(raw=_as_json(documents[record.index])) for record in records]
+        if after.active or context:
+            records = [_whole(record, documents[record.index]) for record in records]
         asked = queries if len(queries) > 1 else queries[0]
         settings = RankSettings(top_n=top_n, stages=after, limits=self._limits, join=join)
         ranking = pipeline.rank(asked, [records], self._scorer, settings, report)
+        if context:
+            from rerank_cli.writers.context import block_of
+
+            ranking = replace(ranking, context=block_of(ranking))
         hits = [hit._replace(document=documents[hit.index]) for hit in ranking.hits]
         return replace(ranking, hits=hits)
 
@@ -134,16 +141,21 @@ def _stages(options: dict[str, Any]) -> StageSettings:
         name = next(iter(options))
         raise UsageError(f"rank has no option `{name}`", did_you_mean(name, [f.name for f in fields(StageSettings)]))
     settings = replace(settings, boost=tuple(_as_list(settings.boost, "boost")))
+    for name, least in (("highlight", 1), ("max_context_tokens", 1)):
+        value = getattr(settings, name)
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise UsageError(f"{name} is {value!r}", f"give a whole number of at least {least}")
     check(settings)
     return settings
 
 
-def _as_json(document: Any) -> bytes:
-    """A document as JSON, for stages that look at its fields."""
+def _whole(record: Document, document: Any) -> Document:
+    """A record with its fields as JSON and its id, for stages that look at them."""
     import orjson
 
     options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-    return orjson.dumps(document if isinstance(document, str) else dict(document), default=str, option=options)
+    value = document if isinstance(document, str) else dict(document)
+    return record._replace(raw=orjson.dumps(value, default=str, option=options), id=identity(value, DEFAULT_ID_FIELDS))
 
 
 def _as_list(values: Any, name: str) -> list[Any]:

@@ -67,7 +67,7 @@ def cache_path(env: Mapping[str, str], chosen: Path | None = None) -> Path:
 
 def pack(key: bytes, score: Score) -> bytes:
     """A score as the bytes of its row; the value keeps all 64 bits."""
-    value, tokens, windows, best, truncated, _ = score
+    value, tokens, windows, best, truncated, *_ = score  # what follows only scores of a reply or of queries have
     start, end = best or (0, 0)
     flags = (value is not None) * _HAS_VALUE | (best is not None) * _HAS_BEST | truncated * _TRUNCATED
     body = _ROW.pack(flags, 0.0 if value is None else value, tokens, windows, start, end)

@@ -1,7 +1,7 @@
 """A coarse look at languages: is a text mostly in something other than English?
 
-Scripts are recognised by letters; languages in Latin letters by their function words. Code, names, titles and short lines
-have few of those, so nothing is said of them. It costs a millisecond at most.
+Scripts are recognised by letters; languages in Latin letters by their function words. Code, names, titles and short
+lines have few of those, so nothing is said of them. It costs a millisecond at most.
 """
 
 from __future__ import annotations

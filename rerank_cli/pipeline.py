@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli import ranking, scoring
 from rerank_cli.language import mostly_foreign, other_language
-from rerank_cli.records import LOG_ODDS, UNSCORED, Hit, Meta, Ranking
+from rerank_cli.records import LOG_ODDS, UNSCORED, Hit, Ranking
 from rerank_cli.scorers.fallback import FallbackScorer
+from rerank_cli.scorers.meta import meta_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -65,6 +66,7 @@ def rank(
         scores += new
         kept, scores = trim(kept, scores, settings, scorer.info)
     ranking = assemble(query, kept, scores, scorer.info, settings, report)
+    ranking = with_highlights(ranking, scorer, settings)
     return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
 
 
@@ -126,13 +128,24 @@ def staged(
     return hits, done
 
 
+def with_highlights(ranking: Ranking, scorer: Scorer, settings: RankSettings) -> Ranking:
+    """The ranking with its best sentences, if they are asked for or come from a provider. Raises as `Scorer.score`."""
+    if not settings.stages.highlight and scorer.info.backend != "remote":
+        return ranking
+    from rerank_cli.highlighting import highlighted
+
+    return highlighted(ranking, scorer, settings)
+
+
 def stage_context(query: Queries, info: ScorerInfo, settings: RankSettings, report: Report) -> Context:
     """What the stages know; raises UsageError for a stage that cannot work on scores of this scale."""
     from rerank_cli import stages
+    from rerank_cli.scorers.tokenizing import tokenizer_of
 
     fused = settings.fusion is not None or settings.join == "rrf"
     asked = query if isinstance(query, str) else "\n".join(query)
-    context = stages.Context(asked, info.scale, report, settings.raw_scores, fused, settings.top_n)
+    open_tokenizer = partial(tokenizer_of, info)
+    context = stages.Context(asked, info.scale, report, settings.raw_scores, fused, settings.top_n, open_tokenizer)
     stages.check(settings.stages, context)
     return context
 
@@ -141,7 +154,7 @@ def trim(
     documents: list[Document], scores: list[Score], settings: RankSettings, info: ScorerInfo
 ) -> tuple[list[Document], list[Score]]:
     """What can still reach the result, in input order so that ties hold: nothing below threshold or top_n can."""
-    if settings.fusion or settings.join == "rrf" or settings.keep_order or settings.stages.active:
+    if settings.fusion or settings.join == "rrf" or settings.keep_order or settings.stages.needs_all:
         return documents, scores
     keep: list[int] | None = None
     if settings.min_score is not None:
@@ -217,7 +230,7 @@ def tally(scores: Sequence[Score], report: Report, info: ScorerInfo) -> None:
     """Count documents and tokens for the run's summary, and documents that are empty, cut or read in windows."""
     if not scores:
         return
-    values, tokens, windows, _best, truncated, _ = zip(*scores, strict=True)
+    values, tokens, windows, _best, truncated, *_ = zip(*scores, strict=True)
     report.count("documents", len(scores))
     report.count("tokens", sum(tokens))
     if info.scale != UNSCORED:
@@ -238,25 +251,3 @@ def check_language(query: Queries, documents: Sequence[Document], info: ScorerIn
             f"the text is mostly {what}, and the built-in model knows English only: use a multilingual "
             "model, e.g. `-m BAAI/bge-reranker-v2-m3`"
         )
-
-
-def scale_of(info: ScorerInfo, *, raw_scores: bool = False) -> str:
-    """What relevance_score is: a probability or a logit where scores are log-odds, else the scorer's own scale."""
-    if info.scale != LOG_ODDS:
-        return info.scale
-    return "logit" if raw_scores else "probability"
-
-
-def meta_of(info: ScorerInfo, settings: RankSettings, report: Report) -> Meta:
-    """How the ranking was made."""
-    return Meta(
-        model=info.model,
-        revision=info.revision,
-        backend=info.backend,
-        dtype=info.dtype,
-        score_scale=scale_of(info, raw_scores=settings.raw_scores),
-        tokens=report.counts["tokens"],
-        documents=report.counts["documents"],
-        truncated=report.counts["truncated"],
-        warnings=report.warnings(),
-    )

@@ -63,6 +63,7 @@ class RequestOptions:
     query_id: str | None = None
     raw_scores: bool | None = None  # of HTTP requests, as the next
     truncate: bool | None = None  # TEI: False refuses texts that would be cut
+    context: bool | None = None  # of HTTP requests: also the block for a prompt
     stages: dict[str, Any] = field(default_factory=dict)  # of StageSettings, by field
     return_best_chunk: bool | None = None
 
@@ -92,6 +93,14 @@ class Pair(NamedTuple):
     title_chars: int = 0
 
 
+class Highlight(NamedTuple):
+    """A sentence that answers, as character offsets in the scored text; its score is on the scale of the document's."""
+
+    start: int
+    end: int
+    score: float | None
+
+
 class Score(NamedTuple):
     """A scorer's result for a pair.
 
@@ -104,6 +113,15 @@ class Score(NamedTuple):
     best: tuple[int, int] | None = None  # character offsets of the best window in the scored text
     truncated: bool = False
     by_query: tuple[float | None, ...] = ()  # of several queries: the value for each, which `value` joins
+    spans: tuple[Highlight, ...] | None = None  # what a provider says answers, as Cohere's `relevant_spans`
+
+
+class Place(NamedTuple):
+    """What of a document stands in the prompt: so many tokens, and its scored text up to `end`."""
+
+    tokens: int
+    end: int
+    truncated: bool
 
 
 class Staged(NamedTuple):
@@ -111,6 +129,8 @@ class Staged(NamedTuple):
 
     final_score: float | None = None  # None: no stage changed the order
     effects: tuple[dict[str, Any], ...] = ()  # of each stage that did something to it, with `stage`, its name
+    highlights: tuple[Highlight, ...] | None = None  # best first; None: not asked for
+    place: Place | None = None  # None: no token budget
 
 
 class Hit(NamedTuple):
@@ -128,6 +148,11 @@ class Hit(NamedTuple):
     def final_score(self) -> float | None:
         """What orders the hits if a stage changed their order; None if no stage did."""
         return self.staged.final_score if self.staged else None
+
+    @property
+    def highlights(self) -> tuple[Highlight, ...] | None:
+        """The best sentences, best first; None if nobody asked for them."""
+        return self.staged.highlights if self.staged else None
 
     @property
     def order_score(self) -> float | None:
@@ -165,3 +190,4 @@ class Ranking:
     sources: tuple[
         Source, ...
     ] = ()  # of all documents that were read: the output format must not depend on which are shown
+    context: str | None = None  # of the Python API: the block for a prompt, if it was asked for

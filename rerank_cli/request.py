@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 Api = Literal["file", "v1", "v2", "rerank", "tei", "provider"]
 # `count` is a whole number of at least 1, `names` a list of field names, `id` a string or a whole number, `negation` a
 # boolean that says the opposite of its field, `switch` a string, true or false, `texts` one string or several, as
-# `queries`. The values of `documents` and `labels` are read elsewhere, `ignored` ones are not read.
+# `queries`; `count or true` may be false as well. The values of `documents` and `labels` are read elsewhere, `ignored`
+# ones are not read.
 MemberType = Literal[
     "string",
     "queries",
@@ -38,6 +39,7 @@ MemberType = Literal[
     "boolean",
     "negation",
     "switch",
+    "count or true",
     "names",
     "texts",
     "id",
@@ -48,6 +50,7 @@ MemberType = Literal[
 Problem = Literal["type", "below minimum", "empty"]
 
 COMMON: tuple[Api, ...] = ("file", "v1", "v2", "rerank", "provider")
+LOCAL = frozenset({"tokenizer"})  # stages' options that name a file of this machine: not for whoever sends requests
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -70,7 +73,9 @@ class Member(NamedTuple):
 def _of_stage(option: Option) -> Member:
     """The member of a stage's option, which has its name."""
     kinds: dict[type, MemberType] = {int: "count", float: "number", bool: "boolean", str: "string"}
-    kind: MemberType = "texts" if option.many else "switch" if option.bare else kinds[option.kind]
+    kind: MemberType = "texts" if option.many else kinds[option.kind]
+    if option.bare:
+        kind = "count or true" if kind == "count" else "switch"
     return Member(option.name, kind, ("file", "rerank"), as_members(option.help), "stages", bare=option.bare)
 
 
@@ -122,7 +127,8 @@ MEMBERS = (
     Member("relevance", "labels", ("file",)),  # of the documents, for `eval`
     Member("id", "id", ("file",)),
     Member("query_id", "id", ("file",)),
-    *map(_of_stage, options_of(StageSettings)),
+    *(_of_stage(option) for option in options_of(StageSettings) if option.name not in LOCAL),
+    Member("context", "boolean", ("rerank",), "Send the block for a prompt, too."),
     Member("weight", "number", ("file", "rerank"), "Of `recency` and `boost_field` (1).", "stages"),
 )
 
@@ -198,6 +204,13 @@ def _switch(member: Member, value: Any, lenient: bool) -> str | None:
     return _string(member, value, lenient)
 
 
+def _count_or_true(member: Member, value: Any, lenient: bool) -> int | None:
+    """A count, or true for the bare one; false is as good as absent."""
+    if isinstance(value, bool):
+        return int(member.bare) if value else None
+    return _count(member, value, lenient)
+
+
 def _boolean(member: Member, value: Any, lenient: bool) -> bool:
     if lenient and isinstance(value, str):
         value = BOOLEANS.get(value.lower(), value)
@@ -234,6 +247,7 @@ _READERS: dict[MemberType, Callable[[Member, Any, bool], Any]] = {
     "boolean": _boolean,
     "negation": _negation,
     "switch": _switch,
+    "count or true": _count_or_true,
     "names": _names,
     "texts": lambda member, value, lenient: _names(member, [value] if isinstance(value, str) else value, lenient),
     "id": _id,

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 InputFormat = Literal["auto", "jsonl", "json", "yaml", "lines", "csv", "tsv", "files"]
-OutputFormat = Literal["auto", "table", "json", "jsonl", "lines", "ids", "csv", "tsv", "trec", "markdown"]
+OutputFormat = Literal["auto", "table", "json", "jsonl", "lines", "ids", "csv", "tsv", "trec", "markdown", "context"]
 FieldFormat = Literal["yaml", "text"]
 LongDocuments = Literal["chunk", "truncate", "error"]
 Fusion = Literal["rrf", "weighted"]
@@ -231,17 +231,20 @@ class OutputSettings:
 
     format: OutputFormat = _output(
         "--format -f",
-        "table, json, jsonl, lines (as they came, no scores), ids (else the index), csv, tsv, trec, markdown. "
-        "auto: a table on a terminal, else lines as lines, rows as rows, anything else as jsonl; scripts should "
-        "say which.",
+        "table, json, jsonl, lines (as they came, no scores), ids (else the index), csv, tsv, trec, markdown, context "
+        "(for a prompt). auto: a table on a terminal, else lines as lines, rows as rows, anything else as jsonl; "
+        "scripts should say which.",
         metavar="FORMAT",
         default="auto",
         choices=OUTPUT_FORMATS,
-        overrides=("json",),
+        overrides=("json", "context"),
         in_short_help=True,
     )
     json: bool = _output(
         "--json", "Same as -f json.", default=False, configurable=False, overrides=("format",), in_short_help=True
+    )
+    context: bool = _output(
+        "--context", "Same as -f context.", default=False, configurable=False, overrides=("format",)
     )
     output: Path | None = _output(
         "--output -o",

@@ -5,10 +5,12 @@ Their names are also those of request members and of keyword options in Python.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from rerank_cli.options import STAGES, option
+
+MOST_HIGHLIGHTS = 100
 
 _stage = partial(option, group=STAGES)
 
@@ -58,12 +60,40 @@ class StageSettings:
         minimum=0,
         maximum=1,
     )
+    max_context_tokens: int | None = _stage(
+        "--max-context-tokens",
+        "Keep the best documents that fit into a prompt of N tokens; the last one is cut.",
+        metavar="N",
+        kind=int,
+        minimum=1,
+    )
+    tokenizer: str | None = _stage(
+        "--tokenizer",
+        "Of --max-context-tokens: a tokenizer.json, its folder, or a model in the hub's cache (default: the model's).",
+        metavar="FILE",
+    )
+    highlight: int | None = _stage(
+        "--highlight",
+        "Show the N best sentences of each document (alone: 1), scored by the same model.",
+        metavar="N",
+        kind=int,
+        minimum=1,
+        maximum=MOST_HIGHLIGHTS,
+        bare="1",
+        values=r"\d+",
+    )
+
     weight: float = 1.0  # of recency and boost_field: RankSettings.weight without fusion
 
     @property
     def active(self) -> bool:
         """Whether any stage is to run after scoring."""
         return self not in _BEFORE_SCORING
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether a stage needs more than the top_n documents."""
+        return replace(self, max_context_tokens=None, tokenizer=None, highlight=None).active
 
 
 _BEFORE_SCORING = frozenset({StageSettings(), StageSettings(dedupe="exact")})

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterator, Mapping
 
 MOST_COLUMNS = 10_000
+PROGRESS_AFTER_S = 0.5
 ColorChoice = Literal["auto", "always", "never"]
 
 
@@ -27,23 +29,30 @@ ColorChoice = Literal["auto", "always", "never"]
 class Progress:
     """How far a run is: call it with n more done, and tell it a total that became known or better estimated."""
 
-    bar: Any = None  # Rich's, while one is drawn
-    task: Any = None
     rate: str | None = None  # what is counted per second, if that is shown
+    total: int | None = None
     done: int = 0
+    bar: Any = None  # Rich's, once one is drawn
+    task: Any = None
 
     def __call__(self, n: int) -> None:
         """N more are done."""
         self.done += n
-        if self.bar is not None:
-            self.bar.advance(self.task, n)
-            if self.rate and (speed := self.bar.tasks[0].speed):
-                self.bar.update(self.task, speed=f"{speed:,.0f} {self.rate}/s")
+        if (bar := self.bar) is not None:
+            bar.update(self.task, completed=self.done)
+            if self.rate and (speed := bar.tasks[0].speed):
+                bar.update(self.task, speed=f"{speed:,.0f} {self.rate}/s")
 
     def expect(self, total: int) -> None:
         """The total, as far as it is known by now."""
-        if self.bar is not None:
-            self.bar.update(self.task, total=max(total, self.done))
+        self.total = max(total, self.done)
+        if (bar := self.bar) is not None:
+            bar.update(self.task, total=self.total)
+
+    def show(self, bar: Any, what: str) -> None:
+        """Draw it from now on, with what was done before."""
+        self.task = bar.add_task(escape_line(what), total=self.total, completed=self.done, speed="")
+        self.bar = bar
 
 
 @dataclass(frozen=True)
@@ -134,10 +143,26 @@ class Terminal:
     def progress(self, what: str, total: int | None = None, rate: str | None = None) -> Iterator[Progress]:
         """A bar on stderr while it is a terminal and not quiet, gone at the end; `rate` names what is counted a second.
 
-        What is said meanwhile appears above the bar.
+        A run of less than PROGRESS_AFTER_S shows none. What is said meanwhile appears above the bar.
         """
+        progress = Progress(rate, total)
         if not self.animated():
-            yield Progress()
+            yield progress
+            return
+        import threading
+
+        ended = threading.Event()
+        drawing = threading.Thread(target=self._draw, args=(progress, what, ended), daemon=True)
+        drawing.start()
+        try:
+            yield progress
+        finally:
+            ended.set()
+            drawing.join()
+
+    def _draw(self, progress: Progress, what: str, ended: threading.Event) -> None:
+        """Draw a bar until the run has ended, unless that is soon."""
+        if ended.wait(PROGRESS_AFTER_S):
             return
         from rich import progress as rich
         from rich.console import Console
@@ -152,12 +177,11 @@ class Terminal:
             rich.BarColumn(),
             rich.MofNCompleteColumn(),
         ]
-        if rate:
+        if progress.rate:
             columns.append(rich.TextColumn("{task.fields[speed]}"))
         with rich.Progress(*columns, rich.TimeRemainingColumn(), console=console, transient=True) as bar:
-            task = bar.add_task(escape_line(what), total=total, speed="")
+            progress.show(bar, what)
             self.above.append(lambda text: console.print(Text(text), soft_wrap=True))
-            try:
-                yield Progress(bar, task, rate)
-            finally:
-                self.above.pop()
+            ended.wait()
+            self.above.pop()
+            progress.bar = None

@@ -59,12 +59,15 @@ def test_progress_shows_a_rate_and_bad_rows_appear_above_it(run, free, monkeypat
     original = free.score
 
     def slow(pairs, limits, advance=None):
+        while advance.bar is None:
+            time.sleep(0.01)
         advance(len(pairs) // 2)
         time.sleep(0.2)
         advance(len(pairs) - len(pairs) // 2)
         return original(pairs, limits, advance)
 
     monkeypatch.setattr(free, "score", slow)
+    monkeypatch.setattr("rerank_cli.terminal.PROGRESS_AFTER_S", 0)
     found = run("batch", stdin=rows(BLOCK_ROWS + 2, bad=frozenset({1})), tty={"stderr"}, columns=100)
     assert found.code == 6
     assert "pairs/s" in found.err

@@ -26,6 +26,7 @@ scores = st.builds(
     st.none() | st.tuples(st.integers(0, 2**31), st.integers(0, 2**31)),
     st.booleans(),
     st.just(()),  # `by_query`, which no scorer fills
+    st.none(),  # a provider's spans are not kept
 )
 
 

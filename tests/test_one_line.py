@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 import unicodedata
 
 import pytest
@@ -84,12 +85,15 @@ class Screen(io.StringIO):
 
 
 @pytest.mark.parametrize("nasty", [TAGS, FORGED, "\x1b[31m"])
-def test_progress_draws_foreign_text_as_it_is(nasty):
+def test_progress_draws_foreign_text_as_it_is(nasty, monkeypatch):
+    monkeypatch.setattr("rerank_cli.terminal.PROGRESS_AFTER_S", 0)
     stderr = Screen()
     terminal = Terminal(
         io.BytesIO(), io.BytesIO(), stderr, {"TERM": "xterm"}, stderr_tty=True, color="never", columns=200
     )
     with terminal.progress(f"fetching {nasty}", total=1) as advance:
+        while advance.bar is None:
+            time.sleep(0.01)
         terminal.warn(f"about {nasty}")
         advance(1)
     drawn = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", stderr.getvalue())  # Rich moves the cursor to redraw its bar

@@ -58,11 +58,20 @@ class Repeats:
 
 
 def response(row: BatchRow, ranking: Ranking, settings: OutputSettings) -> bytes:
-    """`{"id": …, "results": […]}`: the request's own id as text, else its line as a number; `meta` with a chain."""
+    """`{"id": …, "results": […]}`: the request's own id as text, else its line as a number.
+
+    `context` if asked for, `meta` with a chain of models.
+    """
     name = b"%d" % row.line if row.id is None else encode_string(row.id)
     results = b",".join(result for block in envelope.results(ranking, settings) for result in block)
-    meta = b',"meta":%b' % orjson.dumps(scored_by(ranking)) if settings.names_model else b""
-    return b'{"id":%b,"results":[%b]%b}\n' % (name, results, meta)
+    further = b""
+    if settings.context:
+        from rerank_cli.writers.context import block_of
+
+        further = b',"context":%b' % encode_string(block_of(ranking))
+    if settings.names_model:
+        further += b',"meta":%b' % orjson.dumps(scored_by(ranking))
+    return b'{"id":%b,"results":[%b]%b}\n' % (name, results, further)
 
 
 def scored_by(ranking: Ranking) -> dict[str, Any]:

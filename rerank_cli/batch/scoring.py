@@ -169,5 +169,11 @@ def rank_row(
     scores = unique.spread(scores, settings.join)
     pipeline.tally(scores, own, scorer.info)
     pipeline.check_language(query, documents, scorer.info, own)
+    ranking = pipeline.assemble(query, documents, scores, scorer.info, settings, own)
     report.add(own)
-    return Outcome(row, pipeline.assemble(query, documents, scores, scorer.info, settings, own), None)
+    try:
+        return Outcome(row, pipeline.with_highlights(ranking, scorer, settings), None)
+    except (InputError, RemoteError) as error:
+        if isinstance(error, RemoteError) and not error.refused:
+            raise
+        return Outcome(row, None, error)

@@ -62,6 +62,9 @@ class BatchOutputs:
     return_documents: bool = _output("--return-documents/--no-return-documents", "Leave documents out.", default=True)
     result_key: str | None = same(OutputSettings, "result_key")
     explain: bool = same(OutputSettings, "explain")
+    context: bool = _output(
+        "--context", "Add the block for a prompt to each response.", default=False, configurable=False
+    )
     run_tag: str = same(OutputSettings, "run_tag")
 
 

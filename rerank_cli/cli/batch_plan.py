@@ -73,8 +73,12 @@ def output_of(call: Call) -> OutputSettings:
     chosen = call.settings(BatchOutputs)
     if chosen.result_key is not None:
         rules.check_result_key(chosen.result_key)
+    if chosen.context and chosen.batch_format != "responses":
+        hint = "leave one of them out"
+        raise UsageError(f"--context adds to responses, and -f {chosen.batch_format} writes none", hint)
     return OutputSettings(
         format="jsonl",
+        context=chosen.context,
         documents=chosen.return_documents,
         as_requested=not call.is_set("return_documents"),
         names_model=bool(call.values["fallback"]),

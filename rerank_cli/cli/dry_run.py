@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import UsageError
+from rerank_cli.records import Pair
 from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rerank_cli.records import DocumentStream, Pair, Queries
+    from rerank_cli.records import DocumentStream, Queries
     from rerank_cli.report import Report
     from rerank_cli.scorers.remote.cost import Estimate
-    from rerank_cli.settings import CacheSettings, Limits, ModelSettings, OutputSettings
+    from rerank_cli.settings import CacheSettings, Limits, ModelSettings, OutputSettings, RankSettings
     from rerank_cli.terminal import Terminal
 
 
@@ -42,6 +43,25 @@ def pairs_of(query: Queries, stream: DocumentStream) -> Sequence[Pair]:
     return unique_pairs(query, list(chain.from_iterable(stream.chunks))).pairs
 
 
+def sentences_of(pairs: Sequence[Pair], model: ModelSettings, settings: RankSettings) -> list[Pair]:
+    """The most sentences that --highlight may have to score: those of the documents with most of them.
+
+    Raises UsageError for a listwise model.
+    """
+    if not settings.stages.highlight:
+        return []
+    from rerank_cli.highlighting import MOST, check
+    from rerank_cli.scorers.remote.providers import load_table
+    from rerank_cli.sentences import sentences
+
+    check(settings, model.model, listwise=load_table().is_listwise(model.model))
+    found = [
+        [Pair(pair.query, pair.text[slice(*span)]) for span in islice(sentences(pair.text), MOST)] for pair in pairs
+    ]
+    most = sorted(found, key=len, reverse=True)[: settings.top_n]
+    return list(dict.fromkeys(chain.from_iterable(most)))
+
+
 def unless_cached(model: ModelSettings, cache: CacheSettings | None) -> ModelSettings:
     """The model; offline is not a reason to refuse a run whose score cache may know every pair."""
     return replace(model, offline=model.offline and cache is None)
@@ -50,7 +70,7 @@ def unless_cached(model: ModelSettings, cache: CacheSettings | None) -> ModelSet
 def dry_run(
     pairs: Sequence[Pair],
     model: ModelSettings,
-    limits: Limits,
+    settings: RankSettings,
     output: OutputSettings,
     terminal: Terminal,
     report: Report,
@@ -60,15 +80,17 @@ def dry_run(
     Raises what the run would raise before its first request, but for a key that is not set and for --max-units.
     """
     from rerank_cli.scorers.registry import chain_of
-    from rerank_cli.scorers.remote.cost import check_budget, estimate
+    from rerank_cli.scorers.remote.cost import check_budget, estimate, together
     from rerank_cli.scorers.remote.dry_run import check_run
     from rerank_cli.writers import open_output
 
     form = check(model, output, terminal)
     first, *others = chain_of(model)
-    check_run(pairs, first, limits, terminal.env, report)
-    found = estimate(model.model, pairs, first, limits)
-    further = [if_it_must(one, pairs, limits, terminal, report) for one in others]
+    check_run(pairs, first, settings.limits, terminal.env, report)
+    found = estimate(model.model, pairs, first, settings.limits)
+    if sentences := sentences_of(pairs, first, settings):
+        found = together(found, estimate(model.model, sentences, first, settings.limits))
+    further = [if_it_must(one, pairs, settings.limits, terminal, report) for one in others]
     refused = None
     try:
         check_budget(found, 0, model.remote.max_units)

@@ -88,14 +88,16 @@ def _one(value: Any, option: Option, name: str) -> Any:
         return value if isinstance(value, bool) else _boolean(str(value), name)
     if option.by_model and "=" in str(value):
         return _by_model(str(value), option, name)
+    if option.bare and str(value).lower() in TRUE | FALSE:  # files and variables may switch it on and off
+        if str(value).lower() in FALSE:
+            return None
+        value = option.bare
     if option.kind is int or option.kind is float:
         return _number(value, option, name)
     if option.kind is Path:
         return Path(value)
     if option.comma_separated:
         return _names(str(value), name)
-    if option.bare and str(value).lower() in TRUE | FALSE:  # files and variables may switch it on and off
-        return option.bare if str(value).lower() in TRUE else None
     if option.values and not re.fullmatch(option.values, str(value)):
         raise UsageError(f"{name}: unknown value `{shown(str(value), 30)}`", option.help)
     return _choice(str(value), option, name) if option.choices else str(value)

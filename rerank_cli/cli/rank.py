@@ -127,14 +127,22 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     if model.remote.dry_run:
         from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
 
-        dry_run(pairs_of(query, stream), unless_cached(model, cache), settings.limits, output, terminal, report)
+        dry_run(pairs_of(query, stream), unless_cached(model, cache), settings, output, terminal, report)
         return None
     watched = delta.observer(output.query_id) if delta else None
     with closing(open_scorer(model, terminal.env, report, cache)) as scorer:
         if terminal.verbosity > 0:
             terminal.detail(describe(scorer.info))
+        if settings.stages.highlight:
+            from rerank_cli.highlighting import check
+
+            check(settings, scorer.info.model, listwise=scorer.info.listwise)
         chunks = watched.chunks(stream.chunks) if watched else stream.chunks
         with terminal.progress("ranking") as advance:
+            if terminal.animated():
+                from rerank_cli.cli.progress import with_total
+
+                chunks = with_total(chunks, inputs.files, advance)
             ranking = rank_chunks(query, chunks, scorer, settings, report, advance)
     write_ranking(ranking, output, terminal, report)
     if delta and watched:
@@ -164,6 +172,11 @@ def print_report(report: Report, terminal: Terminal) -> None:
     if counts["windowed"]:
         long = "1 long document was" if counts["windowed"] == 1 else f"{counts['windowed']} long documents were"
         terminal.note(f"{long} read in windows; the best window counts")
+    left_out, cut = counts["context_left_out"], counts["context_cut"]
+    if left_out or cut:
+        parts = [f"{left_out} {'document is' if left_out == 1 else 'documents are'} left out"] if left_out else []
+        parts += [f"{cut} {'is' if cut == 1 else 'are'} cut"] if cut else []
+        terminal.note(f"{' and '.join(parts)} (--max-context-tokens)")
     if "cache_hits" in counts or "cache_misses" in counts:
         terminal.detail(f"score cache: {counts['cache_hits']} pairs known, {counts['cache_misses']} scored")
     terminal.detail(f"{counts['documents']} documents, {counts['tokens']} tokens scored")

@@ -127,13 +127,16 @@ def output_of(call: Call, request: RequestOptions) -> OutputSettings:
     settings = call.settings(OutputSettings)
     if settings.result_key is not None:
         check_result_key(settings.result_key)
-    if settings.json and settings.format not in {"auto", "json"}:
-        raise UsageError(f"--json and -f {settings.format} exclude each other", "give one of them")
+    short = [name for name in ("json", "context") if getattr(settings, name)]
+    for name in short:
+        if len(short) > 1 or settings.format not in {"auto", name}:
+            other = "--context" if len(short) > 1 else f"-f {settings.format}"
+            raise UsageError(f"--{name} and {other} exclude each other", "give one of them")
     asked = request.return_documents
     documents = settings.documents if asked is None or call.is_set("return_documents") else asked
     named = settings.output is not None and extension_of(settings.output) in EXTENSIONS
-    if settings.json:
-        settings = replace(settings, format="json")
+    if short:
+        settings = replace(settings, format="json" if settings.json else "context")
     elif named and call.is_typed("output") and not call.is_typed("format"):
         settings = replace(settings, format="auto")  # the name of a typed -o overrides a configured format
     return replace(settings, documents=documents, null=call.values["null"])

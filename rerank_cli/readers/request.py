@@ -42,6 +42,7 @@ EXPECTED = {
     "count": ("a whole number of at least 1", "5"), "number": ("a number of at least 0", "0.5"),
     "boolean": ("true or false", "true"), "texts": ("a string or a list of strings", '["…"]'),
     "queries": ("a string or a list of strings", '"…"'),
+    "count or true": ("a whole number of at least 1, or true", "2"),
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from rerank_cli.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from rerank_cli.records import Pair, Score
     from rerank_cli.settings import Limits
@@ -37,6 +38,8 @@ class ScorerInfo:
     english_only: bool = False
     whole_query: bool = False  # needs all documents of a query in one call: splitting, budget, listwise models
     listwise: bool = False  # a score depends on the other documents of the query in the same call
+    tokenizer: Path | None = field(default=None, compare=False, repr=False)  # its file, for local models
+    lower_case: bool = field(default=False, compare=False, repr=False)  # texts are lower-cased before it
 
     @cached_property
     def digest(self) -> str:

@@ -107,6 +107,8 @@ def scorer_info(model: LocalModel, choice: EngineChoice, make_digest: Callable[[
         make_digest=make_digest,
         reason=choice.reason,
         english_only=model.english_only,
+        tokenizer=model.tokenizer,
+        lower_case=model.lower_case,
     )
 
 

@@ -91,8 +91,8 @@ def open_gateway(
 def chain_of(settings: ModelSettings) -> tuple[ModelSettings, ...]:
     """The settings of each model of a chain, `-m` first. Raises UsageError for a model that follows `passthrough`.
 
-    What says where an endpoint is, who asks, which instruction it gets, what it may do, and which code may run was said of `-m`:
-    no other endpoint gets it. So it is with backend, device and precision if `-m` is a local model.
+    Address, key, headers, instruction, permissions and trusted code were given for `-m`: no other endpoint gets them.
+    So it is with backend, device and precision if `-m` is a local model.
     """
     from rerank_cli.scorers.fallback import PASSTHROUGH
 

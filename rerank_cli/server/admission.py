@@ -126,7 +126,7 @@ def announced_size(headers: Mapping[str, str], settings: ServeSettings) -> int:
 
 
 def has_two_lengths(headers: Mapping[str, str]) -> bool:
-    """Whether a body's length is given twice. Then a proxy may see another end than we do, so the connection must close."""
+    """Whether a body's length is given twice: a proxy may see another end than we do, so the connection must close."""
     return "content-length" in headers and "transfer-encoding" in headers
 
 

@@ -10,6 +10,7 @@ import re
 import time
 import uuid
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -17,6 +18,7 @@ from starlette.responses import Response
 
 from rerank_cli import scoring
 from rerank_cli.errors import ModelError, RemoteError, UsageError
+from rerank_cli.request import as_members
 from rerank_cli.scorers.base import DocumentError
 from rerank_cli.server import admission, http_errors, provider_errors
 from rerank_cli.server.adapters import JINA, adapter_of_body, adapter_of_path, plain_path
@@ -27,13 +29,14 @@ from rerank_cli.server.json_body import dump, load
 from rerank_cli.server.pages import GUARDED, is_model, page_of_path
 from rerank_cli.server.records import Call
 from rerank_cli.server.rerank_request import read_request
-from rerank_cli.server.response import build_response
+from rerank_cli.server.response import build_response, rank_scores, settings_of
 from rerank_cli.server.web_pages import RESPONSE_HEADERS, refuse_foreign_page
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rerank_cli.records import Ranking
     from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.server.log import Log
     from rerank_cli.server.metrics import Metrics
@@ -142,11 +145,16 @@ class App:
         documents = rerank_request.documents
         model, notes = self.choose_model(rerank_request.options.model)
         call.model = model.info.model
-        with model.in_use():
-            job = await self.score(request, rerank_request, model, large=large)
-        call.queued, call.scored = job.started - job.submitted, job.finished - job.started
         try:
-            body, result = await in_thread_if(large, build_response, rerank_request, job, call.id, model.info, notes)
+            with model.in_use():
+                job = await self.score(request, partial(make_job, rerank_request), model, large=large)
+                call.queued, call.scored = job.started - job.submitted, job.finished - job.started
+                ranking = await in_thread_if(large, rank_scores, rerank_request, job, model.info)
+                ranking, further = await self.highlight(request, rerank_request, ranking, model)
+            jobs = (job, *further)
+            body, result = await in_thread_if(
+                large, build_response, rerank_request, jobs, ranking, call.id, model.info, notes
+            )
         except DocumentError as error:
             index = scoring.document_of(error.pair, documents).index
             raise HttpError(422, f"document at index {index}: {error.message}") from None
@@ -154,13 +162,19 @@ class App:
             self.log.failed(call, error)
             raise retry_later(503, "the model failed to score this request", 1.0) from None
         except (RemoteError, UsageError) as error:
-            refused = provider_errors.http_error(error, call.model)
-            self.metrics.failed(call.model, provider_errors.status_of(error))
-            self.log.provider(call, error, refused.status)
-            raise refused from None
+            raise self.refused(error, call, model) from None
         self.metrics.ranked(call, job)
         headers = rerank_request.adapter.headers(result, call) if rerank_request.adapter.headers else None
         return Response(body, headers=headers, media_type="application/json")
+
+    def refused(self, error: RemoteError | UsageError, call: Call, model: ServedModel) -> HttpError:
+        """The refusal of a request that the model or a stage cannot answer; a provider's failure is logged."""
+        if model.info.backend != "remote":
+            return HttpError(422, as_members(error.message))
+        refused = provider_errors.http_error(error, call.model)
+        self.metrics.failed(call.model, provider_errors.status_of(error))
+        self.log.provider(call, error, refused.status)
+        return refused
 
     def choose_model(self, name: str | None) -> tuple[ServedModel, list[str]]:
         """The model of that name, else the first, and what the response says of it. Raises HttpError 404 if strict."""
@@ -171,7 +185,31 @@ class App:
             raise HttpError(404, http_errors.UNKNOWN_MODEL.format(model=shown(name, 200)))
         return first, [f"model `{shown(name, 200)}` is served by `{first.info.model}`"]
 
-    async def score(self, request: Request, rerank_request: RerankRequest, model: ServedModel, *, large: bool) -> Job:
+    async def highlight(
+        self, request: Request, rerank_request: RerankRequest, ranking: Ranking, model: ServedModel
+    ) -> tuple[Ranking, list[Job]]:
+        """The ranking with its best sentences and the job that scored them, which takes its turn like any other.
+
+        Raises UsageError for a listwise model, and what `score` and the scorer raise.
+        """
+        settings = settings_of(rerank_request)
+        if not settings.stages.highlight and model.info.backend != "remote":
+            return ranking, []
+        from rerank_cli import highlighting
+
+        candidates = await asyncio.to_thread(highlighting.candidates_of, ranking, settings, model.info)
+        jobs = []
+        if candidates.pairs:
+            make = partial(Job, candidates.pairs, range(len(candidates.pairs)), rerank_request.limits)
+            jobs = [await self.score(request, make, model, large=True)]
+            if jobs[0].error is not None:
+                raise jobs[0].error
+        scores = [score for job in jobs for score in job.scores if score is not None]
+        return highlighting.attach(ranking, candidates, scores, model.info, settings), jobs
+
+    async def score(
+        self, request: Request, make: Callable[[Callable[[], None], int], Job], model: ServedModel, *, large: bool
+    ) -> Job:
         """The finished job; given up if the client hangs up, which raises ClientDisconnect, or if time is over."""
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
@@ -181,7 +219,7 @@ class App:
                 loop.call_soon_threadsafe(finished.set)
 
         worker = model.worker
-        job: Job = await in_thread_if(large, make_job, rerank_request, done, worker.window)
+        job: Job = await in_thread_if(large, make, done, worker.window)
         try:
             worker.submit(job)
         except ModelError:

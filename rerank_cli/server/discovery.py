@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.pipeline import scale_of
+from rerank_cli.scorers.meta import scale_of
 from rerank_cli.version import __version__
 
 if TYPE_CHECKING:

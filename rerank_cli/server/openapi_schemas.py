@@ -20,6 +20,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "count": {"type": ["integer", "null"], "minimum": 1},
     "number": {"type": ["number", "null"], "minimum": 0},
     "switch": {"type": ["string", "boolean", "null"]},
+    "count or true": {"type": ["integer", "boolean", "null"], "minimum": 1},
     "boolean": {"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false"]}]},
     "negation": {"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["true", "false"]}]},
     "names": {"type": ["array", "null"], "items": {"type": "string", "minLength": 1}, "minItems": 1},

@@ -10,6 +10,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import RemoteError
+from rerank_cli.request import as_members
 from rerank_cli.scorers.remote.cost import UnitsSpentError
 from rerank_cli.server.http_errors import HttpError
 
@@ -26,7 +27,7 @@ def http_error(error: RerankError, model: str) -> HttpError:
     if isinstance(error, UnitsSpentError):
         return HttpError(402, f"{model}: {error.message}")  # final, where 429 would be tried again
     if not isinstance(error, RemoteError):
-        return HttpError(400, f"invalid request: {error.message}")
+        return HttpError(400, f"invalid request: {as_members(error.message)}")
     reply = error.reply
     if reply is None:
         return HttpError(502, f"{model}: the provider gave no valid answer; the server's log says why")

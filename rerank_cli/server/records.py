@@ -65,6 +65,7 @@ class RerankResult:
     search_units: int
     warnings: tuple[str, ...]
     stages: tuple[dict[str, Any], ...] = ()  # what each did, as in `Meta.stages`
+    context: str | None = None  # the block for a prompt, if it was asked for
 
 
 @dataclass(frozen=True, slots=True)

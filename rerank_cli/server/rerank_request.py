@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.absence import FieldCheck
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import for_members
-from rerank_cli.fields import make_renderer
+from rerank_cli.fields import identity, make_renderer
 from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
 from rerank_cli.request import MemberError, as_members, members_of, read_options
@@ -23,7 +23,7 @@ from rerank_cli.server.json_body import dump
 from rerank_cli.server.members import name_in, our_members, text_of
 from rerank_cli.server.records import Adapter, RerankRequest
 from rerank_cli.server.settings import CHARS_PER_TOKEN, MAX_DEPTH, MAX_FIELDS, MAX_NOTES
-from rerank_cli.settings import FieldSettings, StageSettings
+from rerank_cli.settings import DEFAULT_ID_FIELDS, FieldSettings, StageSettings
 from rerank_cli.text import is_blank, replace_surrogates, shown
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 SOURCE = Source("documents", "json")
 JSON_TYPES = {
     "string": "string", "count": "integer", "number": "number", "boolean": "boolean", "negation": "boolean",
-    "switch": "string or boolean", "names": "array", "texts": "string or array",
+    "switch": "string or boolean", "count or true": "integer or boolean", "names": "array",
+    "texts": "string or array",
 }  # fmt: skip
 
 
@@ -65,8 +66,8 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
         raise _invalid(error, rules.api) from None
     if strict:
         _refuse_blank(documents)
-    if options.stages:  # which may look at the fields of objects
-        documents = [each._replace(raw=dump(values[each.index])) for each in documents]
+    if options.stages or options.context:  # they may look at the fields of objects
+        documents = [_whole(each, values[each.index]) for each in documents]
     limits = _limits(options, settings, report)
     shortened = _shorten(documents, limits)
     warnings = (*notes, *report.warnings())
@@ -202,6 +203,10 @@ def _render(values: list[Any], rank_fields: tuple[str, ...], settings: ServeSett
         _refuse_long(index, len(text), settings)
         documents.append(Document(index, b"", text, SOURCE, None, head))
     return documents
+
+
+def _whole(document: Document, value: Any) -> Document:
+    return document._replace(raw=dump(value), id=identity(value, DEFAULT_ID_FIELDS))
 
 
 def _invalid(error: InputError, api: Api) -> HttpError:

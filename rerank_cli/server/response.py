@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from rerank_cli import pipeline, scoring
 from rerank_cli.billing import DEFAULT_CHUNK, chunk_of, search_units
-from rerank_cli.errors import NonFiniteError, UsageError
+from rerank_cli.errors import NonFiniteError
 from rerank_cli.report import Report
-from rerank_cli.request import as_members
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError
 from rerank_cli.server.jobs import tokens_of, units_of
@@ -22,41 +21,61 @@ from rerank_cli.settings import RankSettings, StageSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rerank_cli.records import Hit, Score
+    from rerank_cli.records import Hit, Ranking, Score
     from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.server.jobs import Job
 
 
-def build_response(
-    request: RerankRequest, job: Job, request_id: str, info: ScorerInfo, notes: Sequence[str] = ()
-) -> tuple[bytes, RerankResult]:
-    """The response's JSON, and the result that it describes.
+def rank_scores(request: RerankRequest, job: Job, info: ScorerInfo) -> Ranking:
+    """The ranking of a request's documents by the scores of its job.
 
     Raises HttpError for a document without any token if strict, and for a cut query where nothing may be cut.
     """
     scores = _document_scores(request, job)
     if request.adapter.refuse_cut_query and job.query_cut and request.limits.long_documents == "error":
         raise HttpError(422, f"the query has {job.query_tokens} tokens, more than half of the model's window")
+    return pipeline.assemble(request.query, request.documents, scores, info, settings_of(request), Report())
+
+
+def settings_of(request: RerankRequest) -> RankSettings:
+    """How a request wants its documents ranked."""
     options = request.options
     stages = StageSettings(**options.stages)
-    settings = RankSettings(
-        top_n=options.top_n, raw_scores=bool(options.raw_scores), stages=stages, limits=request.limits
-    )
-    report = Report()
-    try:
-        ranking = pipeline.assemble(request.query, request.documents, scores, info, settings, report)
-    except UsageError as error:
-        raise HttpError(422, as_members(error.message)) from None
+    return RankSettings(top_n=options.top_n, raw_scores=bool(options.raw_scores), stages=stages, limits=request.limits)
+
+
+def build_response(
+    request: RerankRequest,
+    jobs: Sequence[Job],
+    ranking: Ranking,
+    request_id: str,
+    info: ScorerInfo,
+    notes: Sequence[str],
+) -> tuple[bytes, RerankResult]:
+    """The response's JSON, and the result that it describes.
+
+    `jobs`: that of the documents, and that of their sentences if highlights were asked for.
+    """
+    job, *further = jobs
+    scores = _document_scores(request, job)
+    context = None
+    if request.options.context:
+        from rerank_cli.writers.context import block_of
+
+        context = block_of(ranking)
+    read = sum(_tokens(other, filter(None, other.scores)) for other in further)
+    warnings = (*request.warnings, *notes, *job.warnings, *_warnings(request, job, scores, info))
     result = RerankResult(
         request,
         request_id,
         info.model,
         hits=_with_lowest(ranking.hits),
-        tokens=_tokens(job, scores),
-        computed_tokens=_tokens(job, filter(None, job.scores)),
-        search_units=_units(job, scores, options.model or ""),
-        warnings=(*request.warnings, *notes, *job.warnings, *_warnings(request, job, scores, info), *report.warnings()),
+        tokens=_tokens(job, scores) + read,
+        computed_tokens=_tokens(job, filter(None, job.scores)) + read,
+        search_units=_units(job, scores, request.options.model or ""),
+        warnings=(*warnings, *ranking.meta.warnings),
         stages=ranking.meta.stages,
+        context=context,
     )
     return dump(request.adapter.response(result)), result
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.records import UNSCORED
-from rerank_cli.stages import boosts, cutoff, diversity, grouping, near_duplicates
+from rerank_cli.stages import boosts, budget, cutoff, diversity, grouping, near_duplicates
 from rerank_cli.stages.base import Change, Context, Stage, report_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ STAGES = (
     Stage(grouping.NAME, grouping.make),
     Stage(diversity.NAME, diversity.make, needs_scores=True),
     TOP_N,
+    Stage(budget.NAME, budget.make),
 )
 
 

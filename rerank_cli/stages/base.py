@@ -6,7 +6,7 @@ A stage is a function from hits to hits. It sees the hits of one query, in their
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rerank_cli.absence import record_of
 from rerank_cli.ranking import sigmoid
@@ -14,6 +14,7 @@ from rerank_cli.records import LOG_ODDS, Staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from rerank_cli.records import Document, Hit
     from rerank_cli.report import Report
@@ -27,6 +28,13 @@ def fields_of(document: Document) -> Mapping[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+class Tokenizer(Protocol):
+    """Texts to tokens, as a stage counts them."""
+
+    def spans(self, text: str, most: int) -> list[tuple[int, int]]:
+        """The characters of the first `most` tokens of a text or of a few more; of all tokens if there are fewer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a stage may know beside the hits."""
@@ -37,6 +45,7 @@ class Context:
     raw_scores: bool = False  # scores are shown as logits
     fused: bool = False  # the hits are ordered by a fused score, which has no scale
     top_n: int | None = None
+    tokenizer: Callable[[Path | None], Tokenizer] | None = None  # opens a file; None: the model's own
 
     @property
     def calibrated(self) -> bool:
@@ -59,6 +68,7 @@ class Change(NamedTuple):
 
     hits: list[Hit]
     removed: Mapping[int, dict[str, Any]] = {}  # and why
+    facts: Mapping[str, Any] = {}  # what the report says besides
 
 
 Apply = "Callable[[list[Hit], Context], Change]"
@@ -79,6 +89,7 @@ def report_of(name: str, before: Sequence[Hit], change: Change) -> dict[str, Any
     stayed = [hit.index for hit in before if hit.index not in removed]
     moved = sum(index != hit.index for index, hit in zip(stayed, change.hits, strict=True))
     report: dict[str, Any] = {"stage": name, "documents": len(before), "kept": len(change.hits), "moved": moved}
+    report |= change.facts
     if removed:
         names = {hit.index: hit.document.id for hit in before}
         listed = list(removed.items())[:MOST_NAMED]
@@ -90,7 +101,8 @@ def with_effect(hit: Hit, stage: str, effect: Mapping[str, Any], final_score: fl
     """A hit to which a stage did something; without a new final score it keeps the one that it has."""
     staged = hit.staged or Staged()
     final = staged.final_score if final_score is None else final_score
-    return hit._replace(staged=Staged(final, (*staged.effects, {"stage": stage, **effect})))
+    effects = (*staged.effects, {"stage": stage, **effect})
+    return hit._replace(staged=staged._replace(final_score=final, effects=effects))
 
 
 def as_text(value: Any) -> str | None:

@@ -42,6 +42,7 @@ FORMATS: dict[str, Format] = {
     "tsv": Format(rewrites=True),
     "trec": Format(),
     "markdown": Format(rewrites=True),
+    "context": Format(rewrites=True),
 }
 
 
@@ -122,6 +123,10 @@ def ranking_blocks(
         from rerank_cli.writers import markdown
 
         return markdown.blocks(ranking, settings)
+    if output_format == "context":
+        from rerank_cli.writers import context
+
+        return context.blocks(ranking)
     if output_format == "table":
         from rerank_cli.writers import table
 

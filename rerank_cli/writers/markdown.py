@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.text import to_utf8
 from rerank_cli.writers.members import numbers
+from rerank_cli.writers.passages import merged
 from rerank_cli.writers.results import blocks_of, id_of, shape_of, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rerank_cli.records import Hit, Ranking
+    from rerank_cli.records import Highlight, Hit, Ranking
     from rerank_cli.settings import OutputSettings
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|~$&])")
@@ -52,9 +53,22 @@ def values(hit: Hit, score: str, names: list[str]) -> list[str]:
         "final": score_or_dash(hit.final_score),
         "id": escaped(id_of(document) or ""),
         "title": escaped(title_of(document) or "") if "title" in names else "",
-        "text": escaped(document.text) if "text" in names else "",
+        "text": marked(document.text, hit.highlights or ()) if "text" in names else "",
     }
     return [cells[name] for name in names]
+
+
+def marked(text: str, highlights: Sequence[Highlight]) -> str:
+    """A text, escaped, with its highlights in `<mark>`."""
+    if not highlights:
+        return escaped(text)
+    text = text.replace("\0", "\ufffd")
+    left, right = len(text) - len(text.lstrip()), len(text.rstrip())
+    pieces, last = [escaped(text[:left])], left
+    for start, end in merged(highlights):
+        pieces += [without_markup(text[last:start]), "<mark>", without_markup(text[start:end]), "</mark>"]
+        last = end
+    return "".join([*pieces, without_markup(text[last:right]), escaped(text[max(last, right) :])])
 
 
 def score_or_dash(score: float | None) -> str:
@@ -69,8 +83,11 @@ def row(cells: list[str]) -> bytes:
 
 def escaped(text: str) -> str:
     """Text that renders as itself inside a cell."""
-    edged = _EDGE.sub(
-        lambda match: "".join(f"\0{ord(letter)};" for letter in match.group()), text.replace("\0", "\ufffd")
-    )
-    plain = _MARKUP.sub(r"\\\1", edged)
+    text = text.replace("\0", "\ufffd")
+    return without_markup(_EDGE.sub(lambda match: "".join(f"\0{ord(letter)};" for letter in match.group()), text))
+
+
+def without_markup(text: str) -> str:
+    """Text that renders as itself within a cell; NUL stands for the `&#` of a character reference."""
+    plain = _MARKUP.sub(r"\\\1", text)
     return plain.replace("\0", "&#").replace("\r\n", "&#13;<br>").replace("\n", "<br>").replace("\r", "&#13;")

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from rerank_cli.sentences import sentences
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
+
+    from rerank_cli.records import Highlight
 
 _WORD = re.compile(r"\w+")
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?![a-z(\[])|(?<=[。！？])|\s*\n\s*")
 _SEARCHED = 50_000  # characters of a passage that are looked through
 # Words without a topic; they count only in a query of nothing else.
 _COMMON = frozenset(
@@ -52,15 +55,15 @@ def word_spans(text: str, words: frozenset[str]) -> list[tuple[int, int]]:
     return spans
 
 
-def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """The spans of the sentences and lines of a text."""
-    start = 0
-    for end in _SENTENCE_END.finditer(text):
-        if text[start : end.start()].strip():
-            yield start, end.start()
-        start = end.end()
-    if text[start:].strip():
-        yield start, len(text)
+def merged(highlights: Sequence[Highlight]) -> list[tuple[int, int]]:
+    """The spans of highlights in the order of the text, joined where they overlap."""
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted((one.start, one.end) for one in highlights):
+        if spans and start < spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((start, end))
+    return spans
 
 
 def best_passage(text: str, words: frozenset[str], skip: str | None = None) -> int:

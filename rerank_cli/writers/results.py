@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BLOCK = 128  # hits written at once: enough to share costs, few enough that blocks of 1 MB documents fit in memory
 FURTHER = ("fused_score", "final_score")  # scores of a hit beside relevance_score
+HIGHLIGHTS = ("highlights",)
+PLACED = ("context_tokens", "context_truncated", "context_end")
 TITLE_KEYS = ("title", "name", "subject", "headline", "heading")
 
 
@@ -31,11 +33,13 @@ class Shape(NamedTuple):
     explain: bool
     value_name: str  # how `--explain` calls Score.value
     queries: tuple[str, ...] = ()  # if there are several
+    parts: tuple[str, ...] = ()  # what stages say of parts of a document, in JSON
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of a hit, in order."""
-        return ("index", "rank", "relevance_score", *self.further_scores, *(("explain",) if self.explain else ()))
+        last = ("explain",) if self.explain else ()
+        return ("index", "rank", "relevance_score", *self.further_scores, *self.parts, *last)
 
     @property
     def order_name(self) -> str:
@@ -54,7 +58,11 @@ def shape_of(ranking: Ranking, settings: OutputSettings) -> Shape:
     """What the hits of a ranking carry: further scores if any has one, an explanation if asked for."""
     local = ranking.meta.score_scale in {"probability", "logit"}
     further = tuple(name for name in FURTHER if any(getattr(hit, name) is not None for hit in ranking.hits))
-    return Shape(further, settings.explain, "logit" if local else "score", ranking.meta.queries)
+    staged = [hit.staged for hit in ranking.hits if hit.staged]
+    highlights = HIGHLIGHTS if any(one.highlights is not None for one in staged) else ()
+    placed = PLACED if any(one.place for one in staged) else ()
+    name = "logit" if local else "score"
+    return Shape(further, settings.explain, name, ranking.meta.queries, (*highlights, *placed))
 
 
 def blocks_of(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
@@ -72,9 +80,27 @@ def score_members(hits: Sequence[Hit], shape: Shape) -> list[bytes]:
             result[name] = getattr(hit, name)
     # All at once, then split: half the time of formatting each, and no text in them can contain a brace.
     plain = orjson.dumps(placed, default=float)[2:-2].split(b"},{")
+    if shape.parts:
+        plain = [b"%b%b" % (tail, parts_members(hit)) for tail, hit in zip(plain, hits, strict=True)]
     if shape.explain:
         plain = [b'%b,"explain":%b' % (tail, explanation(hit, shape)) for tail, hit in zip(plain, hits, strict=True)]
     return plain
+
+
+def parts_members(hit: Hit) -> bytes:
+    """The members of a hit about parts of its text, in order, each behind a comma."""
+    parts = parts_of(hit)
+    return b"," + orjson.dumps(parts)[1:-1] if parts else b""
+
+
+def parts_of(hit: Hit) -> dict[str, Any]:
+    """Highlights, best first, and what stands in the prompt; offsets are characters of the scored text."""
+    found: dict[str, Any] = {}
+    if hit.highlights is not None:
+        found["highlights"] = [one._asdict() for one in hit.highlights]
+    if hit.staged and (place := hit.staged.place):
+        found |= {"context_tokens": place.tokens, "context_truncated": place.truncated, "context_end": place.end}
+    return found
 
 
 def explanation(hit: Hit, shape: Shape) -> bytes:

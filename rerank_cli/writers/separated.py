@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 
 def blocks(ranking: Ranking, delimiter: str, settings: OutputSettings, report: Report) -> Iterator[bytes]:
     """The ranking as CSV or TSV, some rows at a time."""
-    shape = shape_of(ranking, settings)._replace(explain=False)
+    shape = shape_of(ranking, settings)._replace(explain=False, parts=())
     names = tuple(f"{settings.result_key}.{key}" if settings.result_key else key for key in shape.keys)
     sources = sources_of(ranking)
     kinds = {source.kind for source in sources}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.text import visible
 from rerank_cli.writers.layout import Glyphs, Layout, RenderContext, bar, bar_span, console_for, layout_for, number
-from rerank_cli.writers.passages import best_passage, query_words, word_spans
+from rerank_cli.writers.passages import best_passage, merged, query_words, word_spans
 from rerank_cli.writers.results import id_of, shape_of, title_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 50_000  # characters of a document that are ever looked at
 _PASSAGE_LINES = 2
+_SENTENCE_LINES = 6  # of a highlight: the answer may be at its end
 
 
 def blocks(ranking: Ranking, settings: OutputSettings, terminal: Terminal) -> Iterator[bytes]:
@@ -116,13 +117,15 @@ def body(hit: Hit, context: RenderContext) -> list[Text]:
         lines.append(cropped(name, context.layout.body, context, style="cyan"))
     if context.settings.documents:
         lines += summary(hit, context)
+    if hit.staged and (place := hit.staged.place) and place.truncated:
+        lines += wrapped(f"cut to {place.tokens} tokens (--max-context-tokens)", 1, context, style="dim")
     if context.settings.explain:
         lines += explained(hit, context)
     return lines or [Text("" if name else f"({hit.index})")]
 
 
 def summary(hit: Hit, context: RenderContext) -> list[Text]:
-    """Title and best passage, or the text itself if it is short, or its first words and the best passage."""
+    """Title and best sentences, else best passage, or the text itself if it is short, or its first words too."""
     from rich.text import Text
 
     document = hit.document
@@ -130,6 +133,10 @@ def summary(hit: Hit, context: RenderContext) -> list[Text]:
     lines = [] if title is None else wrapped(safe(title, context), 1, context, style="bold")
     if hit.relevance_score is None:
         return lines or [Text(context.glyphs.missing)]
+    if hit.highlights:
+        for start, end in merged(hit.highlights):
+            lines += wrapped(safe(document.text[start:end], context), _SENTENCE_LINES, context)
+        return lines
     text, width = document.text[:_SHOWN], context.layout.body
     if title is None and len(text) <= width * _PASSAGE_LINES:
         return wrapped(safe(text, context), _PASSAGE_LINES + 1, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rerank_cli.billing import chunk_of, search_units
@@ -86,6 +86,21 @@ def estimate(reference: str, pairs: Sequence[Pair], settings: ModelSettings, lim
     bounds = find_bounds(provider, settings.remote, (limits or Limits()).max_chunks_per_doc)
     groups, _ = group_pairs(pairs, share=not load_table().is_listwise(model))
     return estimate_batches(provider, model, cut(groups, bounds, lambda: bounds.documents), settings.remote.prices)
+
+
+def together(first: Estimate, highlights: Estimate) -> Estimate:
+    """The estimate of a run that also scores sentences for --highlight."""
+    requests = "1 request" if highlights.requests == 1 else f"{highlights.requests:,} requests"
+    note = f"--highlight is included: at most {highlights.documents:,} sentences in {requests}"
+    return replace(
+        first,
+        requests=first.requests + highlights.requests,
+        documents=first.documents + highlights.documents,
+        tokens=first.tokens + highlights.tokens,
+        units=None if first.units is None else first.units + (highlights.units or 0.0),
+        cost=None if first.cost is None else first.cost + (highlights.cost or 0.0),
+        notes=(*first.notes, note),
+    )
 
 
 def check_budget(expected: Estimate, used: float, max_units: int | None) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.remote.target import Target
     from rerank_cli.settings import Limits, RemoteSettings
 
-Answered = tuple[Batch, list[float]]
+Answered = tuple[Batch, list[Score]]
 LONG_PAUSE_S = 2.0  # longer waits for a rate limit are noted
 
 
@@ -159,9 +159,9 @@ class RemoteScorer:
         """Exchange all batches and fill `scores`, in any order of replies."""
 
         def keep(answered: Answered) -> None:
-            for item, value in zip(answered[0].items, answered[1], strict=True):
+            for item, score in zip(answered[0].items, answered[1], strict=True):
                 for place in item.places:
-                    scores[place] = Score(value)
+                    scores[place] = score
             if advance:
                 advance(answered[0].documents)
 
@@ -242,7 +242,7 @@ class RemoteScorer:
             f"{self._target.provider.id} refused {n} documents in one request: smaller ones are sent (--batch-docs)"
         )
 
-    def _request(self, batch: Batch, shared: dict[str, Any], pause: Callable[[float], None]) -> list[float]:
+    def _request(self, batch: Batch, shared: dict[str, Any], pause: Callable[[float], None]) -> list[Score]:
         provider = self._target.provider
         body = wire.encode(provider, shared, batch.group.query, [item.text for item in batch.items])
 
@@ -261,8 +261,9 @@ class RemoteScorer:
 
         payload, headers = with_retries(attempt, self._policy, pause)
         scores = parse_scores(self._target, payload, [item.pair for item in batch.items])
+        spans = wire.parse_spans(provider, payload, [item.text for item in batch.items])
         self._count(batch, payload, headers)
-        return scores
+        return [Score(score, spans=own) for score, own in zip(scores, spans, strict=True)]
 
     def _wait_for(self, tokens: int) -> float:
         """Seconds until the rate allows a request. Raises RemoteError if it may not wait that long."""

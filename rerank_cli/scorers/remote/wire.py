@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rerank_cli.errors import RemoteError, UsageError
+from rerank_cli.records import Highlight
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
@@ -149,6 +150,31 @@ def parse_scores(provider: Provider, payload: Any, n: int) -> list[float]:
         hint = "the endpoint drops documents: is a top_n set in the gateway?"
         raise BadReplyError(f"asked for {n} scores and got {n - len(missing)}", hint, missing[0])
     return [score for score in scores if score is not None]
+
+
+def parse_spans(provider: Provider, payload: Any, texts: Sequence[Any]) -> list[tuple[Highlight, ...] | None]:
+    """What a reply says answers in each document, in the order sent, as Cohere's v5 does: `relevant_spans`.
+
+    None for a document without the member. Spans that are not in the text, which are code points, are left out.
+    """
+    found: list[tuple[Highlight, ...] | None] = [None] * len(texts)
+    for item in get(payload, provider.results):
+        spans, index = item.get("relevant_spans"), get(item, provider.index)
+        if isinstance(spans, list) and isinstance(texts[index], str):
+            read = (_span(span, len(texts[index])) for span in spans)
+            found[index] = tuple(span for span in read if span)
+    return found
+
+
+def _span(span: Any, length: int) -> Highlight | None:
+    if not isinstance(span, dict):
+        return None
+    start, end, score = span.get("start"), span.get("end"), span.get("score")
+    if type(start) is not int or type(end) is not int or not 0 <= start < end <= length:
+        return None
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(_double(score)):
+        return None
+    return Highlight(start, end, _double(score))
 
 
 def _item(provider: Provider, item: Any, n: int) -> tuple[int, float]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.server.records import Adapter
+from rerank_cli.writers.results import parts_of
 
 if TYPE_CHECKING:
     from rerank_cli.records import Hit
@@ -30,6 +31,7 @@ def cohere_response(result: RerankResult, *, version: str) -> dict[str, Any]:
             **({"stages": result.stages} if result.stages else {}),
         },
         "usage": {"prompt_tokens": result.tokens, "completion_tokens": 0, "total_tokens": result.tokens},
+        **({} if result.context is None else {"context": result.context}),
     }
 
 
@@ -37,6 +39,7 @@ def _cohere_row(hit: Hit, request: RerankRequest) -> dict[str, Any]:
     row: dict[str, Any] = {"index": hit.index, "relevance_score": hit.relevance_score}
     if hit.final_score is not None:
         row["final_score"] = hit.final_score
+    row |= parts_of(hit)
     if request.options.return_best_chunk and hit.score.best:
         row["best_chunk"] = hit.score.best
     if request.options.return_documents:
