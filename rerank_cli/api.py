@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from rerank_cli.records import Queries
+
 SOURCE = Source("documents", "json")
 
 
@@ -86,24 +88,18 @@ class Reranker:
         their names, as `recency="date"` or `highlight=2`. Raises InputError if no document has any of the fields,
         UsageError for a wrong option.
         """
-        queries = (query,) if isinstance(query, str) else tuple(dict.fromkeys(_as_list(query, "query")))
-        if not queries or any(map(is_blank, queries)):
-            raise UsageError("the query is blank", "a query needs at least one word")
-        join = options.pop("join", "max")
-        if join not in get_args(Join):
-            raise UsageError(f"join is {join!r}", "give max, mean or rrf")
+        asked = _queries(query)
+        join = _choice("join", options.pop("join", "max"), Join)
+        _choice("on_missing", on_missing, OnMissing)
         if top_n is not None and (not isinstance(top_n, int) or top_n < 1):
             raise UsageError(f"top_n is {top_n}", "give at least 1, or None for all")
         report = Report()
-        if on_missing not in get_args(OnMissing):
-            raise UsageError(f"on_missing is {on_missing!r}", "give empty, skip or error")
         documents = _as_list(documents, "documents")
         after = _stages(options)
         wanted = FieldSettings(rank_fields=tuple(_as_list(rank_fields or (), "rank_fields")), on_missing=on_missing)
         records = without_empty(_documents(documents, wanted, report), wanted, report)
         if after.active or context:
             records = [_whole(record, documents[record.index]) for record in records]
-        asked = queries if len(queries) > 1 else queries[0]
         settings = RankSettings(top_n=top_n, stages=after, limits=self._limits, join=join)
         ranking = pipeline.rank(asked, [records], self._scorer, settings, report)
         if context:
@@ -129,6 +125,22 @@ class Reranker:
 def _take(options: dict[str, Any], settings_class: Any) -> Any:
     """An instance of a settings class from the options that are its fields, which are removed."""
     return settings_class(**{f.name: options.pop(f.name) for f in fields(settings_class) if f.name in options})
+
+
+def _queries(query: str | Sequence[str]) -> Queries:
+    """One query, or several different ones. Raises UsageError if there is none or one is blank."""
+    queries = (query,) if isinstance(query, str) else tuple(dict.fromkeys(_as_list(query, "query")))
+    if not queries or any(map(is_blank, queries)):
+        raise UsageError("the query is blank", "a query needs at least one word")
+    return queries if len(queries) > 1 else queries[0]
+
+
+def _choice(name: str, value: Any, choices: Any) -> Any:
+    """A value that is one of the choices of a `Literal`. Raises UsageError."""
+    known = get_args(choices)
+    if value not in known:
+        raise UsageError(f"{name} is {value!r}", f"give {', '.join(known[:-1])} or {known[-1]}")
+    return value
 
 
 def _stages(options: dict[str, Any]) -> StageSettings:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
     from rerank_cli.records import Ranking
     from rerank_cli.report import Report
+    from rerank_cli.scorers.base import Scorer
     from rerank_cli.terminal import Terminal
 
 _check = partial(option, group=RANKING)
@@ -130,14 +131,10 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
         dry_run(pairs_of(query, stream), unless_cached(model, cache), settings, output, terminal, report)
         return None
     watched = delta.observer(output.query_id) if delta else None
+    chunks = watched.chunks(stream.chunks) if watched else stream.chunks
     with closing(open_scorer(model, terminal.env, report, cache)) as scorer:
-        if terminal.verbosity > 0:
-            terminal.detail(describe(scorer.info))
-        if settings.stages.highlight:
-            from rerank_cli.highlighting import check
-
-            check(settings, scorer.info.model, listwise=scorer.info.listwise)
-        chunks = watched.chunks(stream.chunks) if watched else stream.chunks
+        if terminal.verbosity > 0 or settings.stages.highlight:
+            check_scorer(scorer, settings, terminal)
         with terminal.progress("ranking") as advance:
             if terminal.animated():
                 from rerank_cli.cli.progress import with_total
@@ -148,6 +145,16 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     if delta and watched:
         delta.print_query(output.query_id, watched, ranking.hits)
     return ranking
+
+
+def check_scorer(scorer: Scorer, settings: RankSettings, terminal: Terminal) -> None:
+    """Say with -v which model it is. Raises UsageError if it cannot find highlights that are asked for."""
+    if terminal.verbosity > 0:
+        terminal.detail(describe(scorer.info))
+    if settings.stages.highlight:
+        from rerank_cli.highlighting import check
+
+        check(settings, scorer.info.model, listwise=scorer.info.listwise)
 
 
 def describe(info: Any) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from rerank_cli.cli.command import Command
 from rerank_cli.errors import InputError, UsageError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.cli.sources import Call
     from rerank_cli.scorers.remote.cost import Spent
+    from rerank_cli.server.app import App
     from rerank_cli.server.models import Configured
     from rerank_cli.terminal import Terminal
 
@@ -41,25 +43,26 @@ def serve(call: Call) -> int:
     settings, _ = configured
     bound = server.listen(settings.host, settings.port)
     url = server.url_of(bound)
-
-    def listening(app: Any) -> None:
-        from rerank_cli.net import is_loopback
-
-        first, *others = [model.info.model for model in app.models.served]
-        page = "; to try it, open it in a browser" if settings.playground else ""
-        terminal.note(f"serving {first} on {url} (clients' base URL; {url}/docs describes it){page}")
-        if others:
-            terminal.note(f"also serving {', '.join(others)}: the `model` of a request chooses")
-        if not settings.keys and not is_loopback(settings.host):
-            terminal.warn("everybody who can reach this address can use it: give --keys-file or --keys-env")
-
     tracebacks = call.values["debug"] or debugging((), terminal)
     log = Log(terminal, access=settings.access_log, tracebacks=tracebacks)
     try:
-        server.serve(configured, lambda: configure(reread(call), spent), bound, log, listening)
+        server.serve(configured, lambda: configure(reread(call), spent), bound, log, partial(announce, url, terminal))
     finally:
         bound.close()
     return 0
+
+
+def announce(url: str, terminal: Terminal, app: App) -> None:
+    """Say what is served and where, and warn of a server without keys."""
+    from rerank_cli.net import is_loopback
+
+    first, *others = [model.info.model for model in app.models.served]
+    page = "; to try it, open it in a browser" if app.settings.playground else ""
+    terminal.note(f"serving {first} on {url} (clients' base URL; {url}/docs describes it){page}")
+    if others:
+        terminal.note(f"also serving {', '.join(others)}: the `model` of a request chooses")
+    if not app.settings.keys and not is_loopback(app.settings.host):
+        terminal.warn("everybody who can reach this address can use it: give --keys-file or --keys-env")
 
 
 COMMAND = Command(
