@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def with_total(chunks: Iterator[list[Document]], files: Sequence[str], advance: Progress) -> Iterator[list[Document]]:
-    """The chunks, read one ahead; the bar is told the total as far as it is known before each is scored."""
+    """The chunks, read one ahead; the bar gets the total as far as it is known before each is scored."""
     size = size_of(files)
     documents = read = 0
     before: list[Document] | None = None

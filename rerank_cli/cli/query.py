@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 
-def query_of_file(file: Path, query: Sequence[str], terminal: Terminal, decoding: Decoding) -> str:
+def query_of_file(file: Path, query: Sequence[str], terminal: Terminal, decoding: Decoding) -> tuple[str, ...]:
     """The query of --query-file (`-` is stdin). Raises UsageError if --query is given too."""
     if query:
         raise UsageError("--query and --query-file exclude each other", "give one of them")
     from rerank_cli.readers import read_query
 
-    return read_query(str(file), terminal, decoding)
+    return (read_query(str(file), terminal, decoding),)
 
 
 def find_query(options: Sequence[str], body: RequestOptions) -> Queries:

@@ -14,8 +14,10 @@ from rerank_cli.settings import CacheSettings, InputSettings, ModelSettings, Out
 from rerank_cli.terminal import ColorChoice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from rerank_cli.cli.sources import Call
-    from rerank_cli.records import Ranking
+    from rerank_cli.records import Document, Ranking
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Scorer
     from rerank_cli.terminal import Terminal
@@ -115,14 +117,13 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     terminal, typed, inputs = call.terminal, call.settings(Query), rules.inputs_of(call)
     if inputs.files:
         check_files(inputs.files, typed.query)
-    file = typed.query_file
-    asked = (query_of_file(file, typed.query, terminal, inputs.decoding),) if file else typed.query
+    asked = query_of_file(file, typed.query, terminal, inputs.decoding) if (file := typed.query_file) else typed.query
     stream = open_documents(inputs, terminal, report, stdin_taken=str(file) == "-")
     query = find_query(asked, stream.body)
     settings = rules.requested(rules.rank_settings_of(call), stream.body, frozenset(call.sources))
     output = rules.output_of(call, stream.body)
-    if stream.body.model and not call.is_set("model"):
-        report.note(f"the request's model `{stream.body.model}` is ignored: `-m` chooses the model")
+    if (named := stream.body.model) and not call.is_set("model"):
+        report.note(f"the request's model `{named}` is ignored: `-m` chooses the model")
     model, cache = rules.model_of(call, stream.body), rules.cache_of(call)
     delta = relevance_delta(call.values["qrels"], settings, terminal, inputs.decoding)
     if model.remote.dry_run:
@@ -136,15 +137,19 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
         if terminal.verbosity > 0 or settings.stages.highlight:
             check_scorer(scorer, settings, terminal)
         with terminal.progress("ranking") as advance:
-            if terminal.animated():
-                from rerank_cli.cli.progress import with_total
-
-                chunks = with_total(chunks, inputs.files, advance)
+            chunks = with_total(chunks, inputs.files, advance) if terminal.animated() else chunks
             ranking = rank_chunks(query, chunks, scorer, settings, report, advance)
     write_ranking(ranking, output, terminal, report)
     if delta and watched:
         delta.print_query(output.query_id, watched, ranking.hits)
     return ranking
+
+
+def with_total(chunks: Iterator[list[Document]], files: Sequence[str], advance: Any) -> Iterator[list[Document]]:
+    """The chunks, which also say how many documents there will be."""
+    from rerank_cli.cli import progress
+
+    return progress.with_total(chunks, files, advance)
 
 
 def check_scorer(scorer: Scorer, settings: RankSettings, terminal: Terminal) -> None:
