@@ -11,8 +11,10 @@ CONTROL = {c: f"\\x{c:02x}" for c in (*range(0x20), *range(0x7F, 0xA0)) if c not
 BIDI = {
     c: f"<U+{c:04X}>" for c in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)
 }
+# What cannot be seen and has no use in a name; joiners (U+200C, U+200D) have one in emoji and in several scripts.
+UNSEEN = {c: f"<U+{c:04X}>" for c in (0x00AD, 0x180E, 0x200B, *range(0x2060, 0x2065), 0xFEFF, *range(0xE0000, 0xE0080))}
 _VISIBLE = {**CONTROL, **BIDI, 0x0D: "\\r"}
-_LINE = {**_VISIBLE, 0x09: "\\t", 0x0A: "\\n"}
+_LINE = {**_VISIBLE, **UNSEEN, 0x09: "\\t", 0x0A: "\\n"}
 _INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})  # Unicode's categories
 _SPACE = re.compile(r"\s+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -24,7 +26,7 @@ def visible(text: str) -> str:
 
 
 def escape_line(text: str) -> str:
-    """Text as a part of one line: like `visible`, with newlines and tabs spelt out too, so that it forges no line."""
+    """Text that forges no line: as `visible`, with newlines, tabs and what cannot be seen spelt out too."""
     return text if text.isascii() and text.isprintable() else encodable(text.translate(_LINE))
 
 

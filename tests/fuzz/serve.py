@@ -33,7 +33,8 @@ LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+ id=\S+ client=\S+ \S+ \S+ status=\d+ .*|
 METHODS = (*["POST"] * 20, "GET", "GET", "HEAD", "OPTIONS", "PUT", "x" * 3000)
 PATHS = (
     "/v2/rerank", "/v1/rerank", "/rerank", "/x/reranking", "//v1//rerank/", "/docs", "/health", "/ready", "/metrics",
-    "/openapi.json", "/v1/models", "/", "/%0aforged/rerank", "/%ff%fe", "*", "http://localhost/rerank", "/" + "a" * 9000,
+    "/openapi.json", "/v1/models", "/v1/models/x", "/info", "/meta", "/score", "/v1/ranking", "/voyage/v1/rerank",
+    "/infinity/rerank", "/services/rerank/text-rerank/text-rerank", "/", "/%0aforged/rerank", "/%ff%fe", "*", "http://localhost/rerank", "/" + "a" * 9000,
 )  # fmt: skip
 HEADERS = (
     "Content-Type: application/json", "Content-Type: text/plain", "Content-Type: application/x+json; charset=x",
@@ -44,11 +45,15 @@ HEADERS = (
 )  # fmt: skip
 LONG = ("a" * 600, "ab " * 200, "\U0001f600\u00e9" * 300, "\u5b57" * 300, "!?" * 100, " \n\t" * 300, "0" * 500)
 TEXTS = (
-    "reset the router", "", " ", "\0", "\u200b", "\ufffd", "\ud800", "[SEP] [CLS] [PAD]", "\u202e\u2028", "1e999", *LONG
+    "reset the router", "", " ", "\0", "\u200b", "\ufffd", "\ud800", "[SEP] [CLS] [PAD]", "\u202e\u2028", "1e999", "near", "auto", "50%",
+    "30d", "text", "title=t:2", *LONG,
 )  # fmt: skip
 MEMBERS = (
     "query", "documents", "texts", "model", "top_n", "rank_fields", "return_documents", "max_chunks_per_doc",
     "max_tokens_per_doc", "raw_scores", "truncate", "return_text", "priority", "input", "passages", "text_1", "x\ny",
+    "text_2", "top_k", "truncation", "property", "parameters", "recency", "half_life", "boost", "boost_field", "weight",
+    "dedupe", "cutoff", "group_by", "group_size", "diversity", "highlight", "max_context_tokens", "context",
+    "return_best_chunk", "use_activation",
 )  # fmt: skip
 MOST_MB = 2500  # resident memory of the server
 
@@ -176,7 +181,8 @@ def problem(reply: bytes, lines: list[str]) -> str | None:
         return "status 500"
     if status >= 400 and b"application/json" in head and b"HTTP/1.1" not in content:
         error = json.loads(content) if content else {"message": "HEAD"}
-        message = error.get("message") or error.get("error")
+        message = error.get("message") or error.get("detail") or error.get("error")
+        message = message.get("message") if isinstance(message, dict) else message  # OpenAI's form
         if not message or not message.isprintable():
             return f"message {message!r}"
     return None
