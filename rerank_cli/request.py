@@ -132,6 +132,8 @@ MEMBERS = (
     Member("weight", "number", ("file", "rerank"), "Of `recency` and `boost_field` (1).", "stages"),
 )
 
+NAMES = frozenset(member.name for member in MEMBERS)  # of any API
+
 
 class MemberError(ValueError):
     """A member whose value is not allowed; `value` is the offending one, which may be an element of a list."""

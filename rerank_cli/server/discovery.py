@@ -47,7 +47,9 @@ def model_list(models: Mapping[str, ScorerInfo]) -> dict[str, Any]:
 
 
 def tei_info(info: ScorerInfo, settings: ServeSettings, window: int) -> dict[str, Any]:
-    """TEI's `/info`. `window` is in tokens."""
+    """TEI's `/info`. `window` is in tokens; a longer document is read in several, up to its own limit."""
+    limits = settings.limits
+    length = max(window, limits.max_tokens_per_doc) if limits.long_documents == "chunk" else window
     label = "LABEL_0"
     return {
         "model_id": info.model,
@@ -55,7 +57,7 @@ def tei_info(info: ScorerInfo, settings: ServeSettings, window: int) -> dict[str
         "model_dtype": info.dtype,
         "model_type": {"reranker": {"id2label": {"0": label}, "label2id": {label: 0}}},
         "max_concurrent_requests": settings.max_queue,
-        "max_input_length": window,
+        "max_input_length": length,
         "max_batch_tokens": settings.max_tokens,
         "max_batch_requests": None,
         "max_client_batch_size": settings.max_documents,

@@ -16,7 +16,7 @@ from rerank_cli.field_hints import for_members
 from rerank_cli.fields import identity, make_renderer
 from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
-from rerank_cli.request import MemberError, as_members, members_of, read_options
+from rerank_cli.request import NAMES, MemberError, as_members, members_of, read_options
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError, too_many, wrong_type
 from rerank_cli.server.json_body import dump
@@ -88,7 +88,7 @@ def _unknown_members(members: dict[str, Any], known: dict[str, Member], *, stric
             if strict:
                 raise HttpError(422, http_errors.UNKNOWN_FIELD.format(name=name))
             if len(notes) < MAX_NOTES:
-                hint = did_you_mean(name, known)
+                hint = None if key in NAMES else did_you_mean(name, known)
                 notes.append(f"unknown field `{name}` is ignored" + (f"; {hint}" if hint else ""))
     return notes[:MAX_NOTES]
 

@@ -53,6 +53,8 @@ def voyage(url):
         client.rerank(" ", DOCS, model="rerank-2.5")
     except voyageai.error.InvalidRequestError as error:
         assert "query must not be empty" in str(error)  # noqa: PT017
+    else:
+        raise AssertionError("a blank query was taken")
     return found
 
 
