@@ -56,11 +56,13 @@ def announce(url: str, terminal: Terminal, app: App) -> None:
     """Say what is served and where, and warn of a server without keys."""
     from rerank_cli.net import is_loopback
 
-    first, *others = [model.info.model for model in app.models.served]
+    first, *others = dict.fromkeys(model.info.model for model in app.models.by_name.values())
     page = "; to try it, open it in a browser" if app.settings.playground else ""
     terminal.note(f"serving {first} on {url} (clients' base URL; {url}/docs describes it){page}")
     if others:
         terminal.note(f"also serving {', '.join(others)}: the `model` of a request chooses")
+    if app.models.fallbacks:
+        terminal.note(f"if a model fails: {', '.join(model.info.model for model in app.models.fallbacks)}")
     if not app.settings.keys and not is_loopback(app.settings.host):
         terminal.warn("everybody who can reach this address can use it: give --keys-file or --keys-env")
 

@@ -33,13 +33,30 @@ def plans_of(call: Call, served_names: Sequence[str], budget: Budget) -> list[Mo
     refuse_remote_options(call, models)
     refuse_mixed_providers(call, remote)
     names = names_of([model.model for model in models], served_names)
-    cache = call.settings(CacheSettings)
-    return [
-        remote_plan(model, names[model.model], cache if cache.enabled else None, budget, call.terminal)
-        if model in remote
-        else local_plan(model, names[model.model], call.terminal)
-        for model in models
-    ]
+    settings = call.settings(CacheSettings)
+    cache = settings if settings.enabled else None
+
+    def plan(model: ModelSettings, own: Sequence[str]) -> ModelPlan:
+        if is_remote(model):
+            return remote_plan(model, own, cache, budget, call.terminal)
+        return local_plan(model, own, call.terminal)
+
+    plans = [plan(model, names[model.model]) for model in models]
+    return [*plans, *(replace(plan(model, ()), fallback=True) for model in fallbacks_of(call, models))]
+
+
+def fallbacks_of(call: Call, models: Sequence[ModelSettings]) -> list[ModelSettings]:
+    """The settings of each --fallback. Raises UsageError for one that could never work."""
+    from rerank_cli.scorers.registry import chain_of, require_possible
+
+    settings = call.settings(ModelSettings)
+    if settings.fail_closed and settings.fallback:
+        raise UsageError("--fallback and --fail-closed exclude each other", "give one of them")
+    first = replace(models[0], fallback=settings.fallback)
+    chain = [replace(one, spinning=False) for one in chain_of(first)[1:]]
+    for one in chain:
+        require_possible(one, call.terminal.env)
+    return chain
 
 
 def models_of(call: Call) -> list[ModelSettings]:
@@ -48,7 +65,7 @@ def models_of(call: Call) -> list[ModelSettings]:
     base = call.settings(ModelSettings)
     remote = replace(base.remote, endpoints=call.endpoints, prices=call.prices, refuse_waits=True)
     names = dict.fromkeys([named] if isinstance(named, str) else named)  # a single text: the default
-    return [replace(base, model=name, spinning=False, remote=remote) for name in names]
+    return [replace(base, model=name, spinning=False, fallback=(), remote=remote) for name in names]
 
 
 def names_of(models: Sequence[str], served_names: Sequence[str]) -> dict[str, list[str]]:
@@ -75,8 +92,11 @@ def refuse_mixed_providers(call: Call, remote: Sequence[ModelSettings]) -> None:
 
 def local_plan(model: ModelSettings, names: Sequence[str], terminal: Terminal) -> ModelPlan:
     """A local model; equal settings are an equal model, so that a reload does not load it again."""
+    from rerank_cli.scorers.fallback import PASSTHROUGH, PassthroughScorer
     from rerank_cli.server.models import ModelPlan
 
+    if model.model == PASSTHROUGH:
+        return ModelPlan(tuple(names), PASSTHROUGH, open_scorer=PassthroughScorer)
     identity = replace(model, remote=RemoteSettings())
     return ModelPlan(tuple(names), repr(identity), open_scorer=partial(open_model, model, terminal))
 
@@ -90,7 +110,8 @@ def remote_plan(
 
     own = choose(model.model, model.remote).model
     return ModelPlan(
-        (*names, own) if own else tuple(names), open_gateway=partial(open_remote, model, cache, budget, terminal)
+        (*names, own) if own and names else tuple(names),
+        open_gateway=partial(open_remote, model, cache, budget, terminal),
     )
 
 

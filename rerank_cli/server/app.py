@@ -10,6 +10,7 @@ import re
 import time
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +27,19 @@ from rerank_cli.server.body_limits import check_counts
 from rerank_cli.server.http_errors import HttpError, retry_later
 from rerank_cli.server.jobs import Job, make_job
 from rerank_cli.server.json_body import dump, load
+from rerank_cli.server.models import Attempt
 from rerank_cli.server.pages import GUARDED, is_model, page_of_path
 from rerank_cli.server.records import Call
 from rerank_cli.server.rerank_request import read_request
-from rerank_cli.server.response import build_response, rank_scores, settings_of
+from rerank_cli.server.response import build_response, check_stages, rank_scores, settings_of
 from rerank_cli.server.web_pages import RESPONSE_HEADERS, refuse_foreign_page
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rerank_cli.records import Ranking
+    from rerank_cli.errors import RerankError
+    from rerank_cli.records import Failure, Ranking
     from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.server.log import Log
     from rerank_cli.server.metrics import Metrics
@@ -142,33 +145,54 @@ class App:
 
     async def rank(self, request: Request, call: Call, rerank_request: RerankRequest, *, large: bool) -> Response:
         """The response to a request that was understood."""
-        documents = rerank_request.documents
         model, notes = self.choose_model(rerank_request.options.model)
+        failed: list[Failure] = []
+        for following in (*self.models.after(model), None):
+            attempt = Attempt(model, notes, tuple(failed))
+            try:
+                return await self.answer(request, call, rerank_request, attempt, large=large)
+            except (DocumentError, ModelError, RemoteError, UsageError) as error:
+                refused = self.refused(error, call, model, rerank_request)
+                if following is None or not isinstance(error, ModelError | RemoteError):
+                    raise refused from None
+            except HttpError as error:  # scores that are not numbers, a worker that has stopped
+                refused = error
+                if following is None or error.status < 500:
+                    raise
+            failed.append({"model": model.info.model, "cause": refused.message})
+            notes = [*notes, f"`{model.info.model}` is unusable, `{following.info.model}` takes its place"]
+            model = following
+        raise AssertionError("the last model answers or is refused")  # pragma: no cover
+
+    async def answer(
+        self, request: Request, call: Call, rerank_request: RerankRequest, attempt: Attempt, *, large: bool
+    ) -> Response:
+        """The response by one model. Raises what scoring raises."""
+        model = attempt.model
         call.model = model.info.model
-        try:
-            with model.in_use():
-                job = await self.score(request, partial(make_job, rerank_request), model, large=large)
-                call.queued, call.scored = job.started - job.submitted, job.finished - job.started
-                ranking = await in_thread_if(large, rank_scores, rerank_request, job, model.info)
-                ranking, further = await self.highlight(request, rerank_request, ranking, model)
-            jobs = (job, *further)
-            body, result = await in_thread_if(
-                large, build_response, rerank_request, jobs, ranking, call.id, model.info, notes
-            )
-        except DocumentError as error:
-            index = scoring.document_of(error.pair, documents).index
-            raise HttpError(422, f"document at index {index}: {error.message}") from None
-        except ModelError as error:
-            self.log.failed(call, error)
-            raise retry_later(503, "the model failed to score this request", 1.0) from None
-        except (RemoteError, UsageError) as error:
-            raise self.refused(error, call, model) from None
+        check_stages(rerank_request, model.info)
+        with model.in_use():
+            job = await self.score(request, partial(make_job, rerank_request), model, large=large)
+            call.queued, call.scored = job.started - job.submitted, job.finished - job.started
+            ranking = await in_thread_if(large, rank_scores, rerank_request, job, model.info)
+            ranking, further = await self.highlight(request, rerank_request, ranking, model)
+        ranking = replace(ranking, meta=replace(ranking.meta, fallback=attempt.failed))
+        jobs = (job, *further)
+        body, result = await in_thread_if(
+            large, build_response, rerank_request, jobs, ranking, call.id, model.info, attempt.notes
+        )
         self.metrics.ranked(call, job)
         headers = rerank_request.adapter.headers(result, call) if rerank_request.adapter.headers else None
         return Response(body, headers=headers, media_type="application/json")
 
-    def refused(self, error: RemoteError | UsageError, call: Call, model: ServedModel) -> HttpError:
-        """The refusal of a request that the model or a stage cannot answer; a provider's failure is logged."""
+    def refused(self, error: RerankError, call: Call, model: ServedModel, rerank_request: RerankRequest) -> HttpError:
+        """The refusal of a request that a model or a stage cannot answer; failures of models are logged."""
+        if isinstance(error, DocumentError):
+            index = scoring.document_of(error.pair, rerank_request.documents).index
+            return HttpError(422, f"document at index {index}: {error.message}")
+        if isinstance(error, ModelError):
+            self.log.failed(call, error)
+            return retry_later(503, "the model failed to score this request", 1.0)
         if model.info.backend != "remote":
             return HttpError(422, as_members(error.message))
         refused = provider_errors.http_error(error, call.model)

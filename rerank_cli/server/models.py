@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from rerank_cli.server.remote_worker import RemoteWorker
 from rerank_cli.server.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from rerank_cli.records import Failure
     from rerank_cli.scorers.base import Scorer, ScorerInfo
     from rerank_cli.scorers.gateway import Gateway
     from rerank_cli.server.settings import ServeSettings
@@ -27,13 +28,15 @@ Configured: TypeAlias = "tuple[ServeSettings, Sequence[ModelPlan]]"
 class ModelPlan:
     """A model that is to be served. Either of the openers is None.
 
-    `names`: what clients may call it. `identity`: equal for plans that open the same model; None: it is always opened.
+    `names`: what clients may call it; none: only a fallback. `fallback`: it takes the place of models that fail, in the
+    order of the plans. `identity`: equal for plans that open the same model; None: it is always opened.
     """
 
     names: tuple[str, ...]
     identity: object = None
     open_scorer: Callable[[], Scorer] | None = None
     open_gateway: Callable[[], Gateway] | None = None
+    fallback: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -58,13 +61,19 @@ class ServedModel:
 class Models:
     """The models in the order in which they were named; the first answers requests that name none or another."""
 
-    def __init__(self, named: Sequence[tuple[Iterable[str], ServedModel]]) -> None:
-        self.served = tuple(model for _, model in named)
+    def __init__(self, planned: Sequence[tuple[ModelPlan, ServedModel]]) -> None:
+        self.served = tuple(dict.fromkeys(model for _, model in planned))
         self.first = self.served[0]
+        self.fallbacks = tuple(model for plan, model in planned if plan.fallback)
         self.by_name: dict[str, ServedModel] = {}
-        for names, model in named:
-            for name in (*names, model.info.model):
+        for plan, model in planned:
+            for name in (*plan.names, *([model.info.model] if plan.names else [])):
                 self.by_name.setdefault(name, model)
+
+    def after(self, model: ServedModel) -> tuple[ServedModel, ...]:
+        """The fallbacks that are tried if a model fails, in order."""
+        place = self.fallbacks.index(model) + 1 if model in self.fallbacks else 0
+        return self.fallbacks[place:]
 
     @property
     def alive(self) -> bool:
@@ -87,6 +96,14 @@ class Models:
             model.worker.stop()
 
 
+class Attempt(NamedTuple):
+    """A model that is to answer, what the response says of that choice, and the models that failed before."""
+
+    model: ServedModel
+    notes: list[str]
+    failed: tuple[Failure, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Opener:
     """What workers share: who observes their calls, whose turn it is, and how many requests there are at most."""
@@ -99,19 +116,20 @@ class Opener:
         """Models that are ready; those of `former` that are the same go on. Raises what opening one raises."""
         same = {model.identity: model for model in former if model.identity is not None}
         started: list[ServedModel] = []
-        named: list[tuple[Iterable[str], ServedModel]] = []
+        planned: list[tuple[ModelPlan, ServedModel]] = []
         try:
             for plan in plans:
                 model = same.get(plan.identity)
                 if model is None:
                     model = self._start(plan, max(1, self.max_queue // len(plans)))
                     started.append(model)
-                named.append((plan.names, model))
+                    same |= {plan.identity: model} if plan.identity is not None else {}
+                planned.append((plan, model))
         except BaseException:
             for model in started:
                 model.worker.stop()
             raise
-        return Models(named)
+        return Models(planned)
 
     def _start(self, plan: ModelPlan, share: int) -> ServedModel:
         """`share`: requests that may wait for a provider, so that one that hangs leaves room for other models."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rerank_cli.records import Document, Hit, RequestOptions
+    from rerank_cli.records import Document, Failure, Hit, RequestOptions
     from rerank_cli.request import Api
     from rerank_cli.server.http_errors import HttpError
     from rerank_cli.settings import Limits
@@ -66,6 +66,7 @@ class RerankResult:
     warnings: tuple[str, ...]
     stages: tuple[dict[str, Any], ...] = ()  # what each did, as in `Meta.stages`
     context: str | None = None  # the block for a prompt, if it was asked for
+    fallback: tuple[Failure, ...] = ()  # the models that failed before `model` scored
 
 
 @dataclass(frozen=True, slots=True)

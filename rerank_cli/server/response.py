@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rerank_cli import pipeline, scoring
 from rerank_cli.billing import DEFAULT_CHUNK, chunk_of, search_units
 from rerank_cli.errors import NonFiniteError
+from rerank_cli.records import UNSCORED
 from rerank_cli.report import Report
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError
@@ -31,10 +32,17 @@ def rank_scores(request: RerankRequest, job: Job, info: ScorerInfo) -> Ranking:
 
     Raises HttpError for a document without any token if strict, and for a cut query where nothing may be cut.
     """
-    scores = _document_scores(request, job)
+    scores = _document_scores(request, job, strict=request.strict and info.scale != UNSCORED)
     if request.adapter.refuse_cut_query and job.query_cut and request.limits.long_documents == "error":
         raise HttpError(422, f"the query has {job.query_tokens} tokens, more than half of the model's window")
     return pipeline.assemble(request.query, request.documents, scores, info, settings_of(request), Report())
+
+
+def check_stages(request: RerankRequest, info: ScorerInfo) -> None:
+    """Raise UsageError for a stage that cannot work on the scores of this model, before they are paid for."""
+    settings = settings_of(request)
+    if settings.stages.active:
+        pipeline.stage_context(request.query, info, settings, Report())
 
 
 def settings_of(request: RerankRequest) -> RankSettings:
@@ -72,15 +80,16 @@ def build_response(
         hits=_with_lowest(ranking.hits),
         tokens=_tokens(job, scores) + read,
         computed_tokens=_tokens(job, filter(None, job.scores)) + read,
-        search_units=_units(job, scores, request.options.model or ""),
+        search_units=0 if info.scale == UNSCORED else _units(job, scores, request.options.model or ""),
         warnings=(*warnings, *ranking.meta.warnings),
         stages=ranking.meta.stages,
         context=context,
+        fallback=ranking.meta.fallback,
     )
     return dump(request.adapter.response(result)), result
 
 
-def _document_scores(request: RerankRequest, job: Job) -> list[Score]:
+def _document_scores(request: RerankRequest, job: Job, *, strict: bool = False) -> list[Score]:
     """One score per document, every one finite; None in it for a document without any token."""
     if job.error is not None:
         raise job.error
@@ -88,7 +97,7 @@ def _document_scores(request: RerankRequest, job: Job) -> list[Score]:
     scores = scoring.UniquePairs(list(job.pairs), job.places).spread(scored)
     # Blank documents have no pair; of others the tokenizer may drop every character.
     empty = [index for index, score in enumerate(scores) if score.value is None]
-    if empty and request.strict:
+    if empty and strict:
         raise HttpError(400, http_errors.BLANK_DOCUMENT.format(index=empty[0]), error_type="empty")
     try:
         scoring.require_finite(scored, job.pairs, request.documents)
@@ -124,7 +133,7 @@ def _warnings(request: RerankRequest, job: Job, scores: Sequence[Score], info: S
     report = Report()
     pipeline.check_language(request.query, request.documents, info, report)
     empty = sum(score.value is None for score in scores)
-    if empty:
+    if empty and info.scale != UNSCORED:
         report.warn(f"{empty} document{' is' if empty == 1 else 's are'} empty and scored lowest")
     cut = sum(score.truncated or index in request.shortened for index, score in enumerate(scores))
     if cut:

@@ -27,7 +27,7 @@ from rerank_cli.server import admission, run
 from rerank_cli.server.app import App
 from rerank_cli.server.log import Log
 from rerank_cli.server.metrics import Metrics
-from rerank_cli.server.models import Models, ServedModel
+from rerank_cli.server.models import ModelPlan, Models, ServedModel
 from rerank_cli.server.settings import ServeSettings
 from rerank_cli.server.worker import Worker
 from rerank_cli.settings import ModelSettings
@@ -111,7 +111,7 @@ class Serving(Client):
         metrics = Metrics()
         self.worker = Worker(scorer, metrics.batch)
         info = self.worker.start()
-        models = Models([(settings.names, ServedModel(info, self.worker))])
+        models = Models([(ModelPlan((info.model, *settings.names)), ServedModel(info, self.worker))])
         log = Log(terminal, access=settings.access_log, tracebacks=True)
         self.app = App(settings, models, metrics, log)
         listening = threading.Event()

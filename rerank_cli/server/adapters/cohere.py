@@ -29,6 +29,7 @@ def cohere_response(result: RerankResult, *, version: str) -> dict[str, Any]:
             "tokens": {"input_tokens": result.tokens, "output_tokens": 0},
             "warnings": result.warnings,
             **({"stages": result.stages} if result.stages else {}),
+            **({"fallback": result.fallback} if result.fallback else {}),
         },
         "usage": {"prompt_tokens": result.tokens, "completion_tokens": 0, "total_tokens": result.tokens},
         **({} if result.context is None else {"context": result.context}),
