@@ -216,11 +216,11 @@ def test_values_of_the_configuration_are_on_one_line(run, tmp_path, nasty):
     name = f"m{nasty}n".replace("\ud800", "")
     file.write_text(f"model = {json.dumps('./' + name)}\n[prices]\n{json.dumps(name)} = 1.0\n")
     done = run("config", "--config", str(file))
-    if done.code == 0:
-        assert not HARMFUL.search(done.out.decode().replace("\n", ""))
-        lines = done.out.decode().splitlines()
-        assert all(re.match(r"[\w.]", line) for line in lines)
-        assert sum(line.startswith("prices.") for line in lines) == 1
+    assert done.code == 0, done.err
+    assert not HARMFUL.search(done.out.decode().replace("\n", ""))
+    lines = done.out.decode().splitlines()
+    assert all(re.match(r"[\w.]", line) for line in lines)
+    assert sum(line.startswith("prices.") for line in lines) == 1
     assert_lines(done.err, begin=("rerank: ", "hint: "))
 
 
