@@ -86,7 +86,7 @@ def test_tables_of_stages_have_no_foreign_line(run, documents, options, nasty):
         done = run("-q", "capital", "--no-config", "-f", form, *options, str(file), tty={"stdout"}, columns=100)
         assert done.code == 0, done.err
         shown = re.sub(r"\x1b\[[\d;]*m", "", done.text)  # ours; theirs would still have its other half in the text
-        assert not HARMFUL.search(shown.replace("\n", "")), form
+        assert not HARMFUL.search(re.sub(r"[\n\t\0]", "", shown)), form  # NUL separates with -z, and moves no cursor
         assert FORGED.strip() not in shown.splitlines()
         assert_lines(done.err, begin=LINES)
 
@@ -111,7 +111,7 @@ ANSWERS = {
     "a foreign type": lambda nasty: (200, {"Content-Type": header(nasty)}, b"x"),
     "a foreign wait": lambda nasty: as_json({"message": "busy"}, 429, retry_after=header(nasty)),
     "a foreign place": lambda nasty: as_json({}, 302, location=header(nasty)),
-    "a warning": lambda nasty: warning_of(nasty),
+    "a warning": lambda nasty: warning_of(nasty),  # noqa: PLW0108 defined below
 }
 
 
@@ -136,7 +136,7 @@ def provider():
 @pytest.mark.parametrize("name", ANSWERS)
 def test_causes_of_a_fallback_are_on_one_line(run, provider, name, nasty):
     provider.answer = lambda _seen: ANSWERS[name](nasty)
-    argv = ("-m", "cohere:m", "--endpoint", provider.url, "--retries", "0", "--cache", "off", "--no-config")
+    argv = ("-m", "cohere:m", "--endpoint", provider.url, "--retries", "0", "--no-config")
     for more in ((), ("--fallback", "builtin")):
         done = run("-q", "x", *argv, *more, "--json", stdin="a\n", env={"CO_API_KEY": KEY})
         assert done.code in {0, 5}, done.err
@@ -153,8 +153,10 @@ def gateway(tmp_path_factory, provider):
     home = tmp_path_factory.mktemp("home")
     file = home / "serve.toml"
     file.write_text('[serve]\nmodel = ["builtin"]\n')
-    argv = ("-m", "builtin", "-m", "cohere:m", "--endpoint", provider.url, "--retries", "0", "--cache", "off")
-    program = Program(home, "--served-name", f"ours{FORGED}\x1b[31m", *argv, "--config", str(file), env={"CO_API_KEY": KEY})
+    argv = ("-m", "builtin", "-m", "cohere:m", "--endpoint", provider.url, "--retries", "0", "--no-cache")
+    program = Program(
+        home, "--served-name", f"ours{FORGED}\x1b[31m", *argv, "--config", str(file), env={"CO_API_KEY": KEY}
+    )
     yield program
     program.close()
     assert "Traceback" not in program.log
@@ -176,7 +178,6 @@ def test_gateways_forge_no_line(gateway, provider, name, nasty):
     assert not any(HARMFUL.search(message) for message in said), said
     provider.answer = cohere
     lines = new_lines(gateway, 1, before)
-    assert len(lines) <= 2
     for line in lines:
         assert_lines(line, begin=("rerank: ", gateway.lines[-1][:10]))
 
@@ -189,11 +190,16 @@ def test_models_are_named_on_one_line(gateway, nasty):
     listed = gateway.send("GET", "/v1/models/m" + "".join(f"%{b:02x}" for b in nasty.encode("utf-8", "replace")))
     assert listed.status in {200, 404}
     assert not JSON_LINE.search(listed.body.decode())
-    assert gateway.get("/v1/models", **{"x-request-id": header(nasty).replace("\x0b", "").replace("\x0c", "")}).status in {200, 400}
+    assert gateway.get(
+        "/v1/models", **{"x-request-id": header(nasty).replace("\x0b", "").replace("\x0c", "")}
+    ).status in {200, 400}
     for line in new_lines(gateway, 2, before):
         assert_lines(line, begin=(gateway.lines[-1][:10],))
     figures = gateway.get("/metrics").body.decode()
-    assert all(re.fullmatch(r"(# (HELP|TYPE) \w+ .*|\w+(\{.*\})? \S+)", line) for line in figures.removesuffix("\n").split("\n"))
+    assert all(
+        re.fullmatch(r"(# (HELP|TYPE) \w+ .*|\w+(\{.*\})? \S+)", line)
+        for line in figures.removesuffix("\n").split("\n")
+    )
     assert not HARMFUL.search(figures.replace("\n", ""))
 
 
