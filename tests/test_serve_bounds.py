@@ -258,7 +258,7 @@ def test_wrong_keys_wait_and_right_ones_do_not(monkeypatch):
 
     monkeypatch.setattr(admission, "FAILED_KEY_S", 600.0)
     monkeypatch.setattr(admission, "FAILED_KEYS", 3)
-    monkeypatch.setattr(admission, "asyncio", SimpleNamespace(sleep=sleep))  # a wait that ends when the test says so
+    monkeypatch.setattr(admission, "asyncio", SimpleNamespace(sleep=sleep, timeout=asyncio.timeout))
     with serving(keys=("right",)) as server, ThreadPoolExecutor(3) as pool:
         guess = {"authorization": "Bearer wrong"}
         waiting = [pool.submit(server.post, "/v2/rerank", query="q", documents=["1"], headers=guess) for _ in range(3)]
