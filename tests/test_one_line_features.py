@@ -14,6 +14,10 @@ from serve.harness import Program, wait_for
 from test_one_line import FORGED, HARMFUL, NAMES, NASTY, assert_lines
 from test_serve_models import reload
 
+from rerank_cli.cli import batch_outputs
+from rerank_cli.errors import UsageError
+from rerank_cli.scorers.remote.native import fields_of
+
 KEY = "server-key-1234567890"
 LINES = ("rerank: ", "hint: ")
 JSON_LINE = re.compile(r"[\x00-\x08\x0a-\x1f]")  # JSON spells these out; others may stand in its strings
@@ -224,3 +228,18 @@ def test_reloads_forge_no_line(tmp_path_factory, gateway, nasty):
         reload(gateway, "not reloaded")
         for line in gateway.lines[before:]:
             assert_lines(line, begin=LINES)
+
+
+def test_rank_fields_with_lone_surrogates_are_sent():
+    assert fields_of("a: 'x\ud800'\nb: y", ("a", "b")) == {"a": "x?", "b": "y"}
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32", "linux"])
+def test_names_that_differ_in_case_are_one_file_where_they_are(monkeypatch, system):
+    monkeypatch.setattr(batch_outputs.sys, "platform", system)
+    named = [("x/A.jsonl", "out/Caf\u00e9.jsonl"), ("y/a.jsonl", "out/cafe\u0301.jsonl")]
+    if system == "linux":
+        batch_outputs.require_distinct(named)
+    else:
+        with pytest.raises(UsageError, match="would both be written"):
+            batch_outputs.require_distinct(named)
