@@ -198,7 +198,7 @@ def test_models_are_named_on_one_line(gateway, nasty):
         "/v1/models", **{"x-request-id": header(nasty).replace("\x0b", "").replace("\x0c", "")}
     ).status in {200, 400}
     for line in new_lines(gateway, 2, before):
-        assert_lines(line, begin=(gateway.lines[-1][:10],))
+        assert_lines(line, begin=("rerank: ", gateway.lines[-1][:10]))
     figures = gateway.get("/metrics").body.decode()
     assert all(
         re.fullmatch(r"(# (HELP|TYPE) \w+ .*|\w+(\{.*\})? \S+)", line)
