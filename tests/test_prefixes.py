@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_tokenizers import byte_bpe, unigram, wordpiece
+from tokenizers import AddedToken, Tokenizer, pre_tokenizers
+from tokenizers import models as library
 
 from rerank_cli import models
 from rerank_cli.errors import InputError, ModelError, library_errors
@@ -96,6 +98,46 @@ def test_words_that_turn_unknown_by_their_length(encoders: dict[str, Encoder], u
             whole, found = tokens_of(encoder._encode(text)), encoder.first(text, 8)
             count = len(found.ids)
             assert (found.ids, found.offsets) == (whole.ids[:count], whole.offsets[:count]), (name, length)
+
+
+PERIODS = [("<unk>", 0.0), ("▁", -1.0), ("▁abbb", -1.0), ("abbbbb", -0.5), ("bbabbb", -0.5), ("b", -20.0)]
+PERIODS += [("a", -1.0), ("ab", -1.0), ("abb", -1.0), ("abbbb", -1.0)]
+
+
+def unigram_of_periods() -> Tokenizer:
+    """Only 6k + 4 letters begin with `▁abbb`: beginnings of all other lengths agree on another start."""
+    built = Tokenizer(library.Unigram(PERIODS, unk_id=0))
+    built.pre_tokenizer = pre_tokenizers.Metaspace()
+    return built
+
+
+@pytest.mark.parametrize("added", [True, False])
+@pytest.mark.parametrize("build", [byte_bpe, unigram, wordpiece])
+@pytest.mark.usefixtures("short_beginnings")
+def test_a_long_added_token_is_not_cut(tmp_path: Path, build, added: bool) -> None:
+    built = build().backend_tokenizer
+    built.add_tokens([AddedToken("ab" * 120, normalized=added)])
+    built.save(str(tmp_path / "t.json"))
+    encoder = Encoder(tmp_path / "t.json")
+    for before in range(0, 260, 13):
+        text = "a capital b " * (before // 12) + "b" * (before % 12) + "ab" * 900
+        whole = encoder.ids(text)
+        for most in (1, 3, 8):
+            found = encoder.first(text, most).ids
+            assert found == whole[: len(found)]
+            assert len(found) >= min(most, len(whole))
+
+
+@pytest.mark.parametrize("size", range(200, 206))
+def test_periods_of_a_vocabulary_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """One beginning for each remainder, or a start that only one remainder changes is missed."""
+    monkeypatch.setattr(prefixes, "LEAST", size)
+    unigram_of_periods().save(str(tmp_path / "t.json"))
+    encoder = Encoder(tmp_path / "t.json")
+    for length in range(2000, 2006):
+        text = ("abbbbb" * 400)[:length]
+        whole, found = encoder.ids(text), encoder.first(text, 8).ids
+        assert found == whole[: len(found)], length
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,9 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from rerank_cli.text import escape_line
 from rerank_cli.writers import envelope, jsonl, trec
-from rerank_cli.writers.members import Names, encode_string
+from rerank_cli.writers.members import Names, encode, encode_string
 from rerank_cli.writers.results import blocks_of, score_members, shape_of
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ def response(row: BatchRow, ranking: Ranking, settings: OutputSettings) -> bytes
 
         further = b',"context":%b' % encode_string(block_of(ranking))
     if settings.names_model:
-        further += b',"meta":%b' % orjson.dumps(scored_by(ranking))
+        further += b',"meta":%b' % encode(scored_by(ranking))
     return b'{"id":%b,"results":[%b]%b}\n' % (name, results, further)
 
 

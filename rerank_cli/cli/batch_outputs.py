@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from rerank_cli.compression import SUFFIXES as COMPRESSED
 from rerank_cli.descriptors import is_plain_target
@@ -29,9 +31,10 @@ def require_distinct(outputs: list[tuple[str, str]]) -> None:
     """Raise UsageError if two inputs, given as (input, output), would write one file."""
     first: dict[str, str] = {}
     for name, target in outputs:
-        if first.setdefault(target, name) != name or outputs.count((name, target)) > 1:
+        key = folded(target)
+        if first.setdefault(key, name) != name or outputs.count((name, target)) > 1:
             raise UsageError(
-                f"`{first[target]}` and `{name}` would both be written to {target}",
+                f"`{first[key]}` and `{name}` would both be written to {target}",
                 "rename one, or give it its own --out-dir",
             )
 
@@ -67,8 +70,13 @@ def file_of(path: str | Path) -> object:
     try:
         known = Path(path).stat()
     except OSError:
-        return os.path.realpath(path)
+        return folded(os.path.realpath(path))
     return known.st_dev, known.st_ino
+
+
+def folded(path: str) -> str:
+    """A path as the system compares names of new files: Windows and macOS ignore case, macOS how accents are stored."""
+    return normalize("NFC", path).casefold() if sys.platform in {"darwin", "win32"} else path
 
 
 def file_of_stdin() -> object:

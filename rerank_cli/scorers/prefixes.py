@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +24,8 @@ GROWTH = 4
 MOST_CHARS = 550_000  # of a beginning; tokenising them takes about a second
 LAST_WORDS = 4  # of a beginning, that may depend on what follows
 LAST_TOKENS = 16  # before the ends of beginnings that agree, likewise
-BEGINNINGS = (1, 2, 3, 5, 8, 13, 17, 29)  # characters that the beginnings to compare are shorter by
+BEGINNINGS = range(1, 17)  # characters that the beginnings to compare are shorter by: every remainder of a period of 16
+ADDED = 4  # times the longest added token: characters before the end of a beginning in which one may have been cut
 HEAD, TAIL = 112, 16  # characters that are kept of a very long word, and of a very long run of white space
 _ALNUM, _SPACE = re.compile("[A-Za-z0-9]+"), re.compile(r"[ \t\r\n]+")
 PLAIN_WORDS = {"BertPreTokenizer", "Whitespace", "WhitespaceSplit"}  # keep letters and digits together
@@ -70,6 +71,7 @@ class Splitting(NamedTuple):
 
     by_word: bool = True  # a word's tokens depend on its length: only whole words are settled
     runs: re.Pattern[str] | None = None
+    open_chars: int = 0  # before the end of a beginning, that may be part of an added token
 
 
 def splitting(tokenizer: Any) -> Splitting:
@@ -87,7 +89,7 @@ def splitting(tokenizer: Any) -> Splitting:
     )
     least = HEAD + TAIL + 1
     runs = re.compile(rf"[A-Za-z0-9]{{{least},}}|[ \t\r\n]{{{least},}}") if plain else None
-    return Splitting(model not in {"BPE", "Unigram"}, runs)
+    return Splitting(model not in {"BPE", "Unigram"}, runs, ADDED * max(map(len, added), default=0))
 
 
 def _settings(part: Any) -> dict[str, Any]:
@@ -111,6 +113,7 @@ def first_tokens(encode: Callable[[str], Any], text: str, most: int, splits: Spl
             count = _in_whole_words(encoding)
             if count < most and not splits.by_word:
                 count = max(count, _agreed(encode, beginning.text, encoding, most))
+            count = min(count, bisect_right(encoding.offsets, len(beginning.text) - splits.open_chars, key=_end_of))
         if beginning.whole or count >= most:
             found = tokens_of(encoding, None if beginning.whole else most)
             return replace(found, offsets=beginning.restored(found.offsets or []))
@@ -158,6 +161,10 @@ def _run_end(text: str, position: int) -> int:
         if end := same.match(text, position):
             return end.end()
     return position
+
+
+def _end_of(offsets: tuple[int, int]) -> int:
+    return offsets[1]
 
 
 def _in_whole_words(encoding: Any) -> int:

@@ -8,11 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import orjson
-
 from rerank_cli.version import __version__
 from rerank_cli.writers.jsonl import nested, object_of
-from rerank_cli.writers.members import encode_string, one_line
+from rerank_cli.writers.members import encode, encode_string, one_line
 from rerank_cli.writers.results import blocks_of, id_member, offsets, score_members, shape_of
 
 if TYPE_CHECKING:
@@ -71,4 +69,4 @@ def meta_object(meta: Meta) -> bytes:
     """The `meta` object, on one line."""
     members = {"schema_version": SCHEMA_VERSION, **asdict(meta), "tool": f"rerank-cli {__version__}"}
     optional = {name: members.pop(name) for name in ("usage", "stages", "fallback", "queries")}
-    return orjson.dumps(members | {name: value for name, value in optional.items() if value})
+    return encode(members | {name: value for name, value in optional.items() if value})

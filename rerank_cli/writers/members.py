@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -64,6 +64,14 @@ def decode_string(raw: bytes) -> str:
         return str(orjson.loads(raw))
     except ValueError:
         return str(json.loads(raw, strict=False))
+
+
+def encode(value: Any) -> bytes:
+    """Any JSON value on one line, with lone surrogates (as escapes) and whole numbers of any size."""
+    try:
+        return orjson.dumps(value, default=float)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"), default=float).encode("ascii")
 
 
 def encode_string(text: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from rerank_cli.writers.members import decode_string, encode_string, members, numbers, one_line
+from rerank_cli.writers.members import decode_string, encode, encode_string, members, numbers, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,7 +90,7 @@ def score_members(hits: Sequence[Hit], shape: Shape) -> list[bytes]:
 def parts_members(hit: Hit) -> bytes:
     """The members of a hit about parts of its text, in order, each behind a comma."""
     parts = parts_of(hit)
-    return b"," + orjson.dumps(parts)[1:-1] if parts else b""
+    return b"," + encode(parts)[1:-1] if parts else b""
 
 
 def parts_of(hit: Hit) -> dict[str, Any]:
@@ -106,10 +106,10 @@ def parts_of(hit: Hit) -> dict[str, Any]:
 def explanation(hit: Hit, shape: Shape) -> bytes:
     """The `explain` object of a hit; offsets are characters of `text`."""
     score = hit.score
-    effects = b',"stages":%b' % orjson.dumps(hit.staged.effects, default=float) if hit.staged else b""
+    effects = b',"stages":%b' % encode(hit.staged.effects) if hit.staged else b""
     if score.by_query:
         asked = zip(shape.queries, score.by_query, strict=True)
-        effects += b',"queries":%b' % orjson.dumps([{"query": one, shape.value_name: value} for one, value in asked])
+        effects += b',"queries":%b' % encode([{"query": one, shape.value_name: value} for one, value in asked])
     return b'{"text":%b,"tokens":%d,"%b":%b,"windows":%d,"best_chunk":%b,"truncated":%b%b}' % (
         encode_string(hit.document.text),
         score.tokens,

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from rerank_cli.scorers.remote.split import text_of
+from rerank_cli.text import encodable
 
 
 def fields_of(text: str, names: tuple[str, ...]) -> dict[str, str] | None:
@@ -30,7 +31,7 @@ def _mapping(text: str, names: tuple[str, ...]) -> dict[str, Any]:
 
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        value = yaml.load(text, Loader=loader)  # noqa: S506 the base loader builds nothing but strings, lists and dicts
+        value = yaml.load(encodable(text), Loader=loader)  # noqa: S506 the base loader builds nothing but strings, lists and dicts
     except yaml.YAMLError:
         value = None
     return value if isinstance(value, dict) and set(value) <= set(names) else {names[0]: text}
