@@ -145,6 +145,7 @@ class App:
         documents = rerank_request.documents
         model, notes = self.choose_model(rerank_request.options.model)
         call.model = model.info.model
+        refuse_highlights(rerank_request, model.info)
         try:
             with model.in_use():
                 job = await self.score(request, partial(make_job, rerank_request), model, large=large)
@@ -190,7 +191,7 @@ class App:
     ) -> tuple[Ranking, list[Job]]:
         """The ranking with its best sentences and the job that scored them, which takes its turn like any other.
 
-        Raises UsageError for a listwise model, and what `score` and the scorer raise.
+        Raises what `score` and the scorer raise.
         """
         settings = settings_of(rerank_request)
         if not settings.stages.highlight and model.info.backend != "remote":
@@ -256,6 +257,17 @@ def begin(request: Request) -> Call:
     request_id = sent if REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
     adapter = None if request.method in {"GET", "HEAD"} and is_model(path) else adapter_of_path(path)
     return Call(request_id, request.method, path, client, adapter)
+
+
+def refuse_highlights(rerank_request: RerankRequest, info: ScorerInfo) -> None:
+    """Raises HttpError 422 for highlights by a listwise model, before anything is scored or billed."""
+    if rerank_request.options.stages.get("highlight"):
+        from rerank_cli.highlighting import check
+
+        try:
+            check(settings_of(rerank_request), info.model, listwise=info.listwise)
+        except UsageError as error:
+            raise HttpError(422, as_members(error.message)) from None
 
 
 def refuse_method(method: str, *allowed: str) -> None:
