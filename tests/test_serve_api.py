@@ -231,7 +231,7 @@ ERRORS = {
     "type": ({"query": "q", "documents": ["a"], "top_n": "3"}, 422, "invalid type: parameter top_n is of type string but should be of type integer. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
     "bool": ({"query": "q", "documents": ["a"], "top_n": True}, 422, "invalid type: parameter top_n is of type boolean but should be of type integer. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
     "documents": ({"query": "q", "documents": "a"}, 422, "invalid type: parameter documents is of type string but should be of type array. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
-    "null document": ({"query": "q", "documents": ["a", None]}, 422, "invalid type: parameter documents[1] is of type null but should be of type string or object. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
+    "number": ({"query": "q", "documents": ["a", 5]}, 422, "invalid type: parameter documents[1] is of type integer but should be of type string or object. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
     "no object": ([1], 422, "invalid type: parameter body is of type array but should be of type object. For proper usage, please refer to https://docs.cohere.com/reference/rerank"),
 }  # fmt: skip
 

@@ -168,7 +168,7 @@ def test_a_page_of_yet_another_origin_gets_nothing(browser, other, attack):
         run(page, ATTACKS[attack], server.url)
         assert run(page, READ, server.url) is None
         page.close()
-        assert b"rerank_documents_total 0.0" in server.get("/metrics").body
+        assert b'rerank_documents_total{model="free"} 0.0' in server.get("/metrics").body
 
 
 def test_any_origin_may_use_a_server_with_keys_if_it_has_one(browser, other):
@@ -186,4 +186,4 @@ def test_without_cors_a_page_cannot_even_send_its_key(browser, other):
         page.goto(f"http://evil.example:{other}/")
         assert run(page, READ, server.url) is None
         page.close()
-        assert b"rerank_documents_total 0.0" in server.get("/metrics", authorization="Bearer key-1").body
+        assert b'rerank_documents_total{model="free"} 0.0' in server.get("/metrics", authorization="Bearer key-1").body

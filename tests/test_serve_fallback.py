@@ -64,7 +64,7 @@ def test_what_is_wrong_with_the_request_is_refused_by_no_other_model(program, pr
     provider.answer = lambda _seen: as_json({"results": [{"index": 0, "relevance_score": 0.5}]})
     provider.seen.clear()
     assert program.post("/v2/rerank", query=" ", documents=["a"]).status == 400
-    assert program.post("/rerank", query="q", documents=["a"], cutoff="auto").status == 400  # of a provider's scores
+    assert program.post("/rerank", query="q", documents=["a"], cutoff="auto").status == 422  # of a provider's scores
     assert provider.seen == []
 
 

@@ -214,6 +214,16 @@ def test_a_provider_that_hangs_leaves_room_for_other_models(home):
     assert statuses == [200, 200]
 
 
+def test_highlights_of_a_listwise_model_are_refused_before_anything_is_sent(home, free):
+    program = gateway(home, free, model="jina:jina-reranker-v3", JINA_API_KEY=KEY)
+    answer = program.post("/rerank", query=QUERY, documents=DOCS, highlight=1)
+    page = program.get("/").body
+    program.close()
+    assert (answer.status, free.seen) == (422, [])
+    assert "`highlight` needs a model that scores each text alone" in answer.json["message"]
+    assert b'id="highlight" type="checkbox">' in page  # a provider bills sentences: not unless asked for
+
+
 def test_units_are_limited_for_the_life_of_the_process(home, free):
     served = gateway(home, free, "--max-units", "2", "--no-cache")
     statuses = [served.post("/v2/rerank", query=QUERY, documents=["budget"]).status for _ in range(4)]

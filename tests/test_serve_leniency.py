@@ -69,6 +69,46 @@ def test_blank_documents_are_scored_lowest(real, text):
         assert json.loads(tei.headers["x-rerank-warnings"]) == ["2 documents are empty and scored lowest"]
 
 
+NULLS = {
+    "/v1/rerank": {"documents": ["1", None]},
+    "/v2/rerank": {"documents": ["1", None]},
+    "/rerank": {"texts": ["1", None]},
+    "/voyage/v1/rerank": {"documents": ["1", None]},
+    "/v1/ranking": {"passages": [{"text": "1"}, None]},
+    "/v1/reranking": {"input": ["1", None]},
+    "/v1/score": {"text_1": "q", "text_2": ["1", None]},
+}
+
+
+@pytest.mark.parametrize("path", NULLS)
+def test_a_null_document_is_a_blank_one(real, strict, path):
+    body = {"query": "q", "return_documents": True} | NULLS[path]
+    answer = real.post(path, **body)
+    assert answer.status == 200, answer.body
+    assert "null" not in answer.body.decode().replace('"param":null', "")
+    for version in ("/v1/rerank", "/v2/rerank"):
+        refused = strict.post(version, query="q", documents=["1", None], model="free")
+        assert refused.status == 422
+        assert "documents[1] is of type null" in refused.json["message"]
+
+
+def test_a_null_document_comes_last_and_is_sent_back_as_text(real):
+    answer = real.post("/v1/rerank", query="q", documents=[None, "1", None], return_documents=True)
+    assert answer.scores[0] == answer.scores[2] == 0.0
+    assert [row["document"]["text"] for row in answer.json["results"]] == ["1", "", ""]
+    assert answer.json["meta"]["warnings"] == ["2 documents are empty and scored lowest"]
+
+
+@pytest.mark.parametrize("name", ["max_chunks_per_doc", "max_tokens_per_doc"])
+@pytest.mark.parametrize("value", [0, 0.0, -1])
+def test_a_limit_of_0_is_none(free, strict, name, value):
+    path = {"max_chunks_per_doc": "/v1/rerank", "max_tokens_per_doc": "/v2/rerank"}[name]
+    body = {"query": "q", "documents": ["1", "2"], "model": "free", name: value}
+    assert free.post(path, **body).status == (400 if value else 200)
+    refused = strict.post(path, **body)
+    assert (refused.status, refused.json["message"]) == (400, f"invalid request: {name} must be at least 1")
+
+
 def test_max_chunks_per_doc_limits_windows_only(free):
     """SiliconFlow's clients and RAGFlow send 1024."""
     answer = free.post("/v1/rerank", query="q", documents=[str(n) for n in range(10)], max_chunks_per_doc=1024)

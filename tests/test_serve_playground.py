@@ -142,4 +142,7 @@ def test_it_is_not_a_member_of_coheres_api():
     """A strict server takes it where the playground sends it."""
     with serving(strict=True) as server:
         for path, status in (("/rerank", 200), ("/v1/rerank", 422), ("/v2/rerank", 422)):
-            assert server.post(path, query="q", documents=["1"], model="free", return_best_chunk=True).status == status
+            assert (
+                server.post(path, query="q", documents=["1"], model="free", return_best_chunk=True, highlight=1).status
+                == status
+            )

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serve.browser import chromium
 from serve.harness import builtin, serving
+from serve.playground import LONG, opened, rank
 
 pytestmark = pytest.mark.browser
 CAPITALS = (ROOT / "sample_data" / "capital.txt").read_text()
 QUERY = "What is the capital of the United States?"
-LONG = "The lighthouse stands on a rock 😀. " * 60 + "The keeper's password is sardine. " + "Waves break. " * 300
 
 
 @pytest.fixture(scope="module")
@@ -37,34 +36,6 @@ def browser():
 def server():
     with serving(builtin) as running:
         yield running
-
-
-@contextmanager
-def opened(browser, url, errors=(), **options):
-    """A page whose console stays free of errors, but for those that hold one of `errors`."""
-    page = browser.new_page(**options)
-    heard = []
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on("console", lambda message: heard.append(message.text) if message.type in {"error", "warning"} else None)
-    page.set_default_timeout(15_000)
-    page.goto(url + "/")
-    try:
-        yield page
-        assert [text for text in heard if not any(known in text for known in errors)] == []
-    finally:
-        page.close()
-
-
-def rank(page, query=None, documents=None, **fields):
-    """Fill in and send; the texts of the results."""
-    for name, value in {"query": query, "documents": documents, **fields}.items():
-        if name == "format":
-            page.select_option("#format", value)
-        elif value is not None:
-            page.fill(f"#{name}", value)
-    page.click("#send")
-    page.locator("#status", has_text=" ms, ").or_(page.locator("#error:not(:empty)")).first.wait_for()
-    return page.locator("#results li .text").all_inner_texts()
 
 
 def order(page):
@@ -93,20 +64,6 @@ def test_it_ranks_the_capital_documents(browser, server):
         assert page.inner_text("#served") == "model: builtin"
         assert len(rank(page, top_n="2")) == 2
         assert page.inner_text("#status").startswith("2 of ")
-
-
-def test_the_best_passage_is_marked_and_in_view(browser, server):
-    with opened(browser, server.url) as page:
-        for documents in (LONG, json.dumps({"text": LONG, "title": "The rock", "id": 7})):
-            rank(page, "What is the keeper's password?", documents + "\n" + json.dumps("Bread is made of flour."))
-            mark = page.locator("#results li:first-child mark")
-            assert "password is sardine" in mark.inner_text()
-            assert mark.evaluate(
-                "m => { const t = m.parentElement; const top = m.offsetTop - t.scrollTop; return top >= 0 && top < t.clientHeight }"
-            )
-            assert LONG.strip() in page.locator("#results li:first-child .text").text_content()
-            assert page.locator("mark").count() == 1
-        assert "id 7" in page.inner_text("#results li:first-child small")
 
 
 BAD = {
@@ -163,7 +120,7 @@ def test_documents_are_read_as_what_they_are(browser, server):
         assert sent(page, '\ufeff"text"\tn\na\t1')["documents"] == [{"text": "a", "n": "1"}]
         body = sent(page, "title,body\na,b", format="csv", rank_fields="title, body", top_n="1", model="m")
         assert body == {"query": QUERY, "documents": [{"title": "a", "body": "b"}], "model": "m", "top_n": 1,
-                        "rank_fields": ["title", "body"], "return_best_chunk": True}  # fmt: skip
+                        "rank_fields": ["title", "body"], "return_best_chunk": True, "highlight": 1}  # fmt: skip
         assert "model `m` is served by `builtin`" in page.inner_text("#status")
         page.click("#tab-rerank")
         assert "-m " not in page.text_content("#code")
@@ -240,15 +197,19 @@ def test_the_same_request_as_commands_gives_the_same_ranking(browser, server, pr
         page.click("#tab-rerank")
         rows = output(shell, page.text_content("#code") + " --json", programs)
         assert [row["index"] for row in json.loads(rows)["results"]] == expected
+        assert [row["highlights"] for row in json.loads(rows)["results"]] == [
+            row["highlights"] for row in reply["results"]
+        ]
         page.click("#tab-python")
         lines = output("python", page.text_content("#code"), programs).splitlines()
         assert [int(line.split()[1]) for line in lines] == expected
+        assert "highlight=1" in page.text_content("#code")
 
 
 def test_it_is_used_with_the_keyboard_alone(browser, server):
     with opened(browser, server.url) as page:
         seen = []
-        for _ in range(11):
+        for _ in range(12):
             page.keyboard.press("Tab")
             seen.append(page.evaluate("() => document.activeElement.id || document.activeElement.textContent"))
         assert seen == [
@@ -259,6 +220,7 @@ def test_it_is_used_with_the_keyboard_alone(browser, server):
             "top_n",
             "rank_fields",
             "model",
+            "highlight",
             "send",
             "tab-curl",
             "copy",

@@ -214,7 +214,7 @@ class App:
     ) -> tuple[Ranking, list[Job]]:
         """The ranking with its best sentences and the job that scored them, which takes its turn like any other.
 
-        Raises UsageError for a listwise model, and what `score` and the scorer raise.
+        Raises what `score` and the scorer raise.
         """
         settings = settings_of(rerank_request)
         if not settings.stages.highlight and model.info.backend != "remote":

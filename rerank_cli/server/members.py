@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
     from rerank_cli.server.records import Adapter
 
+LIMITS = ("top_n", "max_chunks_per_doc", "max_tokens_per_doc")
+
 
 def our_members(body: Mapping[str, Any], adapter: Adapter, *, strict: bool) -> dict[str, Any]:
     """The members of a body that are not null, with our names. Raises HttpError 422: one holds what it cannot hold.
 
-    Unless strict, texts may be in objects, as vLLM's and NVIDIA's clients send them, and a `top_n` of 0 means all.
+    Unless strict, texts may be in objects, as vLLM's and NVIDIA's clients send them, a null document is blank, and
+    a limit of 0 means none, as unset numbers of Go arrive.
     """
     members = {name: value for name, value in body.items() if value is not None}
     if adapter.prepare is not None:
@@ -30,13 +33,16 @@ def our_members(body: Mapping[str, Any], adapter: Adapter, *, strict: bool) -> d
     members = {**adapter.defaults, **members}
     if strict:
         return members
-    top_n, query, documents = (members.get(name) for name in ("top_n", "query", adapter.documents))
-    if type(top_n) in {int, float} and top_n == 0:  # as unset numbers of Go arrive
-        del members["top_n"]
+    for name in LIMITS:
+        if type(limit := members.get(name)) in {int, float} and limit == 0:
+            del members[name]
+    query, documents = (members.get(name) for name in ("query", adapter.documents))
     if isinstance(query, dict | list):
         members["query"] = [text_of(each) for each in query] if isinstance(query, list) else text_of(query)
     if isinstance(documents, dict) and isinstance(documents.get("content"), list):
         members[adapter.documents] = documents["content"]
+    elif isinstance(documents, list):
+        members[adapter.documents] = ["" if each is None else each for each in documents]
     return members
 
 

@@ -96,7 +96,8 @@ def _openapi(app: Server, _request: Request) -> Response:
 def _playground(app: Server, _request: Request) -> Response:
     if not app.settings.playground:
         raise HttpError(404, NO_PAGE)
-    page, policy = playground(with_keys=bool(app.settings.keys))
+    remote = app.models.first.info.backend == "remote"
+    page, policy = playground(with_keys=bool(app.settings.keys), remote=remote)
     return Response(page, headers={"content-security-policy": policy}, media_type="text/html")
 
 

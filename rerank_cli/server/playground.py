@@ -13,11 +13,12 @@ from functools import cache
 from pathlib import Path
 
 NOT_EMBEDDED = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+HIGHLIGHT = '<input id="highlight" type="checkbox" checked>'  # a provider bills the sentences: not unless asked for
 KEY_FIELD = '<div id="key-field" hidden>'  # shown at once if the server has keys, else when it refuses a request
 
 
 @cache
-def playground(*, with_keys: bool) -> tuple[str, str]:
+def playground(*, with_keys: bool, remote: bool = False) -> tuple[str, str]:
     """The page, and its content security policy."""
     page = Path(__file__).with_name("playground.html").read_text(encoding="utf-8")
     style, script = (re.search(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL) for tag in ("style", "script"))
@@ -25,7 +26,11 @@ def playground(*, with_keys: bool) -> tuple[str, str]:
         f"default-src 'none'; style-src {inline_hash(style[1] if style else '')}; "
         f"script-src {inline_hash(script[1] if script else '')}; connect-src 'self'; img-src data:; {NOT_EMBEDDED}"
     )
-    return page.replace(KEY_FIELD, KEY_FIELD.replace(" hidden", "")) if with_keys else page, policy
+    if with_keys:
+        page = page.replace(KEY_FIELD, KEY_FIELD.replace(" hidden", ""))
+    if remote:
+        page = page.replace(HIGHLIGHT, HIGHLIGHT.replace(" checked", ""))
+    return page, policy
 
 
 def inline_hash(text: str) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from rerank_cli import pipeline, scoring
 from rerank_cli.billing import DEFAULT_CHUNK, chunk_of, search_units
-from rerank_cli.errors import NonFiniteError
+from rerank_cli.errors import NonFiniteError, UsageError
 from rerank_cli.records import UNSCORED
 from rerank_cli.report import Report
+from rerank_cli.request import as_members
 from rerank_cli.server import http_errors
 from rerank_cli.server.http_errors import HttpError
 from rerank_cli.server.jobs import tokens_of, units_of
@@ -39,10 +40,17 @@ def rank_scores(request: RerankRequest, job: Job, info: ScorerInfo) -> Ranking:
 
 
 def check_stages(request: RerankRequest, info: ScorerInfo) -> None:
-    """Raise UsageError for a stage that cannot work on the scores of this model, before they are paid for."""
+    """Raise HttpError 422 for stages and highlights that this model's scores do not allow, before they are paid for."""
     settings = settings_of(request)
-    if settings.stages.active:
+    if not settings.stages.active and not settings.stages.highlight:
+        return
+    from rerank_cli.highlighting import check
+
+    try:
         pipeline.stage_context(request.query, info, settings, Report())
+        check(settings, info.model, listwise=info.listwise)
+    except UsageError as error:
+        raise HttpError(422, as_members(error.message)) from None
 
 
 def settings_of(request: RerankRequest) -> RankSettings:
