@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from serve.harness import serving
 
 from rerank_cli import Reranker
 
@@ -114,7 +115,7 @@ def test_the_order_is_as_computed_by_hand(run, free, documents, options, expecte
     assert (result.code, result.text.split()) == (0, expected.split()), result.err
 
 
-@pytest.mark.parametrize("front", ["json", "batch", "python"])
+@pytest.mark.parametrize("front", ["json", "batch", "python", "serve"])
 @pytest.mark.parametrize(
     ("documents", "stages", "expected"),
     [
@@ -130,7 +131,12 @@ def test_the_order_is_as_computed_by_hand(run, free, documents, options, expecte
 )
 def test_requests_and_python_have_the_same_members(run, free, monkeypatch, front, documents, stages, expected) -> None:
     rows = [json.loads(line) for line in lines(documents).splitlines()]
-    if front == "python":
+    if front == "serve":
+        with serving(scorer=lambda: free) as server:
+            answer = server.post("/v2/rerank", query="x", documents=rows, return_documents=True, **stages)
+        found = [row["document"]["id"] for row in answer.json["results"]]
+        assert [stage["stage"] for stage in answer.json["meta"]["stages"]]
+    elif front == "python":
         monkeypatch.setattr("rerank_cli.api.open_now", lambda *_: free)
         with Reranker() as reranker:
             found = [hit.document["id"] for hit in reranker.rank("x", rows, **stages).hits]
