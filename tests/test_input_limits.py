@@ -82,15 +82,17 @@ def test_json_on_one_line_is_not_a_long_line(run, tmp_path: Path) -> None:
     assert run("-q", "x", "--max-line", "1000", "-f", "ids", str(path)).text.split() in (["0", "1"], ["1", "0"])
 
 
-def test_two_gigabytes_on_one_line_are_refused_in_bounded_memory(tmp_path: Path) -> None:
-    """As many zeros compress to 2 MB; the address space ends long before they would fit."""
-    path = tmp_path / "bomb.gz"
+@pytest.mark.parametrize("start", [b"", b'{"text": "'], ids=["text", "JSON"])
+@pytest.mark.parametrize("name", ["bomb.gz", "bomb.jsonl.gz"])
+def test_two_gigabytes_on_one_line_are_refused_in_bounded_memory(tmp_path: Path, name: str, start: bytes) -> None:
+    """As many letters compress to 9 MB; the address space ends long before they would fit."""
+    path = tmp_path / name
     block = bytes(b"a" * (1 << 20))
     with gzip.open(path, "wb", compresslevel=1) as file:
         for _ in range(64):
             file.write(block)
     packed = path.read_bytes()
-    path.write_bytes(packed * 32)  # members of a gzip file follow each other
+    path.write_bytes(gzip.compress(start) + packed * 32)  # members of a gzip file follow each other
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))

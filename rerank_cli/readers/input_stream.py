@@ -29,7 +29,6 @@ PARQUET = b"PAR1"
 BOM = b"\xef\xbb\xbf"
 STDIN = "<stdin>"
 _MARKED = {b"\xff", b"\xfe", b"\0"}  # how the byte order marks of UTF-16 and UTF-32 begin
-_OPENS_JSON = {b"[", b"{"}
 _VISIBLE = re.compile(rb"\S")
 
 
@@ -124,7 +123,7 @@ class InputStream:
             if start and end >= 0:
                 break
             scanned = len(self.lookahead)
-            if scanned > self.decoding.max_line and not (start and start[0] in _OPENS_JSON):  # which is read whole
+            if scanned > self.decoding.max_line and not (start and start[0] == b"["):  # a list, which is read whole
                 raise self.too_long(self.lookahead.count(b"\n") + 1)
             if not self.grow():
                 return bytes(self.lookahead[start.start() :]).strip() if start else b"", False
