@@ -1,6 +1,6 @@
 """The files of docs/deploy: commands of the image run, the unit and the alerts are right, and name what exists.
 
-Nothing here builds an image. `promtool` and `systemd-analyze` are used where they are installed.
+Nothing here builds an image. `promtool` and `systemd-analyze` are used with `-m slow`, where they are installed.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def test_the_unit_starts_serve_with_options_that_exist():
     assert int(service["TimeoutStopSec"]) > longest + 5
 
 
+@pytest.mark.slow  # and other versions of the tool may say something else
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_accepts_the_unit(tmp_path):
     text = (KIT / "rerank.service").read_text().replace("/opt/rerank/bin/rerank", shutil.which("env"))
@@ -112,6 +113,7 @@ def test_alerts_name_metrics_and_labels_that_exist():
         assert set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])) <= labels
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (Debian's prometheus)")
 def test_promtool_accepts_the_alerts():
     done = subprocess.run(

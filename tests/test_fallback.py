@@ -9,7 +9,7 @@ import time
 
 import pytest
 from conftest import PROGRAM
-from remote.loopback import Loopback, as_json, cohere, drip, free_port, hang, in_turn, reset
+from remote.loopback import Loopback, Tunnel, as_json, cohere, drip, free_port, hang, in_turn, make_certificate, reset
 from remote.scoring import HTML, KEY, results
 from test_remote_command import last_wrong
 
@@ -18,12 +18,14 @@ from rerank_cli.errors import InputError, ModelError, RemoteError, UsageError
 
 DOCS = b"the router is reset by a pin\ncats\nthe office opens at nine\n"
 QUERY = ("-q", "reset the router")
-COHERE = ("-m", "cohere:rerank-v3.5", "--retries", "1", "--max-wait", "0.02", "--timeout", "0.4", "--endpoint")
+COHERE = ("-m", "cohere:rerank-v3.5", "--retries", "1", "--max-wait", "0.02", "--endpoint")
+HASTY = ("--timeout", "0.4")  # only where silence is the failure: a busy machine is none
 ENV = {"CO_API_KEY": KEY}
 # What the server does, and what the warning says of it.
 FAILURES = {
     "time-out": (lambda _: hang, "did not answer within 0.4 s"),
     "a byte now and then": (lambda _: drip("body"), "did not answer within 0.4 s"),
+    "a header now and then": (lambda _: drip("headers"), "did not answer within 0.4 s"),
     "connection lost": (lambda _: reset, "was lost"),
     "bad request": (lambda _: as_json({"message": "no such field"}, 400), "answered 400 Bad Request: no such field"),
     "wrong key": (lambda _: as_json({"message": f"bad {KEY}"}, 401), "answered 401 Unauthorized: bad ***"),
@@ -37,6 +39,9 @@ FAILURES = {
     "not implemented": (lambda _: as_json({}, 501), "answered 501 Not Implemented"),
     "moved": (lambda _: as_json({}, 302, location="https://elsewhere.example/"), "answered 302 Found"),
     "no JSON": (lambda _: (200, {"Content-Type": "application/json"}, b'{"results": ['), "not complete JSON"),
+    "broken compression": (
+        lambda _: (200, {"Content-Type": "application/json", "Content-Encoding": "gzip"}, b"{}"), "compressed as its header says",
+    ),
     "a web page": (lambda _: HTML, "text/html instead of JSON"),
     "other JSON": (lambda _: as_json({"scores": []}), "results"),
     "too few scores": (lambda _: results((0, 0.5)), "asked for 3 scores and got 1"),
@@ -61,9 +66,10 @@ def told(found) -> list[str]:
 @pytest.mark.parametrize("name", FAILURES)
 def test_every_failure_of_an_endpoint_ends_in_the_ranking_of_the_embedded_model(run, name: str) -> None:
     answer, words = FAILURES[name]
+    limit = HASTY if "within 0.4 s" in words else ()
     with Loopback(answer) as server:
-        found = run(*QUERY, *COHERE, server.url, "--fallback", "builtin", "--json", stdin=DOCS, env=ENV)
-        closed = run(*QUERY, *COHERE, server.url, "--json", stdin=DOCS, env=ENV)
+        found = run(*QUERY, *COHERE, server.url, *limit, "--fallback", "builtin", "--json", stdin=DOCS, env=ENV)
+        closed = run(*QUERY, *COHERE, server.url, *limit, "--json", stdin=DOCS, env=ENV)
     assert found.code == 0, found.err
     wanted, meta = alone(run), found.json["meta"]
     assert found.json["results"] == wanted["results"]
@@ -78,6 +84,20 @@ def test_every_failure_of_an_endpoint_ends_in_the_ranking_of_the_embedded_model(
     assert {**meta, "warnings": []} == wanted["meta"], "who scored, and nothing of who failed"
     assert closed.code in {4, 5}
     assert closed.out == b"", "without --fallback a failure is a failure"
+
+
+def test_a_certificate_that_is_not_trusted_and_a_proxy_that_refuses(run, tmp_path) -> None:
+    both, _ = make_certificate(tmp_path, ["localhost"])
+    with Loopback(tls=both) as server, Tunnel(1, b"407 Proxy Authentication Required") as proxy:
+        for url, more, words in (
+            (f"https://localhost:{server.port}", {}, "certificate"),
+            ("https://api.example", {"HTTPS_PROXY": proxy.url}, "the proxy refused to connect"),
+        ):
+            found = run(*QUERY, *COHERE, url, "--fallback", "builtin", "--json", stdin=DOCS, env={**ENV, **more})
+            assert (found.code, found.json["results"]) == (0, alone(run)["results"]), found.err
+            (line,) = told(found)
+            assert words in line
+            assert KEY not in line
 
 
 def test_a_refused_connection_and_a_model_that_is_not_here(run) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from remote.loopback import Loopback, Seen, as_json, cohere, pointwise
 from remote.scoring import KEY
+from test_fallback import DOCS, FAILURES, HASTY
 
 from rerank_cli.batch import scoring
 
@@ -71,6 +72,22 @@ def test_a_row_that_the_first_model_cannot_rank_is_ranked_by_the_next(run, stric
     assert (causes["r1"]["exit_code"], causes["r3"]["exit_code"]) == (5, 4)
     assert found.err.count("is unusable, `builtin` takes its place") == 1, "one warning, whatever the number of rows"
     assert "5 rows, 2 by a fallback, " in found.err
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_rows_of_an_endpoint_that_fails_are_ranked_by_the_next_model(run, name: str) -> None:
+    answer, words = FAILURES[name]
+    limit = HASTY if "within 0.4 s" in words else ()
+    row = json.dumps({"id": "r", "query": "reset the router", "documents": DOCS.decode().splitlines()}) + "\n"
+    with Loopback(answer) as server:
+        found = run("batch", *COHERE, server.url, *limit, "--fallback", "builtin", stdin=row, env=ENV)
+    assert found.code == 0, found.err
+    (response,) = found.records
+    (own,) = run("batch", stdin=row).records
+    assert (response["meta"]["model"], response["results"]) == ("builtin", own["results"])
+    assert response["meta"]["fallback"][0]["model"] == "cohere:rerank-v3.5"
+    assert found.err.count("is unusable, `builtin` takes its place") == 1
+    assert KEY not in found.err + found.text
 
 
 def test_bad_rows_stay_bad(run, tmp_path: Path) -> None:
