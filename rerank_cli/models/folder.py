@@ -1,4 +1,4 @@
-"""A model folder to facts: which family it is, how long an input may be, which files hold its weights.
+"""A model folder to facts: how long an input may be, which files hold its weights.
 
 It reads configuration only; the families and their rules are those of docs/models.md.
 """
@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import check_inside
-from rerank_cli.models import heads
 from rerank_cli.models.chat import find_chat
-from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel, Module
+from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
+from rerank_cli.models.families import family_of, labels_of, scale_of
 from rerank_cli.models.files import Types, find_weights, optional_json, read_json
-from rerank_cli.models.modules import Steps, output_labels, read_steps
-from rerank_cli.records import LOG_ODDS
+from rerank_cli.models.modules import Steps, read_steps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,15 +25,12 @@ OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mp
 TYPED_TOKENIZERS = {"BertTokenizer", "ElectraTokenizer", "DebertaTokenizer", "DebertaV2Tokenizer", "FNetTokenizer",
                     "MarkupLMTokenizer", "CanineTokenizer", "TapasTokenizer", "LayoutLMv2Tokenizer"}  # fmt: skip
 DEFAULT_LIMIT = 512  # of models without a limit
-SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 # Types of the members that are read here; transformers checks the others.
 CONFIG: Types = {"max_position_embeddings": int, "pad_token_id": int, "architectures": list, "model_type": str,
                  "num_labels": int, "id2label": dict, "vocab_size": int, "sentence_transformers": dict,
                  "sbert_ce_default_activation_function": str}  # fmt: skip
 TOKENIZER: Types = {"model_input_names": list}
 SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": str}
-TASKS: dict[str, Family] = {"sequence-classification": "classification", "text-generation": "decoder",
-                            "feature-extraction": "modules"}  # fmt: skip
 
 
 def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
@@ -51,10 +47,10 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
-    family = _family(config, steps, folder)
+    family = family_of(config, steps, folder)
     chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
     _check_chat(family, chat, folder)
-    labels, positive = _labels(family, config, steps, folder)
+    labels, positive = labels_of(family, config, steps, folder)
     graphs = find_graphs(base, folder) if family == "classification" else {}
     return LocalModel(
         name=name,
@@ -64,7 +60,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         max_tokens=max_tokens(config, settings, steps),
         labels=labels,
         positive=positive,
-        scale=_scale(family, config, steps, saved, folder),
+        scale=scale_of(family, config, steps, saved, folder),
         pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
         config=config,
         family=family,
@@ -85,55 +81,6 @@ def _tokenizer(base: Path, folder: Path) -> Path:
             return check_inside(place / "tokenizer.json", folder)
     hint = "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
     raise ModelError(f"{base} has no tokenizer.json", hint)
-
-
-def _family(config: dict[str, Any], steps: Steps | None, folder: Path) -> Family:
-    """Which family a folder is: the modules decide, else the architecture."""
-    if steps is not None:
-        kinds = [module.kind for module in steps.modules]
-        if steps.task not in TASKS:
-            raise ModelError(f"{folder} is made for the task `{steps.task}`, which is not reranking")
-        family = TASKS[steps.task]
-        if family == "decoder" and kinds != ["LogitScore"]:
-            raise ModelError(f"{folder} is a decoder followed by {kinds or 'nothing'}; only LogitScore is supported")
-        if family == "classification" and kinds:
-            raise ModelError(f"{folder} is a classifier followed by {kinds}, which is not supported")
-    else:
-        architectures = [str(name) for name in config.get("architectures") or []]
-        family = "classification"
-        if any(name.endswith("ForCausalLM") for name in architectures):
-            family = "decoder"
-        elif not any("SequenceClassification" in name for name in architectures):
-            raise ModelError(
-                f"{folder} is not a reranker: its architecture is {', '.join(architectures) or 'not named'}, "
-                "and its scoring head would be randomly initialised",
-                "a cross-encoder has a sequence classification head; an embedding model has none",
-            )
-    scaled = [name for name in SCALED_LOGITS if config.get(name) not in (None, 1, 1.0)]
-    if family == "decoder" and scaled:
-        raise ModelError(f"{folder} changes its logits by `{scaled[0]}`, which is not supported")
-    return family
-
-
-def _labels(family: Family, config: dict[str, Any], steps: Steps | None, folder: Path) -> tuple[int, int]:
-    if family == "decoder":
-        return 1, 0
-    if family == "classification":
-        return heads.head(config, folder)
-    labels = output_labels(steps.modules if steps else (), folder)
-    return heads.head({"num_labels": labels}, folder)
-
-
-def _scale(family: Family, config: dict[str, Any], steps: Steps | None, saved: dict[str, Any], folder: Path) -> str:
-    """The scale of a score; a decoder without a `no` token gives the logit of `yes`."""
-    modules: tuple[Module, ...] = steps.modules if steps else ()
-    if family == "decoder":
-        bare = any(module.config.get("false_token_id") is None for module in modules)
-        return "logit of the yes token" if bare else LOG_ODDS
-    last = modules[-1].config.get("activation", "Identity") if modules else "Identity"
-    if last != "Identity":
-        return f"output of {last}"
-    return heads.scale_of(config, saved, folder)
 
 
 def _chat(base: Path, names: tuple[str, ...], config: dict[str, Any], steps: Steps | None) -> Chat | None:
