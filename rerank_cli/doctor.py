@@ -140,7 +140,11 @@ def check_invariance(scorer: LocalScorer) -> Check:
 
 
 def check_prompt(scorer: LocalScorer) -> Check:
-    """Query and document both reach the model, each in its own position."""
+    """Query and document both reach the model, each in its own position; a template fits the tokenizer."""
+    from rerank_cli.scorers.answers import prompt_problems
+
+    if problems := prompt_problems(scorer.model, scorer.encoder, scorer.prompt):
+        return Check("prompt", False, "; ".join(problems))
     query, text, other = ORDER[0]
     swapped = [Pair(query, text), Pair(text, query), Pair(query, other), Pair(other, text)]
     values = [score.value or 0.0 for score in scorer.score(swapped, LIMITS)]

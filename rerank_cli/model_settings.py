@@ -117,6 +117,9 @@ class ModelSettings:
         maximum=4096,
     )
     instruction: str | None = _model("--instruction", "Task for rerankers that take one.", metavar="TEXT")
+    template: str | None = _model(
+        "--template", "Prompt of a decoder: a built-in template, or a file.", metavar="NAME|FILE"
+    )
     offline: bool = _model("--offline", "Never use the network; name what is missing.", default=False)
     require_revision: bool = _model(
         "--require-revision", "Refuse a hub model without a pinned revision.", default=False

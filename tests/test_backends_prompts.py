@@ -20,6 +20,13 @@ from rerank_cli.scorers.open_local import open_local
 from rerank_cli.scorers.prompts import ChatPrompt, DocumentSlice, make_prompt
 from rerank_cli.settings import Limits, ModelSettings
 
+# The prompt of the Qwen3-Reranker model card, byte for byte.
+CARD = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    "<Instruct>: {}\n<Query>: {}\n<Document>: {}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+)
+DEFAULT = "Given a web search query, retrieve relevant passages that answer the query"
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Co"]), max_size=60)
 
 
@@ -61,7 +68,7 @@ def test_the_built_in_prompt_is_that_of_the_model_card(made, tmp_path) -> None:
     model = models.resolve(str(folder))
     encoder, tokenizer = Encoder(model.tokenizer), AutoTokenizer.from_pretrained(folder)
     for instruction in (None, "Find recipes"):
-        text = chats.QWEN3.format(instruction=instruction or chats.QWEN3_DEFAULT, query=QUERY, document="Eggs, sunny.")
+        text = CARD.format(instruction or DEFAULT, QUERY, "Eggs, sunny.")
         found = make_prompt(model, encoder, instruction, Report()).ids(QUERY, "Eggs, sunny.")
         assert found == tokenizer(text, add_special_tokens=False)["input_ids"]
     unnamed = made.copied("Qwen3-Reranker-tiny", tmp_path / "fine-tuned")

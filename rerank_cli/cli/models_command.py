@@ -36,6 +36,7 @@ class Loading:
     offline: bool = same(ModelSettings, "offline")
     trust_remote_code: bool = same(ModelSettings, "trust_remote_code")
     allow_pickle: bool = same(ModelSettings, "allow_pickle")
+    template: str | None = same(ModelSettings, "template")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +82,15 @@ def list_models(call: Call) -> int:
 
 
 def show(call: Call) -> int:
-    """Show one model: family, licence, limits, files, and the backend that would run it.
+    """Show one model: family, licence, limits, files, the prompt of a sample pair, and the backend that would run it.
 
     examples:
       rerank models show builtin
       rerank models show cross-encoder/ms-marco-MiniLM-L6-v2 --json
+      rerank models show ./my-decoder --template qwen3-reranker
     """
     from rerank_cli.models import LoadPolicy, inventory, resolve
-    from rerank_cli.scorers import selection
+    from rerank_cli.scorers import answers, selection
 
     name = call.values["name"]
     settings = replace(call.settings(ModelSettings), model=name)
@@ -96,6 +98,10 @@ def show(call: Call) -> int:
     for note in model.notes:
         call.terminal.note(note)
     facts = inventory.described(model)
+    try:
+        facts |= answers.sample(model)
+    except (ModelError, UsageError) as error:
+        call.terminal.warn(error.message + (f" ({error.hint})" if error.hint else ""))
     try:
         choice = selection.choose(model, settings)
         facts |= {"backend": choice.backend, "dtype": choice.dtype, "reason": choice.reason}
@@ -191,8 +197,10 @@ COMMAND = Group(
     {
         "list": Command(list_models, (AsJson,)),
         "show": Command(show, (Named, Loading, AsJson)),
-        "pull": Command(pull, (Named, Loading, AsJson)),
-        "verify": Command(verify, (Named, Loading, AsJson), without=frozenset({"offline", "trust_remote_code"})),
+        "pull": Command(pull, (Named, Loading, AsJson), without=frozenset({"template"})),
+        "verify": Command(
+            verify, (Named, Loading, AsJson), without=frozenset({"offline", "trust_remote_code", "template"})
+        ),
         "convert": Command(convert, (Named, Conversion, Loading, AsJson), without=frozenset({"backend"})),
     },
 )

@@ -146,15 +146,15 @@ def check_value(file: ConfigFile, where: str, option: Option, value: Any) -> Any
     secrets.refuse_value(where, option.name, value if isinstance(value, dict) else typed)
     if not file.role.trusted:
         trust.refuse_untrusted(where, option, typed)
+    if option.name in {"model", "fallback", "template"}:
+        return [path_or_name(file, item) for item in typed] if option.many else path_or_name(file, typed)
     if option.names_path:
         return [located(file, item) for item in typed] if option.many else located(file, typed)
-    if option.name in {"model", "fallback"}:
-        return [model_of(file, item) for item in typed] if option.many else model_of(file, typed)
     return typed
 
 
-def model_of(file: ConfigFile, reference: str) -> str:
-    """A model of a file: a path starts at the file's folder."""
+def path_or_name(file: ConfigFile, reference: str) -> str:
+    """A model or template of a file: a path starts at the file's folder."""
     return located(file, reference) if reference.startswith(PATH_STARTS) else reference
 
 

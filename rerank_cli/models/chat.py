@@ -6,54 +6,68 @@ become template code or a control token. Jinja is imported only for models that 
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError, UsageError, library_errors
+from rerank_cli.inside import joined
 from rerank_cli.models.facts import Chat
 from rerank_cli.models.files import BrokenFileError, optional_json
+from rerank_cli.models.templates import DOCUMENT, INSTRUCTION, QUERY, STRUCTURED, chat_of, recognised
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Private-use characters: no text holds them by chance, and no template changes them.
-QUERY, DOCUMENT, INSTRUCTION = "\ue000query\ue001", "\ue000document\ue001", "\ue000instruction\ue001"
-QWEN3_DEFAULT = "Given a web search query, retrieve relevant passages that answer the query"
-# The prompt of the Qwen3-Reranker model card, byte for byte.
-QWEN3 = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
-    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
-    "<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}<|im_end|>\n"
-    "<|im_start|>assistant\n<think>\n\n</think>\n\n"
-)
-# Prompts of published models whose repositories hold none: (name, model_type) -> prompt and default instruction.
-KNOWN = ((re.compile("qwen3-reranker", re.IGNORECASE), "qwen3", QWEN3, QWEN3_DEFAULT),)
-# As sentence-transformers distinguishes the two shapes of a message's content.
-STRUCTURED = ("content[0]", ".type", "'type'", '"type"', "item.type", "message.content[")
-FLAT_TYPES = {"apertus", "deepseek_v3", "gpt_oss", "seed_oss"}
+    from rerank_cli.models.templates import Template
+
+FLAT_TYPES = {"apertus", "deepseek_v3", "gpt_oss", "seed_oss"}  # as sentence-transformers has it
 TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
-def find_chat(folder: Path, model_type: str, names: tuple[str, ...]) -> Chat | None:
-    """The template of a folder if it has both roles, else that of a known model, else None.
+class TemplateForm(NamedTuple):
+    """What a repository says of its chat template."""
 
-    `model_type` is that of config.json; `names` are the model's: reference, folder, `_name_or_path`.
+    name: str = "default"  # which of several
+    messages: str = "auto"  # whether contents are text (`flat`) or lists of parts (`structured`)
+
+
+AUTO = TemplateForm()
+
+
+def find_chat(
+    folder: Path,
+    config: dict[str, Any],
+    names: tuple[str, ...],
+    chosen: Template | None = None,
+    form: TemplateForm = AUTO,
+) -> Chat | None:
+    """The template that the user chose, else that of the folder if it has both roles, else that of a known family.
+
+    `config` is config.json; `names` are the model's: reference, folder, `_name_or_path`; `form` is what the repository
+    says of its own template. Raises ModelError for a family that no prompt can score.
     """
     settings = optional_json(folder / "tokenizer_config.json")
-    source = template_source(folder, settings)
+    tokens = _token_texts(settings)
+    if chosen is not None:
+        return chat_of(chosen, tokens)
+    source = template_source(folder, settings, form.name)
     if source is not None and "query" in source and "document" in source:
-        structured = model_type not in FLAT_TYPES and any(pattern in source for pattern in STRUCTURED)
-        return Chat("jinja", source, structured=structured, tokens=_token_texts(settings))
-    for pattern, known_type, text, default in KNOWN:
-        if known_type == model_type and any(pattern.search(name) for name in names):
-            marked = text.format(instruction=INSTRUCTION, query=QUERY, document=DOCUMENT)
-            return Chat("plain", marked.replace(INSTRUCTION, default), instructed=marked)
-    return None
+        flat = config.get("model_type") in FLAT_TYPES or not any(pattern in source for pattern in STRUCTURED)
+        if form.messages in {"flat", "structured"}:
+            flat = form.messages == "flat"
+        return Chat("jinja", source, structured=not flat, tokens=tokens)
+    row = recognised(config, names)
+    if row is not None and row.refused:
+        message = f"{folder} cannot be scored: {row.refused}"
+        raise ModelError(message, "choose a reranker that scores one pair at a time; `--template` gives another prompt")
+    return chat_of(row, tokens) if row else None
 
 
-def template_source(folder: Path, settings: dict[str, Any]) -> str | None:
-    """The Jinja source: chat_template.jinja, chat_template.json, or the tokenizer's settings."""
+def template_source(folder: Path, settings: dict[str, Any], name: str = "default") -> str | None:
+    """The Jinja source of the template of this name: a .jinja file, chat_template.json, or the tokenizer's settings."""
     file = folder / "chat_template.jinja"
+    if name != "default":
+        file = joined(folder, f"additional_chat_templates/{name}.jinja")
     if file.is_file():
         try:
             return file.read_text(encoding="utf-8")
@@ -62,8 +76,8 @@ def template_source(folder: Path, settings: dict[str, Any]) -> str | None:
     source = optional_json(folder / "chat_template.json").get("chat_template") or settings.get("chat_template")
     if isinstance(source, list):  # several named templates
         named = {str(entry.get("name")): entry.get("template") for entry in source if isinstance(entry, dict)}
-        source = named.get("default")
-    return source if isinstance(source, str) else None
+        return text if isinstance(text := named.get(name), str) else None
+    return source if isinstance(source, str) and name == "default" else None
 
 
 def _token_texts(settings: dict[str, Any]) -> dict[str, str]:
@@ -77,6 +91,9 @@ def render(chat: Chat, instruction: str | None, where: Path) -> str:
     """The prompt as text with placeholders for query and document. Raises ModelError or UsageError with a hint."""
     if chat.kind == "jinja":
         text = _render_jinja(chat, instruction, where)
+    elif instruction is None and INSTRUCTION in chat.text:
+        hint = "give it with `--instruction`, or as `instruction` in a template file of YAML"
+        raise UsageError(f"the template of {where} needs an instruction", hint)
     elif instruction is None:
         text = chat.text
     elif chat.instructed is None:
@@ -131,4 +148,4 @@ def plain(chat: Chat, where: Path) -> Chat:
         instructed: str | None = render(chat, INSTRUCTION, where)
     except UsageError:
         instructed = None
-    return Chat("plain", render(chat, None, where), instructed=instructed)
+    return replace(chat, kind="plain", text=render(chat, None, where), instructed=instructed, tokens={}, options={})

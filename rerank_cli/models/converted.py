@@ -17,6 +17,7 @@ from rerank_cli.inside import check_inside, joined
 from rerank_cli.models.facts import Chat, Family, LocalModel
 from rerank_cli.models.files import BrokenFileError, Types, check_types, read_json
 from rerank_cli.models.loaded import source_files
+from rerank_cli.models.templates import chosen
 from rerank_cli.owned import is_record
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ MEMBERS: Types = {"name": str, "revision": str, "graphs": dict, "digests": dict,
                   "max_tokens": int, "window": int, "labels": int, "positive": int, "scale": str, "pad_id": int,
                   "family": str, "instruction": str, "lower_case": bool, "token_types": bool}  # fmt: skip
 OPTIONAL = {"revision", "chat", "window", "instruction"}  # may be null
-CHAT: Types = {"kind": str, "text": str, "instructed": str, "structured": bool, "tokens": dict, "options": dict}
+CHAT: Types = {"kind": str, "text": str, "instructed": str, "structured": bool, "tokens": dict, "options": dict,
+               "answers": list, "scale": str, "name": str}  # fmt: skip
 FAMILIES = get_args(Family)
 FORMS = {"fp32", "int8", "ir"}
 
@@ -45,8 +47,10 @@ def models_folder(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def key_of(model: LocalModel) -> str:
-    """The key of a copy: repository and commit, or a folder's files with their sizes and times."""
+    """The key of a copy: the user's template, repository and commit, or a folder's files with their sizes and times."""
     digest = hashlib.sha256()
+    if model.template:  # as it was chosen; a copy keeps it rendered
+        digest.update(repr(chosen(model.template)).encode("utf-8", "surrogateescape"))
     if model.revision:
         digest.update(f"{model.name}@{model.revision}".encode())
         return digest.hexdigest()[:24]
@@ -142,7 +146,7 @@ def _is_sound(manifest: dict[str, Any]) -> bool:
 def _chat(record: dict[str, Any] | None, path: Path) -> Chat | None:
     try:
         check_types(record or {}, CHAT, path)
-        return Chat(**record) if record else None
+        return Chat(**{**record, "answers": tuple(record.get("answers") or ())}) if record else None
     except TypeError as error:
         raise BrokenFileError(f"{path} has a broken `chat`: {error}") from error
 

@@ -18,6 +18,7 @@ BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
 
 Family = Literal["classification", "decoder", "modules"]
+YES_LOGIT = "logit of the yes token"  # the scale of a decoder's score where no `no` token is subtracted
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,12 @@ class LoadPolicy:
     backend: str = "auto"
     endpoints: tuple[str, ...] = ()  # names that are not models, for the hint about a misspelt one
     converted: bool = True  # use the graphs of a converted copy
+    template: str | None = None  # of the table or a file; it overrides what is recognised
 
     @staticmethod
     def of(settings: ModelSettings) -> LoadPolicy:
         """The part of the settings that is about files."""
-        names = ("offline", "require_revision", "trust_remote_code", "allow_pickle", "backend")
+        names = ("offline", "require_revision", "trust_remote_code", "allow_pickle", "backend", "template")
         own = {name: getattr(settings, name) for name in names}
         return LoadPolicy(**own, endpoints=tuple(settings.remote.endpoints))
 
@@ -53,8 +55,8 @@ class Module:
 class Chat:
     """A chat template with the roles `query` and `document` (and `system` for an instruction), not yet rendered.
 
-    `text` is Jinja source for `kind` "jinja"; for "plain" it is text with the marks of `models.chat`, which is how a
-    converted copy keeps a rendered template, so that scoring needs no template engine.
+    `text` is Jinja source for `kind` "jinja"; for "plain" it is text with the marks of `models.templates`, which is how
+    a converted copy keeps a rendered template, so that scoring needs no template engine.
     """
 
     kind: Literal["jinja", "plain"]
@@ -63,6 +65,9 @@ class Chat:
     structured: bool = False  # message contents are lists of parts
     tokens: dict[str, str] = field(default_factory=dict)  # bos_token and its like, as templates name them
     options: dict[str, Any] = field(default_factory=dict)  # what the repository passes to its template
+    answers: tuple[str | int, ...] = ()  # `yes`, then `no` if it counts, as text or id; none: the repository's own
+    scale: str = ""  # of the score, where the template says it
+    name: str = ""  # of the built-in template
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class LocalModel:
     remote_code: bool = False  # needs code from the repository, and the user allowed it
     converted: dict[str, str] = field(default_factory=dict)  # form -> digest, for graphs that `models convert` made
     notes: tuple[str, ...] = ()  # for the user, about how the model was loaded
+    template: str | None = None  # as the user named it, if the prompt is not the repository's own
 
     @property
     def left_padded(self) -> bool:

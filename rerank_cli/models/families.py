@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
 from rerank_cli.models import heads
+from rerank_cli.models.facts import YES_LOGIT
 from rerank_cli.models.modules import output_labels
 from rerank_cli.records import LOG_ODDS
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from rerank_cli.models.facts import Family, Module
     from rerank_cli.models.modules import Steps
 
-SCALED_LOGITS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 TASKS: dict[str, Family] = {"sequence-classification": "classification", "text-generation": "decoder",
                             "feature-extraction": "modules"}  # fmt: skip
 
@@ -45,9 +45,8 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
                 "and its scoring head would be randomly initialised",
                 "a cross-encoder has a sequence classification head; an embedding model has none",
             )
-    scaled = [name for name in SCALED_LOGITS if config.get(name) not in (None, 1, 1.0)]
-    if family == "decoder" and scaled:
-        raise ModelError(f"{folder} changes its logits by `{scaled[0]}`, which is not supported")
+    if family == "decoder":
+        heads.logit_change(config, folder)
     return family
 
 
@@ -66,7 +65,7 @@ def scale_of(family: Family, config: dict[str, Any], steps: Steps | None, saved:
     modules: tuple[Module, ...] = steps.modules if steps else ()
     if family == "decoder":
         bare = any(module.config.get("false_token_id") is None for module in modules)
-        return "logit of the yes token" if bare else LOG_ODDS
+        return YES_LOGIT if bare else LOG_ODDS
     last = modules[-1].config.get("activation", "Identity") if modules else "Identity"
     if last != "Identity":
         return f"output of {last}"

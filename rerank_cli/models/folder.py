@@ -16,6 +16,8 @@ from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
 from rerank_cli.models.families import family_of, labels_of, scale_of
 from rerank_cli.models.files import Types, find_weights, optional_json, read_json
 from rerank_cli.models.modules import Steps, read_steps
+from rerank_cli.models.templates import chosen as choose_template
+from rerank_cli.models.templates import scoring_names, takes_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +39,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     """The facts of a Hugging Face style folder. Raises ModelError with what is missing, unknown or refused."""
     if not folder.is_dir():
         raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
-    for path in (*folder.glob("*.j*"), *folder.glob("*/*.json")):
+    for path in (*folder.glob("*.j*"), *folder.glob("*/*.j*")):
         check_inside(path, folder)
     steps = read_steps(folder, allow_pickle=policy.allow_pickle)
     base = steps.transformer if steps else folder
@@ -48,7 +50,8 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
     family = family_of(config, steps, folder)
-    chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
+    names = (name, str(folder), str(config.get("_name_or_path", "")))
+    chat = _chat(base, names, config, steps, policy.template)
     _check_chat(family, chat, folder)
     labels, positive = labels_of(family, config, steps, folder)
     graphs = find_graphs(base, folder) if family == "classification" else {}
@@ -60,7 +63,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         max_tokens=max_tokens(config, settings, steps),
         labels=labels,
         positive=positive,
-        scale=scale_of(family, config, steps, saved, folder),
+        scale=(chat.scale if chat and family == "decoder" else "") or scale_of(family, config, steps, saved, folder),
         pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
         config=config,
         family=family,
@@ -72,6 +75,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
         token_types=uses_token_types(config, settings),
         remote_code=_remote_code(config, folder, policy, graphs),
+        template=policy.template,
     )
 
 
@@ -83,18 +87,26 @@ def _tokenizer(base: Path, folder: Path) -> Path:
     raise ModelError(f"{base} has no tokenizer.json", hint)
 
 
-def _chat(base: Path, names: tuple[str, ...], config: dict[str, Any], steps: Steps | None) -> Chat | None:
-    """The chat template, unless the repository uses plain pairs."""
+def _chat(
+    base: Path, names: tuple[str, ...], config: dict[str, Any], steps: Steps | None, template: str | None
+) -> Chat | None:
+    """The chat template, unless the repository uses plain pairs; `template` is the user's choice."""
+    chosen = choose_template(template) if template else None
     if steps is not None and not steps.uses_chat:
+        if chosen:
+            raise takes_pairs(names[0])
         return None
-    chat = find_chat(base, str(config.get("model_type", "")), names)
-    options = steps.chat_options(base) if steps else {}
+    if steps is None:
+        return find_chat(base, config, names, chosen)
+    options, form = steps.chat_options(base), steps.template_form
+    chat = find_chat(base, config, names, chosen, form)
     return replace(chat, options=options) if chat and options else chat
 
 
 def _check_chat(family: Family, chat: Chat | None, folder: Path) -> None:
     if family == "decoder" and chat is None:
-        hint = "a decoder reranker needs a chat template with the roles `query` and `document`"
+        names = ", ".join(scoring_names())
+        hint = f"`--template NAME|FILE` says which prompt it was trained with; the built-in ones are {names}"
         raise ModelError(f"{folder} is a decoder without a template for query and document", hint)
 
 

@@ -5,7 +5,7 @@ Activation names are looked up in a table and never imported: a name in a file i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError
 from rerank_cli.records import LOG_ODDS
@@ -24,6 +24,40 @@ ACTIVATIONS = frozenset(
 ACTIVATION_PLACES = ("torch.nn", "torch.nn.modules.activation", "torch.nn.modules.linear")
 # sentence-transformers shows sigmoid(logit), or the bare logit, of heads trained on log-odds.
 LOG_ODDS_ACTIVATIONS = {"Identity", "Sigmoid"}
+
+# What a decoder does to its logits, by member of config.json: the types that multiply, and those that divide by it.
+LOGIT_FACTORS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "logits_scaling": (("hyperclovax",), ("granite", "minicpm3")),
+    "logit_scale": (("cohere",), ()),
+    "lm_head_multiplier": (("falcon_h1",), ()),
+    "output_multiplier": ((), ()),
+}
+SOFTCAPPED = ("gemma",)  # types whose logits become cap · tanh(logit / cap)
+
+
+class LogitChange(NamedTuple):
+    """What a decoder does to its logits: times a factor, then within ±cap."""
+
+    factor: float = 1.0
+    cap: float | None = None
+
+
+def logit_change(config: dict[str, Any], where: Path) -> LogitChange:
+    """What a decoder does to its logits, as transformers 5.24 has it. Raises ModelError for what is not supported."""
+    model_type = str(config.get("model_type"))
+    config = config | (config.get("text_config") or {})
+    factor = 1.0
+    for name, (multiplying, dividing) in LOGIT_FACTORS.items():
+        value = config.get(name)
+        if value in (None, 1, 1.0):
+            continue
+        if not isinstance(value, int | float) or value <= 0 or not model_type.startswith((*multiplying, *dividing)):
+            raise ModelError(f"{where} changes its logits by `{name}`, which is not supported")
+        factor *= value if model_type.startswith(multiplying) else 1 / value
+    cap = config.get("final_logit_softcapping")
+    if cap is not None and not (isinstance(cap, int | float) and cap > 0 and model_type.startswith(SOFTCAPPED)):
+        raise ModelError(f"{where} changes its logits by `final_logit_softcapping`, which is not supported")
+    return LogitChange(factor, cap)
 
 
 def head(config: dict[str, Any], where: Path) -> tuple[int, int]:

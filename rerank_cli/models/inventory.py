@@ -102,6 +102,7 @@ def described(model: LocalModel) -> dict[str, Any]:
         "max_tokens": model.max_tokens,
         "window": model.window,
         "prompt": "chat template" if model.chat else "pair template",
+        "template": model.template or (model.chat.name if model.chat else "") or None,
         "instruction": model.instruction,
         "modules": [module.kind for module in model.modules],
         "graphs": {form: str(path) for form, path in model.graphs.items()},

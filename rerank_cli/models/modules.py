@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
 from rerank_cli.inside import check_inside, joined
+from rerank_cli.models.chat import TemplateForm
 from rerank_cli.models.facts import Module
 from rerank_cli.models.files import BrokenFileError, Types, check_types, find_weights, optional_json, read_json
 from rerank_cli.models.heads import activation
@@ -72,7 +73,15 @@ class Steps:
         if other:
             raise ModelError(f"{where} sets unsupported processing options: {', '.join(sorted(other))}")
         options: dict[str, Any] = processing.get("chat_template") or {}
-        return {name: value for name, value in options.items() if name not in SIZE_OPTIONS}
+        return {name: value for name, value in options.items() if name not in SIZE_OPTIONS | {"chat_template"}}
+
+    @property
+    def template_form(self) -> TemplateForm:
+        """Which of its chat templates the repository uses, and the shape of the messages."""
+        options = (self.settings.get("processing_kwargs") or {}).get("chat_template") or {}
+        message = (self.settings.get("modality_config") or {}).get("message")
+        shape = message.get("format") if isinstance(message, dict) else None
+        return TemplateForm(str(options.get("chat_template") or "default"), str(shape or "auto"))
 
     def limits(self) -> list[int]:
         """Input lengths that the repository sets."""

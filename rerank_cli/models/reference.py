@@ -15,6 +15,7 @@ from rerank_cli.errors import ModelError, UsageError, did_you_mean
 from rerank_cli.inside import is_commit, is_hub_name
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LoadPolicy, LocalModel
 from rerank_cli.models.files import read_json
+from rerank_cli.models.templates import takes_pairs
 from rerank_cli.text import has_surrogates
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
 def resolve(reference: str, policy: LoadPolicy = DEFAULT_POLICY) -> LocalModel:
     """The local model of a reference. Raises ModelError or UsageError with a hint; may download a hub repository."""
     if reference == BUILTIN:
+        if policy.template:
+            raise takes_pairs(BUILTIN)
         return builtin()
     require_known(reference, policy.endpoints)
     if is_path(reference):
@@ -74,6 +77,9 @@ def _folder(reference: str, policy: LoadPolicy) -> LocalModel:
     if has_surrogates(str(folder)):
         raise ModelError(f"the name of {folder} is not UTF-8, and engines open no such file", "rename the folder")
     if is_converted(folder):
+        if policy.template:
+            message = f"--template: {reference} is a converted copy, which keeps the template it was made with"
+            raise UsageError(message, "convert the model again with the other template")
         return read_converted(folder, reference)
     # Trust is for code of a pinned revision, and a folder has none: whoever can write to it could change the code.
     model = read_folder(folder, reference, replace(policy, trust_remote_code=False))

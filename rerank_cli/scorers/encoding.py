@@ -106,6 +106,25 @@ class Encoder:
         added = self._tokenizer.get_added_tokens_decoder()
         return {token.content: number for number, token in added.items() if token.special}
 
+    def added(self) -> frozenset[str]:
+        """Tokens beside the vocabulary, control tokens and others: each is one token wherever a template has it."""
+        return frozenset(token.content for token in self._tokenizer.get_added_tokens_decoder().values())
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of token ids, control tokens included."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=False)
+        return text
+
+    def joins_pairs(self) -> bool:
+        """Whether the tokenizer has a pair template."""
+        try:
+            self.template()
+        except TokenizerError:
+            raise
+        except ModelError:
+            return False
+        return True
+
     def token_id(self, token: str) -> int | None:
         """The id of one token, or None if it is not in the vocabulary."""
         number: int | None = self._tokenizer.token_to_id(token)

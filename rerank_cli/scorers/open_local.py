@@ -84,7 +84,7 @@ def build_scorer(
 
 def make_plan(settings: ModelSettings) -> Plan:
     """Resolve the model, choose its engine, and describe the scorer; nothing heavy is imported."""
-    if settings.model == models.BUILTIN:
+    if settings.model == models.BUILTIN and not settings.template:
         model = models.builtin()
     else:
         backend: str = settings.backend
@@ -168,6 +168,7 @@ def digest_of(model: LocalModel, choice: EngineChoice, settings: ModelSettings) 
         choice.device.partition(":")[0],
         ",".join(sorted(cpu.features() & ARITHMETIC)),
         repr(settings.instruction),
+        *([repr(model.chat)] if model.chat else []),  # it may come from our table or the user, not from a file
     )
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models import chat as chats
+from rerank_cli.models import templates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.encoding import Encoder
     from rerank_cli.scorers.prefixes import Tokens
 
+# What templates of many families write as one token.
+CONTROL = re.compile(r"<\|[^<>|\s]+\|>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn)>|\[/?INST\]")
 SEEN = 4096  # cut queries that are remembered
 SPARE = 8  # tokens beyond a full window that are rendered and then cut, because tokens merge at a window's edges
 
@@ -47,11 +50,20 @@ class Prompt(Protocol):
 def make_prompt(model: LocalModel, encoder: Encoder, instruction: str | None, report: Report) -> Prompt:
     """The prompt of a model. Raises ModelError or UsageError where template, tokenizer and instruction do not fit."""
     if model.chat is not None:
+        if model.template and model.family == "classification" and encoder.joins_pairs():
+            raise templates.takes_pairs(model.name)
         text = chats.render(model.chat, instruction if instruction is not None else model.instruction, model.folder)
+        for token in foreign_controls(text, encoder):
+            report.note(f"the template's `{token}` is not a control token of {model.name}: it is read as text")
         return ChatPrompt(encoder, text, model.max_tokens, report)
     if instruction is not None and model.instruction is None:
         raise UsageError(f"{model.name} does not take an instruction", "leave `--instruction` out")
     return PairPrompt(encoder, model.max_tokens, report, instruction or model.instruction or "")
+
+
+def foreign_controls(template: str, encoder: Encoder) -> list[str]:
+    """What a template writes as control tokens and the tokenizer does not know as such: it would be read as text."""
+    return [token for token in dict.fromkeys(CONTROL.findall(template)) if token not in encoder.added()]
 
 
 class _Queries:
@@ -104,21 +116,24 @@ class ChatPrompt:
 
     The text between two control tokens is tokenised whole, so that tokens merge over the edges of query and document
     as they did in training; control tokens come from the template only. Too long: the first tokens up to the limit less
-    the template's tail, then the tail (an answer is read from the last position).
+    those that follow the document, then these (an answer is read from the last position).
     """
 
     def __init__(self, encoder: Encoder, text: str, max_tokens: int, report: Report) -> None:
+        self.text = text
         self._encoder = encoder
         self._parts = _split(text, encoder)
         self._max_tokens = max_tokens
         self._queries = _Queries(report)
         self._check(text)
         self.suffix = _common_tail(self.ids("0", "0"), self.ids("1 2 3 4", "1 2 3 4"))
+        self._query_last = text.rindex(templates.QUERY) > text.rindex(templates.DOCUMENT)
         self._half = (max_tokens - len(self.ids("", ""))) // 2
         if self._half < 1:
             raise ModelError(f"the chat template alone is longer than the model's {max_tokens} tokens")
         self._cut = lru_cache(maxsize=1024)(self._cut_query)
         self._room = lru_cache(maxsize=1024)(self._room_besides)
+        self._tail = lru_cache(maxsize=1024)(self._after_document)
 
     def ids(self, query: str, document: str) -> list[int]:
         """Token ids of a whole prompt, uncut."""
@@ -127,7 +142,7 @@ class ChatPrompt:
             if isinstance(part, int):
                 ids.append(part)
             else:
-                ids += self._encoder.ids(part.replace(chats.QUERY, query).replace(chats.DOCUMENT, document))
+                ids += self._encoder.ids(_filled(part, query, document))
         return ids
 
     def room(self, query: str) -> int:
@@ -136,9 +151,11 @@ class ChatPrompt:
 
     def build(self, query: str, document: DocumentSlice) -> tuple[list[int], list[int]]:
         """See `Prompt.build`."""
-        ids = self.ids(self._cut(query), self._text(query, document))
+        query = self._cut(query)
+        ids = self.ids(query, self._text(query, document))
         if len(ids) > self._max_tokens:
-            ids = ids[: self._max_tokens - len(self.suffix)] + self.suffix
+            tail = self._tail(query) if self._query_last else self.suffix
+            ids = ids[: self._max_tokens - len(tail)] + tail
         return ids, [0] * len(ids)
 
     def _text(self, query: str, document: DocumentSlice) -> str:
@@ -155,6 +172,9 @@ class ChatPrompt:
             part = document.text[: offsets[document.repeated][0]] + part
         return part
 
+    def _after_document(self, query: str) -> list[int]:
+        return _common_tail(self.ids(query, "0"), self.ids(query, "1 2 3 4"))
+
     def _room_besides(self, query: str) -> int:
         return max(1, self._max_tokens - len(self.ids(self._cut(query), "")))
 
@@ -167,19 +187,24 @@ class ChatPrompt:
 
     def _check(self, text: str) -> None:
         """Tokenising the parts must give the tokens of the whole text."""
-        whole = text.replace(chats.QUERY, "red deer").replace(chats.DOCUMENT, "A stag, 12 points.")
-        if self._encoder.controlled(whole) != self.ids("red deer", "A stag, 12 points."):
+        pieces = _filled(text, "red deer", "A stag, 12 points.").split(templates.BREAK)
+        whole = [number for piece in pieces for number in self._encoder.controlled(piece)]
+        if whole != self.ids("red deer", "A stag, 12 points."):
             hint = "please report this model"
             raise ModelError("the tokenizer treats text after a control token in an unsupported way", hint)
 
 
+def _filled(text: str, query: str, document: str) -> str:
+    """A template, or a part of one, with both texts in their places."""
+    return text.replace(templates.QUERY, query).replace(templates.DOCUMENT, document)
+
+
 def _split(text: str, encoder: Encoder) -> list[int | str]:
-    """Control tokens as ids, and the texts between them."""
+    """Control tokens as ids, and the texts between them; BREAK ends a text, too."""
     controls = encoder.controls()
-    if not controls:
-        return [text]
-    pattern = "|".join(re.escape(token) for token in sorted(controls, key=len, reverse=True))
-    return [controls.get(piece, piece) for piece in re.split(f"({pattern})", text) if piece]
+    cuts = [*sorted(controls, key=len, reverse=True), templates.BREAK]
+    pieces = re.split(f"({'|'.join(map(re.escape, cuts))})", text)
+    return [controls.get(piece, piece) for piece in pieces if piece and piece != templates.BREAK]
 
 
 def _common_tail(first: Sequence[int], second: Sequence[int]) -> list[int]:

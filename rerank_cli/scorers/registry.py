@@ -91,8 +91,8 @@ def open_gateway(
 def chain_of(settings: ModelSettings) -> tuple[ModelSettings, ...]:
     """The settings of each model of a chain, `-m` first. Raises UsageError for a model that follows `passthrough`.
 
-    Address, key, headers, instruction, permissions and trusted code were given for `-m`: no other endpoint gets them.
-    So it is with backend, device and precision if `-m` is a local model.
+    Address, key, headers, instruction, template, permissions and trusted code were given for `-m`: no other endpoint
+    gets them. So it is with backend, device and precision if `-m` is a local model.
     """
     from rerank_cli.scorers.fallback import PASSTHROUGH
 
@@ -102,7 +102,10 @@ def chain_of(settings: ModelSettings) -> tuple[ModelSettings, ...]:
         settings.remote, endpoint=None, api_key_env=None, api_key_file=None, auth_header=None, client_name=None,
         headers=(), extra=None, insecure=False,
     )  # fmt: skip
-    plain = replace(settings, fallback=(), remote=remote, instruction=None, trust_remote_code=False, allow_pickle=False)
+    plain = replace(
+        settings, fallback=(), remote=remote, instruction=None, template=None, trust_remote_code=False,
+        allow_pickle=False,
+    )  # fmt: skip
     if not is_remote(settings):
         plain = replace(plain, backend="auto", device="auto", dtype="auto")
     return (replace(settings, fallback=()), *(replace(plain, model=name) for name in settings.fallback))
@@ -143,9 +146,17 @@ def require_possible(settings: ModelSettings, env: Mapping[str, str]) -> None:
 def _chain_digest(chain: Sequence[ModelSettings]) -> str:
     """What must not change between a run and its --resume: the models by name, since some may be out of reach."""
     deciding = [
-        (one.model, one.backend, one.dtype, one.instruction, one.remote.endpoint, one.remote.extra) for one in chain
+        (one.model, one.backend, one.dtype, one.instruction, one.remote.endpoint, one.remote.extra, *_prompt_of(one))
+        for one in chain
     ]
     return sha256(repr(deciding).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _prompt_of(settings: ModelSettings) -> tuple[str, ...]:
+    """What `--template` says now: a file may change between two runs."""
+    from rerank_cli.models.templates import chosen
+
+    return (repr(chosen(settings.template)),) if settings.template else ()
 
 
 def _open_cached(settings: ModelSettings, env: Mapping[str, str], report: Report, cache: CacheSettings) -> Scorer:

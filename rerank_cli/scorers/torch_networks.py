@@ -17,6 +17,8 @@ from torch import nn
 
 from rerank_cli.errors import ModelError, library_errors
 from rerank_cli.models.files import safetensors_header
+from rerank_cli.models.heads import LogitChange, logit_change
+from rerank_cli.scorers.answers import answer_tokens
 from rerank_cli.scorers.torch_modules import build_modules
 
 if TYPE_CHECKING:
@@ -33,25 +35,14 @@ def load_network(model: LocalModel, encoder: Encoder, dtype: torch.dtype) -> nn.
     """The network of a model in a precision, in evaluation mode. Raises ModelError for missing or unfit weights."""
     if model.family == "decoder":
         causal = _load(model, "AutoModelForCausalLM", dtype)
-        network: nn.Module = DecoderNetwork(causal, *answer_tokens(model, encoder))
+        change = logit_change(model.config, model.folder)
+        network: nn.Module = DecoderNetwork(causal, answer_tokens(model, encoder), change)
     elif model.family == "modules":
         network = ModuleNetwork(_load(model, "AutoModel", dtype), model)
         network.head.to(dtype)
     else:
         network = ClassifierNetwork(_load(model, "AutoModelForSequenceClassification", dtype), model.pad_id)
     return network.eval()
-
-
-def answer_tokens(model: LocalModel, encoder: Encoder) -> tuple[int, int | None]:
-    """Token ids of `yes` and `no`: those of LogitScore, else the tokenizer's own words."""
-    if model.modules:
-        config = model.modules[-1].config
-        no = config.get("false_token_id")
-        return int(config["true_token_id"]), None if no is None else int(no)
-    yes, no = encoder.token_id("yes"), encoder.token_id("no")
-    if yes is None or no is None:
-        raise ModelError(f"the tokenizer of {model.name} has no tokens `yes` and `no`", "this is not a yes/no reranker")
-    return yes, no
 
 
 def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
@@ -156,24 +147,25 @@ class ClassifierNetwork(nn.Module):  # type: ignore[misc] # torch is not type-ch
 class DecoderNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
     """The last hidden state times (W_yes − W_no): the only two of a vocabulary's logits that count.
 
-    Inputs are padded on the left, so the last position is the template's end in every row.
+    Inputs are padded on the left, so the last position is the template's end in every row. `change` is what the model
+    does to its logits; where they are capped, the two are computed apart.
     """
 
-    def __init__(self, causal: Any, yes: int, no: int | None) -> None:
+    def __init__(self, causal: Any, answers: tuple[int, ...], change: LogitChange) -> None:
         super().__init__()
         head = causal.get_output_embeddings()
-        if head is None or max(yes, no or 0) >= head.weight.shape[0]:
+        if head is None or max(answers) >= head.weight.shape[0]:
             raise ModelError("the model's vocabulary has no row for its answer tokens")
         self.body = causal.get_decoder() if hasattr(causal, "get_decoder") else causal.base_model
         self._positions = _takes(self.body, "position_ids")
-        weight = head.weight.detach().float()
-        direction = weight[yes] - weight[no] if no is not None else weight[yes].clone()
+        columns = head.weight.detach().float()[list(answers)].T * change.factor  # [width, 1 or 2]
         bias = getattr(head, "bias", None)
-        offset = 0.0
-        if bias is not None:
-            offset = float(bias[yes]) - (float(bias[no]) if no is not None else 0.0)
-        self.register_buffer("direction", direction[:, None].clone())
-        self.offset = offset
+        offset = torch.zeros(len(answers)) if bias is None else bias.detach().float()[list(answers)] * change.factor
+        self._cap = change.cap
+        if self._cap is None:
+            columns, offset = _difference(columns), _difference(offset)
+        self.register_buffer("columns", columns.clone())
+        self.register_buffer("offset", offset.clone())
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
@@ -186,8 +178,13 @@ class DecoderNetwork(nn.Module):  # type: ignore[misc] # torch is not type-check
         hidden = self.body(
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **more
         ).last_hidden_state
-        logits: torch.Tensor = hidden[:, -1].float() @ self.direction.float() + self.offset
-        return logits
+        logits: torch.Tensor = hidden[:, -1].float() @ self.columns.float() + self.offset.float()
+        return logits if self._cap is None else _difference(self._cap * torch.tanh(logits / self._cap))
+
+
+def _difference(answers: torch.Tensor) -> torch.Tensor:
+    """[…, (yes, no)] to […, yes − no]; a `yes` alone stays."""
+    return answers[..., :1] - answers[..., 1:] if answers.shape[-1] == 2 else answers
 
 
 class ModuleNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
