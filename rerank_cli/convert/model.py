@@ -21,6 +21,7 @@ from rerank_cli.files import cannot_write
 from rerank_cli.models import chat as chats
 from rerank_cli.models.converted import MANIFEST, folder_of, manifest_of, models_folder, read_converted, read_manifest
 from rerank_cli.models.files import fingerprint
+from rerank_cli.models.folder import text_part
 from rerank_cli.models.loaded import facts_of, graph_files
 from rerank_cli.owned import changed, foreign, record, remove
 from rerank_cli.settings import Limits
@@ -162,7 +163,7 @@ def _export(scorer: LocalScorer, folder: Path, notify: Callable[[str], None]) ->
 
     model = scorer.model
     network = getattr(scorer.engine, "network")  # noqa: B009 `Engine` does not declare it
-    vocabulary = int(model.config.get("vocab_size") or 1000)
+    vocabulary = int(model.config.get("vocab_size") or text_part(model.config).get("vocab_size") or 1000)
     notify("exporting to ONNX")
     export_network(
         network, folder / FILES["fp32"], vocabulary=vocabulary, left_padded=model.left_padded, typed=model.token_types

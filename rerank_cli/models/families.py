@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from rerank_cli.models.modules import Steps
 
 TASKS: dict[str, Family] = {"sequence-classification": "classification", "text-generation": "decoder",
+                            "any-to-any": "decoder",  # of vision-language models the text path
                             "feature-extraction": "modules"}  # fmt: skip
+
+
+# Vision-language models whose text path was compared with the whole model (tests/test_vision_language.py).
+VISION_LANGUAGE = {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5"}
+
+
+def sees(config: dict[str, Any]) -> bool:
+    """Whether a model reads images, too."""
+    return isinstance(config.get("vision_config"), dict)
 
 
 def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Family:
@@ -37,7 +47,7 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
     else:
         architectures = [str(name) for name in config.get("architectures") or []]
         family = "classification"
-        if any(name.endswith("ForCausalLM") for name in architectures):
+        if any(name.endswith("ForCausalLM") for name in architectures) or sees(config):
             family = "decoder"
         elif not any("SequenceClassification" in name for name in architectures):
             raise ModelError(
@@ -47,6 +57,10 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
             )
     if family == "decoder":
         heads.logit_change(config, folder)
+        if sees(config) and config.get("model_type") not in VISION_LANGUAGE:
+            message = f"{folder} is a vision-language model of the type `{config.get('model_type')}`"
+            hint = f"the text path is supported for {', '.join(sorted(VISION_LANGUAGE))}"
+            raise ModelError(f"{message}, and its text path is not supported", hint)
     return family
 
 

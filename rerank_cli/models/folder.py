@@ -30,7 +30,7 @@ DEFAULT_LIMIT = 512  # of models without a limit
 # Types of the members that are read here; transformers checks the others.
 CONFIG: Types = {"max_position_embeddings": int, "pad_token_id": int, "architectures": list, "model_type": str,
                  "num_labels": int, "id2label": dict, "vocab_size": int, "sentence_transformers": dict,
-                 "sbert_ce_default_activation_function": str}  # fmt: skip
+                 "text_config": dict, "sbert_ce_default_activation_function": str}  # fmt: skip
 TOKENIZER: Types = {"model_input_names": list}
 SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": str}
 
@@ -64,7 +64,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         labels=labels,
         positive=positive,
         scale=(chat.scale if chat and family == "decoder" else "") or scale_of(family, config, steps, saved, folder),
-        pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
+        pad_id=_pad_id(config),
         config=config,
         family=family,
         weights=_weights(base, folder, policy, graphs),
@@ -117,12 +117,24 @@ def default_prompt(saved: dict[str, Any]) -> str | None:
     return str(prompts[name]) if name and prompts.get(name) else None
 
 
+def text_part(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a vision-language model's text part; none for others."""
+    part: dict[str, Any] = config.get("text_config") or {}
+    return part
+
+
+def _pad_id(config: dict[str, Any]) -> int:
+    """The padding token of config.json; -1 if it names none."""
+    numbers = (part.get("pad_token_id") for part in (config, text_part(config)))
+    return next((int(number) for number in numbers if number is not None), -1)
+
+
 def max_tokens(config: dict[str, Any], settings: dict[str, Any], steps: Steps | None = None) -> int:
     """Tokens a whole input may have: the position table, less RoBERTa's offset, and the tokenizer's own limit.
 
     `settings` is tokenizer_config.json; the `max_seq_length` of a module repository stands for the tokenizer's limit.
     """
-    table = int(config.get("max_position_embeddings") or 0)
+    table = int(config.get("max_position_embeddings") or text_part(config).get("max_position_embeddings") or 0)
     if table > 0 and config.get("model_type") in OFFSET_POSITIONS:
         table -= int(config.get("pad_token_id") or 0) + 1
     limits = [table] if table > 0 else []

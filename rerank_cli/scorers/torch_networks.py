@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from rerank_cli.errors import ModelError, library_errors
+from rerank_cli.models.families import sees
 from rerank_cli.models.files import safetensors_header
 from rerank_cli.models.heads import LogitChange, logit_change
 from rerank_cli.scorers.answers import answer_tokens
@@ -34,7 +35,7 @@ UNUSED = ("pooler.",)  # weights that AutoModel adds and no reranker's modules r
 def load_network(model: LocalModel, encoder: Encoder, dtype: torch.dtype) -> nn.Module:
     """The network of a model in a precision, in evaluation mode. Raises ModelError for missing or unfit weights."""
     if model.family == "decoder":
-        causal = _load(model, "AutoModelForCausalLM", dtype)
+        causal = _load(model, "AutoModelForImageTextToText" if sees(model.config) else "AutoModelForCausalLM", dtype)
         change = logit_change(model.config, model.folder)
         network: nn.Module = DecoderNetwork(causal, answer_tokens(model, encoder), change)
     elif model.family == "modules":

@@ -1,0 +1,68 @@
+"""A small vision-language reranker with random weights, laid out as Qwen3-VL-Reranker's repository is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tiny_models import SIZES, _draw, _save
+from tiny_tokenizers import byte_bpe
+
+# `additional_chat_templates/reranker.jinja` of Qwen3-VL-Reranker, the text parts of it.
+TEMPLATE = (
+    '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. '
+    'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n<Instruct>: '
+    "{% set found = messages | selectattr('role', 'eq', 'system') | list %}"
+    "{% if found %}{% for part in found[0].content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}"
+    "{% else %}Given a search query, retrieve relevant candidates that answer the query.{% endif %}<Query>:"
+    "{% for m in messages if m.role == 'query' %}{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}"
+    "{% endif %}{% endfor %}{% endfor %}\n<Document>:"
+    "{% for m in messages if m.role == 'document' %}{% for part in m.content %}{% if part.type == 'text' %}"
+    "{{ part.text }}{% endif %}{% endfor %}{% endfor %}<|im_end|>\n"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+GENERAL = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+ROPE = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [2, 1, 1], "mrope_interleaved": True}
+SPECIAL = {"image_token_id": 5, "video_token_id": 6, "vision_start_token_id": 7, "vision_end_token_id": 8}
+
+
+def qwen3_vl(folder: Path, *, modules: bool = True) -> Path:
+    """Qwen3-VL with the files of sentence-transformers, or without any template."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    tokenizer = byte_bpe(384, qwen=True)
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 512, "num_key_value_heads": 2, "head_dim": 8,
+            "pad_token_id": 0, "tie_word_embeddings": False, "rope_parameters": ROPE, **SIZES}  # fmt: skip
+    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "patch_size": 4,
+              "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 32, "num_position_embeddings": 16,
+              "deepstack_visual_indexes": [0]}  # fmt: skip
+    config = Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False, **SPECIAL)
+    _save(folder, _draw(Qwen3VLForConditionalGeneration(config), "lm_head"), tokenizer)
+    if modules:
+        _add_modules(folder, tokenizer)
+    return folder
+
+
+def _add_modules(folder: Path, tokenizer: Any) -> None:
+    """The files that make it a CrossEncoder: template by name, structured messages, LogitScore."""
+    (folder / "chat_template.jinja").write_text(GENERAL)
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "reranker.jinja").write_text(TEMPLATE)
+    places = "sentence_transformers.base.modules.transformer.Transformer", "sentence_transformers.cross_encoder.modules.logit_score.LogitScore"  # noqa: E501
+    entries = [{"idx": n, "name": str(n), "path": path, "type": kind}
+               for n, (path, kind) in enumerate(zip(("", "1_LogitScore"), places, strict=True))]  # fmt: skip
+    (folder / "modules.json").write_text(json.dumps(entries))
+    forward = {"method": "forward", "method_output_name": "logits"}
+    settings = {
+        "transformer_task": "any-to-any",
+        "modality_config": {"text": forward, "message": {**forward, "format": "structured"}},
+        "module_output_name": "causal_logits",
+        "processing_kwargs": {"chat_template": {"add_generation_prompt": True, "chat_template": "reranker"}},
+    }
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+    (folder / "1_LogitScore").mkdir()
+    ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(word) for name, word in (("true", "yes"), ("false", "no"))}
+    (folder / "1_LogitScore" / "config.json").write_text(json.dumps(ids))
+    saved = {"model_type": "CrossEncoder", "prompts": {}, "default_prompt_name": None, "activation_fn": "torch.nn.modules.linear.Identity"}  # noqa: E501
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(saved))
