@@ -106,3 +106,22 @@ def byte_bpe(limit: int = 96, *, qwen: bool = False) -> Any:
     _pair_template(tokenizer, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", ["[CLS]", "[SEP]"])
     names = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
     return _fast(tokenizer, limit, model_input_names=["input_ids", "attention_mask"], **names)
+
+
+def gemma(limit: int = 96) -> Any:
+    """Gemma's kind: byte-pair encoding with `▁` for blanks, bytes for what is unknown, `<bos>` added by itself."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    special = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    data = [f"<0x{number:02X}>" for number in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=800, special_tokens=[*special, *data], show_progress=False)
+    tokenizer.train_from_iterator([*(text.replace(" ", "▁") for text in SENTENCES), "Yes", "No"] * 4, trainer)
+    for name in data:
+        tokenizer.add_tokens([AddedToken(name, special=False)])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", tokenizer.token_to_id("<bos>"))]
+    )
+    return _fast(tokenizer, limit, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>")

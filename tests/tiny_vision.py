@@ -11,13 +11,13 @@ from tiny_tokenizers import byte_bpe
 
 # `additional_chat_templates/reranker.jinja` of Qwen3-VL-Reranker, the text parts of it.
 TEMPLATE = (
-    '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. '
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. "
     'Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n<Instruct>: '
     "{% set found = messages | selectattr('role', 'eq', 'system') | list %}"
     "{% if found %}{% for part in found[0].content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}"
     "{% else %}Given a search query, retrieve relevant candidates that answer the query.{% endif %}<Query>:"
     "{% for m in messages if m.role == 'query' %}{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}"
-    "{% endif %}{% endfor %}{% endfor %}\n<Document>:"
+    "{% endif %}{% endfor %}{% endfor %}{{ '\\n' }}<Document>:"
     "{% for m in messages if m.role == 'document' %}{% for part in m.content %}{% if part.type == 'text' %}"
     "{{ part.text }}{% endif %}{% endfor %}{% endfor %}<|im_end|>\n"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -49,7 +49,10 @@ def _add_modules(folder: Path, tokenizer: Any) -> None:
     (folder / "chat_template.jinja").write_text(GENERAL)
     (folder / "additional_chat_templates").mkdir()
     (folder / "additional_chat_templates" / "reranker.jinja").write_text(TEMPLATE)
-    places = "sentence_transformers.base.modules.transformer.Transformer", "sentence_transformers.cross_encoder.modules.logit_score.LogitScore"  # noqa: E501
+    places = (
+        "sentence_transformers.base.modules.transformer.Transformer",
+        "sentence_transformers.cross_encoder.modules.logit_score.LogitScore",
+    )
     entries = [{"idx": n, "name": str(n), "path": path, "type": kind}
                for n, (path, kind) in enumerate(zip(("", "1_LogitScore"), places, strict=True))]  # fmt: skip
     (folder / "modules.json").write_text(json.dumps(entries))
@@ -62,7 +65,25 @@ def _add_modules(folder: Path, tokenizer: Any) -> None:
     }
     (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
     (folder / "1_LogitScore").mkdir()
-    ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(word) for name, word in (("true", "yes"), ("false", "no"))}
+    ids = {
+        f"{name}_token_id": tokenizer.convert_tokens_to_ids(word) for name, word in (("true", "yes"), ("false", "no"))
+    }
     (folder / "1_LogitScore" / "config.json").write_text(json.dumps(ids))
-    saved = {"model_type": "CrossEncoder", "prompts": {}, "default_prompt_name": None, "activation_fn": "torch.nn.modules.linear.Identity"}  # noqa: E501
+    saved = {
+        "model_type": "CrossEncoder",
+        "prompts": {},
+        "default_prompt_name": None,
+        "activation_fn": "torch.nn.modules.linear.Identity",
+    }
     (folder / "config_sentence_transformers.json").write_text(json.dumps(saved))
+
+
+def add_processors(folder: Path) -> None:
+    """The settings of image and video processors, without which sentence-transformers reads no processor."""
+    sizes = {"patch_size": 4, "merge_size": 2, "temporal_patch_size": 2}
+    for name, member, kind in (
+        ("preprocessor_config", "image_processor_type", "Qwen2VLImageProcessorFast"),
+        ("video_preprocessor_config", "video_processor_type", "Qwen3VLVideoProcessor"),
+    ):
+        (folder / f"{name}.json").write_text(json.dumps({member: kind, **sizes}))
+    (folder / "processor_config.json").write_text(json.dumps({"processor_class": "Qwen3VLProcessor"}))

@@ -44,7 +44,7 @@ def find_chat(
     """The template that the user chose, else that of the folder if it has both roles, else that of a known family.
 
     `config` is config.json; `names` are the model's: reference, folder, `_name_or_path`; `form` is what the repository
-    says of its own template. Raises ModelError for a family that no prompt can score.
+    says of its own template.
     """
     settings = optional_json(folder / "tokenizer_config.json")
     tokens = _token_texts(settings)
@@ -57,10 +57,7 @@ def find_chat(
             flat = form.messages == "flat"
         return Chat("jinja", source, structured=not flat, tokens=tokens)
     row = recognised(config, names)
-    if row is not None and row.refused:
-        message = f"{folder} cannot be scored: {row.refused}"
-        raise ModelError(message, "choose a reranker that scores one pair at a time; `--template` gives another prompt")
-    return chat_of(row, tokens) if row else None
+    return chat_of(row, tokens) if row and not row.refused else None
 
 
 def template_source(folder: Path, settings: dict[str, Any], name: str = "default") -> str | None:

@@ -17,7 +17,7 @@ from rerank_cli.models.families import family_of, labels_of, scale_of
 from rerank_cli.models.files import Types, find_weights, optional_json, read_json
 from rerank_cli.models.modules import Steps, read_steps
 from rerank_cli.models.templates import chosen as choose_template
-from rerank_cli.models.templates import scoring_names, takes_pairs
+from rerank_cli.models.templates import recognised, scoring_names, takes_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +49,10 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
-    family = family_of(config, steps, folder)
     names = (name, str(folder), str(config.get("_name_or_path", "")))
+    if not policy.template:
+        _check_known(config, names, folder)
+    family = family_of(config, steps, folder)
     chat = _chat(base, names, config, steps, policy.template)
     _check_chat(family, chat, folder)
     labels, positive = labels_of(family, config, steps, folder)
@@ -101,6 +103,14 @@ def _chat(
     options, form = steps.chat_options(base), steps.template_form
     chat = find_chat(base, config, names, chosen, form)
     return replace(chat, options=options) if chat and options else chat
+
+
+def _check_known(config: dict[str, Any], names: tuple[str, ...], folder: Path) -> None:
+    """Raise ModelError for a model of a family that no prompt can score, with the reason."""
+    row = recognised(config, names)
+    if row is not None and row.refused:
+        hint = "choose a reranker that scores one pair at a time"
+        raise ModelError(f"{folder} cannot be scored: {row.refused}", hint)
 
 
 def _check_chat(family: Family, chat: Chat | None, folder: Path) -> None:

@@ -106,7 +106,7 @@ def _row(text: str, path: Path) -> Any:
     """The members of a template file; one that is not YAML or JSON is a prompt, less its last line break."""
     if path.suffix.lower() not in FILES:
         text = text.replace("\r\n", "\n")
-        return {"prompt": text.removesuffix("\n")}  # editors add it, and Jinja drops it, too
+        return {"prompt": text if JINJA.search(text) else text.removesuffix("\n")}  # Jinja drops it by itself
     from rerank_cli.readers.yamltext import load_yaml
 
     documents = load_yaml(text, str(path)).documents
