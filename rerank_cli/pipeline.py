@@ -100,6 +100,7 @@ def assemble(
     Raises UsageError for a stage that cannot work on these scores.
     """
     queries = () if isinstance(query, str) else query
+    check_threshold(settings, info, report)
     hits: Sequence[Hit]
     if settings.stages.active:
         hits, done = staged(query, documents, scores, info, settings, report)
@@ -209,6 +210,12 @@ def passes(value: float | None, settings: RankSettings, info: ScorerInfo) -> boo
     """Whether --min-score lets a document through: it compares the number shown; empty documents never pass."""
     (shown,) = show_all([value], settings, info)
     return settings.min_score is None or (shown is not None and shown >= settings.min_score)
+
+
+def check_threshold(settings: RankSettings, info: ScorerInfo, report: Report) -> None:
+    """Warn once about a threshold on a local model's scores that are no log-odds: no number means relevance there."""
+    if settings.min_score is not None and info.backend != "remote" and info.scale not in {LOG_ODDS, UNSCORED}:
+        report.warn(f"--min-score compares scores of {info.model}, which are not probabilities: {info.scale}")
 
 
 def without_repeats(documents: Sequence[Document], seen: set[bytes], report: Report) -> list[Document]:

@@ -173,6 +173,21 @@ def test_a_bare_logit_is_never_shown_as_a_probability(run, made) -> None:
         assert hit["relevance_score"] == pytest.approx(expected[hit["index"]], abs=TOLERANCE)
 
 
+def test_a_threshold_on_a_bare_logit_is_reported(run, made, tmp_path: Path) -> None:
+    folder = made.folder("zerank-1-small", FAMILIES["zerank-1-small"][0])
+    warning = "are not probabilities: logit of the yes token"
+    model = ["-m", str(folder), "--backend", "torch", "--min-score", "0.5"]
+    result = run("-q", QUERY, *model, "--json", stdin="\n".join(DOCUMENTS[:4]))
+    assert result.err.count(warning) == 1
+    assert any(warning in line for line in result.json["meta"]["warnings"])
+    scores = ours(folder, PAIRS[:4], backend="torch")
+    assert len(result.json["results"]) == sum(score >= 0.5 for score in scores)
+    row = json.dumps({"query": QUERY, "documents": DOCUMENTS[:4]})
+    batch = run("batch", *model, "-o", "-", stdin=f"{row}\n{row}\n")
+    assert batch.code == 0
+    assert batch.err.count(warning) == 1
+
+
 def test_a_scorer_is_opened_with_the_template(made) -> None:
     settings = ModelSettings(model=str(made.folder("qwen3")), template="zerank", backend="torch")
     scorer = open_local(settings, Report())

@@ -92,13 +92,16 @@ def refuse_mixed_providers(call: Call, remote: Sequence[ModelSettings]) -> None:
 
 def local_plan(model: ModelSettings, names: Sequence[str], terminal: Terminal) -> ModelPlan:
     """A local model; equal settings are an equal model, so that a reload does not load it again."""
+    from rerank_cli.models.templates import content_of
     from rerank_cli.scorers.fallback import PASSTHROUGH, PassthroughScorer
     from rerank_cli.server.models import ModelPlan
 
     if model.model == PASSTHROUGH:
         return ModelPlan(tuple(names), PASSTHROUGH, open_scorer=PassthroughScorer)
     identity = replace(model, remote=RemoteSettings())
-    return ModelPlan(tuple(names), repr(identity), open_scorer=partial(open_model, model, terminal))
+    return ModelPlan(
+        tuple(names), repr(identity) + content_of(model.template), open_scorer=partial(open_model, model, terminal)
+    )
 
 
 def remote_plan(

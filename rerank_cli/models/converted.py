@@ -17,7 +17,7 @@ from rerank_cli.inside import check_inside, joined
 from rerank_cli.models.facts import Chat, Family, LocalModel
 from rerank_cli.models.files import BrokenFileError, Types, check_types, read_json
 from rerank_cli.models.loaded import source_files
-from rerank_cli.models.templates import chosen
+from rerank_cli.models.templates import content_of
 from rerank_cli.owned import is_record
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def models_folder(env: Mapping[str, str] = os.environ) -> Path:
 def key_of(model: LocalModel) -> str:
     """The key of a copy: the user's template, repository and commit, or a folder's files with their sizes and times."""
     digest = hashlib.sha256()
-    if model.template:  # as it was chosen; a copy keeps it rendered
-        digest.update(repr(chosen(model.template)).encode("utf-8", "surrogateescape"))
+    digest.update(content_of(model.template).encode("utf-8", "surrogateescape"))  # a copy keeps it rendered
     if model.revision:
         digest.update(f"{model.name}@{model.revision}".encode())
         return digest.hexdigest()[:24]

@@ -96,6 +96,11 @@ def chosen(name: str) -> Template:
     return _template(_row(text, path), str(path), str(path))
 
 
+def content_of(name: str | None) -> str:
+    """What `--template` says now, as text: a file may change between two runs. Raises as `chosen`."""
+    return repr(chosen(name)) if name else ""
+
+
 def takes_pairs(model: str) -> UsageError:
     """The error about a template for a model without a prompt."""
     message = f"--template: {model} takes query and document as a pair, not as a prompt"

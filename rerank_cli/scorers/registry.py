@@ -145,18 +145,14 @@ def require_possible(settings: ModelSettings, env: Mapping[str, str]) -> None:
 
 def _chain_digest(chain: Sequence[ModelSettings]) -> str:
     """What must not change between a run and its --resume: the models by name, since some may be out of reach."""
+    from rerank_cli.models.templates import content_of
+
     deciding = [
-        (one.model, one.backend, one.dtype, one.instruction, one.remote.endpoint, one.remote.extra, *_prompt_of(one))
+        (one.model, one.backend, one.dtype, one.instruction, one.remote.endpoint, one.remote.extra)
+        + ((content_of(one.template),) if one.template else ())
         for one in chain
     ]
     return sha256(repr(deciding).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _prompt_of(settings: ModelSettings) -> tuple[str, ...]:
-    """What `--template` says now: a file may change between two runs."""
-    from rerank_cli.models.templates import chosen
-
-    return (repr(chosen(settings.template)),) if settings.template else ()
 
 
 def _open_cached(settings: ModelSettings, env: Mapping[str, str], report: Report, cache: CacheSettings) -> Scorer:
