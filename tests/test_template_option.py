@@ -127,10 +127,12 @@ def test_a_decoder_with_a_classification_head_takes_one(made, tmp_path: Path) ->
     assert ours(bare, PAIRS, backend="torch", template=template) == pytest.approx(
         ours(folder, PAIRS, backend="torch"), abs=1e-6
     )
-    assert models.resolve(str(bare), LoadPolicy(template="zerank")).scale == "log-odds"  # of the head
+    for name, scale in (("qwen3-reranker", "log-odds"), ("zerank", "logit of the yes token")):
+        assert models.resolve(str(bare), LoadPolicy(template=name)).scale == scale
 
 
 REFUSED = {
+    "LightOn-rerank-LW-2B": ("Qwen3_5ForConditionalGeneration", "listwise"),
     "bge-reranker-v2-minicpm-layerwise": ("LayerWiseMiniCPMForCausalLM", "head of its own after a layer"),
     "bge-reranker-v2.5-gemma2-lightweight": ("CostWiseGemmaForCausalLM", "merges tokens between its layers"),
     "rank_zephyr_7b_v1_full": ("MistralForCausalLM", "listwise"),
@@ -146,6 +148,18 @@ def test_families_that_no_prompt_can_score_are_refused_with_the_reason(made, nam
     architecture, reason = REFUSED[name]
     edit(folder / "config.json", architectures=[architecture])
     with pytest.raises(ModelError, match=reason):
+        models.resolve(str(folder))
+
+
+def test_a_name_counts_and_the_folders_above_do_not(made, tmp_path: Path) -> None:
+    made.folder("qwen3-bare", lambda place: decoders.causal(place, "Qwen3", head_dim=8))
+    for parent, name in (("rank1-experiments", "zerank-1"), ("models--zeroentropy--zerank-1/snapshots", "a" * 40)):
+        (tmp_path / parent).mkdir(parents=True)
+        folder = made.copied("qwen3-bare", tmp_path / parent / name)
+        assert models.resolve(str(folder)).scale == "logit of the yes token"
+    (tmp_path / "zerank-1").mkdir()
+    folder = made.copied("qwen3-bare", tmp_path / "zerank-1" / "other")
+    with pytest.raises(ModelError, match="without a template"):
         models.resolve(str(folder))
 
 

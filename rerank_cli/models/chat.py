@@ -6,6 +6,7 @@ become template code or a control token. Jinja is imported only for models that 
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,7 +52,7 @@ def find_chat(
     if chosen is not None:
         return chat_of(chosen, tokens)
     source = template_source(folder, settings, form.name)
-    if source is not None and "query" in source and "document" in source:
+    if source is not None and all(re.search(f"[\"']{role}[\"']", source) for role in ("query", "document")):
         flat = config.get("model_type") in FLAT_TYPES or not any(pattern in source for pattern in STRUCTURED)
         if form.messages in {"flat", "structured"}:
             flat = form.messages == "flat"

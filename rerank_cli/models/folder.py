@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError, UsageError
-from rerank_cli.inside import check_inside
+from rerank_cli.inside import check_inside, is_hub_name
 from rerank_cli.models.chat import find_chat
 from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
 from rerank_cli.models.families import family_of, labels_of, scale_of
@@ -49,7 +49,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
-    names = (name, str(folder), str(config.get("_name_or_path", "")))
+    names = _names(name, folder, config)
     if not policy.template:
         _check_known(config, names, folder)
     family = family_of(config, steps, folder)
@@ -65,7 +65,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         max_tokens=max_tokens(config, settings, steps),
         labels=labels,
         positive=positive,
-        scale=(chat.scale if chat and family == "decoder" else "") or scale_of(family, config, steps, saved, folder),
+        scale=_template_scale(chat, family, labels) or scale_of(family, config, steps, saved, folder),
         pad_id=_pad_id(config),
         config=config,
         family=family,
@@ -79,6 +79,13 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         remote_code=_remote_code(config, folder, policy, graphs),
         template=policy.template,
     )
+
+
+def _names(name: str, folder: Path, config: dict[str, Any]) -> tuple[str, ...]:
+    """What a model is called: its reference or folder, the repository that the hub's cache keeps there, its base."""
+    place = folder.resolve()
+    own = place.parent.parent.name if place.parent.name == "snapshots" else place.name
+    return (name if is_hub_name(name) else own, own, str(config.get("_name_or_path", "")))
 
 
 def _tokenizer(base: Path, folder: Path) -> Path:
@@ -96,13 +103,19 @@ def _chat(
     chosen = choose_template(template) if template else None
     if steps is not None and not steps.uses_chat:
         if chosen:
-            raise takes_pairs(names[0])
+            raise takes_pairs(str(base))
         return None
     if steps is None:
         return find_chat(base, config, names, chosen)
     options, form = steps.chat_options(base), steps.template_form
     chat = find_chat(base, config, names, chosen, form)
     return replace(chat, options=options) if chat and options else chat
+
+
+def _template_scale(chat: Chat | None, family: Family, labels: int) -> str:
+    """The scale that the template names. A classifier with one logit, made from a decoder, keeps a bare logit."""
+    bare = chat is not None and len(chat.answers) == 1
+    return chat.scale if chat and (family == "decoder" or (labels == 1 and bare)) else ""
 
 
 def _check_known(config: dict[str, Any], names: tuple[str, ...], folder: Path) -> None:
