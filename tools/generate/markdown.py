@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import ExitCode
+from rerank_cli.models.templates import table as prompts
 from rerank_cli.readers.engines import shapes
 from tools.generate.facts import ENVIRONMENT
 
@@ -38,6 +39,7 @@ def blocks(table: tuple[Command, ...]) -> dict[str, str]:
         "environment": environment_table(),
         "exit-codes": exit_codes(),
         "engines": engines(),
+        "templates": templates(),
         "project-keys": ", ".join(f"`{name}`" for name in project_keys()) + "\n",
     }
 
@@ -53,6 +55,18 @@ def engines() -> str:
         score = ", ".join(f"`{name}`" for name in (*shape.score, *(["score"] if shape.distance else [])))
         rows.append((shape.name, records, ", ".join(f"`{name}`" for name in shape.inside), texts, score))
     return table_of(("answer of", "records", "members of", "scored by default", "`--prior-field`"), rows)
+
+
+def templates() -> str:
+    """The built-in templates, and the families that are refused."""
+    rows = []
+    for row in prompts().values():
+        answers = " less ".join(f"`{token}`" if isinstance(token, str) else f"token {token}"
+                                for token in (row.yes, row.no) if token is not None)  # fmt: skip
+        takes = "yes" if "{instruction}" in row.prompt + (row.instructed or "") else "no"
+        meaning = (answers, row.scale, takes) if not row.refused else (f"refused: {row.refused}", "", "")
+        rows.append((f"`{row.name}`", ", ".join(row.model_types) or "any", *meaning, row.source))
+    return table_of(("template", "type", "score", "scale", "instruction", "source"), rows)
 
 
 def command_table(table: tuple[Command, ...]) -> str:
