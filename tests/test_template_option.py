@@ -72,6 +72,14 @@ def test_answers_may_be_ids_and_one_answer_has_its_own_scale(tuned: Path, tmp_pa
         assert models.resolve(str(tuned), LoadPolicy(template=template)).scale == name
 
 
+def test_the_default_instruction_of_a_repository_is_not_for_another_template(tuned: Path, tmp_path: Path) -> None:
+    template = file(tmp_path, "plain.txt", "{query} {document}")
+    expected = ours(tuned, PAIRS, backend="torch", template=template)
+    saved = {"prompts": {"web": "Find web pages"}, "default_prompt_name": "web"}
+    file(tuned, "config_sentence_transformers.json", json.dumps(saved))
+    assert ours(tuned, PAIRS, backend="torch", template=template) == expected
+
+
 WRONG = {
     "no query": ('{"prompt": "{document}"}', "no place for the query"),
     "no document": ('{"prompt": "{query}", "yes": "a"}', "no place for the document"),

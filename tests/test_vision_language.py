@@ -12,6 +12,7 @@ from tiny_models import DOCUMENTS, LONG, QUERY, edit, made, ours, own_caches  # 
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError
+from rerank_cli.models.families import VISION_LANGUAGE
 
 PAIRS = [(QUERY, document) for document in [*DOCUMENTS, LONG]]
 LIMIT = 384
@@ -40,8 +41,10 @@ def expected(folder: Path, instruction: str | None = None) -> list[float]:
     return found
 
 
-def test_text_is_scored_as_by_the_whole_model(made) -> None:
-    folder = made.folder("vision", tiny_vision.qwen3_vl)
+@pytest.mark.parametrize("kind", tiny_vision.KINDS)
+def test_text_is_scored_as_by_the_whole_model(made, kind: str) -> None:
+    folder = made.folder(f"vision-{kind}", lambda place: tiny_vision.vision(place, kind))
+    assert set(tiny_vision.KINDS) == VISION_LANGUAGE
     for instruction in (None, "Find the city"):
         right = expected(folder, instruction)
         assert ours(folder, PAIRS, backend="torch", instruction=instruction) == pytest.approx(right, abs=1e-4)
@@ -52,21 +55,21 @@ def test_text_is_scored_as_by_the_whole_model(made) -> None:
 def test_the_scores_are_those_of_sentence_transformers(made) -> None:
     pytest.importorskip("PIL")  # its processors need image packages even for text
     pytest.importorskip("torchvision")
-    folder = made.folder("vision", tiny_vision.qwen3_vl)
+    folder = made.folder("vision", tiny_vision.vision)
     tiny_vision.add_processors(folder)
     assert ours(folder, PAIRS, backend="torch") == pytest.approx(made.oracle("vision", PAIRS), abs=1e-4)
 
 
 def test_the_prompt_of_the_table_is_that_of_the_repository(made) -> None:
-    folder = made.folder("vision", tiny_vision.qwen3_vl)
-    bare = made.folder("Qwen3-VL-Reranker-tiny", lambda place: tiny_vision.qwen3_vl(place, modules=False))
+    folder = made.folder("vision", tiny_vision.vision)
+    bare = made.folder("Qwen3-VL-Reranker-tiny", lambda place: tiny_vision.vision(place, modules=False))
     assert ours(bare, PAIRS, backend="torch") == pytest.approx(ours(folder, PAIRS, backend="torch"), abs=1e-5)
     told = ours(bare, PAIRS, backend="torch", instruction="Find the city")
     assert told == pytest.approx(ours(folder, PAIRS, backend="torch", instruction="Find the city"), abs=1e-5)
 
 
 def test_swapped_answers_and_another_template_change_the_scores(made, tmp_path: Path) -> None:
-    folder = made.folder("vision", tiny_vision.qwen3_vl)
+    folder = made.folder("vision", tiny_vision.vision)
     right = ours(folder, PAIRS[:3], backend="torch")
     swapped = made.copied("vision", tmp_path / "swapped")
     ids = json.loads((swapped / "1_LogitScore" / "config.json").read_text())
@@ -83,14 +86,14 @@ def test_swapped_answers_and_another_template_change_the_scores(made, tmp_path: 
 
 
 def test_a_converted_copy_has_the_same_scores(run, made, tmp_path: Path) -> None:
-    folder = made.folder("vision", tiny_vision.qwen3_vl)
+    folder = made.folder("vision", tiny_vision.vision)
     result = run("models", "convert", str(folder), "-o", tmp_path / "copy")
     assert result.code == 0, result.err
     assert ours(tmp_path / "copy", PAIRS) == pytest.approx(ours(folder, PAIRS, backend="torch"), abs=1e-4)
 
 
 def test_an_unknown_kind_is_refused_by_its_name(made, tmp_path: Path) -> None:
-    made.folder("vision", tiny_vision.qwen3_vl)
+    made.folder("vision", tiny_vision.vision)
     folder = made.copied("vision", tmp_path / "other")
     edit(folder / "config.json", model_type="gemma3", architectures=["Gemma3ForConditionalGeneration"])
     with pytest.raises(ModelError, match="vision-language model of the type `gemma3`"):

@@ -23,22 +23,44 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 GENERAL = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-ROPE = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [2, 1, 1], "mrope_interleaved": True}
+ROPE = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [2, 1, 1]}
 SPECIAL = {"image_token_id": 5, "video_token_id": 6, "vision_start_token_id": 7, "vision_end_token_id": 8}
+PATCHES = {"num_heads": 2, "patch_size": 4, "spatial_merge_size": 2, "temporal_patch_size": 2, "depth": 2}
+LINEAR = {"layer_types": ["linear_attention", "full_attention"], "linear_num_value_heads": 4, "linear_num_key_heads": 2,
+          "linear_key_head_dim": 8, "linear_value_head_dim": 8, "head_dim": 16}  # fmt: skip
+WIDE = {"hidden_size": 16, "intermediate_size": 32, "out_hidden_size": 32, **PATCHES}
+# Type -> transformers' classes, settings of the text part and of the vision part.
+KINDS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "qwen2_vl": ("Qwen2VL", {"rope_parameters": ROPE}, {"embed_dim": 16, "hidden_size": 32, **PATCHES}),
+    "qwen2_5_vl": (
+        "Qwen2_5_VL", {"rope_parameters": ROPE}, {**WIDE, "fullatt_block_indexes": [1], "window_size": 16}
+    ),
+    "qwen3_vl": (
+        "Qwen3VL",
+        {"head_dim": 8, "rope_parameters": {**ROPE, "mrope_interleaved": True}},
+        {**WIDE, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+    ),
+    "qwen3_5": (
+        "Qwen3_5",
+        {**LINEAR, "rope_parameters": {**ROPE, "mrope_interleaved": True, "partial_rotary_factor": 0.5}},
+        {**WIDE, "num_position_embeddings": 16},
+    ),
+}  # fmt: skip
 
 
-def qwen3_vl(folder: Path, *, modules: bool = True) -> Path:
-    """Qwen3-VL with the files of sentence-transformers, or without any template."""
-    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+def vision(folder: Path, kind: str = "qwen3_vl", *, modules: bool = True) -> Path:
+    """A vision-language model with the files of sentence-transformers, or without any template."""
+    import transformers
 
+    name, text, images = KINDS[kind]
     tokenizer = byte_bpe(384, qwen=True)
-    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 512, "num_key_value_heads": 2, "head_dim": 8,
-            "pad_token_id": 0, "tie_word_embeddings": False, "rope_parameters": ROPE, **SIZES}  # fmt: skip
-    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "patch_size": 4,
-              "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 32, "num_position_embeddings": 16,
-              "deepstack_visual_indexes": [0]}  # fmt: skip
-    config = Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False, **SPECIAL)
-    _save(folder, _draw(Qwen3VLForConditionalGeneration(config), "lm_head"), tokenizer)
+    words = {"vocab_size": len(tokenizer), "max_position_embeddings": 512, "num_key_value_heads": 2, "pad_token_id": 0,
+             "bos_token_id": 0, "eos_token_id": 2, "tie_word_embeddings": False, **SIZES, **text}  # fmt: skip
+    config = getattr(transformers, f"{name}Config")(
+        text_config=words, vision_config=images, tie_word_embeddings=False, **SPECIAL
+    )
+    model = getattr(transformers, f"{name}ForConditionalGeneration")(config)
+    _save(folder, _draw(model, "lm_head"), tokenizer)
     if modules:
         _add_modules(folder, tokenizer)
     return folder

@@ -49,7 +49,7 @@ def models_folder(env: Mapping[str, str] = os.environ) -> Path:
 def key_of(model: LocalModel) -> str:
     """The key of a copy: the user's template, repository and commit, or a folder's files with their sizes and times."""
     digest = hashlib.sha256()
-    digest.update(content_of(model.template).encode("utf-8", "surrogateescape"))  # a copy keeps it rendered
+    digest.update(content_of(model.template).encode("utf-8", "surrogatepass"))  # a copy keeps it rendered
     if model.revision:
         digest.update(f"{model.name}@{model.revision}".encode())
         return digest.hexdigest()[:24]

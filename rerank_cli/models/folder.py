@@ -49,12 +49,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
-    names = _names(name, folder, config)
-    if not policy.template:
-        _check_known(config, names, folder)
-    family = family_of(config, steps, folder)
-    chat = _chat(base, names, config, steps, policy.template)
-    _check_chat(family, chat, folder)
+    family, chat = _family_and_chat(config, steps, folder, name, policy.template)
     labels, positive = labels_of(family, config, steps, folder)
     graphs = find_graphs(base, folder) if family == "classification" else {}
     return LocalModel(
@@ -73,12 +68,34 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         transformer=base,
         modules=steps.modules if steps else (),
         chat=chat,
-        instruction=default_prompt(saved),
+        instruction=None if policy.template else default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
         token_types=uses_token_types(config, settings),
         remote_code=_remote_code(config, folder, policy, graphs),
         template=policy.template,
     )
+
+
+def _family_and_chat(
+    config: dict[str, Any], steps: Steps | None, folder: Path, name: str, template: str | None
+) -> tuple[Family, Chat | None]:
+    """The family, and the chat template unless query and document are a pair; `template` is the user's choice.
+
+    Raises ModelError for a model that no prompt can score, and for a decoder without a template.
+    """
+    names = _names(name, folder, config)
+    row = recognised(config, names)
+    if row is not None and row.refused and not template:
+        raise ModelError(
+            f"{folder} cannot be scored: {row.refused}", "choose a reranker that scores one pair at a time"
+        )
+    family = family_of(config, steps, folder)
+    chat = _chat(steps.transformer if steps else folder, names, config, steps, template)
+    if family == "decoder" and chat is None:
+        known = ", ".join(scoring_names())
+        hint = f"`--template NAME|FILE` says which prompt it was trained with; the built-in ones are {known}"
+        raise ModelError(f"{folder} is a decoder without a template for query and document", hint)
+    return family, chat
 
 
 def _names(name: str, folder: Path, config: dict[str, Any]) -> tuple[str, ...]:
@@ -99,7 +116,7 @@ def _tokenizer(base: Path, folder: Path) -> Path:
 def _chat(
     base: Path, names: tuple[str, ...], config: dict[str, Any], steps: Steps | None, template: str | None
 ) -> Chat | None:
-    """The chat template, unless the repository uses plain pairs; `template` is the user's choice."""
+    """The chat template that is chosen, or the repository's or its family's, unless it uses plain pairs."""
     chosen = choose_template(template) if template else None
     if steps is not None and not steps.uses_chat:
         if chosen:
@@ -116,21 +133,6 @@ def _template_scale(chat: Chat | None, family: Family, labels: int) -> str:
     """The scale that the template names. A classifier with one logit, made from a decoder, keeps a bare logit."""
     bare = chat is not None and len(chat.answers) == 1
     return chat.scale if chat and (family == "decoder" or (labels == 1 and bare)) else ""
-
-
-def _check_known(config: dict[str, Any], names: tuple[str, ...], folder: Path) -> None:
-    """Raise ModelError for a model of a family that no prompt can score, with the reason."""
-    row = recognised(config, names)
-    if row is not None and row.refused:
-        hint = "choose a reranker that scores one pair at a time"
-        raise ModelError(f"{folder} cannot be scored: {row.refused}", hint)
-
-
-def _check_chat(family: Family, chat: Chat | None, folder: Path) -> None:
-    if family == "decoder" and chat is None:
-        names = ", ".join(scoring_names())
-        hint = f"`--template NAME|FILE` says which prompt it was trained with; the built-in ones are {names}"
-        raise ModelError(f"{folder} is a decoder without a template for query and document", hint)
 
 
 def default_prompt(saved: dict[str, Any]) -> str | None:

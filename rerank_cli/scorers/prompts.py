@@ -63,7 +63,8 @@ def make_prompt(model: LocalModel, encoder: Encoder, instruction: str | None, re
 
 def foreign_controls(template: str, encoder: Encoder) -> list[str]:
     """What a template writes as control tokens and the tokenizer does not know as such: it would be read as text."""
-    return [token for token in dict.fromkeys(CONTROL.findall(template)) if token not in encoder.added()]
+    known = encoder.added()
+    return [token for token in dict.fromkeys(CONTROL.findall(template)) if token not in known]
 
 
 class _Queries:
