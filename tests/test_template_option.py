@@ -283,6 +283,18 @@ def test_control_tokens_of_texts_stay_text(tuned: Path) -> None:
     assert [ids.count(number) for token, number in encoder.controls().items() if token.startswith("<|im_")] == [3, 2]
 
 
+def test_a_path_in_a_configuration_file_starts_at_the_file(run, tuned: Path, tmp_path: Path) -> None:
+    (tmp_path / "settings").mkdir()
+    file(tmp_path / "settings", "prompt.txt", "{query} {document} done")
+    argv = ["-q", QUERY, "-m", str(tuned), "--backend", "torch", "--json", "--raw-scores"]
+    stdin = "\n".join(DOCUMENTS[:3])
+    for value, template in (("./prompt.txt", str(tmp_path / "settings" / "prompt.txt")), ("zerank", "zerank")):
+        config = file(tmp_path / "settings", "rerank.toml", f'template = "{value}"\n')
+        expected = run(*argv, "--template", template, stdin=stdin).json["results"]
+        assert run(*argv, "--config", config, stdin=stdin).json["results"] == expected
+        assert run(*argv, stdin=stdin, env={"RERANK_TEMPLATE": template}).json["results"] == expected
+
+
 def test_a_project_file_may_not_choose_a_template(run, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / "rerank.toml").write_text('template = "zerank"\n')

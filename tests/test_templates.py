@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import tiny_decoders as decoders
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from tiny_models import DOCUMENTS, LONG, QUERY, edit, made, ours, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import models
@@ -23,6 +25,7 @@ from rerank_cli.settings import ModelSettings
 
 PAIRS = [(QUERY, document) for document in [*DOCUMENTS, LONG]]
 TOLERANCE = 1e-4
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Co"]), max_size=40)
 # name of the folder, as the repository is called -> how it is made, the ids of an input, the answers, the scale
 FAMILIES = {
     "mxbai-rerank-base-v2": (lambda place: decoders.causal(place, "Qwen2"), decoders.mxbai_ids, ("1", "0"), "log-odds"),
@@ -58,6 +61,24 @@ def test_a_renamed_copy_needs_the_template_and_scores_the_same(made, name: str, 
         models.resolve(str(renamed))
     row = next(row.name for row in table().values() if row.matches(models.resolve(str(folder)).config, (name,)))
     assert ours(renamed, PAIRS, backend="torch", template=row) == ours(folder, PAIRS, backend="torch")
+
+
+@pytest.fixture(scope="module")
+def prompts(made):
+    """Our prompt of each family, its published ids and transformers' tokenizer."""
+    found = []
+    for name, (build, ids, _, _) in FAMILIES.items():
+        model = models.resolve(str(made.folder(name, build)))
+        found.append((make_prompt(model, Encoder(model.tokenizer), None, Report()), ids, tokenizer_of(model.folder)))
+    return found
+
+
+@settings(max_examples=80, deadline=None)
+@given(query=TEXTS, document=TEXTS)
+def test_any_texts_become_the_tokens_of_the_published_code(prompts, query: str, document: str) -> None:
+    for prompt, ids, tokenizer in prompts:
+        assume(not any(token in query + document for token in tokenizer.all_special_tokens))
+        assert prompt.ids(query, document) == ids(tokenizer, query, document)
 
 
 def test_instructions_go_where_the_published_code_puts_them(made) -> None:
