@@ -139,6 +139,31 @@ def test_a_converted_template_gives_the_rendered_text() -> None:
         assert chats.render(plain, instruction, models.BUILTIN_FOLDER) == render(CHAT, instruction)
 
 
+PARTS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | map(attribute='text') | join('') }}<|im_end|>\n"
+    "{% endfor %}<|im_start|>assistant\n"
+)
+
+
+def test_the_repository_says_which_template_and_which_shape_of_messages(made) -> None:
+    def build(folder):
+        made_of.saved_decoder(folder)
+        (folder / "additional_chat_templates").mkdir()
+        (folder / "additional_chat_templates" / "reranker.jinja").write_text(PARTS)
+        forward = {"method": "forward", "method_output_name": "logits"}
+        modality = {"text": forward, "message": {**forward, "format": "structured"}}
+        processing = {"chat_template": {"chat_template": "reranker"}}
+        made_of.edit(folder / "sentence_bert_config.json", modality_config=modality, processing_kwargs=processing)
+        return folder
+
+    folder = made.folder("several-templates", build)
+    pairs = [(QUERY, document) for document in [*made_of.DOCUMENTS, LONG]]
+    expected = made.oracle("several-templates", pairs)
+    assert made_of.ours(folder, pairs, backend="torch") == pytest.approx(expected, abs=1e-4)
+    other = made.folder("one-template", made_of.saved_decoder)
+    assert max(abs(a - b) for a, b in zip(expected, made_of.ours(other, pairs, backend="torch"), strict=True)) > 0.1
+
+
 def test_a_template_longer_than_the_model_is_refused(made) -> None:
     encoder = Encoder(models.resolve(str(made.folder("qwen3"))).tokenizer)
     with pytest.raises(ModelError, match="alone is longer than the model's 20 tokens"):

@@ -16,7 +16,7 @@ from tiny_models import DOCUMENTS, LONG, QUERY, edit, made, ours, own_caches  # 
 from rerank_cli import models
 from rerank_cli.errors import ModelError
 from rerank_cli.models import LoadPolicy
-from rerank_cli.models.templates import scoring_names, table
+from rerank_cli.models.templates import BREAK, scoring_names, table
 from rerank_cli.report import Report
 from rerank_cli.scorers.encoding import Encoder
 from rerank_cli.scorers.open_local import open_local
@@ -115,25 +115,29 @@ def test_a_document_before_the_query_is_cut_and_the_query_stays(made) -> None:
     assert found[:300] == whole[:300]
 
 
-def test_changed_prompts_swapped_answers_and_a_lost_end_change_the_scores(made, tmp_path: Path) -> None:
-    folder = made.folder("mxbai-rerank-base-v2", FAMILIES["mxbai-rerank-base-v2"][0])
-    row = table()["mxbai-rerank-v2"]
-    pieces = row.prompt.split("\ue002")
-    right = ours(folder, PAIRS[:3], backend="torch")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_changed_prompts_other_answers_and_a_lost_end_change_the_scores(made, name: str, tmp_path: Path) -> None:
+    build, _, answers, _ = FAMILIES[name]
+    folder = made.folder(name, build)
+    row = next(row for row in table().values() if row.matches(models.resolve(str(folder)).config, (name,)))
+    pieces = row.prompt.replace("{instruction}", row.instruction or "").split(BREAK)
+    whole = BREAK.join(pieces)
+    end = whole[whole.index("{document}") + len("{document}") :]
+    swapped = whole.replace("{query}", "\0").replace("{document}", "{query}").replace("\0", "{document}")
     changes = {
-        "no end": (pieces[:-1], ("1", "0")),
-        "no task": ([*pieces[:5], pieces[-1]], ("1", "0")),
-        "swapped": (pieces, ("0", "1")),
-        "another word": ([pieces[0], "Query: {query}", *pieces[2:]], ("1", "0")),
-        "one answer": (pieces, ("1",)),
+        "no end": (whole.removesuffix(end), answers),
+        "swapped roles": (swapped, answers),
+        "another word": (f"Here: {whole}", answers),
+        "other answers": (whole, ("no", "yes")[: len(answers)]),
     }
-    for name, (prompt, answers) in changes.items():
-        file = tmp_path / "changed.json"
-        file.write_text(written(prompt, *answers))
+    file = tmp_path / "changed.json"
+    file.write_text(written(pieces, *answers))
+    right = ours(folder, PAIRS[:3], backend="torch", template=str(file))
+    assert right == ours(folder, PAIRS[:3], backend="torch")
+    for change, (prompt, tokens) in changes.items():
+        file.write_text(written(prompt.split(BREAK), *tokens))
         wrong = ours(folder, PAIRS[:3], backend="torch", template=str(file))
-        assert max(abs(a - b) for a, b in zip(right, wrong, strict=True)) > 0.1, name
-    file.write_text(written(pieces, "1", "0"))
-    assert ours(folder, PAIRS[:3], backend="torch", template=str(file)) == right
+        assert max(abs(a - b) for a, b in zip(right, wrong, strict=True)) > 0.1, change
 
 
 def written(prompt: list[str], yes: str, no: str | None = None) -> str:

@@ -32,32 +32,30 @@ class TemplateForm(NamedTuple):
     messages: str = "auto"  # whether contents are text (`flat`) or lists of parts (`structured`)
 
 
-AUTO = TemplateForm()
-
-
 def find_chat(
     folder: Path,
     config: dict[str, Any],
     names: tuple[str, ...],
     chosen: Template | None = None,
-    form: TemplateForm = AUTO,
+    form: TemplateForm | None = None,
 ) -> Chat | None:
     """The template that the user chose, else that of the folder if it has both roles, else that of a known family.
 
     `config` is config.json; `names` are the model's: reference, folder, `_name_or_path`; `form` is what the repository
-    says of its own template.
+    says of its own template. With it a template that names no role is taken, too: it may write any message.
     """
     settings = optional_json(folder / "tokenizer_config.json")
     tokens = _token_texts(settings)
     if chosen is not None:
         return chat_of(chosen, tokens)
-    source = template_source(folder, settings, form.name)
-    if source is not None and all(re.search(f"[\"']{role}[\"']", source) for role in ("query", "document")):
+    source = template_source(folder, settings, form.name if form else "default")
+    row = recognised(config, names)
+    with_roles = source is not None and all(re.search(f"[\"']{role}[\"']", source) for role in ("query", "document"))
+    if source is not None and (with_roles or (form and not row)):
         flat = config.get("model_type") in FLAT_TYPES or not any(pattern in source for pattern in STRUCTURED)
-        if form.messages in {"flat", "structured"}:
+        if form and form.messages in {"flat", "structured"}:
             flat = form.messages == "flat"
         return Chat("jinja", source, structured=not flat, tokens=tokens)
-    row = recognised(config, names)
     return chat_of(row, tokens) if row and not row.refused else None
 
 
