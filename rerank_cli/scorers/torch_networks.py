@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from rerank_cli.errors import ModelError, library_errors
-from rerank_cli.models.families import sees
+from rerank_cli.models.families import VISION_LANGUAGE, sees
 from rerank_cli.models.files import safetensors_header
 from rerank_cli.models.heads import LogitChange, logit_change
 from rerank_cli.scorers.answers import answer_tokens
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rerank_cli.models import LocalModel
     from rerank_cli.scorers.encoding import Encoder
 
+# Types of decoders whose logits tests compare with ours; those of others are compared when a model is loaded.
+COMPARED = {"qwen2", "qwen3", "llama", "mistral", "gemma", "gemma2", "granite", "cohere", *VISION_LANGUAGE}
 UNUSED = ("pooler.",)  # weights that AutoModel adds and no reranker's modules read
 
 
@@ -36,8 +38,11 @@ def load_network(model: LocalModel, encoder: Encoder, dtype: torch.dtype) -> nn.
     """The network of a model in a precision, in evaluation mode. Raises ModelError for missing or unfit weights."""
     if model.family == "decoder":
         causal = _load(model, "AutoModelForImageTextToText" if sees(model.config) else "AutoModelForCausalLM", dtype)
-        change = logit_change(model.config, model.folder)
-        network: nn.Module = DecoderNetwork(causal, answer_tokens(model, encoder), change)
+        change = logit_change(causal.config.to_dict(), model.folder)  # with the defaults that config.json leaves out
+        answers = answer_tokens(model, encoder)
+        network: nn.Module = DecoderNetwork(causal, answers, change)
+        if model.config.get("model_type") not in COMPARED:
+            _compare_logits(model, causal, network.eval(), answers)
     elif model.family == "modules":
         network = ModuleNetwork(_load(model, "AutoModel", dtype), model)
         network.head.to(dtype)
@@ -84,6 +89,19 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
             "is it a base model? a reranker's repository holds its scoring head",
         )
     return network
+
+
+def _compare_logits(model: LocalModel, causal: Any, network: nn.Module, answers: tuple[int, ...]) -> None:
+    """Raise ModelError if the answers' logits are not those of the whole model: it may change them in its own way."""
+    ids = torch.arange(8)[None]
+    mask = torch.ones_like(ids)
+    with torch.inference_mode():
+        logits = causal.eval()(input_ids=ids, attention_mask=mask).logits[:, -1, list(answers)].float()
+        off = (network(ids, mask) - _difference(logits)).abs().max()
+    allowed = (1e-3 if causal.dtype == torch.float32 else 0.05) * logits.abs().max().clamp(min=1)
+    if not off <= allowed:
+        message = f"{model.name} is a decoder of the type `{model.config.get('model_type')}`, which changes its logits"
+        raise ModelError(f"{message} in a way that is not supported")
 
 
 def _check_shapes(model: LocalModel, mismatched: list[tuple[str, Iterable[int], Iterable[int]]]) -> None:
