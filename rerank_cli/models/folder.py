@@ -16,6 +16,7 @@ from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
 from rerank_cli.models.families import family_of, labels_of, scale_of
 from rerank_cli.models.files import Types, find_weights, optional_json, read_json
 from rerank_cli.models.modules import Steps, read_steps
+from rerank_cli.models.seq2seq import find_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,9 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
     family = family_of(config, steps, folder)
-    chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
+    names = (name, str(folder), str(config.get("_name_or_path", "")))
+    recipe = find_recipe(config, names, folder) if family == "seq2seq" else None
+    chat = recipe.chat if recipe else _chat(base, names, config, steps)
     _check_chat(family, chat, folder)
     labels, positive = labels_of(family, config, steps, folder)
     graphs = find_graphs(base, folder) if family == "classification" else {}
@@ -60,7 +63,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         max_tokens=max_tokens(config, settings, steps),
         labels=labels,
         positive=positive,
-        scale=scale_of(family, config, steps, saved, folder),
+        scale=recipe.scale if recipe else scale_of(family, config, steps, saved, folder),
         pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
         config=config,
         family=family,
@@ -68,6 +71,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         transformer=base,
         modules=steps.modules if steps else (),
         chat=chat,
+        answers=recipe.answers if recipe else (),
         instruction=default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
         token_types=uses_token_types(config, settings),

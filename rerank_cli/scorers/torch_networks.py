@@ -1,4 +1,4 @@
-"""Networks of the three families in torch: input ids to logits [rows, labels]. Loading refuses what is incomplete.
+"""Networks of the four families in torch: input ids to logits [rows, labels]. Loading refuses what is incomplete.
 
 Weights are read by transformers from the model's folder and nothing else; the modules of sentence-transformers are
 rebuilt from their settings (`torch_modules`), so that neither that library nor a name from a file is needed.
@@ -34,6 +34,10 @@ def load_network(model: LocalModel, encoder: Encoder, dtype: torch.dtype) -> nn.
     if model.family == "decoder":
         causal = _load(model, "AutoModelForCausalLM", dtype)
         network: nn.Module = DecoderNetwork(causal, *answer_tokens(model, encoder))
+    elif model.family == "seq2seq":
+        both = _load(model, "AutoModelForSeq2SeqLM", dtype)
+        _check_head(model, both)
+        network = Seq2SeqNetwork(both, *answer_tokens(model, encoder))
     elif model.family == "modules":
         network = ModuleNetwork(_load(model, "AutoModel", dtype), model)
         network.head.to(dtype)
@@ -43,11 +47,19 @@ def load_network(model: LocalModel, encoder: Encoder, dtype: torch.dtype) -> nn.
 
 
 def answer_tokens(model: LocalModel, encoder: Encoder) -> tuple[int, int | None]:
-    """Token ids of `yes` and `no`: those of LogitScore, else the tokenizer's own words."""
+    """Token ids of `yes` and `no`: those of LogitScore or of the model's facts, else the tokenizer's own words."""
     if model.modules:
         config = model.modules[-1].config
         no = config.get("false_token_id")
         return int(config["true_token_id"]), None if no is None else int(no)
+    for relevant, other in model.answers:
+        ids = encoder.token_id(relevant), None if other is None else encoder.token_id(other)
+        if ids[0] is not None and (other is None or ids[1] is not None):
+            return ids[0], ids[1]
+    if model.answers:
+        wanted = " or ".join(" and ".join(f"`{token}`" for token in pair if token) for pair in model.answers)
+        hint = "does the tokenizer belong to the model? `-m` takes the repository as it was published"
+        raise ModelError(f"the tokenizer of {model.name} does not have the answer tokens {wanted}", hint)
     yes, no = encoder.token_id("yes"), encoder.token_id("no")
     if yes is None or no is None:
         raise ModelError(f"the tokenizer of {model.name} has no tokens `yes` and `no`", "this is not a yes/no reranker")
@@ -92,6 +104,23 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
             "is it a base model? a reranker's repository holds its scoring head",
         )
     return network
+
+
+def _check_head(model: LocalModel, network: Any) -> None:
+    """Raise ModelError if the head is not in the files: transformers then takes the embeddings, whatever the settings.
+
+    An untied T5 (v1.1, mT5, umT5) has a head of its own.
+    """
+    untied = model.config.get("tie_word_embeddings") is False
+    if untied and network.lm_head.weight is network.shared.weight and not _any_holds(model, "lm_head.weight"):
+        raise ModelError(
+            f"{model.name} has no weights for lm_head.weight: other weights would be used in their place",
+            "its config.json has `tie_word_embeddings: false`, so its head must be in its files: download it again",
+        )
+
+
+def _any_holds(model: LocalModel, name: str) -> bool:
+    return any(_holds(path, name) for path in model.weights)
 
 
 def _check_shapes(model: LocalModel, mismatched: list[tuple[str, Iterable[int], Iterable[int]]]) -> None:
@@ -153,19 +182,13 @@ class ClassifierNetwork(nn.Module):  # type: ignore[misc] # torch is not type-ch
         return logits
 
 
-class DecoderNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
-    """The last hidden state times (W_yes − W_no): the only two of a vocabulary's logits that count.
+class AnswerHead(nn.Module):  # type: ignore[misc] # torch is not type-checked
+    """Hidden states times (W_yes − W_no): the only two of a vocabulary's logits that count."""
 
-    Inputs are padded on the left, so the last position is the template's end in every row.
-    """
-
-    def __init__(self, causal: Any, yes: int, no: int | None) -> None:
+    def __init__(self, head: Any, yes: int, no: int | None) -> None:
         super().__init__()
-        head = causal.get_output_embeddings()
         if head is None or max(yes, no or 0) >= head.weight.shape[0]:
             raise ModelError("the model's vocabulary has no row for its answer tokens")
-        self.body = causal.get_decoder() if hasattr(causal, "get_decoder") else causal.base_model
-        self._positions = _takes(self.body, "position_ids")
         weight = head.weight.detach().float()
         direction = weight[yes] - weight[no] if no is not None else weight[yes].clone()
         bias = getattr(head, "bias", None)
@@ -174,6 +197,24 @@ class DecoderNetwork(nn.Module):  # type: ignore[misc] # torch is not type-check
             offset = float(bias[yes]) - (float(bias[no]) if no is not None else 0.0)
         self.register_buffer("direction", direction[:, None].clone())
         self.offset = offset
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits [..., 1] in float32 of hidden states [..., width]."""
+        logits: torch.Tensor = hidden.float() @ self.direction.float() + self.offset
+        return logits
+
+
+class DecoderNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
+    """The logit of the answer at the last position.
+
+    Inputs are padded on the left, so the last position is the template's end in every row.
+    """
+
+    def __init__(self, causal: Any, yes: int, no: int | None) -> None:
+        super().__init__()
+        self.head = AnswerHead(causal.get_output_embeddings(), yes, no)
+        self.body = causal.get_decoder() if hasattr(causal, "get_decoder") else causal.base_model
+        self._positions = _takes(self.body, "position_ids")
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
@@ -186,7 +227,33 @@ class DecoderNetwork(nn.Module):  # type: ignore[misc] # torch is not type-check
         hidden = self.body(
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **more
         ).last_hidden_state
-        logits: torch.Tensor = hidden[:, -1].float() @ self.direction.float() + self.offset
+        logits: torch.Tensor = self.head(hidden[:, -1])
+        return logits
+
+
+class Seq2SeqNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
+    """The encoder once, then one step of the decoder: the logit of the answer at its first position.
+
+    The network's own `forward` runs, with another head, because it scales what the head reads in some of the types.
+    """
+
+    def __init__(self, network: Any, yes: int, no: int | None) -> None:
+        super().__init__()
+        config = network.config
+        self.start = config.pad_token_id if config.decoder_start_token_id is None else config.decoder_start_token_id
+        network.lm_head = AnswerHead(network.lm_head, yes, no)
+        self.network = network
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Logits [rows, 1] in float32."""
+        del token_type_ids  # these types have no segments
+        start = torch.full_like(input_ids[:, :1], self.start)
+        output = self.network(
+            input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=start, use_cache=False
+        )
+        logits: torch.Tensor = output.logits[:, 0]
         return logits
 
 
