@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 TRUE = {"1", "true", "yes", "on"}
-SMALL_FILES = re.compile(r"(.*/)?([^/]+\.json|[^/]+\.jinja|README\.md|LICENSE[^/]*)")
+SMALL_FILES = re.compile(r"(.*/)?([^/]+\.json|[^/]+\.jinja|README\.md|LICENSE[^/]*)|spiece\.model")
 GRAPHS = re.compile(r"(onnx/)?model\.onnx([._]data)?")
 IR = re.compile(r"(openvino/)?openvino_model\.(xml|bin)")
 SAFETENSORS = re.compile(r"(\d+_[A-Za-z]+/)?model(-\d+-of-\d+)?\.safetensors")
@@ -144,10 +144,12 @@ def missing_files(folder: Path, file_filter: FileFilter) -> list[str]:
     places = [folder / name if is_relative(name) else folder for name in names]
     base = places[0] if places else folder
     needed = [base / "config.json"]
-    if not (folder / "tokenizer.json").is_file():
+    config = _json(base / "config.json", {})
+    pieces = config.get("is_encoder_decoder") and (base / "spiece.model").is_file()  # many T5 have nothing else
+    if not pieces and not (folder / "tokenizer.json").is_file():
         needed.append(base / "tokenizer.json")
     graph = [folder / "onnx" / "model.onnx", folder / "model.onnx", folder / "openvino" / "openvino_model.xml"]
-    usable = file_filter.backend != "torch" and is_classifier(_json(base / "config.json", {}))
+    usable = file_filter.backend != "torch" and is_classifier(config)
     if not usable or not any(path.is_file() for path in graph):
         needed += _weights(base, file_filter)
     for module, place in zip(modules[1:], places[1:], strict=True):

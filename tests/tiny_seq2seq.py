@@ -37,7 +37,11 @@ def build(folder: Path, kind: str, members: dict[str, Any], **more: Any) -> Path
     """A model of a type, saved as its publishers did: an untied one with its own head and its own settings."""
     import torch
     from transformers import (
-        MT5Config, MT5ForConditionalGeneration, T5Config, T5ForConditionalGeneration, UMT5Config,
+        MT5Config,
+        MT5ForConditionalGeneration,
+        T5Config,
+        T5ForConditionalGeneration,
+        UMT5Config,
         UMT5ForConditionalGeneration,
     )  # fmt: skip
 
@@ -55,6 +59,8 @@ def build(folder: Path, kind: str, members: dict[str, Any], **more: Any) -> Path
     _draw(model, "lm_head")
     with torch.no_grad():
         model.shared.weight.mul_(5)  # `_draw` knows embeddings by another name
+        if model.lm_head.weight is model.shared.weight:  # a head that its output is divided for
+            model.decoder.final_layer_norm.weight.mul_(SIZES["d_model"] ** 0.5)
     _save(folder, model, tokenizer)
     edit(folder / "config.json", **members)
     return folder
@@ -102,3 +108,27 @@ def oracle(folder: Path, name: str, pairs: list[tuple[str, str]]) -> list[float]
 
 def config_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "config.json").read_text()))
+
+
+def taught(folder: Path) -> Path:
+    """A folder whose model has learned the pairs of `rerank doctor`, with wide margins."""
+    import torch
+
+    from rerank_cli.doctor import ORDER
+
+    model, tokenizer = original(folder)
+    texts = [MONO.format(query=query, document=text) for query, *both in ORDER for text in both]
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    start = torch.zeros((len(texts), 1), dtype=torch.long)
+    wanted = torch.tensor([0, 1] * len(ORDER))
+    ids = [tokenizer.convert_tokens_to_ids(token) for token in ("▁true", "▁false")]
+    torch.manual_seed(1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        logits = model(**batch, decoder_input_ids=start).logits[:, 0, ids]
+        loss = torch.nn.functional.cross_entropy(logits, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save_pretrained(folder)
+    return folder

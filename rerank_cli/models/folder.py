@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import check_inside
+from rerank_cli.models import sentencepiece
 from rerank_cli.models.chat import find_chat
 from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
 from rerank_cli.models.families import family_of, labels_of, scale_of
@@ -45,10 +46,10 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     config = read_json(check_inside(base / "config.json", folder), CONFIG)
     if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
         raise ModelError(f"{base / 'config.json'} has `transformers_weights`, which is not supported")
-    tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
     family = family_of(config, steps, folder)
+    tokenizer = _tokenizer(base, folder, t5=family == "seq2seq")
     names = (name, str(folder), str(config.get("_name_or_path", "")))
     recipe = find_recipe(config, names, folder) if family == "seq2seq" else None
     chat = recipe.chat if recipe else _chat(base, names, config, steps)
@@ -79,11 +80,14 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     )
 
 
-def _tokenizer(base: Path, folder: Path) -> Path:
+def _tokenizer(base: Path, folder: Path, *, t5: bool) -> Path:
     for place in (base, folder):
-        if (place / "tokenizer.json").is_file():
-            return check_inside(place / "tokenizer.json", folder)
+        for name in ("tokenizer.json", *([sentencepiece.FILE] if t5 else [])):
+            if (place / name).is_file():
+                return check_inside(place / name, folder)
     hint = "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
+    if t5:
+        hint = f"put tokenizer.json or {sentencepiece.FILE} of the T5 that it was trained from next to its weights"
     raise ModelError(f"{base} has no tokenizer.json", hint)
 
 
