@@ -61,6 +61,8 @@ def _from_model(path: Path) -> dict[str, Any]:
         pieces.append([fields[1].decode(), struct.unpack("<f", fields.get(2, bytes(4)))[0]])
         if fields.get(3) in {UNKNOWN, CONTROL}:
             controls.append(len(pieces) - 1)
+    if not pieces:
+        raise ValueError("it has no pieces")
     extra = optional_json(path.with_name("tokenizer_config.json"), {"extra_ids": int}).get("extra_ids", EXTRA_IDS)
     controls += range(len(pieces), len(pieces) + extra)
     pieces += [[f"<extra_id_{number}>", 0.0] for number in reversed(range(extra))]
