@@ -275,3 +275,25 @@ def test_doctor_passes_for_a_model_that_knows_its_five_pairs(made, run, tmp_path
 def test_show_names_family_and_scale(made, run) -> None:
     found = json.loads(run("models", "show", str(folder_of(made, "rankt5-tiny")), "--json").out)
     assert (found["family"], found["scale"], found["logits"]) == ("seq2seq", LOGIT, 1)
+
+
+PUBLISHED = json.loads((Path(__file__).parent / "seq2seq_published.json").read_text())
+
+
+@pytest.mark.hub
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row["name"])
+def test_a_published_model_scores_as_transformers_and_as_its_authors_say(
+    row: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None was tried when this was written. All have pickled weights, and most have only a SentencePiece model."""
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    access = {"backend": "torch", "allow_pickle": True}
+    reference = f"{row['name']}@{row['revision']}"
+    pairs = [(QUERY, document) for document in DOCUMENTS]
+    found = ours(reference, pairs, **access)
+    folder = models.resolve(reference, models.LoadPolicy(**access)).folder
+    close(found, tiny.oracle(folder, row["kind"], pairs), 1e-3)
+    assert found[0] > max(found[2], found[3])
+    if said := row.get("published"):
+        logits = ours(reference, [(said["query"], document) for document in said["documents"]], **access)
+        close([-math.log1p(math.exp(-logit)) for logit in logits], said["log_probabilities"], said["tolerance"])
