@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_seq2seq as tiny
+from conftest import ROOT
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_backends import close, mutant
@@ -19,6 +20,7 @@ from tiny_models import DOCUMENTS, LONG, QUERY, edit, made, ours, own_caches  # 
 
 from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError
+from rerank_cli.models.seq2seq import RECIPES
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
 from rerank_cli.scorers.encoding import Encoder
@@ -210,6 +212,47 @@ def test_a_fine_tune_is_known_by_the_model_it_names(made, tmp_path: Path) -> Non
     folder = copied(made, "monot5-tiny", tmp_path / "mine")
     edit(folder / "config.json", _name_or_path="castorini/monot5-base-msmarco")
     close(ours(folder, PAIRS, backend="torch"), tiny.oracle(folder, "monot5-tiny", PAIRS))
+
+
+def test_the_working_directory_is_known_by_its_own_name(made, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(copied(made, "monot5-tiny", tmp_path / "rankt5-mine"))
+    assert models.resolve(".").scale == LOGIT
+
+
+def test_an_old_checkpoint_scores_the_same(made, tmp_path: Path) -> None:
+    """As castorini's of 2020: pickled, tied weights under all their names, one weight that no T5 reads any more."""
+    import torch
+    from safetensors.torch import load_file
+
+    folder = copied(made, "monot5-tiny", tmp_path / "monot5-old")
+    weights = load_file(folder / "model.safetensors")
+    shared = weights["shared.weight"]
+    tied = dict.fromkeys(("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"), shared)
+    unread = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight": torch.ones(32, 4)}
+    torch.save(weights | tied | unread, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    config = tiny.config_of(folder)
+    for name in ("tie_word_embeddings", "scale_decoder_outputs", "dtype"):
+        config.pop(name, None)
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["T5WithLMHeadModel"]}))
+    expected = tiny.oracle(folder_of(made, "monot5-tiny"), "monot5-tiny", PAIRS)
+    close(ours(folder, PAIRS, backend="torch", allow_pickle=True), expected)
+    with pytest.raises(ModelError, match="only pickled weights"):
+        opened(folder)
+
+
+def test_the_page_lists_every_recipe() -> None:
+    page = (ROOT / "docs" / "models.md").read_text()
+    for recipe in RECIPES:
+        assert f"`{recipe.prompt.format(query='…', document='…')}`" in page
+        for answer in recipe.answers:
+            assert ", ".join(f"`{token}`" for token in answer if token) in page
+
+
+def test_half_precision_changes_logits_little(made) -> None:
+    folder = folder_of(made, "monot5-tiny")
+    exact, half = (np.array(ours(folder, PAIRS, backend="torch", dtype=dtype)) for dtype in ("fp32", "bf16"))
+    assert 0 < np.max(np.abs(exact - half)) < 0.5
 
 
 def test_the_first_answer_that_the_tokenizer_has_is_taken(made, tmp_path: Path) -> None:

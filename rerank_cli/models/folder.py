@@ -50,8 +50,8 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
     family = family_of(config, steps, folder)
     tokenizer = _tokenizer(base, folder, t5=family == "seq2seq")
+    recipe = find_recipe(config, name, folder) if family == "seq2seq" else None
     names = (name, str(folder), str(config.get("_name_or_path", "")))
-    recipe = find_recipe(config, names, folder) if family == "seq2seq" else None
     chat = recipe.chat if recipe else _chat(base, names, config, steps)
     _check_chat(family, chat, folder)
     labels, positive = labels_of(family, config, steps, folder)

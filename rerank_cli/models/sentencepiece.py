@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 FILE = "spiece.model"
 UNIGRAM, UNKNOWN, CONTROL = 1, 2, 3
+SIZES = {1: 8, 5: 4}  # bytes of the numbers of fixed size, by protobuf's kind
 MARK = " "
 EXTRA_IDS = 100  # T5's sentinels, which are not in its SentencePiece model
+MOST_EXTRA_IDS = 1000
 SPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
 
 
@@ -64,6 +66,8 @@ def _from_model(path: Path) -> dict[str, Any]:
     if not pieces:
         raise ValueError("it has no pieces")
     extra = optional_json(path.with_name("tokenizer_config.json"), {"extra_ids": int}).get("extra_ids", EXTRA_IDS)
+    if not 0 <= extra <= MOST_EXTRA_IDS:
+        raise ValueError(f"tokenizer_config.json asks for {extra} sentinels")
     controls += range(len(pieces), len(pieces) + extra)
     pieces += [[f"<extra_id_{number}>", 0.0] for number in reversed(range(extra))]
     charsmap = normalizer.get(2)
@@ -96,9 +100,9 @@ def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
             value, at = _number(data, at)
             yield key >> 3, value
             continue
-        size, at = _number(data, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
+        size, at = _number(data, at) if kind == 2 else (SIZES.get(kind, len(data)), at)
         if at + size > len(data):
-            raise ValueError("the file is cut off")
+            raise ValueError("it is not a SentencePiece model, or it is cut off")
         yield key >> 3, data[at : at + size]
         at += size
 
@@ -107,6 +111,8 @@ def _number(data: bytes, at: int) -> tuple[int, int]:
     """A number of seven bits per byte, and where it ends."""
     value = shift = 0
     while True:
+        if at >= len(data):
+            raise ValueError("it is cut off")
         byte = data[at]
         value |= (byte & 127) << shift
         at, shift = at + 1, shift + 7

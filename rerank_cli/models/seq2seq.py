@@ -18,7 +18,6 @@ from rerank_cli.models.facts import Chat
 from rerank_cli.records import LOG_ODDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 Answer = tuple[str, str | None]  # the token of a relevant document, and the other one; None: the bare logit counts
@@ -71,13 +70,13 @@ def is_seq2seq(config: dict[str, Any]) -> bool:
     return known and any(name.endswith(ENDINGS) for name in names)
 
 
-def find_recipe(config: dict[str, Any], names: Iterable[str], folder: Path) -> Recipe:
-    """The recipe of a model, by the first of its `names` that tells: reference, folder, `_name_or_path`.
+def find_recipe(config: dict[str, Any], name: str, folder: Path) -> Recipe:
+    """The recipe of a model, by the first of its names that tells: reference, folder, `_name_or_path` of its config.
 
     Raises ModelError: a reranker of another kind, a type of network that is not supported, or no known reranker.
     """
-    for name in names:
-        last = name.rstrip("/").rpartition("/")[2].lower()
+    names = (name, str(folder.resolve()), str(config.get("_name_or_path", "")))
+    for last in (text.rstrip("/").rpartition("/")[2].lower() for text in names):
         for pattern, what in OTHERS.items():
             if re.search(pattern, last):
                 raise ModelError(f"{folder} is a reranker that {what}, which is not supported")
