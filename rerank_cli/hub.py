@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 TRUE = {"1", "true", "yes", "on"}
-SMALL_FILES = re.compile(r"(.*/)?([^/]+\.json|[^/]+\.jinja|README\.md|LICENSE[^/]*)|spiece\.model")
+SMALL_FILES = re.compile(r"(.*/)?([^/]+\.json|[^/]+\.jinja|README\.md|LICENSE[^/]*)")
 GRAPHS = re.compile(r"(onnx/)?model\.onnx([._]data)?")
 IR = re.compile(r"(openvino/)?openvino_model\.(xml|bin)")
 SAFETENSORS = re.compile(r"(\d+_[A-Za-z]+/)?model(-\d+-of-\d+)?\.safetensors")
 PICKLES = re.compile(r"(\d+_[A-Za-z]+/)?pytorch_model(-\d+-of-\d+)?\.bin")
+SENTENCEPIECE = "spiece.model"  # many T5 have no other tokenizer
 HEADS = re.compile(r"\d+_[A-Za-z]+/")  # module folders of sentence-transformers
 
 
@@ -145,7 +146,7 @@ def missing_files(folder: Path, file_filter: FileFilter) -> list[str]:
     base = places[0] if places else folder
     needed = [base / "config.json"]
     config = _json(base / "config.json", {})
-    pieces = config.get("is_encoder_decoder") and (base / "spiece.model").is_file()  # many T5 have nothing else
+    pieces = config.get("is_encoder_decoder") and (base / SENTENCEPIECE).is_file()
     if not pieces and not (folder / "tokenizer.json").is_file():
         needed.append(base / "tokenizer.json")
     graph = [folder / "onnx" / "model.onnx", folder / "model.onnx", folder / "openvino" / "openvino_model.xml"]
@@ -194,6 +195,8 @@ def choose(files: Iterable[str], file_filter: FileFilter, *, classifier: bool = 
     """
     names = list(files)
     small = [name for name in names if SMALL_FILES.fullmatch(name) or (file_filter.code and name.endswith(".py"))]
+    if "tokenizer.json" not in names:
+        small += [name for name in names if name == SENTENCEPIECE]
     weights = {name: [n for n in names if pattern.fullmatch(n)] for name, pattern in
              (("graph", GRAPHS), ("ir", IR), ("torch", SAFETENSORS), ("pickle", PICKLES))}  # fmt: skip
     pickle = weights["pickle"] if file_filter.allow_pickle and not weights["torch"] else []

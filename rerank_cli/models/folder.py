@@ -17,7 +17,7 @@ from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
 from rerank_cli.models.families import family_of, labels_of, scale_of
 from rerank_cli.models.files import Types, find_weights, optional_json, read_json
 from rerank_cli.models.modules import Steps, read_steps
-from rerank_cli.models.seq2seq import find_recipe
+from rerank_cli.models.seq2seq import is_seq2seq, with_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,10 @@ SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": st
 
 def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     """The facts of a Hugging Face style folder. Raises ModelError with what is missing, unknown or refused."""
+    return with_recipe(_read(folder, name, policy))
+
+
+def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     if not folder.is_dir():
         raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
     for path in (*folder.glob("*.j*"), *folder.glob("*/*.json")):
@@ -46,13 +50,11 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     config = read_json(check_inside(base / "config.json", folder), CONFIG)
     if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
         raise ModelError(f"{base / 'config.json'} has `transformers_weights`, which is not supported")
+    tokenizer = _tokenizer(base, folder, t5=is_seq2seq(config))
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
     family = family_of(config, steps, folder)
-    tokenizer = _tokenizer(base, folder, t5=family == "seq2seq")
-    recipe = find_recipe(config, name, folder) if family == "seq2seq" else None
-    names = (name, str(folder), str(config.get("_name_or_path", "")))
-    chat = recipe.chat if recipe else _chat(base, names, config, steps)
+    chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
     _check_chat(family, chat, folder)
     labels, positive = labels_of(family, config, steps, folder)
     graphs = find_graphs(base, folder) if family == "classification" else {}
@@ -64,7 +66,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         max_tokens=max_tokens(config, settings, steps),
         labels=labels,
         positive=positive,
-        scale=recipe.scale if recipe else scale_of(family, config, steps, saved, folder),
+        scale=scale_of(family, config, steps, saved, folder),
         pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
         config=config,
         family=family,
@@ -72,7 +74,6 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         transformer=base,
         modules=steps.modules if steps else (),
         chat=chat,
-        answers=recipe.answers if recipe else (),
         instruction=default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
         token_types=uses_token_types(config, settings),

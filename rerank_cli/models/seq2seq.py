@@ -10,6 +10,7 @@ pyterrier_t5, the model cards of unicamp-dl/monoptt5-*, and for RankT5 Lightning
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError
@@ -19,6 +20,8 @@ from rerank_cli.records import LOG_ODDS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rerank_cli.models.facts import LocalModel
 
 Answer = tuple[str, str | None]  # the token of a relevant document, and the other one; None: the bare logit counts
 TYPES = ("t5", "mt5", "umt5")
@@ -68,6 +71,17 @@ def is_seq2seq(config: dict[str, Any]) -> bool:
     names = [str(name) for name in config.get("architectures") or []]
     known = config.get("model_type") in TYPES or bool(config.get("is_encoder_decoder"))
     return known and any(name.endswith(ENDINGS) for name in names)
+
+
+def with_recipe(model: LocalModel) -> LocalModel:
+    """A sequence-to-sequence model with its prompt, its answers and its scale; any other model as it is.
+
+    Raises ModelError as `find_recipe` does.
+    """
+    if model.family != "seq2seq":
+        return model
+    recipe = find_recipe(model.config, model.name, model.folder)
+    return replace(model, chat=recipe.chat, answers=recipe.answers, scale=recipe.scale)
 
 
 def find_recipe(config: dict[str, Any], name: str, folder: Path) -> Recipe:

@@ -18,6 +18,7 @@ from torch import nn
 from rerank_cli.errors import ModelError, library_errors
 from rerank_cli.models.files import safetensors_header
 from rerank_cli.scorers.torch_modules import build_modules
+from rerank_cli.scorers.torch_seq2seq import make_seq2seq
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,32 +35,22 @@ def load_network(model: LocalModel, encoder: Encoder, dtype: torch.dtype) -> nn.
     if model.family == "decoder":
         causal = _load(model, "AutoModelForCausalLM", dtype)
         network: nn.Module = DecoderNetwork(causal, *answer_tokens(model, encoder))
-    elif model.family == "seq2seq":
-        both = _load(model, "AutoModelForSeq2SeqLM", dtype)
-        _check_head(model, both)
-        network = Seq2SeqNetwork(both, *answer_tokens(model, encoder))
     elif model.family == "modules":
         network = ModuleNetwork(_load(model, "AutoModel", dtype), model)
         network.head.to(dtype)
+    elif model.family == "seq2seq":
+        network = make_seq2seq(_load(model, "AutoModelForSeq2SeqLM", dtype), model, encoder)
     else:
         network = ClassifierNetwork(_load(model, "AutoModelForSequenceClassification", dtype), model.pad_id)
     return network.eval()
 
 
 def answer_tokens(model: LocalModel, encoder: Encoder) -> tuple[int, int | None]:
-    """Token ids of `yes` and `no`: those of LogitScore or of the model's facts, else the tokenizer's own words."""
+    """Token ids of `yes` and `no`: those of LogitScore, else the tokenizer's own words."""
     if model.modules:
         config = model.modules[-1].config
         no = config.get("false_token_id")
         return int(config["true_token_id"]), None if no is None else int(no)
-    for relevant, other in model.answers:
-        ids = encoder.token_id(relevant), None if other is None else encoder.token_id(other)
-        if ids[0] is not None and (other is None or ids[1] is not None):
-            return ids[0], ids[1]
-    if model.answers:
-        wanted = " or ".join(" and ".join(f"`{token}`" for token in pair if token) for pair in model.answers)
-        hint = "does the tokenizer belong to the model? `-m` takes the repository as it was published"
-        raise ModelError(f"the tokenizer of {model.name} does not have the answer tokens {wanted}", hint)
     yes, no = encoder.token_id("yes"), encoder.token_id("no")
     if yes is None or no is None:
         raise ModelError(f"the tokenizer of {model.name} has no tokens `yes` and `no`", "this is not a yes/no reranker")
@@ -104,23 +95,6 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
             "is it a base model? a reranker's repository holds its scoring head",
         )
     return network
-
-
-def _check_head(model: LocalModel, network: Any) -> None:
-    """Raise ModelError if the head is not in the files: transformers then takes the embeddings, whatever the settings.
-
-    An untied T5 (v1.1, mT5, umT5) has a head of its own.
-    """
-    untied = model.config.get("tie_word_embeddings") is False
-    if untied and network.lm_head.weight is network.shared.weight and not _any_holds(model, "lm_head.weight"):
-        raise ModelError(
-            f"{model.name} has no weights for lm_head.weight: other weights would be used in their place",
-            "its config.json has `tie_word_embeddings: false`, so its head must be in its files: download it again",
-        )
-
-
-def _any_holds(model: LocalModel, name: str) -> bool:
-    return any(_holds(path, name) for path in model.weights)
 
 
 def _check_shapes(model: LocalModel, mismatched: list[tuple[str, Iterable[int], Iterable[int]]]) -> None:
@@ -182,13 +156,19 @@ class ClassifierNetwork(nn.Module):  # type: ignore[misc] # torch is not type-ch
         return logits
 
 
-class AnswerHead(nn.Module):  # type: ignore[misc] # torch is not type-checked
-    """Hidden states times (W_yes − W_no): the only two of a vocabulary's logits that count."""
+class DecoderNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
+    """The last hidden state times (W_yes − W_no): the only two of a vocabulary's logits that count.
 
-    def __init__(self, head: Any, yes: int, no: int | None) -> None:
+    Inputs are padded on the left, so the last position is the template's end in every row.
+    """
+
+    def __init__(self, causal: Any, yes: int, no: int | None) -> None:
         super().__init__()
+        head = causal.get_output_embeddings()
         if head is None or max(yes, no or 0) >= head.weight.shape[0]:
             raise ModelError("the model's vocabulary has no row for its answer tokens")
+        self.body = causal.get_decoder() if hasattr(causal, "get_decoder") else causal.base_model
+        self._positions = _takes(self.body, "position_ids")
         weight = head.weight.detach().float()
         direction = weight[yes] - weight[no] if no is not None else weight[yes].clone()
         bias = getattr(head, "bias", None)
@@ -197,24 +177,6 @@ class AnswerHead(nn.Module):  # type: ignore[misc] # torch is not type-checked
             offset = float(bias[yes]) - (float(bias[no]) if no is not None else 0.0)
         self.register_buffer("direction", direction[:, None].clone())
         self.offset = offset
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits [..., 1] in float32 of hidden states [..., width]."""
-        logits: torch.Tensor = hidden.float() @ self.direction.float() + self.offset
-        return logits
-
-
-class DecoderNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
-    """The logit of the answer at the last position.
-
-    Inputs are padded on the left, so the last position is the template's end in every row.
-    """
-
-    def __init__(self, causal: Any, yes: int, no: int | None) -> None:
-        super().__init__()
-        self.head = AnswerHead(causal.get_output_embeddings(), yes, no)
-        self.body = causal.get_decoder() if hasattr(causal, "get_decoder") else causal.base_model
-        self._positions = _takes(self.body, "position_ids")
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
@@ -227,33 +189,7 @@ class DecoderNetwork(nn.Module):  # type: ignore[misc] # torch is not type-check
         hidden = self.body(
             input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **more
         ).last_hidden_state
-        logits: torch.Tensor = self.head(hidden[:, -1])
-        return logits
-
-
-class Seq2SeqNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
-    """The encoder once, then one step of the decoder: the logit of the answer at its first position.
-
-    The network's own `forward` runs, with another head, because it scales what the head reads in some of the types.
-    """
-
-    def __init__(self, network: Any, yes: int, no: int | None) -> None:
-        super().__init__()
-        config = network.config
-        self.start = config.pad_token_id if config.decoder_start_token_id is None else config.decoder_start_token_id
-        network.lm_head = AnswerHead(network.lm_head, yes, no)
-        self.network = network
-
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Logits [rows, 1] in float32."""
-        del token_type_ids  # these types have no segments
-        start = torch.full_like(input_ids[:, :1], self.start)
-        output = self.network(
-            input_ids=input_ids, attention_mask=attention_mask, decoder_input_ids=start, use_cache=False
-        )
-        logits: torch.Tensor = output.logits[:, 0]
+        logits: torch.Tensor = hidden[:, -1].float() @ self.direction.float() + self.offset
         return logits
 
 
