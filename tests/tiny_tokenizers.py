@@ -93,7 +93,7 @@ def t5(limit: int = 128, *, without: tuple[str, ...] = ()) -> Any:
     whole, letters = _words(word for text in SENTENCES for word, _ in pre_tokenizers.Metaspace().pre_tokenize_str(text))
     total = sum(whole.values())
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
-    pieces += [(letter, -9.0) for letter in sorted({*letters, *"QDRãímPv"}) if letter != ":"]
+    pieces += [(letter, -9.0) for letter in sorted({*letters, *map(chr, range(33, 127)), "ã"}) if letter != ":"]
     pieces += [(word, math.log(count / total)) for word, count in whole.items() if word not in ANSWERS]
     pieces += [(piece, -7.0) for piece in ANSWERS if piece not in without]
     return T5Tokenizer(vocab=pieces, model_max_length=limit)

@@ -89,7 +89,9 @@ def find_recipe(config: dict[str, Any], name: str, folder: Path) -> Recipe:
 
     Raises ModelError: a reranker of another kind, a type of network that is not supported, or no known reranker.
     """
-    names = (name, str(folder.resolve()), str(config.get("_name_or_path", "")))
+    place = folder.resolve()
+    own = place.parent.parent if place.parent.name == "snapshots" else place  # in the hub's cache: the repository's
+    names = (name, own.name, str(config.get("_name_or_path", "")))
     for last in (text.rstrip("/").rpartition("/")[2].lower() for text in names):
         for pattern, what in OTHERS.items():
             if re.search(pattern, last):
