@@ -50,7 +50,7 @@ def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     config = read_json(check_inside(base / "config.json", folder), CONFIG)
     if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
         raise ModelError(f"{base / 'config.json'} has `transformers_weights`, which is not supported")
-    tokenizer = _tokenizer(base, folder, t5=is_seq2seq(config))
+    tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
     family = family_of(config, steps, folder)
@@ -81,13 +81,14 @@ def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     )
 
 
-def _tokenizer(base: Path, folder: Path, *, t5: bool) -> Path:
+def _tokenizer(base: Path, folder: Path) -> Path:
     for place in (base, folder):
-        for name in ("tokenizer.json", *([sentencepiece.FILE] if t5 else [])):
-            if (place / name).is_file():
-                return check_inside(place / name, folder)
+        if (place / "tokenizer.json").is_file():
+            return check_inside(place / "tokenizer.json", folder)
     hint = "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
-    if t5:
+    if is_seq2seq(read_json(base / "config.json")):
+        if (base / sentencepiece.FILE).is_file():
+            return check_inside(base / sentencepiece.FILE, folder)
         hint = f"put tokenizer.json or {sentencepiece.FILE} of the T5 that it was trained from next to its weights"
     raise ModelError(f"{base} has no tokenizer.json", hint)
 
