@@ -53,7 +53,8 @@ class Recipe(NamedTuple):
 RECIPES = (
     Recipe("monoptt5", "monoptt5", "Pergunta: {query} Documento: {document} Relevante:", (("▁Sim", "▁Não"),)),
     Recipe("ptt5", "ptt5-.*msmarco", MONO, (("▁sim", "▁não"),)),
-    Recipe("mt5-large", "mt5-(3b|13b)-mmarco", MONO, (("▁true", "▁"),)),  # its tokenizer has no `▁false`
+    # mT5 writes `false` as `▁` and `false`. So InPars and rerankers have it; pygaggle names `▁false` for the 13b.
+    Recipe("mt5-large", "mt5-(3b|13b)-mmarco", MONO, (("▁true", "▁"),)),
     Recipe("mt5", "mt5-.*(mmarco|msmarco)", MONO, (("▁yes", "▁no"),)),
     Recipe("rankt5", "rankt5", "Query: {query} Document: {document}", (("<extra_id_10>", None),)),
     Recipe("monot5", "monot5|inranker", MONO, (("▁true", "▁false"), ("▁yes", "▁no"))),
