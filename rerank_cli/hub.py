@@ -144,11 +144,10 @@ def missing_files(folder: Path, file_filter: FileFilter) -> list[str]:
     names = [str(module.get("path", "")).strip("/") for module in modules]  # `models` refuses those that lead out
     places = [folder / name if is_relative(name) else folder for name in names]
     base = places[0] if places else folder
-    needed = [base / "config.json"]
     config = _json(base / "config.json", {})
-    pieces = config.get("is_encoder_decoder") and (base / SENTENCEPIECE).is_file()
-    if not pieces and not (folder / "tokenizer.json").is_file():
-        needed.append(base / "tokenizer.json")
+    other = SENTENCEPIECE if config.get("is_encoder_decoder") else "tokenizer.json"
+    tokenizers = (base / other, folder / "tokenizer.json")
+    needed = [base / "config.json", *([] if any(map(Path.is_file, tokenizers)) else [base / "tokenizer.json"])]
     graph = [folder / "onnx" / "model.onnx", folder / "model.onnx", folder / "openvino" / "openvino_model.xml"]
     usable = file_filter.backend != "torch" and is_classifier(config)
     if not usable or not any(path.is_file() for path in graph):
@@ -195,8 +194,7 @@ def choose(files: Iterable[str], file_filter: FileFilter, *, classifier: bool = 
     """
     names = list(files)
     small = [name for name in names if SMALL_FILES.fullmatch(name) or (file_filter.code and name.endswith(".py"))]
-    if "tokenizer.json" not in names:
-        small += [name for name in names if name == SENTENCEPIECE]
+    small += [SENTENCEPIECE] if SENTENCEPIECE in names and "tokenizer.json" not in names else []
     weights = {name: [n for n in names if pattern.fullmatch(n)] for name, pattern in
              (("graph", GRAPHS), ("ir", IR), ("torch", SAFETENSORS), ("pickle", PICKLES))}  # fmt: skip
     pickle = weights["pickle"] if file_filter.allow_pickle and not weights["torch"] else []
