@@ -26,6 +26,7 @@ GRAPHS = re.compile(r"(onnx/)?model\.onnx([._]data)?")
 IR = re.compile(r"(openvino/)?openvino_model\.(xml|bin)")
 SAFETENSORS = re.compile(r"(\d+_[A-Za-z]+/)?model(-\d+-of-\d+)?\.safetensors")
 PICKLES = re.compile(r"(\d+_[A-Za-z]+/)?pytorch_model(-\d+-of-\d+)?\.bin")
+SENTENCEPIECE = "spiece.model"  # many T5 have no other tokenizer
 HEADS = re.compile(r"\d+_[A-Za-z]+/")  # module folders of sentence-transformers
 
 
@@ -143,11 +144,12 @@ def missing_files(folder: Path, file_filter: FileFilter) -> list[str]:
     names = [str(module.get("path", "")).strip("/") for module in modules]  # `models` refuses those that lead out
     places = [folder / name if is_relative(name) else folder for name in names]
     base = places[0] if places else folder
-    needed = [base / "config.json"]
-    if not (folder / "tokenizer.json").is_file():
-        needed.append(base / "tokenizer.json")
+    config = _json(base / "config.json", {})
+    other = SENTENCEPIECE if config.get("is_encoder_decoder") else "tokenizer.json"
+    tokenizers = (base / other, folder / "tokenizer.json")
+    needed = [base / "config.json", *([] if any(map(Path.is_file, tokenizers)) else [base / "tokenizer.json"])]
     graph = [folder / "onnx" / "model.onnx", folder / "model.onnx", folder / "openvino" / "openvino_model.xml"]
-    usable = file_filter.backend != "torch" and is_classifier(_json(base / "config.json", {}))
+    usable = file_filter.backend != "torch" and is_classifier(config)
     if not usable or not any(path.is_file() for path in graph):
         needed += _weights(base, file_filter)
     for module, place in zip(modules[1:], places[1:], strict=True):
@@ -192,6 +194,7 @@ def choose(files: Iterable[str], file_filter: FileFilter, *, classifier: bool = 
     """
     names = list(files)
     small = [name for name in names if SMALL_FILES.fullmatch(name) or (file_filter.code and name.endswith(".py"))]
+    small += [SENTENCEPIECE] if SENTENCEPIECE in names and "tokenizer.json" not in names else []
     weights = {name: [n for n in names if pattern.fullmatch(n)] for name, pattern in
              (("graph", GRAPHS), ("ir", IR), ("torch", SAFETENSORS), ("pickle", PICKLES))}  # fmt: skip
     pickle = weights["pickle"] if file_filter.allow_pickle and not weights["torch"] else []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_tokenizers import byte_bpe, unigram, wordpiece
+from tiny_tokenizers import byte_bpe, t5, unigram, wordpiece
 from tokenizers import AddedToken, Tokenizer, pre_tokenizers
 from tokenizers import models as library
 
@@ -32,6 +32,7 @@ TOKENIZERS = {
     "wordpiece": wordpiece,
     "xlm": unigram,
     "deberta": lambda: unigram(64, xlm=False),
+    "t5": t5,
     "modernbert": byte_bpe,
     "qwen": lambda: byte_bpe(384, qwen=True),
 }
@@ -49,7 +50,7 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Encoder]:
     found = {"builtin": Encoder(models.BUILTIN_FOLDER / "tokenizer.json")}
     for name, build in TOKENIZERS.items():
         build().backend_tokenizer.save(str(folder / f"{name}.json"))
-        found[name] = Encoder(folder / f"{name}.json")
+        found[name] = Encoder(folder / f"{name}.json", t5=name == "t5")
     return found
 
 

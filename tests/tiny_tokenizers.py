@@ -82,6 +82,23 @@ def unigram(limit: int = 62, *, xlm: bool = True) -> Any:
     return DebertaV2Tokenizer(vocab=pieces, unk_id=3, model_max_length=limit)
 
 
+ANSWERS = ("▁true", "▁false", "▁yes", "▁no", "▁sim", "▁não", "▁Sim", "▁Não", "▁Relevant", "▁Relevante", "▁Query", ":")
+
+
+def t5(limit: int = 128, *, without: tuple[str, ...] = ()) -> Any:
+    """T5's kind, `a </s>`, with its 100 sentinels; pieces `without` are left out."""
+    from tokenizers import pre_tokenizers
+    from transformers import T5Tokenizer
+
+    whole, letters = _words(word for text in SENTENCES for word, _ in pre_tokenizers.Metaspace().pre_tokenize_str(text))
+    total = sum(whole.values())
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    pieces += [(letter, -9.0) for letter in sorted({*letters, *map(chr, range(33, 127)), "ã"}) if letter != ":"]
+    pieces += [(word, math.log(count / total)) for word, count in whole.items() if word not in ANSWERS]
+    pieces += [(piece, -7.0) for piece in ANSWERS if piece not in without]
+    return T5Tokenizer(vocab=pieces, model_max_length=limit)
+
+
 def byte_bpe(limit: int = 96, *, qwen: bool = False) -> Any:
     """ModernBERT's kind, or Qwen's: no pair template, `<think>` as a plain added token."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers

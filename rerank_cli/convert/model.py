@@ -23,6 +23,7 @@ from rerank_cli.models.converted import MANIFEST, folder_of, manifest_of, models
 from rerank_cli.models.files import fingerprint
 from rerank_cli.models.folder import text_part
 from rerank_cli.models.loaded import facts_of, graph_files
+from rerank_cli.models.sentencepiece import tokenizer_text
 from rerank_cli.owned import changed, foreign, record, remove
 from rerank_cli.settings import Limits
 
@@ -168,7 +169,10 @@ def _export(scorer: LocalScorer, folder: Path, notify: Callable[[str], None]) ->
     export_network(
         network, folder / FILES["fp32"], vocabulary=vocabulary, left_padded=model.left_padded, typed=model.token_types
     )
-    shutil.copyfile(model.tokenizer, folder / "tokenizer.json")
+    if model.tokenizer.suffix == ".json":
+        shutil.copyfile(model.tokenizer, folder / "tokenizer.json")
+    else:
+        (folder / "tokenizer.json").write_text(tokenizer_text(model.tokenizer), encoding="utf-8")
 
 
 def _make_forms(forms: Sequence[str], folder: Path, notify: Callable[[str], None]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
 
-Family = Literal["classification", "decoder", "modules"]
+Family = Literal["classification", "decoder", "modules", "seq2seq"]
 YES_LOGIT = "logit of the yes token"  # the scale of a decoder's score where no `no` token is subtracted
 
 
@@ -92,6 +92,8 @@ class LocalModel:
     transformer: Path | None = None  # folder of the transformer's own config and weights; None: `folder`
     modules: tuple[Module, ...] = ()  # what follows the transformer in a module repository
     chat: Chat | None = None  # None: query and document are joined by the tokenizer's pair template
+    # Tokens (relevant, other) of a seq2seq model's answer: the first pair that the tokenizer has; None: a bare logit.
+    answers: tuple[tuple[str, str | None], ...] = ()
     instruction: str | None = None  # the repository's own default instruction
     lower_case: bool = False  # the repository asks for lower-casing in addition to its tokenizer
     token_types: bool = True  # the model gets segment ids

@@ -11,6 +11,7 @@ from rerank_cli.errors import ModelError
 from rerank_cli.models import heads
 from rerank_cli.models.facts import YES_LOGIT
 from rerank_cli.models.modules import output_labels
+from rerank_cli.models.seq2seq import is_seq2seq
 from rerank_cli.records import LOG_ODDS
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
         family = "classification"
         if any(name.endswith("ForCausalLM") for name in architectures) or sees(config):
             family = "decoder"
+        elif is_seq2seq(config):
+            family = "seq2seq"
         elif not any("SequenceClassification" in name for name in architectures):
             raise ModelError(
                 f"{folder} is not a reranker: its architecture is {', '.join(architectures) or 'not named'}, "
@@ -66,7 +69,7 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
 
 def labels_of(family: Family, config: dict[str, Any], steps: Steps | None, folder: Path) -> tuple[int, int]:
     """Number of logits, and which of two is the relevant one."""
-    if family == "decoder":
+    if family in {"decoder", "seq2seq"}:
         return 1, 0
     if family == "classification":
         return heads.head(config, folder)

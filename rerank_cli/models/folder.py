@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import check_inside, is_hub_name
+from rerank_cli.models import sentencepiece
 from rerank_cli.models.chat import find_chat
 from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
 from rerank_cli.models.families import family_of, labels_of, scale_of
 from rerank_cli.models.files import Types, find_weights, optional_json, read_json
 from rerank_cli.models.modules import Steps, read_steps
+from rerank_cli.models.seq2seq import is_seq2seq, with_recipe
 from rerank_cli.models.templates import chosen as choose_template
 from rerank_cli.models.templates import recognised, scoring_names, takes_pairs
 
@@ -37,6 +39,10 @@ SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": st
 
 def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     """The facts of a Hugging Face style folder. Raises ModelError with what is missing, unknown or refused."""
+    return with_recipe(_read(folder, name, policy))
+
+
+def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     if not folder.is_dir():
         raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
     for path in (*folder.glob("*.j*"), *folder.glob("*/*.j*")):
@@ -110,6 +116,10 @@ def _tokenizer(base: Path, folder: Path) -> Path:
         if (place / "tokenizer.json").is_file():
             return check_inside(place / "tokenizer.json", folder)
     hint = "save a fast tokenizer: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
+    if is_seq2seq(read_json(base / "config.json")):
+        if (base / sentencepiece.FILE).is_file():
+            return check_inside(base / sentencepiece.FILE, folder)
+        hint = f"put tokenizer.json or {sentencepiece.FILE} of the T5 that it was trained from next to its weights"
     raise ModelError(f"{base} has no tokenizer.json", hint)
 
 

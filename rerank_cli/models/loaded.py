@@ -65,6 +65,8 @@ def digest_model(model: LocalModel, form: str, graph: Path | None) -> str:
         parts += [_content(model.tokenizer, model.tokenizer.parent), facts_of(model)]
     else:
         parts += [_content(path, model.folder) for path in source_files(model, graph)]
+        if model.answers:  # found by name, not in a file
+            parts.append(f"{model.chat} {model.answers}")
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 

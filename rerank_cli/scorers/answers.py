@@ -56,7 +56,7 @@ def sample(model: LocalModel) -> dict[str, Any]:
     """
     if model.chat is None:
         return {}
-    encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
+    encoder = Encoder(model.tokenizer, lower_case=model.lower_case, t5=model.family == "seq2seq")
     shown: dict[str, Any] = {"sample": _text_of(make_prompt(model, encoder, None, Report()), encoder, *SAMPLE)}
     if model.family == "decoder":
         numbers = answer_tokens(model, encoder)

@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError, library_errors
+from rerank_cli.models import sentencepiece
 from rerank_cli.scorers.prefixes import WHOLE, Splitting, Tokens, first_tokens, splitting, tokens_of
 from rerank_cli.text import shown
 
@@ -54,15 +55,18 @@ class TokenizerError(ModelError):
 class Encoder:
     """A tokenizer.json without truncation and padding, and without special tokens from document text.
 
+    `t5`: it is that of a T5; a SentencePiece model always is.
     `Tokenizer.from_file` obeys the truncation and padding stored in the file, and by default turns `[SEP]` in a
     document into the control token; both would change scores silently.
     """
 
-    def __init__(self, path: Path, *, lower_case: bool = False) -> None:
+    def __init__(self, path: Path, *, lower_case: bool = False, t5: bool = False) -> None:
         from tokenizers import Tokenizer
 
         with library_errors(lambda reason: ModelError(f"cannot read the tokenizer {path}: {reason}")):
-            self._tokenizer: Any = Tokenizer.from_file(str(path))
+            self._mark = sentencepiece.MARK if t5 or path.suffix == ".model" else ""
+            text = sentencepiece.marked_text(path) if self._mark else None
+            self._tokenizer: Any = Tokenizer.from_str(text) if text else Tokenizer.from_file(str(path))
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
             self._tokenizer.encode_special_tokens = True
@@ -95,6 +99,9 @@ class Encoder:
 
     def controlled(self, text: str) -> list[int]:
         """Token ids of a text with control tokens: for templates only, never for a user's text."""
+        if self._mark:
+            for token in self.controls():
+                text = text.replace(token, self._mark + token)
         self._tokenizer.encode_special_tokens = False
         try:
             return self.ids(text)
@@ -104,11 +111,13 @@ class Encoder:
     def controls(self) -> dict[str, int]:
         """Control tokens and their ids."""
         added = self._tokenizer.get_added_tokens_decoder()
-        return {token.content: number for number, token in added.items() if token.special}
+        return {token.content.removeprefix(self._mark): number for number, token in added.items() if token.special}
 
     def added(self) -> frozenset[str]:
         """Tokens beside the vocabulary, control tokens and others: each is one token wherever a template has it."""
-        return frozenset(token.content for token in self._tokenizer.get_added_tokens_decoder().values())
+        return frozenset(
+            token.content.removeprefix(self._mark) for token in self._tokenizer.get_added_tokens_decoder().values()
+        )
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of token ids, control tokens included."""
@@ -127,8 +136,8 @@ class Encoder:
 
     def token_id(self, token: str) -> int | None:
         """The id of one token, or None if it is not in the vocabulary."""
-        number: int | None = self._tokenizer.token_to_id(token)
-        return number
+        found: tuple[int | None, ...] = tuple(map(self._tokenizer.token_to_id, (token, self._mark + token)))
+        return found[1] if found[0] is None else found[0]
 
     def documents(self, texts: Sequence[str], long: int, most: int | None = None) -> list[Tokens]:
         """Token ids of each text, in input order; of more than `most` tokens, the first are enough.

@@ -76,7 +76,7 @@ def build_scorer(
     from rerank_cli.scorers.local import LocalScorer
     from rerank_cli.scorers.prompts import make_prompt
 
-    encoder = Encoder(model.tokenizer, lower_case=model.lower_case)
+    encoder = Encoder(model.tokenizer, lower_case=model.lower_case, t5=model.family == "seq2seq")
     model = replace(model, pad_id=pad_id(model, encoder))
     prompt = make_prompt(model, encoder, instruction, report or Report())
     return LocalScorer(model, encoder, prompt, engine_of(model, encoder), info)

@@ -1,4 +1,4 @@
-"""Networks of the three families in torch: input ids to logits [rows, labels]. Loading refuses what is incomplete.
+"""Networks of the four families in torch: input ids to logits [rows, labels]. Loading refuses what is incomplete.
 
 Weights are read by transformers from the model's folder and nothing else; the modules of sentence-transformers are
 rebuilt from their settings (`torch_modules`), so that neither that library nor a name from a file is needed.
@@ -21,6 +21,7 @@ from rerank_cli.models.files import safetensors_header
 from rerank_cli.models.heads import LogitChange, logit_change
 from rerank_cli.scorers.answers import answer_tokens
 from rerank_cli.scorers.torch_modules import build_modules
+from rerank_cli.scorers.torch_seq2seq import make_seq2seq
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,6 +47,8 @@ def load_network(model: LocalModel, encoder: Encoder, dtype: torch.dtype) -> nn.
     elif model.family == "modules":
         network = ModuleNetwork(_load(model, "AutoModel", dtype), model)
         network.head.to(dtype)
+    elif model.family == "seq2seq":
+        network = make_seq2seq(_load(model, "AutoModelForSeq2SeqLM", dtype), model, encoder)
     else:
         network = ClassifierNetwork(_load(model, "AutoModelForSequenceClassification", dtype), model.pad_id)
     return network.eval()

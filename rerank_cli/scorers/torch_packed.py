@@ -46,13 +46,14 @@ class PackedLinear(nn.Module):  # type: ignore[misc] # torch is not type-checked
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        self._weight: Any = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), ROWS)  # noqa: SLF001 its name
+        # Under this name because some networks (T5) look at its type before they call the layer.
+        self.weight: Any = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), ROWS)  # noqa: SLF001 its name
         self._bias = None if layer.bias is None else layer.bias.detach()
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """The product `values @ weight.T + bias`."""
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 its name
-            values, self._weight, self._bias, "none", [], ""
+            values, self.weight, self._bias, "none", [], ""
         )
         return product
 
