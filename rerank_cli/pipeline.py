@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import Document, Queries, Score, Source
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
-    from rerank_cli.scorers.fallback import Member
+    from rerank_cli.scorers.fallback import ChainModel
     from rerank_cli.settings import RankSettings
     from rerank_cli.stages import Context
 
@@ -80,8 +80,8 @@ def rank_in_turn(
 ) -> Ranking:
     """The ranking of the first usable model of a chain, which says what failed before."""
 
-    def attempt(scorer: Scorer, member: Member) -> Ranking:
-        return rank(query, chunks, scorer, member.settings_of(settings), report, advance)
+    def attempt(scorer: Scorer, model: ChainModel) -> Ranking:
+        return rank(query, chunks, scorer, model.settings_of(settings), report, advance)
 
     ranking, failed = chain.first(attempt, report)
     return replace(ranking, meta=replace(ranking.meta, fallback=failed, usage=chain.usage()))

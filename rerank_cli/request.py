@@ -137,7 +137,9 @@ MEMBERS = (
     Member("query_id", "id", ("file",)),
     *(_of_stage(option) for option in options_of(StageSettings) if option.name not in LOCAL),
     Member("context", "boolean", ("rerank",), "Send the block for a prompt, too."),
-    Member("weight", "number", ("file", "rerank"), "Of `recency` and `boost_field` (1).", "stages", maximum=MOST_NUMBER),
+    Member(
+        "weight", "number", ("file", "rerank"), "Of `recency` and `boost_field` (1).", "stages", maximum=MOST_NUMBER
+    ),
 )
 
 NAMES = frozenset(member.name for member in MEMBERS)  # of any API
@@ -194,21 +196,22 @@ def _count(member: Member, value: Any, lenient: bool) -> int:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise MemberError(member, value)
-    return _within(member, value)
+    _check_bounds(member, value)
+    return value
 
 
 def _number(member: Member, value: Any, _lenient: bool) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 NaN
         raise MemberError(member, value)
-    return float(_within(member, value))
+    _check_bounds(member, value)
+    return float(value)
 
 
-def _within(member: Member, value: Any) -> Any:
+def _check_bounds(member: Member, value: float) -> None:
     if value < member.minimum:
         raise MemberError(member, value, "below minimum")
     if value > member.maximum:
         raise MemberError(member, value, "above maximum")
-    return value
 
 
 def _switch(member: Member, value: Any, lenient: bool) -> str | None:
