@@ -13,6 +13,7 @@ from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli import ranking, scoring
+from rerank_cli.errors import UsageError
 from rerank_cli.language import mostly_foreign, other_language
 from rerank_cli.records import LOG_ODDS, UNSCORED, Hit, Ranking
 from rerank_cli.scorers.fallback import FallbackScorer
@@ -51,8 +52,7 @@ def rank(
     scores: list[Score] = []
     seen: set[bytes] = set()
     sources: dict[int, Source] = {}
-    if settings.stages.active:
-        stage_context(query, scorer.info, settings, report)
+    check_stages(query, scorer.info, settings, report)
     if scorer.info.whole_query:
         chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
@@ -78,7 +78,11 @@ def rank_in_turn(
     report: Report,
     advance: Advance | None,
 ) -> Ranking:
-    """The ranking of the first usable model of a chain, which says what failed before."""
+    """The ranking of the first usable model of a chain, which says what failed before.
+
+    Raises UsageError at once for a stage that one of its endpoints could never do.
+    """
+    check_chain(query, chain, settings, report)
 
     def attempt(scorer: Scorer, model: ChainModel) -> Ranking:
         return rank(query, chunks, scorer, model.settings_of(settings), report, advance)
@@ -135,6 +139,25 @@ def with_highlights(ranking: Ranking, scorer: Scorer, settings: RankSettings) ->
     from rerank_cli.highlighting import highlighted
 
     return highlighted(ranking, scorer, settings)
+
+
+def check_stages(query: Queries, info: ScorerInfo, settings: RankSettings, report: Report) -> None:
+    """Raise UsageError for stages and highlights that scores of this model do not allow, before they are paid for."""
+    if settings.stages.active:
+        from rerank_cli.highlighting import check
+
+        stage_context(query, info, settings, report)
+        check(settings, info.model, listwise=info.listwise)
+
+
+def check_chain(query: Queries, chain: FallbackScorer, settings: RankSettings, report: Report) -> None:
+    """Raise UsageError for stages that an endpoint of the chain could not do, not only when its turn comes."""
+    if settings.stages.active:
+        for model in chain.endpoints():
+            try:
+                check_stages(query, model.opened().info, model.settings_of(settings), report)
+            except UsageError as error:
+                raise UsageError(f"`{model.reference}`: {error.message}", error.hint) from None
 
 
 def stage_context(query: Queries, info: ScorerInfo, settings: RankSettings, report: Report) -> Context:

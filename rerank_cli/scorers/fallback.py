@@ -20,7 +20,7 @@ from rerank_cli.scorers.base import ScorerInfo
 from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rerank_cli.records import Failure, Pair
     from rerank_cli.report import Report
@@ -59,6 +59,7 @@ class ChainModel:
     reference: str
     place: int
     open_scorer: Callable[[], Scorer]
+    is_endpoint: bool = False  # opening it sends nothing
     scorer: Scorer | None = None
     failed: Failure | None = None  # how it last failed a batch as a whole
     failures: int = 0  # of a batch as a whole, in a row
@@ -68,12 +69,16 @@ class ChainModel:
         """What `use` makes of the scorer and its model. Raises what it raises; then the attempt counts nothing."""
         before = Counter(report.counts)
         try:
-            if self.scorer is None:
-                self.scorer = self.open_scorer()
-            return use(self.scorer, self)
+            return use(self.opened(), self)
         except UNUSABLE:
             report.counts = before
             raise
+
+    def opened(self) -> Scorer:
+        """The scorer, opened once. Raises what opening raises."""
+        if self.scorer is None:
+            self.scorer = self.open_scorer()
+        return self.scorer
 
     def settings_of(self, settings: RankSettings) -> RankSettings:
         """The settings with what belongs to this model: its threshold; none, and no fusion, where nothing is scored."""
@@ -104,8 +109,15 @@ class FallbackScorer:
         return self._info_of(last)
 
     def _info_of(self, model: ChainModel) -> ScorerInfo:
-        model.scorer = model.scorer or model.open_scorer()
-        return replace(model.scorer.info, make_digest=self._make_digest)
+        return replace(model.opened().info, make_digest=self._make_digest)
+
+    def endpoints(self) -> Iterator[ChainModel]:
+        """The endpoints that can be opened, which costs nothing."""
+        for model in self.models:
+            if model.is_endpoint:
+                with suppress(*UNUSABLE):
+                    model.opened()
+                    yield model
 
     def first(self, use: Callable[[Scorer, ChainModel], T], report: Report) -> tuple[T, tuple[Failure, ...]]:
         """What `use` makes of the first usable model, and what failed before; each failure is a warning.

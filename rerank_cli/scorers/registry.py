@@ -118,7 +118,9 @@ def _open_chain(
     for one in chain[1:]:
         require_possible(one, env)
     chain_models = [
-        ChainModel(one.model, place, PassthroughScorer if one.model == PASSTHROUGH else partial(open_one, one))
+        ChainModel(
+            one.model, place, PassthroughScorer if one.model == PASSTHROUGH else partial(open_one, one), is_remote(one)
+        )
         for place, one in enumerate(chain)
     ]
     return FallbackScorer(chain_models, lambda: _chain_digest(chain), report)
