@@ -83,10 +83,15 @@ def candidates_of(ranking: Ranking, settings: RankSettings, info: ScorerInfo) ->
 
 
 def sentences_of(hit: Hit) -> list[tuple[int, int]]:
-    """The sentences of the best window, or of the whole text if the model read it at once; not after a cut."""
+    """The sentences of the best window, or of the whole text if the model read it at once.
+
+    None of what a token budget cut off; if that is the whole best window, those of what is left.
+    """
     text, score = hit.document.text, hit.score
     place = hit.staged.place if hit.staged else None
     first, last = score.best if score.best and score.windows > 1 else (0, len(text))
+    if place and first >= place.end:
+        first = 0
     last = min(last, place.end) if place else last
     begin = max(0, first - LONGEST)  # a window may begin within a sentence
     found = ((begin + start, begin + end) for start, end in sentences(text[begin : last + LONGEST]))
