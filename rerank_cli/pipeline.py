@@ -18,6 +18,7 @@ from rerank_cli.language import mostly_foreign, other_language
 from rerank_cli.records import LOG_ODDS, UNSCORED, Hit, Ranking
 from rerank_cli.scorers.fallback import FallbackScorer
 from rerank_cli.scorers.meta import meta_of
+from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -235,12 +236,13 @@ def passes(value: float | None, settings: RankSettings, info: ScorerInfo) -> boo
 
 
 def without_repeats(documents: Sequence[Document], seen: set[bytes], report: Report) -> list[Document]:
-    """Documents whose scored text did not come before. `seen` holds 16-byte digests, not texts."""
+    """Documents whose scored text did not come before; blank ones are alike. `seen` holds 16-byte digests."""
     from hashlib import blake2b
 
     fresh = []
     for document in documents:
-        digest = blake2b(document.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        text = "" if is_blank(document.text) else document.text
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if digest not in seen:
             seen.add(digest)
             fresh.append(document)
