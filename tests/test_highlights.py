@@ -69,6 +69,15 @@ def test_a_long_document_is_searched_in_its_best_window(run) -> None:
     assert result["explain"]["text"][best["start"] : best["end"]] == answer
 
 
+def test_a_budget_that_cuts_off_the_best_window_leaves_the_sentences_before_it(run) -> None:
+    filler = "Nobody knows what the weather will be like in the mountains. " * 60
+    command = ["-q", "What is the capital of France?", "--highlight", "--json", "--max-context-tokens", "100"]
+    (result,) = json.loads(run(*command, stdin=f"{filler}Paris is the capital of France.").out)["results"]
+    (best,) = result["highlights"]
+    assert best["end"] <= result["context_end"] < len(filler)
+    assert filler[best["start"] : best["end"]].startswith("Nobody")
+
+
 def test_offsets_of_rank_fields_are_of_the_scored_text(run) -> None:
     record = {"title": "France", "body": "Old country. Paris is the capital of France. Nice food."}
     command = ["-q", "capital of France", "--highlight", "--json", "--explain", "--rank-fields", "title,body"]
@@ -142,6 +151,28 @@ def test_a_remote_model_is_asked_once_more_and_the_dry_run_says_so(run) -> None:
     found = json.loads(dry.out)
     assert (found["requests"], found["documents"], found["units"]) == (2, 3, 2.0)
     assert "--highlight is included: at most 2 sentences in 1 request" in found["notes"]
+    text = "Dogs bark. Cats sleep.\nCows moo.\n"
+    found = json.loads(run(*command, "-q", "dogs", "-n", "1", "--dry-run", "--json", stdin=text).out)
+    assert (found["requests"], found["documents"]) == (4, 8), "two texts, then two sentences, for each query"
+    with Loopback(cohere) as server:
+        argv = (*command, "-q", "dogs", "-n", "1", "--endpoint", server.url, "--json")
+        assert run(*argv, stdin="Dogs bark. Cats sleep.\n", env={"CO_API_KEY": "k"}).code == 0
+        sent = sorted((seen.body["query"], seen.body["documents"]) for seen in server.seen)
+    one, two = ["Dogs bark. Cats sleep."], ["Dogs bark.", "Cats sleep."]
+    assert sent == [("cats", two), ("cats", one), ("dogs", two), ("dogs", one)]
+    chain = (
+        "-q",
+        "q",
+        "-m",
+        "tei:",
+        "--endpoint",
+        "http://127.0.0.1:9",
+        "--fallback",
+        "cohere:rerank-v3.5",
+        "--highlight",
+    )
+    found = json.loads(run(*chain, "--dry-run", "--json", stdin=text).out)
+    assert found["fallback"][0]["units"] == 2.0, "a fallback scores the sentences, too"
 
 
 @pytest.mark.parametrize("more", [["--dry-run"], []])
