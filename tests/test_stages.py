@@ -268,3 +268,12 @@ def test_dedupe_takes_a_word_as_its_value_only_if_it_is_one(run, free, tmp_path)
     assert run("-q", "x", str(path), "-f", "ids", "--dedupe").text.split() == ["1"]
     for value, ids in (("true", ["1"]), ("false", ["1", "2"]), ("near", ["1"])):
         assert run("-q", "x", str(path), "-f", "ids", env={"RERANK_DEDUPE": value}).text.split() == ids
+
+
+def test_the_explained_table_says_what_the_stages_did(run, free) -> None:
+    argv = ("--boost", "lang=en:9", "--group-by", "g", "--diversity", "0.5", "--explain", "-f", "table")
+    table = run("-q", "x", *argv, stdin=lines(MIXED), columns=120).text
+    assert "boosts: log odds 1, asked 2.197 · diversity: similarity 0\n" in table
+    cut = run("-q", "x", "--max-context-tokens", "9", "--explain", "-f", "table", stdin=lines(MIXED), columns=120).text
+    assert "budget: tokens 9, truncated\n" in cut
+    assert "budget" not in run("-q", "x", "--explain", "-f", "table", stdin=lines(MIXED), columns=120).text
