@@ -58,6 +58,13 @@ def test_the_table_and_markdown_show_the_sentences(run, free) -> None:
     assert "| 1 first. <mark>9 second.</mark> 4 third. |" in text
 
 
+def test_formats_without_marks_say_so(run, free) -> None:
+    for form in ("ids", "csv", "lines", "trec", "context"):
+        assert f"--highlight has no effect on {form}: " in run(*TWO, "-f", form, stdin=LINES).err
+    for form in ("table", "json", "jsonl", "markdown"):
+        assert "no effect" not in run(*TWO, "-f", form, stdin=LINES).err
+
+
 def test_a_long_document_is_searched_in_its_best_window(run) -> None:
     filler = "Nobody knows what the weather will be like in the mountains. " * 60
     answer = "Paris is the capital of France."
