@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -155,19 +156,39 @@ def test_a_boost_alone_lifts_no_irrelevant_document_over_a_relevant_one(rows, st
     assert relevant == sorted(relevant, reverse=True)
 
 
-@given(texts=st.lists(WORDS, max_size=15), similarity=st.sampled_from([0.1, 0.5, 0.9, 1.0]))
-def test_near_duplicates_are_those_of_a_comparison_of_all_pairs(texts, similarity) -> None:
+def of_all_pairs(texts: list[str], similarity: float) -> dict[int, tuple[int, float]]:
+    """Near duplicates by comparing every text with all that stay before it."""
     sets = [shingles(text) for text in texts]
     stay: list[int] = []
-    expected: dict[int, tuple[int, float]] = {}
+    found: dict[int, tuple[int, float]] = {}
     for place, own in enumerate(sets):
         likeness = {other: jaccard(own, sets[other]) for other in stay if own and sets[other]}
         best = max(likeness, key=lambda other: likeness[other], default=None)
         if best is not None and likeness[best] >= similarity:
-            expected[place] = (best, likeness[best])
+            found[place] = (best, likeness[best])
         else:
             stay.append(place)
-    assert duplicates(texts, similarity) == expected
+    return found
+
+
+@given(texts=st.lists(WORDS, max_size=15), similarity=st.sampled_from([0.1, 0.5, 0.9, 1.0]))
+def test_near_duplicates_are_those_of_a_comparison_of_all_pairs(texts, similarity) -> None:
+    assert duplicates(texts, similarity) == of_all_pairs(texts, similarity)
+
+
+@pytest.mark.parametrize("similarity", [0.1, 0.4, 0.6, 0.8, 1.0])
+def test_many_texts_of_one_template_are_compared_as_few_are(similarity) -> None:
+    """Each is a candidate for all others."""
+    chance = random.Random(20)
+    words = [f"w{number}" for number in range(30)]
+    template = chance.choices(words, k=25)
+    texts = ["", "w1"]
+    for _ in range(200):
+        text = list(template)
+        for _ in range(chance.randint(0, 6)):
+            text[chance.randrange(len(text))] = chance.choice(words)
+        texts.append(" ".join(text))
+    assert duplicates(texts, similarity) == of_all_pairs(texts, similarity)
 
 
 @pytest.mark.parametrize(
