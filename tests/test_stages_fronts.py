@@ -137,6 +137,13 @@ def test_equal_texts_are_dropped_over_http_as_well(server) -> None:
     assert len(server.post("/rerank", query="q", documents=documents, boost=[]).json["results"]) == 4
 
 
+def test_several_queries_are_refused_over_http_in_plain_words(server) -> None:
+    for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
+        answer = server.post(path, query=["a", "b"], documents=["1 a"])
+        assert answer.status == 422
+        assert "parameter query is of type array but should be of type string" in answer.json["message"]
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

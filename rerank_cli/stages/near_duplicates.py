@@ -33,11 +33,11 @@ MANY = 50  # candidates: so many are compared at once
 
 def make(settings: StageSettings) -> Callable[[list[Hit], Context], Change] | None:
     """The stage, None without `near`. Raises UsageError for a similarity that is not above 0 and at most 1."""
-    how, _, number = (settings.dedupe or "exact").partition("=")
-    if how == "exact" and not number:
+    how, equals, number = (settings.dedupe or "exact").partition("=")
+    if how == "exact" and not equals:
         return None
     try:
-        similarity = float(number) if number else SIMILARITY
+        similarity = float(number) if equals else SIMILARITY
     except ValueError:
         similarity = math.nan
     if how != "near" or not 0 < similarity <= 1:
