@@ -75,10 +75,10 @@ class RunnableCommand(TyperCommand):
             raise
 
     def placed(self, message: str, call: Call) -> str:
-        """A message that begins with an option; if the command line does not have the option, with who set it."""
+        """A message that begins with an option with a value; if the command line does not have it, with who set it."""
         flag = message.partition(" ")[0]
         option = next((one for one in self.options if flag.removesuffix(":") in one.flags), None)
-        if option is None or not call.is_set(option.name) or call.is_typed(option.name):
+        if option is None or option.is_flag or not call.is_set(option.name) or call.is_typed(option.name):
             return message
         source = call.sources[option.name]
         if flag.endswith(":"):  # it is about the value
