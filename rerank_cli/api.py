@@ -11,8 +11,10 @@ from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import TEXT_HINT, for_members
 from rerank_cli.fields import NO_FIELDS, identity, type_name
+from rerank_cli.member_words import expected
 from rerank_cli.records import Document, Ranking, Source
 from rerank_cli.report import Report
+from rerank_cli.request import MemberError, read_options
 from rerank_cli.scorers.registry import open_now
 from rerank_cli.settings import (
     DEFAULT_ID_FIELDS,
@@ -91,7 +93,7 @@ class Reranker:
         asked = _queries(query)
         join = _choice("join", options.pop("join", "max"), Join)
         _choice("on_missing", on_missing, OnMissing)
-        if top_n is not None and (not isinstance(top_n, int) or top_n < 1):
+        if top_n is not None and (not isinstance(top_n, int) or isinstance(top_n, bool) or top_n < 1):
             raise UsageError(f"top_n is {top_n}", "give at least 1, or None for all")
         report = Report()
         documents = _as_list(documents, "documents")
@@ -147,16 +149,22 @@ def _stages(options: dict[str, Any]) -> StageSettings:
     """Settings of the stages from keyword options. Raises UsageError for one that is unknown or wrong."""
     from rerank_cli.stages import check
 
-    options = {name: value for name, value in options.items() if value is not None}
-    settings: StageSettings = _take(options, StageSettings)
-    if options:
-        name = next(iter(options))
-        raise UsageError(f"rank has no option `{name}`", did_you_mean(name, [f.name for f in fields(StageSettings)]))
-    settings = replace(settings, boost=tuple(_as_list(settings.boost, "boost")))
-    for name, least in (("highlight", 1), ("max_context_tokens", 1)):
-        value = getattr(settings, name)
-        if value is not None and (not isinstance(value, int) or value < least):
-            raise UsageError(f"{name} is {value!r}", f"give a whole number of at least {least}")
+    given = {name: value for name, value in options.items() if value is not None}
+    known = [f.name for f in fields(StageSettings)]
+    if unknown := next((name for name in given if name not in known), None):
+        raise UsageError(f"rank has no option `{unknown}`", did_you_mean(unknown, known))
+    if "boost" in given:
+        given["boost"] = _as_list(given["boost"], "boost")
+    tokenizer = given.pop("tokenizer", None)
+    if tokenizer is not None and not isinstance(tokenizer, str | os.PathLike):
+        raise UsageError(f"tokenizer is {tokenizer!r}", "give the path of a tokenizer.json, or a model's name")
+    try:
+        read = read_options(given, "file").stages
+    except MemberError as error:
+        name, (wanted, example) = error.member.name, expected(error.member)
+        hint = f"give {wanted}, as in `{name}={example}`".replace("true", "True").replace("false", "False")
+        raise UsageError(f"{name} is {error.value!r}", hint) from None
+    settings = StageSettings(**read, tokenizer=None if tokenizer is None else os.fspath(tokenizer))
     check(settings)
     return settings
 

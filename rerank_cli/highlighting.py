@@ -1,6 +1,7 @@
 """The sentences of the shown documents that answer best: which are scored, and what their scores come to.
 
-They are scored by the same model in one further call, each with the query alone. A provider's own spans come first.
+They are scored by the same model in one further call, each with the query alone, and with several queries joined as the
+documents are. A provider's own spans come first.
 It knows neither formats nor files.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rerank_cli.errors import UsageError
 from rerank_cli.ranking import sigmoid
 from rerank_cli.records import LOG_ODDS, Highlight, Pair, Staged
+from rerank_cli.scoring import UniquePairs
 from rerank_cli.sentences import LONGEST, sentences
 
 if TYPE_CHECKING:
@@ -27,10 +29,15 @@ MOST = 200  # sentences of a document that are scored
 
 
 class Candidates(NamedTuple):
-    """The sentences to score: distinct pairs, and for each hit its spans and the position of the pair of each."""
+    """The sentences to score: distinct texts with each query, and for each hit its spans and the text of each."""
 
-    pairs: list[Pair]
-    spans: list[list[tuple[int, int, int]]]  # start, end, pair
+    unique: UniquePairs
+    spans: list[list[tuple[int, int, int]]]  # start, end, position of the text
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """What is to be scored."""
+        return self.unique.pairs
 
     @property
     def total(self) -> int:
@@ -61,24 +68,30 @@ def candidates_of(ranking: Ranking, settings: RankSettings, info: ScorerInfo) ->
     Raises UsageError for a listwise model.
     """
     if not settings.stages.highlight:
-        return Candidates([], [[] for _ in ranking.hits])
+        return Candidates(UniquePairs([], None), [[] for _ in ranking.hits])
     check(settings, info.model, listwise=info.listwise)
-    places: dict[Pair, int] = {}
+    places: dict[str, int] = {}
     spans: list[list[tuple[int, int, int]]] = []
     for hit in ranking.hits:
         own = sentences_of(hit) if hit.relevance_score is not None and hit.score.spans is None else []
         text = hit.document.text
-        spans.append(
-            [(start, end, places.setdefault(Pair(ranking.query, text[start:end]), len(places))) for start, end in own]
-        )
-    return Candidates(list(places), spans)
+        spans.append([(start, end, places.setdefault(text[start:end], len(places))) for start, end in own])
+    queries = ranking.meta.queries or (ranking.query,)
+    return Candidates(
+        UniquePairs([Pair(query, text) for query in queries for text in places], None, len(queries)), spans
+    )
 
 
 def sentences_of(hit: Hit) -> list[tuple[int, int]]:
-    """The sentences of the best window, or of the whole text if the model read it at once; not after a cut."""
+    """The sentences of the best window, or of the whole text if the model read it at once.
+
+    None of what a token budget cut off; if that is the whole best window, those of what is left.
+    """
     text, score = hit.document.text, hit.score
     place = hit.staged.place if hit.staged else None
     first, last = score.best if score.best and score.windows > 1 else (0, len(text))
+    if place and first >= place.end:
+        first = 0
     last = min(last, place.end) if place else last
     begin = max(0, first - LONGEST)  # a window may begin within a sentence
     found = ((begin + start, begin + end) for start, end in sentences(text[begin : last + LONGEST]))
@@ -91,12 +104,13 @@ def attach(
 ) -> Ranking:
     """The ranking with the highlights that the scores of the candidates come to, and what was done in its `meta`."""
     most = settings.stages.highlight
+    values = [score.value for score in candidates.unique.spread(list(scores), settings.join)]
     hits = []
     for hit, spans in zip(ranking.hits, candidates.spans, strict=True):
         if hit.score.spans is not None:
             own = [span for span in hit.score.spans if 0 <= span.start < span.end <= len(hit.document.text)]
         else:
-            own = [Highlight(start, end, shown(scores[place].value, info, settings)) for start, end, place in spans]
+            own = [Highlight(start, end, shown(values[place], info, settings)) for start, end, place in spans]
         own = sorted((one for one in own if one.score is not None), key=lambda one: (-(one.score or 0.0), one.start))
         wanted = most is not None or hit.score.spans is not None
         staged = hit.staged or Staged()

@@ -22,6 +22,7 @@ INPUT, RANKING, STAGES, EVALUATION, OUTPUT, SERVER, LONG, MODEL, REMOTE, CACHE, 
 # Groups that a project's rerank.toml may set; `model` besides, by hub name (rerank_cli.config.trust).
 PROJECT_GROUPS = frozenset({INPUT, RANKING, STAGES, EVALUATION, OUTPUT, LONG})
 ENV_PREFIX = "RERANK_"
+MOST_NUMBER = 10**12  # of any option, positive or negative: larger ones overflow somewhere
 _FILE = re.compile(r"\b(FILE|FOLDER|PATH|DIR|RUN)\b")  # in a metavar
 
 

@@ -13,10 +13,12 @@ from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli import ranking, scoring
+from rerank_cli.errors import UsageError
 from rerank_cli.language import mostly_foreign, other_language
 from rerank_cli.records import LOG_ODDS, UNSCORED, Hit, Ranking
 from rerank_cli.scorers.fallback import FallbackScorer
 from rerank_cli.scorers.meta import meta_of
+from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import Document, Queries, Score, Source
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
-    from rerank_cli.scorers.fallback import Member
+    from rerank_cli.scorers.fallback import ChainModel
     from rerank_cli.settings import RankSettings
     from rerank_cli.stages import Context
 
@@ -51,8 +53,7 @@ def rank(
     scores: list[Score] = []
     seen: set[bytes] = set()
     sources: dict[int, Source] = {}
-    if settings.stages.active:
-        stage_context(query, scorer.info, settings, report)
+    check_stages(query, scorer.info, settings, report)
     if scorer.info.whole_query:
         chunks = [list(chain.from_iterable(chunks))]
     for number, chunk in enumerate(chunks):
@@ -78,10 +79,14 @@ def rank_in_turn(
     report: Report,
     advance: Advance | None,
 ) -> Ranking:
-    """The ranking of the first usable model of a chain, which says what failed before."""
+    """The ranking of the first usable model of a chain, which says what failed before.
 
-    def attempt(scorer: Scorer, member: Member) -> Ranking:
-        return rank(query, chunks, scorer, member.settings_of(settings), report, advance)
+    Raises UsageError at once for a stage that one of its endpoints could never do.
+    """
+    check_chain(query, chain, settings, report)
+
+    def attempt(scorer: Scorer, model: ChainModel) -> Ranking:
+        return rank(query, chunks, scorer, model.settings_of(settings), report, advance)
 
     ranking, failed = chain.first(attempt, report)
     return replace(ranking, meta=replace(ranking.meta, fallback=failed, usage=chain.usage()))
@@ -136,6 +141,25 @@ def with_highlights(ranking: Ranking, scorer: Scorer, settings: RankSettings) ->
     from rerank_cli.highlighting import highlighted
 
     return highlighted(ranking, scorer, settings)
+
+
+def check_stages(query: Queries, info: ScorerInfo, settings: RankSettings, report: Report) -> None:
+    """Raise UsageError for stages and highlights that scores of this model do not allow, before they are paid for."""
+    if settings.stages.active:
+        from rerank_cli.highlighting import check
+
+        stage_context(query, info, settings, report)
+        check(settings, info.model, listwise=info.listwise)
+
+
+def check_chain(query: Queries, chain: FallbackScorer, settings: RankSettings, report: Report) -> None:
+    """Raise UsageError for stages that an endpoint of the chain could not do, not only when its turn comes."""
+    if settings.stages.active:
+        for model in chain.endpoints():
+            try:
+                check_stages(query, model.opened().info, model.settings_of(settings), report)
+            except UsageError as error:
+                raise UsageError(f"`{model.reference}`: {error.message}", error.hint) from None
 
 
 def stage_context(query: Queries, info: ScorerInfo, settings: RankSettings, report: Report) -> Context:
@@ -219,12 +243,13 @@ def check_threshold(settings: RankSettings, info: ScorerInfo, report: Report) ->
 
 
 def without_repeats(documents: Sequence[Document], seen: set[bytes], report: Report) -> list[Document]:
-    """Documents whose scored text did not come before. `seen` holds 16-byte digests, not texts."""
+    """Documents whose scored text did not come before; blank ones are alike. `seen` holds 16-byte digests."""
     from hashlib import blake2b
 
     fresh = []
     for document in documents:
-        digest = blake2b(document.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        text = "" if is_blank(document.text) else document.text
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if digest not in seen:
             seen.add(digest)
             fresh.append(document)

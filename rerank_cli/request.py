@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from rerank_cli.ids import id_text
-from rerank_cli.options import options_of
+from rerank_cli.options import MOST_NUMBER, options_of
 from rerank_cli.records import RequestOptions
 from rerank_cli.stage_settings import StageSettings
 from rerank_cli.text import replace_surrogates
@@ -47,7 +47,7 @@ MemberType = Literal[
     "labels",
     "ignored",
 ]
-Problem = Literal["type", "below minimum", "empty"]
+Problem = Literal["type", "below minimum", "above maximum", "empty"]
 
 COMMON: tuple[Api, ...] = ("file", "v1", "v2", "rerank", "provider")
 LOCAL = frozenset({"tokenizer"})  # stages' options that name a file of this machine: not for whoever sends requests
@@ -68,6 +68,12 @@ class Member(NamedTuple):
     field: str = ""
     required: bool = False
     bare: str = ""  # of a switch: what true means
+    maximum: float = math.inf  # of a number
+
+    @property
+    def minimum(self) -> int:
+        """The least number: a count is at least 1, any other number at least 0."""
+        return 0 if self.type == "number" else 1
 
 
 def _of_stage(option: Option) -> Member:
@@ -76,7 +82,9 @@ def _of_stage(option: Option) -> Member:
     kind: MemberType = "texts" if option.many else kinds[option.kind]
     if option.bare:
         kind = "count or true" if kind == "count" else "switch"
-    return Member(option.name, kind, ("file", "rerank"), as_members(option.help), "stages", bare=option.bare)
+    most = option.maximum or (MOST_NUMBER if kind == "number" else math.inf)
+    description = as_members(option.help)
+    return Member(option.name, kind, ("file", "rerank"), description, "stages", bare=option.bare, maximum=most)
 
 
 def as_members(text: str) -> str:
@@ -129,7 +137,9 @@ MEMBERS = (
     Member("query_id", "id", ("file",)),
     *(_of_stage(option) for option in options_of(StageSettings) if option.name not in LOCAL),
     Member("context", "boolean", ("rerank",), "Send the block for a prompt, too."),
-    Member("weight", "number", ("file", "rerank"), "Of `recency` and `boost_field` (1).", "stages"),
+    Member(
+        "weight", "number", ("file", "rerank"), "Of `recency` and `boost_field` (1).", "stages", maximum=MOST_NUMBER
+    ),
 )
 
 NAMES = frozenset(member.name for member in MEMBERS)  # of any API
@@ -186,17 +196,22 @@ def _count(member: Member, value: Any, lenient: bool) -> int:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise MemberError(member, value)
-    if value < 1:
-        raise MemberError(member, value, "below minimum")
+    _check_bounds(member, value)
     return value
 
 
 def _number(member: Member, value: Any, _lenient: bool) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 NaN
         raise MemberError(member, value)
-    if value < 0:
-        raise MemberError(member, value, "below minimum")
+    _check_bounds(member, value)
     return float(value)
+
+
+def _check_bounds(member: Member, value: float) -> None:
+    if value < member.minimum:
+        raise MemberError(member, value, "below minimum")
+    if value > member.maximum:
+        raise MemberError(member, value, "above maximum")
 
 
 def _switch(member: Member, value: Any, lenient: bool) -> str | None:
@@ -236,6 +251,12 @@ def _names(member: Member, value: Any, _lenient: bool) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _texts(member: Member, value: Any, lenient: bool) -> tuple[str, ...]:
+    """One text or several; an empty list is as good as absent."""
+    values = [value] if isinstance(value, str) else value
+    return () if values == [] else _names(member, values, lenient)
+
+
 def _id(member: Member, value: Any, lenient: bool) -> str:
     known = None if isinstance(value, float) else id_text(value)  # a decimal has lost its text by now
     return _string(member, value, lenient) if known is None else known
@@ -251,6 +272,6 @@ _READERS: dict[MemberType, Callable[[Member, Any, bool], Any]] = {
     "switch": _switch,
     "count or true": _count_or_true,
     "names": _names,
-    "texts": lambda member, value, lenient: _names(member, [value] if isinstance(value, str) else value, lenient),
+    "texts": _texts,
     "id": _id,
 }

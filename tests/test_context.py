@@ -77,6 +77,28 @@ def test_no_document_forges_a_number_and_the_budget_holds(texts: list[str], name
     assert count(found.context or "") <= most
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(st.lists(NASTY, min_size=1, max_size=6), st.integers(1, 300))
+def test_the_budget_holds_for_a_tokenizer_that_counts_every_byte(bytewise, texts: list[str], most: int) -> None:
+    """What stands between two documents is a token of it, too."""
+    path, tokenizer = bytewise
+    with Reranker() as reranker:
+        found = reranker.rank("q", [*texts, "x"], context=True, max_context_tokens=most, tokenizer=path)
+    tokens = len(tokenizer.encode(found.context or "", add_special_tokens=False).ids)
+    assert tokens <= most
+    assert sum(hit.staged.place.tokens for hit in found.hits) == tokens
+
+
+@pytest.fixture(scope="module")
+def bytewise(tmp_path_factory):
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({sign: number for number, sign in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    path = tmp_path_factory.mktemp("bytes") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path, tokenizer
+
+
 def test_another_tokenizer_counts(run, free, tmp_path) -> None:
     """One that splits at blanks only; a folder and its file are the same, and a request cannot name one."""
     tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))

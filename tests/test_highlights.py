@@ -58,6 +58,13 @@ def test_the_table_and_markdown_show_the_sentences(run, free) -> None:
     assert "| 1 first. <mark>9 second.</mark> 4 third. |" in text
 
 
+def test_formats_without_marks_say_so(run, free) -> None:
+    for form in ("ids", "csv", "lines", "trec", "context"):
+        assert f"--highlight has no effect on {form}: " in run(*TWO, "-f", form, stdin=LINES).err
+    for form in ("table", "json", "jsonl", "markdown"):
+        assert "no effect" not in run(*TWO, "-f", form, stdin=LINES).err
+
+
 def test_a_long_document_is_searched_in_its_best_window(run) -> None:
     filler = "Nobody knows what the weather will be like in the mountains. " * 60
     answer = "Paris is the capital of France."
@@ -67,6 +74,15 @@ def test_a_long_document_is_searched_in_its_best_window(run) -> None:
     assert result["explain"]["windows"] > 1
     (best,) = result["highlights"]
     assert result["explain"]["text"][best["start"] : best["end"]] == answer
+
+
+def test_a_budget_that_cuts_off_the_best_window_leaves_the_sentences_before_it(run) -> None:
+    filler = "Nobody knows what the weather will be like in the mountains. " * 60
+    command = ["-q", "What is the capital of France?", "--highlight", "--json", "--max-context-tokens", "100"]
+    (result,) = json.loads(run(*command, stdin=f"{filler}Paris is the capital of France.").out)["results"]
+    (best,) = result["highlights"]
+    assert best["end"] <= result["context_end"] < len(filler)
+    assert filler[best["start"] : best["end"]].startswith("Nobody")
 
 
 def test_offsets_of_rank_fields_are_of_the_scored_text(run) -> None:
@@ -142,6 +158,28 @@ def test_a_remote_model_is_asked_once_more_and_the_dry_run_says_so(run) -> None:
     found = json.loads(dry.out)
     assert (found["requests"], found["documents"], found["units"]) == (2, 3, 2.0)
     assert "--highlight is included: at most 2 sentences in 1 request" in found["notes"]
+    text = "Dogs bark. Cats sleep.\nCows moo.\n"
+    found = json.loads(run(*command, "-q", "dogs", "-n", "1", "--dry-run", "--json", stdin=text).out)
+    assert (found["requests"], found["documents"]) == (4, 8), "two texts, then two sentences, for each query"
+    with Loopback(cohere) as server:
+        argv = (*command, "-q", "dogs", "-n", "1", "--endpoint", server.url, "--json")
+        assert run(*argv, stdin="Dogs bark. Cats sleep.\n", env={"CO_API_KEY": "k"}).code == 0
+        sent = sorted((seen.body["query"], seen.body["documents"]) for seen in server.seen)
+    one, two = ["Dogs bark. Cats sleep."], ["Dogs bark.", "Cats sleep."]
+    assert sent == [("cats", two), ("cats", one), ("dogs", two), ("dogs", one)]
+    chain = (
+        "-q",
+        "q",
+        "-m",
+        "tei:",
+        "--endpoint",
+        "http://127.0.0.1:9",
+        "--fallback",
+        "cohere:rerank-v3.5",
+        "--highlight",
+    )
+    found = json.loads(run(*chain, "--dry-run", "--json", stdin=text).out)
+    assert found["fallback"][0]["units"] == 2.0, "a fallback scores the sentences, too"
 
 
 @pytest.mark.parametrize("more", [["--dry-run"], []])

@@ -83,6 +83,7 @@ LAYERS = (
         "rendering",
         "sentences",
         "request",
+        "member_words",
         "cache_file",
         "builtin",
     },

@@ -224,6 +224,9 @@ WRONG = {
     "--dedupe near=2": "--dedupe: `near=2` is not",
     "--dedupe near=0": "--dedupe: `near=0` is not",
     "--dedupe near=x": "--dedupe: `near=x` is not",
+    "--dedupe near=": "--dedupe: `near=` is not",
+    "--boost lang=en:-2": "--boost: `lang=en:-2` is not",
+    "--boost lang=en:1_0": "--boost: `lang=en:1_0` is not",
     "--dedupe exact=1": "--dedupe: `exact=1` is not",
     "--cutoff 0%": "--cutoff: `0%` is not a cut-off",
     "--cutoff 101%": "--cutoff: `101%` is not a cut-off",
@@ -268,3 +271,12 @@ def test_dedupe_takes_a_word_as_its_value_only_if_it_is_one(run, free, tmp_path)
     assert run("-q", "x", str(path), "-f", "ids", "--dedupe").text.split() == ["1"]
     for value, ids in (("true", ["1"]), ("false", ["1", "2"]), ("near", ["1"])):
         assert run("-q", "x", str(path), "-f", "ids", env={"RERANK_DEDUPE": value}).text.split() == ids
+
+
+def test_the_explained_table_says_what_the_stages_did(run, free) -> None:
+    argv = ("--boost", "lang=en:9", "--group-by", "g", "--diversity", "0.5", "--explain", "-f", "table")
+    table = run("-q", "x", *argv, stdin=lines(MIXED), columns=120).text
+    assert "boosts: log odds 1, asked 2.197 · diversity: similarity 0\n" in table
+    cut = run("-q", "x", "--max-context-tokens", "9", "--explain", "-f", "table", stdin=lines(MIXED), columns=120).text
+    assert "budget: tokens 9, truncated\n" in cut
+    assert "budget" not in run("-q", "x", "--explain", "-f", "table", stdin=lines(MIXED), columns=120).text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ FIELDS = st.fixed_dictionaries(
     },
 )
 DOCUMENT = st.tuples(st.integers(-6, 6), WORDS, FIELDS)
+QUERIES = st.sampled_from(["q", ("q", "r"), ("q", "r", "s")])
 SETTINGS = st.builds(
     StageSettings,
     recency=st.sampled_from([None, "date"]),
@@ -36,8 +38,19 @@ SETTINGS = st.builds(
     boost_field=st.sampled_from([None, "stars"]),
     dedupe=st.sampled_from([None, "exact", "near", "near=0.5"]),
     cutoff=st.sampled_from([None, "gap", "auto", "50%"]),
-    group_by=st.sampled_from([None, "group"]),
+    group_by=st.just("group"),
+    group_size=st.sampled_from([None, 2, 3]),
     diversity=st.sampled_from([None, 0.3, 1.0]),
+    max_context_tokens=st.sampled_from([None, 3, 20, 60, 1000]),
+    highlight=st.sampled_from([None, 1, 3]),
+) | st.builds(
+    StageSettings,
+    recency=st.sampled_from([None, "date"]),
+    dedupe=st.sampled_from([None, "near"]),
+    cutoff=st.sampled_from([None, "gap", "auto"]),
+    diversity=st.sampled_from([None, 0.3]),
+    max_context_tokens=st.sampled_from([None, 20, 60]),
+    highlight=st.sampled_from([None, 2]),
 )
 
 
@@ -47,27 +60,68 @@ def documents(rows: list[tuple[int, str, dict[str, Any]]]) -> list[Document]:
     return [Document(i, raw, text, SOURCE) for i, (raw, text) in enumerate(zip(raws, texts, strict=True))]
 
 
-def rank(rows: list[Any], stages: StageSettings, **settings: Any) -> Any:
+class ByQuery(FreeScorer):
+    """Each query orders the documents in another way."""
+
+    def score(self, pairs, limits, advance=None):
+        plain = super().score(pairs, limits, advance)
+        turns = {"q": 0, "r": 3, "s": 5}
+        return [
+            score._replace(value=(score.value + len(pair.text) * turns[pair.query]) % 7 - 3 if turns[pair.query] else score.value)
+            for pair, score in zip(pairs, plain, strict=True)
+        ]  # fmt: skip
+
+
+def rank(rows: list[Any], stages: StageSettings, query: Any = "q", **settings: Any) -> Any:
     report = Report()
     given = documents(rows)
-    ranking = pipeline.rank("q", [given], FreeScorer(), RankSettings(stages=stages, **settings), report)
+    ranking = pipeline.rank(query, [given], ByQuery(), RankSettings(stages=stages, **settings), report)
     return ranking, report
 
 
-@given(rows=st.lists(DOCUMENT, max_size=12), stages=SETTINGS, top_n=st.sampled_from([None, 1, 3]))
-def test_nothing_is_lost_uncounted_or_invented(rows, stages, top_n) -> None:
-    ranking, report = rank(rows, stages, top_n=top_n)
+@given(
+    rows=st.lists(DOCUMENT, max_size=12),
+    stages=SETTINGS,
+    query=QUERIES,
+    join=st.sampled_from(["max", "mean"]),
+    top_n=st.sampled_from([None, 1, 3]),
+)
+def test_nothing_is_lost_uncounted_or_invented(rows, stages, query, join, top_n) -> None:
+    ranking, report = rank(rows, stages, query, top_n=top_n, join=join)
     shown = [hit.index for hit in ranking.hits]
     removed = [row["index"] for stage in ranking.meta.stages for row in stage.get("removed", [])]
     assert len({*shown, *removed}) == len(shown) + len(removed)
     assert {*shown, *removed} <= set(range(len(rows)))
-    before_stages = len(rows) - report.counts["duplicates"]
-    after_stages = ranking.meta.stages[-1]["kept"] if ranking.meta.stages else before_stages
-    assert len(shown) == min(after_stages, top_n or after_stages)
-    assert len(removed) == before_stages - after_stages
+    kept = len(rows) - report.counts["duplicates"]
+    cut = top_n or kept
+    for stage in ranking.meta.stages:
+        # -n is not reported; only a budget and highlights come after it.
+        kept = min(kept, cut) if stage["stage"] in {"budget", "highlights"} else kept
+        assert stage["documents"] == kept
+        kept = stage["kept"]
+        assert stage["documents"] - kept == len(stage.get("removed", ()))
+    assert len(shown) == min(kept, cut)
     assert [hit.rank for hit in ranking.hits] == list(range(1, len(shown) + 1))
-    for earlier, later in zip(ranking.meta.stages, ranking.meta.stages[1:], strict=False):
-        assert earlier["kept"] == later["documents"]
+    assert report.counts["context_left_out"] == sum(
+        len(stage.get("removed", ())) for stage in ranking.meta.stages if stage["stage"] == "budget"
+    )
+
+
+@given(rows=st.lists(DOCUMENT, max_size=12), stages=SETTINGS, query=QUERIES, join=st.sampled_from(["max", "mean"]))
+def test_a_budget_holds_and_highlights_slice_what_is_shown(rows, stages, query, join) -> None:
+    ranking, _ = rank(rows, stages, query, join=join)
+    most, place = stages.max_context_tokens, None
+    for hit in ranking.hits:
+        place = hit.staged.place if hit.staged else None
+        assert (place is None) == (most is None)
+        for mark in hit.highlights or ():
+            text = hit.document.text[mark.start : mark.end]
+            assert text == text.strip() != ""
+            assert place is None or mark.end <= place.end
+        assert len(hit.highlights or ()) <= (stages.highlight or 0)
+    if most is not None:
+        assert sum(hit.staged.place.tokens for hit in ranking.hits) <= most
+        assert not any(hit.staged.place.truncated for hit in ranking.hits[:-1]), "only the last one is cut"
 
 
 @given(rows=st.lists(DOCUMENT, max_size=12), stages=SETTINGS)
@@ -102,19 +156,39 @@ def test_a_boost_alone_lifts_no_irrelevant_document_over_a_relevant_one(rows, st
     assert relevant == sorted(relevant, reverse=True)
 
 
-@given(texts=st.lists(WORDS, max_size=15), similarity=st.sampled_from([0.1, 0.5, 0.9, 1.0]))
-def test_near_duplicates_are_those_of_a_comparison_of_all_pairs(texts, similarity) -> None:
+def of_all_pairs(texts: list[str], similarity: float) -> dict[int, tuple[int, float]]:
+    """Near duplicates by comparing every text with all that stay before it."""
     sets = [shingles(text) for text in texts]
     stay: list[int] = []
-    expected: dict[int, tuple[int, float]] = {}
+    found: dict[int, tuple[int, float]] = {}
     for place, own in enumerate(sets):
         likeness = {other: jaccard(own, sets[other]) for other in stay if own and sets[other]}
         best = max(likeness, key=lambda other: likeness[other], default=None)
         if best is not None and likeness[best] >= similarity:
-            expected[place] = (best, likeness[best])
+            found[place] = (best, likeness[best])
         else:
             stay.append(place)
-    assert duplicates(texts, similarity) == expected
+    return found
+
+
+@given(texts=st.lists(WORDS, max_size=15), similarity=st.sampled_from([0.1, 0.5, 0.9, 1.0]))
+def test_near_duplicates_are_those_of_a_comparison_of_all_pairs(texts, similarity) -> None:
+    assert duplicates(texts, similarity) == of_all_pairs(texts, similarity)
+
+
+@pytest.mark.parametrize("similarity", [0.1, 0.4, 0.6, 0.8, 1.0])
+def test_many_texts_of_one_template_are_compared_as_few_are(similarity) -> None:
+    """Each is a candidate for all others."""
+    chance = random.Random(20)
+    words = [f"w{number}" for number in range(30)]
+    template = chance.choices(words, k=25)
+    texts = ["", "w1"]
+    for _ in range(200):
+        text = list(template)
+        for _ in range(chance.randint(0, 6)):
+            text[chance.randrange(len(text))] = chance.choice(words)
+        texts.append(" ".join(text))
+    assert duplicates(texts, similarity) == of_all_pairs(texts, similarity)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +224,8 @@ def test_words_of_any_script(text, words) -> None:
         (1971, 31_536_000),
         ("Tue, 15 Nov 1994 12:45:26 GMT", 784_903_526),
         (None, None),
+        ("1_000", None),
+        ("Tue, 15 Nov 1994 12:45:26 +99999999999", None),
         ("soon", None),
         ("", None),
         (True, None),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import Failure
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer
-    from rerank_cli.scorers.fallback import FallbackScorer, Member
+    from rerank_cli.scorers.fallback import ChainModel, FallbackScorer
 
 
 def rank_in_turn(
@@ -35,20 +35,20 @@ def rank_in_turn(
     """One outcome per row, in order. Raises what would meet every row of the last model."""
     outcomes = [Outcome(row, None, row.error) for row in block]
     left: dict[int, tuple[Failure, ...]] = {place: () for place, row in enumerate(block) if row.request}
-    *others, last = chain.members
-    for member in others:
+    *others, last = chain.models
+    for model in others:
         if not left:
             return outcomes
-        if member.failed and member.failures >= MOST_FAILURES:
-            left = {place: (*failed, member.failed) for place, failed in left.items()}
+        if model.failed and model.failures >= MOST_FAILURES:
+            left = {place: (*failed, model.failed) for place, failed in left.items()}
             continue
         rows = [block[place] for place in left]
-        tried = try_member(member, rows, settings_of, report, advance)
+        tried = try_model(model, rows, settings_of, report, advance)
         before, left = left, {}
         for (place, failed), outcome in zip(before.items(), tried, strict=True):
             if isinstance(outcome.error, UNUSABLE):
-                left[place] = (*failed, member.failure(outcome.error))
-                report_failure(member, chain, outcome.error, report)
+                left[place] = (*failed, model.failure(outcome.error))
+                report_failure(model, chain, outcome.error, report)
             else:
                 outcomes[place] = with_failures(outcome, failed)
     if left:
@@ -62,39 +62,39 @@ def rank_in_turn(
     return outcomes
 
 
-def try_member(
-    member: Member, rows: Sequence[BatchRow], settings_of: SettingsOf, report: Report, advance: Advance | None
+def try_model(
+    model: ChainModel, rows: Sequence[BatchRow], settings_of: SettingsOf, report: Report, advance: Advance | None
 ) -> list[Outcome]:
     """What a model makes of rows. If it fails as a whole, every row has its error, and the model may be given up."""
     try:
-        outcomes = rank_with(member, rows, settings_of, report, advance)
+        outcomes = rank_with(model, rows, settings_of, report, advance)
     except UNUSABLE as error:
-        member.failed = member.failure(error)
+        model.failed = model.failure(error)
         # An endpoint may come back; a model that cannot be opened will not.
-        member.failures += 1 if isinstance(error, RemoteError) else MOST_FAILURES
+        model.failures += 1 if isinstance(error, RemoteError) else MOST_FAILURES
         return [Outcome(row, None, error) for row in rows]
-    member.failures = 0
+    model.failures = 0
     return outcomes
 
 
 def rank_with(
-    member: Member, rows: Sequence[BatchRow], settings_of: SettingsOf, report: Report, advance: Advance | None
+    model: ChainModel, rows: Sequence[BatchRow], settings_of: SettingsOf, report: Report, advance: Advance | None
 ) -> list[Outcome]:
     """The outcomes of rows by one model. Raises what it raises."""
 
-    def rank(scorer: Scorer, member: Member) -> list[Outcome]:
-        return rank_block(rows, scorer, lambda request: member.settings_of(settings_of(request)), report, advance)
+    def rank(scorer: Scorer, model: ChainModel) -> list[Outcome]:
+        return rank_block(rows, scorer, lambda request: model.settings_of(settings_of(request)), report, advance)
 
-    return member.attempt(rank, report)
+    return model.attempt(rank, report)
 
 
-def report_failure(member: Member, chain: FallbackScorer, error: RerankError, report: Report) -> None:
+def report_failure(model: ChainModel, chain: FallbackScorer, error: RerankError, report: Report) -> None:
     """Warn of a model's first failure, and note that it is given up."""
-    if not member.reported:
-        member.reported = True
-        report.warn(chain.warning(member, error))
-    if member.failures >= MOST_FAILURES:
-        report.note(f"`{member.reference}` is not tried any more in this run")
+    if not model.reported:
+        model.reported = True
+        report.warn(chain.warning(model, error))
+    if model.failures >= MOST_FAILURES:
+        report.note(f"`{model.reference}` is not tried any more in this run")
 
 
 def with_failures(outcome: Outcome, failed: tuple[Failure, ...]) -> Outcome:

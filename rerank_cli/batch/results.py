@@ -58,7 +58,7 @@ class Repeats:
 def response(row: BatchRow, ranking: Ranking, settings: OutputSettings) -> bytes:
     """`{"id": …, "results": […]}`: the request's own id as text, else its line as a number.
 
-    `context` if asked for, `meta` with a chain of models.
+    `context` if asked for; `meta` with a chain of models, or with stages after the score.
     """
     name = b"%d" % row.line if row.id is None else encode_string(row.id)
     results = b",".join(result for block in envelope.results(ranking, settings) for result in block)
@@ -67,8 +67,11 @@ def response(row: BatchRow, ranking: Ranking, settings: OutputSettings) -> bytes
         from rerank_cli.writers.context import block_of
 
         further = b',"context":%b' % encode_string(block_of(ranking))
-    if settings.names_model:
-        further += b',"meta":%b' % encode(scored_by(ranking))
+    meta = scored_by(ranking) if settings.names_model else {}
+    if ranking.meta.stages:
+        meta["stages"] = ranking.meta.stages
+    if meta:
+        further += b',"meta":%b' % encode(meta)
     return b'{"id":%b,"results":[%b]%b}\n' % (name, results, further)
 
 

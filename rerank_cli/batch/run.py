@@ -12,6 +12,8 @@ from rerank_cli.batch import results
 from rerank_cli.batch.fallback import rank_in_turn
 from rerank_cli.batch.scoring import Outcome, blocks_of, rank_block
 from rerank_cli.errors import InputError, RowsFailed
+from rerank_cli.pipeline import check_chain
+from rerank_cli.records import RequestOptions
 from rerank_cli.scorers.fallback import FallbackScorer
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def run_rows(
     Raises what would meet every row, and RowsFailed at the first bad row if strict, after a block of the rows before.
     """
     repeats = results.Repeats(settings.format, report)
+    if isinstance(scorer, FallbackScorer):
+        check_chain("", scorer, settings.settings_of(RequestOptions()), report)
     for pending in blocks_of(rows):
         if isinstance(scorer, FallbackScorer):
             outcomes = rank_in_turn(pending, scorer, settings.settings_of, report, advance)

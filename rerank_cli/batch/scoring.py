@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli import pipeline, scoring
-from rerank_cli.errors import InputError, NonFiniteError, RemoteError, RerankError
+from rerank_cli.errors import InputError, NonFiniteError, RemoteError, RerankError, UsageError
 from rerank_cli.report import Report
+from rerank_cli.request import as_members
 from rerank_cli.scorers.base import DocumentError
 
 if TYPE_CHECKING:
@@ -72,15 +73,14 @@ def rank_block(
     Raises only what would meet every row: a usage error, a remote failure, a provider that refuses row after row.
     """
     prepared = [prepare(row, row.request, settings_of, report) for row in block if row.request]
-    for each in prepared:
-        if each.settings.stages.active:
-            pipeline.stage_context(each.query, scorer.info, each.settings, report)
+    refused_stages = {each.row.number: error for each in prepared if (error := stage_error(each, scorer, report))}
+    prepared = [each for each in prepared if each.row.number not in refused_stages]
     scored = iter(zip(prepared, score_together(prepared, scorer, advance), strict=True))
     outcomes = []
     refused = answered = 0
     for row in block:
-        if row.error or not row.request:
-            outcomes.append(Outcome(row, None, row.error))
+        if row.error or not row.request or row.number in refused_stages:
+            outcomes.append(Outcome(row, None, row.error or refused_stages.get(row.number)))
             continue
         outcome = rank_row(*next(scored), scorer, report, advance)
         outcomes.append(outcome)
@@ -89,6 +89,21 @@ def rank_block(
         if outcome.error and refused == MAX_REFUSED and not answered:
             raise outcome.error
     return outcomes
+
+
+def stage_error(prepared: Prepared, scorer: Scorer, report: Report) -> InputError | None:
+    """What is wrong with the stages that a row asks for itself, if this model cannot do them.
+
+    Raises UsageError for stages that every row has.
+    """
+    row, query, settings, *_ = prepared
+    try:
+        pipeline.check_stages(query, scorer.info, settings, report)
+    except UsageError as error:
+        if not (row.request and row.request.body.stages):
+            raise
+        return InputError(as_members(error.message), error.hint, row.where)
+    return None
 
 
 def prepare(row: BatchRow, request: Request, settings_of: SettingsOf, report: Report) -> Prepared:

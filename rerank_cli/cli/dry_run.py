@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import DocumentStream, Queries
     from rerank_cli.report import Report
     from rerank_cli.scorers.remote.cost import Estimate
-    from rerank_cli.settings import CacheSettings, Limits, ModelSettings, OutputSettings, RankSettings
+    from rerank_cli.settings import CacheSettings, ModelSettings, OutputSettings, RankSettings
     from rerank_cli.terminal import Terminal
 
 
@@ -58,7 +58,8 @@ def sentences_of(pairs: Sequence[Pair], model: ModelSettings, settings: RankSett
     found = [
         [Pair(pair.query, pair.text[slice(*span)]) for span in islice(sentences(pair.text), MOST)] for pair in pairs
     ]
-    most = sorted(found, key=len, reverse=True)[: settings.top_n]
+    queries = len({pair.query for pair in pairs})
+    most = sorted(found, key=len, reverse=True)[: None if settings.top_n is None else settings.top_n * queries]
     return list(dict.fromkeys(chain.from_iterable(most)))
 
 
@@ -80,17 +81,15 @@ def dry_run(
     Raises what the run would raise before its first request, but for a key that is not set and for --max-units.
     """
     from rerank_cli.scorers.registry import chain_of
-    from rerank_cli.scorers.remote.cost import check_budget, estimate, together
+    from rerank_cli.scorers.remote.cost import check_budget
     from rerank_cli.scorers.remote.dry_run import check_run
     from rerank_cli.writers import open_output
 
     form = check(model, output, terminal)
     first, *others = chain_of(model)
     check_run(pairs, first, settings.limits, terminal.env, report)
-    found = estimate(model.model, pairs, first, settings.limits)
-    if sentences := sentences_of(pairs, first, settings):
-        found = together(found, estimate(model.model, sentences, first, settings.limits))
-    further = [if_it_must(one, pairs, settings.limits, terminal, report) for one in others]
+    found = estimated(pairs, first, settings)
+    further = [if_it_must(one, pairs, settings, terminal, report) for one in others]
     refused = None
     try:
         check_budget(found, 0, model.remote.max_units)
@@ -108,19 +107,27 @@ def dry_run(
 
 
 def if_it_must(
-    model: ModelSettings, pairs: Sequence[Pair], limits: Limits, terminal: Terminal, report: Report
+    model: ModelSettings, pairs: Sequence[Pair], settings: RankSettings, terminal: Terminal, report: Report
 ) -> dict[str, Any]:
     """A fallback, and what it would use if all before it failed. Raises UsageError for one that could never work."""
     from rerank_cli.scorers.registry import is_remote, require_possible
-    from rerank_cli.scorers.remote.cost import estimate
     from rerank_cli.scorers.remote.dry_run import check_run
 
     require_possible(model, terminal.env)
     if not is_remote(model):
         return {"model": model.model}
-    check_run(pairs, model, limits, terminal.env, report)
-    found = asdict(estimate(model.model, pairs, model, limits))
+    check_run(pairs, model, settings.limits, terminal.env, report)
+    found = asdict(estimated(pairs, model, settings))
     return {"model": model.model, **{name: found[name] for name in ("requests", "unit", "units", "cost")}}
+
+
+def estimated(pairs: Sequence[Pair], model: ModelSettings, settings: RankSettings) -> Estimate:
+    """What scoring these pairs would use, and the sentences for --highlight. Raises UsageError as they do."""
+    from rerank_cli.scorers.remote.cost import estimate, together
+
+    found = estimate(model.model, pairs, model, settings.limits)
+    sentences = sentences_of(pairs, model, settings)
+    return together(found, estimate(model.model, sentences, model, settings.limits)) if sentences else found
 
 
 def as_text(found: Estimate, further: Sequence[Mapping[str, Any]] = ()) -> bytes:

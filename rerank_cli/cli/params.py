@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperArgument, TyperOption
 
 from rerank_cli.errors import ConfigError, UsageError, did_you_mean
+from rerank_cli.options import MOST_NUMBER
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from rerank_cli.options import Option
 
-MOST_NUMBER = 10**12  # of any option, positive or negative: larger ones overflow somewhere
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
     from rerank_cli.records import Document, Ranking
     from rerank_cli.report import Report
-    from rerank_cli.scorers.base import Scorer
     from rerank_cli.terminal import Terminal
 
 _check = partial(option, group=RANKING)
@@ -134,8 +133,8 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     watched = delta.observer(output.query_id) if delta else None
     chunks = watched.chunks(stream.chunks) if watched else stream.chunks
     with closing(open_scorer(model, terminal.env, report, cache)) as scorer:
-        if terminal.verbosity > 0 or settings.stages.highlight:
-            check_scorer(scorer, settings, terminal)
+        if terminal.verbosity > 0:
+            terminal.detail(describe(scorer.info))
         with terminal.progress("ranking") as advance:
             chunks = with_total(chunks, inputs.files, advance) if terminal.animated() else chunks
             ranking = rank_chunks(query, chunks, scorer, settings, report, advance)
@@ -150,16 +149,6 @@ def with_total(chunks: Iterator[list[Document]], files: Sequence[str], advance: 
     from rerank_cli.cli import progress
 
     return progress.with_total(chunks, files, advance)
-
-
-def check_scorer(scorer: Scorer, settings: RankSettings, terminal: Terminal) -> None:
-    """Say with -v which model it is. Raises UsageError if it cannot find highlights that are asked for."""
-    if terminal.verbosity > 0:
-        terminal.detail(describe(scorer.info))
-    if settings.stages.highlight:
-        from rerank_cli.highlighting import check
-
-        check(settings, scorer.info.model, listwise=scorer.info.listwise)
 
 
 def describe(info: Any) -> str:

@@ -67,7 +67,24 @@ class RunnableCommand(TyperCommand):
             terminal.warn(f"the project file {path} belongs to another user and is not obeyed ({hint})")
         if verbosity > 0:
             terminal.detail("configuration: " + ("; ".join(file.shown for file in call.files) or "no file"))
-        return self.command.run(replace(call, terminal=terminal))
+        try:
+            return self.command.run(replace(call, terminal=terminal))
+        except UsageError as error:
+            error.message = self.placed(error.message, call)
+            error.args = (error.message,)
+            raise
+
+    def placed(self, message: str, call: Call) -> str:
+        """A message that begins with an option with a value; if the command line does not have it, with who set it."""
+        flag = message.partition(" ")[0]
+        option = next((one for one in self.options if flag.removesuffix(":") in one.flags), None)
+        if option is None or option.is_flag or not call.is_set(option.name) or call.is_typed(option.name):
+            return message
+        source = call.sources[option.name]
+        if flag.endswith(":"):  # it is about the value
+            named = "" if source == option.variable else f"{option.name}: "
+            message = named + message.removeprefix(flag).lstrip()
+        return f"{source}: {message}"
 
 
 class RunnableGroup(TyperGroup):

@@ -14,6 +14,7 @@ from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import field_hint, has_scored_field, likely_fields, lists_hint, name_list
 from rerank_cli.fields import build_document, build_document_fast, type_name
+from rerank_cli.member_words import expected
 from rerank_cli.readers.answers import elements_of, read_answer
 from rerank_cli.readers.chunks import in_chunks
 from rerank_cli.readers.engines import members_of_record
@@ -37,13 +38,6 @@ if TYPE_CHECKING:
 
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
-
-EXPECTED = {
-    "count": ("a whole number of at least 1", "5"), "number": ("a number of at least 0", "0.5"),
-    "boolean": ("true or false", "true"), "texts": ("a string or a list of strings", '["…"]'),
-    "queries": ("a string or a list of strings", '"…"'),
-    "count or true": ("a whole number of at least 1, or true", "2"),
-}  # fmt: skip
 
 
 def parse_request(
@@ -138,14 +132,14 @@ def _input_error(error: MemberError, where: str) -> InputError:
     name, value = error.member.name, error.value
     if error.problem == "empty":
         return InputError(f"`{name}` is empty", "name at least one field, or leave it out", where)
+    wanted, example = expected(error.member)
     if error.member.type == "names":
         alone = isinstance(value, str) and value and not error.element
-        hint = f'as in `"{name}": ["{shown(value)}"]`' if alone else f'as in `"{name}": ["title", "body"]`'
-        return InputError(f"`{name}` must be a list of field names", hint, where)
-    expected, example = EXPECTED.get(error.member.type, ("a string", '"…"'))
+        hint = f'as in `"{name}": ["{shown(value)}"]`' if alone else f'as in `"{name}": {example}`'
+        return InputError(f"`{name}` must be {wanted}", hint, where)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    actual = shown(str(value)) if number and error.member.type == "count" else type_name(value)
-    return InputError(f"`{name}` must be {expected}, not {actual}", f'as in `"{name}": {example}`', where)
+    actual = shown(str(value)) if number and "number" in wanted else type_name(value)
+    return InputError(f"`{name}` must be {wanted}, not {actual}", f'as in `"{name}": {example}`', where)
 
 
 def scored_fields(fields: FieldSettings, request: RequestOptions) -> FieldSettings:

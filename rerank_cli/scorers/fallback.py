@@ -20,7 +20,7 @@ from rerank_cli.scorers.base import ScorerInfo
 from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rerank_cli.records import Failure, Pair
     from rerank_cli.report import Report
@@ -53,27 +53,32 @@ class PassthroughScorer:
 
 
 @dataclass
-class Member:
+class ChainModel:
     """One model of a chain: as it was named, its place (0 is `-m`), and how it is opened, which may be tried again."""
 
     reference: str
     place: int
     open_scorer: Callable[[], Scorer]
+    is_endpoint: bool = False  # opening it sends nothing
     scorer: Scorer | None = None
     failed: Failure | None = None  # how it last failed a batch as a whole
     failures: int = 0  # of a batch as a whole, in a row
     reported: bool = False  # its first failure in a batch was
 
-    def attempt(self, use: Callable[[Scorer, Member], T], report: Report) -> T:
-        """What `use` makes of the scorer and its member. Raises what it raises; then the attempt counts nothing."""
+    def attempt(self, use: Callable[[Scorer, ChainModel], T], report: Report) -> T:
+        """What `use` makes of the scorer and its model. Raises what it raises; then the attempt counts nothing."""
         before = Counter(report.counts)
         try:
-            if self.scorer is None:
-                self.scorer = self.open_scorer()
-            return use(self.scorer, self)
+            return use(self.opened(), self)
         except UNUSABLE:
             report.counts = before
             raise
+
+    def opened(self) -> Scorer:
+        """The scorer, opened once. Raises what opening raises."""
+        if self.scorer is None:
+            self.scorer = self.open_scorer()
+        return self.scorer
 
     def settings_of(self, settings: RankSettings) -> RankSettings:
         """The settings with what belongs to this model: its threshold; none, and no fusion, where nothing is scored."""
@@ -87,52 +92,59 @@ class Member:
 
 
 class FallbackScorer:
-    """The models of a chain behind one `Scorer`. Callers that must know who scored use `first`, or `members`."""
+    """The models of a chain behind one `Scorer`. Callers that must know who scored use `first`, or `models`."""
 
-    def __init__(self, members: Sequence[Member], make_digest: Callable[[], str], report: Report) -> None:
-        self.members = members
+    def __init__(self, models: Sequence[ChainModel], make_digest: Callable[[], str], report: Report) -> None:
+        self.models = models
         self._make_digest = make_digest
         self._report = report
 
     @cached_property
     def info(self) -> ScorerInfo:
         """The first model that can be opened. Its digest is the chain's. Raises what opening the last one raises."""
-        *others, last = self.members
-        for member in others:
+        *others, last = self.models
+        for model in others:
             with suppress(*UNUSABLE):
-                return self._info_of(member)
+                return self._info_of(model)
         return self._info_of(last)
 
-    def _info_of(self, member: Member) -> ScorerInfo:
-        member.scorer = member.scorer or member.open_scorer()
-        return replace(member.scorer.info, make_digest=self._make_digest)
+    def _info_of(self, model: ChainModel) -> ScorerInfo:
+        return replace(model.opened().info, make_digest=self._make_digest)
 
-    def first(self, use: Callable[[Scorer, Member], T], report: Report) -> tuple[T, tuple[Failure, ...]]:
+    def endpoints(self) -> Iterator[ChainModel]:
+        """The endpoints that can be opened, which costs nothing."""
+        for model in self.models:
+            if model.is_endpoint:
+                with suppress(*UNUSABLE):
+                    model.opened()
+                    yield model
+
+    def first(self, use: Callable[[Scorer, ChainModel], T], report: Report) -> tuple[T, tuple[Failure, ...]]:
         """What `use` makes of the first usable model, and what failed before; each failure is a warning.
 
         Raises what the last model raises, and at once what is not the fault of a model.
         """
         failed: list[Failure] = []
-        for member in self.members:
+        for model in self.models:
             try:
-                return member.attempt(use, report), tuple(failed)
+                return model.attempt(use, report), tuple(failed)
             except UNUSABLE as error:
-                if member is self.members[-1]:
+                if model is self.models[-1]:
                     raise with_earlier(error, failed) from None
-                failed.append(member.failure(error))
-                report.warn(self.warning(member, error))
+                failed.append(model.failure(error))
+                report.warn(self.warning(model, error))
         raise AssertionError("a chain has a model")  # pragma: no cover
 
-    def warning(self, member: Member, error: RerankError) -> str:
+    def warning(self, model: ChainModel, error: RerankError) -> str:
         """What is said of a model that failed."""
-        after = self.members[member.place + 1].reference
+        after = self.models[model.place + 1].reference
         instead = "the documents keep their order" if after == PASSTHROUGH else f"`{after}` takes its place"
-        return f"`{member.reference}` is unusable, {instead}: {error.message}"
+        return f"`{model.reference}` is unusable, {instead}: {error.message}"
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
         """The scores of the first usable model. Raises what the last one raises."""
 
-        def scored(scorer: Scorer, _: Member) -> list[Score]:
+        def scored(scorer: Scorer, _: ChainModel) -> list[Score]:
             scores = scorer.score(pairs, limits, advance)
             if not all(score.value is None or isfinite(score.value) for score in scores):
                 raise NonFiniteError("the model gave a score that is not a number")
@@ -143,16 +155,16 @@ class FallbackScorer:
     def usage(self) -> dict[str, float]:
         """What all models billed, those that failed too."""
         total: dict[str, float] = {}
-        for member in self.members:
-            for name, value in (member.scorer.usage() if member.scorer else {}).items():
+        for model in self.models:
+            for name, value in (model.scorer.usage() if model.scorer else {}).items():
                 total[name] = total.get(name, 0) + value
         return total
 
     def close(self) -> None:
         """Close what was opened."""
-        for member in self.members:
-            if member.scorer:
-                member.scorer.close()
+        for model in self.models:
+            if model.scorer:
+                model.scorer.close()
 
 
 def with_earlier(error: RerankError, failed: Sequence[Failure]) -> RerankError:

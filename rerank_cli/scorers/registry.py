@@ -115,16 +115,18 @@ def _open_chain(
     settings: ModelSettings, env: Mapping[str, str], report: Report, open_one: Callable[[ModelSettings], Scorer]
 ) -> FallbackScorer:
     """The chain; no model is opened yet. Raises UsageError for a fallback that could never work."""
-    from rerank_cli.scorers.fallback import PASSTHROUGH, FallbackScorer, Member, PassthroughScorer
+    from rerank_cli.scorers.fallback import PASSTHROUGH, ChainModel, FallbackScorer, PassthroughScorer
 
     chain = chain_of(settings)
     for one in chain[1:]:
         require_possible(one, env)
-    members = [
-        Member(one.model, place, PassthroughScorer if one.model == PASSTHROUGH else partial(open_one, one))
+    chain_models = [
+        ChainModel(
+            one.model, place, PassthroughScorer if one.model == PASSTHROUGH else partial(open_one, one), is_remote(one)
+        )
         for place, one in enumerate(chain)
     ]
-    return FallbackScorer(members, lambda: _chain_digest(chain), report)
+    return FallbackScorer(chain_models, lambda: _chain_digest(chain), report)
 
 
 def require_possible(settings: ModelSettings, env: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from rerank_cli.options import MOST_NUMBER
 from rerank_cli.request import members_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def _property(member: Member, *, objects: bool) -> dict[str, Any]:
     schema = _TEXT if member.type == "string" and member.required else _TYPES[member.type]
     items = {"items": _DOCUMENT if objects else _STRING} if member.type == "documents" else {}
     least = {"minimum": 0} if member.name == "top_n" else {}  # 0 means all over HTTP
-    return {**schema, **items, **least, "description": member.description}
+    most = {"maximum": member.maximum} if member.maximum < MOST_NUMBER else {}
+    return {**schema, **items, **least, **most, "description": member.description}
 
 
 def _request(api: Api, *, objects: bool) -> dict[str, Any]:

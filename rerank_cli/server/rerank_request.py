@@ -14,6 +14,7 @@ from rerank_cli.absence import FieldCheck
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.field_hints import for_members
 from rerank_cli.fields import identity, make_renderer
+from rerank_cli.pipeline import without_repeats
 from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
 from rerank_cli.request import NAMES, MemberError, as_members, members_of, read_options
@@ -66,11 +67,13 @@ def read_request(body: dict[str, Any], adapter: Adapter, settings: ServeSettings
         raise _invalid(error, rules.api) from None
     if strict:
         _refuse_blank(documents)
+    if options.stages.get("dedupe"):
+        documents = without_repeats(documents, set(), report)
     if options.stages or options.context:  # they may look at the fields of objects
         documents = [_whole(each, values[each.index]) for each in documents]
     limits = _limits(options, settings, report)
     shortened = _shorten(documents, limits)
-    warnings = (*notes, *report.warnings())
+    warnings = (*notes, *map(as_members, report.warnings()))
     return RerankRequest(adapter, query, options, values, documents, limits, warnings, shortened, strict, queries)
 
 
@@ -120,7 +123,9 @@ def _http_error(error: MemberError, name: str) -> HttpError:
     if error.problem == "empty":
         return HttpError(400, http_errors.NO_FIELDS)
     if error.problem == "below minimum":
-        return HttpError(400, f"invalid request: {name} must be at least 1")
+        return HttpError(400, f"invalid request: {name} must be at least {error.member.minimum}")
+    if error.problem == "above maximum":
+        return HttpError(400, f"invalid request: {name} must be at most {error.member.maximum:g}")
     return wrong_type(name, error.value, "non-empty string" if error.element else JSON_TYPES[error.member.type])
 
 

@@ -41,14 +41,8 @@ def rank_scores(request: RerankRequest, job: Job, info: ScorerInfo) -> Ranking:
 
 def check_stages(request: RerankRequest, info: ScorerInfo) -> None:
     """Raise HttpError 422 for stages and highlights that this model's scores do not allow, before they are paid for."""
-    settings = settings_of(request)
-    if not settings.stages.active and not settings.stages.highlight:
-        return
-    from rerank_cli.highlighting import check
-
     try:
-        pipeline.stage_context(request.query, info, settings, Report())
-        check(settings, info.model, listwise=info.listwise)
+        pipeline.check_stages(request.query, info, settings_of(request), Report())
     except UsageError as error:
         raise HttpError(422, as_members(error.message)) from None
 

@@ -5,6 +5,7 @@ A stage is a function from hits to hits. It sees the hits of one query, in their
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -107,8 +108,8 @@ def with_effect(hit: Hit, stage: str, effect: Mapping[str, Any], final_score: fl
 
 def as_text(value: Any) -> str | None:
     """A value as it is written in JSON, a string without its quotes; None for null."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if isinstance(value, bool | dict | list):
+        return json.dumps(value, ensure_ascii=False)
     return None if value is None else str(value)
 
 

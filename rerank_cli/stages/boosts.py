@@ -155,6 +155,8 @@ def parse_number(value: Any) -> float | None:
     """A finite number, also written as text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
+    if isinstance(value, str) and "_" in value:  # a number of Python only
+        return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
@@ -180,6 +182,6 @@ def parse_date(value: Any) -> float | None:
 
         try:
             date = parsedate_to_datetime(text)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError):
             return None
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

@@ -55,23 +55,29 @@ def make(settings: StageSettings) -> Callable[[list[Hit], Context], Change] | No
 
 def fill(hits: list[Hit], most: int, tokenizer: Tokenizer) -> list[Hit]:
     """The hits in their order until the budget is full, each with its place in the prompt."""
-    kept = []
-    left = most
+    from rerank_cli.writers.context import BETWEEN
+
+    kept: list[Hit] = []
+    left, between = most, ""
     for number, hit in enumerate(hits, start=1):
-        place = place_of(number, hit.document, left, tokenizer)
+        place = place_of(number, hit.document, left, tokenizer, between)
         if place is None:
             break
         marked = with_effect(hit, NAME, {"tokens": place.tokens, "truncated": place.truncated})
         if marked.staged:
             kept.append(marked._replace(staged=marked.staged._replace(place=place)))
         left -= place.tokens
+        between = BETWEEN if place.tokens else between
         if place.truncated:
             break
     return kept
 
 
-def place_of(number: int, document: Document, left: int, tokenizer: Tokenizer) -> Place | None:
-    """How much of a document fits into the tokens that are left; None if nothing does."""
+def place_of(number: int, document: Document, left: int, tokenizer: Tokenizer, between: str = "") -> Place | None:
+    """How much of a document fits into the tokens that are left, after what stands between it and the one before.
+
+    None if nothing does.
+    """
     from rerank_cli.writers.context import entry
 
     text = document.text
@@ -79,7 +85,7 @@ def place_of(number: int, document: Document, left: int, tokenizer: Tokenizer) -
         return Place(0, 0, truncated=False)
 
     def count(end: int) -> int:
-        return len(tokenizer.spans(entry(number, document, end), left + 1))
+        return len(tokenizer.spans(between + entry(number, document, end), left + 1))
 
     whole = count(len(text))
     if whole <= left:

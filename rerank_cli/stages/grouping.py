@@ -24,7 +24,7 @@ NAME = "grouping"
 def make(settings: StageSettings) -> Callable[[list[Hit], Context], Change] | None:
     """The stage, None without a field to group by. Raises UsageError for a group size without one."""
     field, size = settings.group_by, settings.group_size or 1
-    if field is None:
+    if not field:
         if settings.group_size is not None:
             raise UsageError("--group-size needs --group-by", "for example `--group-by doc_id --group-size 2`")
         return None

@@ -29,19 +29,20 @@ class Format(NamedTuple):
 
     guard: Guard = "text"  # how bytes for a terminal are sanitized; the table has done so itself, its colours must pass
     explains: bool = False  # it shows what --explain adds
+    marks: bool = False  # it shows highlights
     rewrites: bool = False  # it is for other programs and writes lines as text: invalid UTF-8 is replaced
 
 
 FORMATS: dict[str, Format] = {
-    "table": Format("none", explains=True),
-    "json": Format("json", explains=True, rewrites=True),
-    "jsonl": Format("json", explains=True, rewrites=True),
+    "table": Format("none", explains=True, marks=True),
+    "json": Format("json", explains=True, marks=True, rewrites=True),
+    "jsonl": Format("json", explains=True, marks=True, rewrites=True),
     "lines": Format(),
     "ids": Format(),
     "csv": Format(rewrites=True),
     "tsv": Format(rewrites=True),
     "trec": Format(),
-    "markdown": Format(rewrites=True),
+    "markdown": Format(marks=True, rewrites=True),
     "context": Format(rewrites=True),
 }
 
@@ -61,6 +62,8 @@ def write_ranking(ranking: Ranking, settings: OutputSettings, terminal: Terminal
         report.note("invalid UTF-8 is also written as replacement characters; `-f lines` writes the original bytes")
     if settings.explain and not FORMATS[output_format].explains:
         report.note(f"--explain has no effect on {output_format}: json, jsonl and the table show it")
+    if not FORMATS[output_format].marks and any(stage["stage"] == "highlights" for stage in ranking.meta.stages):
+        report.note(f"--highlight has no effect on {output_format}: json, jsonl, markdown and the table show it")
     with open_output(settings.output, terminal, FORMATS[output_format].guard) as write:
         for block in ranking_blocks(output_format, ranking, settings, terminal, report):
             write(block)

@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
 INDENT = "    "
 CUT = " …"
+BETWEEN = "\n"  # documents
 
 
 def blocks(ranking: Ranking) -> Iterator[bytes]:
     """The block, document by document; blank documents are left out."""
-    separator = ""
+    between = ""
     for text in entries(ranking):
-        yield to_utf8(separator + text)
-        separator = "\n"
+        yield to_utf8(between + text)
+        between = BETWEEN
 
 
 def block_of(ranking: Ranking) -> str:
     """The block as one text."""
-    return "\n".join(entries(ranking))
+    return BETWEEN.join(entries(ranking))
 
 
 def entries(ranking: Ranking) -> Iterator[str]:

@@ -7,7 +7,7 @@ through markup. Rendered to a string here, written as bytes by `output`.
 from __future__ import annotations
 
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rerank_cli.text import visible
 from rerank_cli.writers.layout import Glyphs, Layout, RenderContext, bar, bar_span, console_for, layout_for, number
@@ -15,7 +15,7 @@ from rerank_cli.writers.passages import best_passage, merged, query_words, word_
 from rerank_cli.writers.results import id_of, shape_of, title_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rich.text import Text
 
@@ -153,7 +153,7 @@ def summary(hit: Hit, context: RenderContext) -> list[Text]:
 
 
 def explained(hit: Hit, context: RenderContext) -> list[Text]:
-    """`--explain`: the figures behind the score, and the scored text, line by line."""
+    """`--explain`: the figures behind the score, what the stages did, and the scored text, line by line."""
     score, glyphs = hit.score, context.glyphs
     value = glyphs.missing if score.value is None else f"{score.value:.6g}"
     facts = [
@@ -168,9 +168,21 @@ def explained(hit: Hit, context: RenderContext) -> list[Text]:
     if score.truncated:
         facts.append("truncated")
     lines = wrapped(glyphs.between.join(facts), 3, context, style="dim")
+    if hit.staged and hit.staged.effects:
+        lines += wrapped(glyphs.between.join(map(effect, hit.staged.effects)), 3, context, style="dim")
     for part in hit.document.text[:_SHOWN].splitlines():
         lines += wrapped(safe(part, context), _SHOWN, context, style="dim")
     return lines
+
+
+def effect(done: Mapping[str, Any]) -> str:
+    """What a stage did, in words: `diversity: similarity 0.31, to 4`."""
+    what = (
+        name.replace("_", " ") + ("" if value is True else f" {value:.4g}")
+        for name, value in done.items()
+        if name != "stage" and value is not None and value is not False
+    )
+    return f"{done['stage']}: {', '.join(what)}".removesuffix(": ")
 
 
 def wrapped(text: str, most: int, context: RenderContext, style: str = "") -> list[Text]:
