@@ -10,7 +10,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/providers/README.md"
 START, END = "<!-- generated: providers -->", "<!-- end generated -->"
 PROMISED = {
     "cohere-v2": "cohere", "cohere-v1": "cohere", "azure-serverless": "azure", "azure-foundry": "azure", "jina": "jina",
-    "voyage": "voyage", "tei": "tei", "vllm": "vllm", "litellm": "litellm", "new-api": "new-api",
+    "voyage": "voyage", "bedrock": "bedrock", "bedrock-invoke": "bedrock", "vertex": "vertex",
+    "cloudflare": "cloudflare", "openrouter": "gateways", "vercel": "gateways", "deepinfra": "gateways", "tei": "tei", "vllm": "vllm", "litellm": "litellm", "new-api": "new-api",
 }  # fmt: skip
 
 
@@ -25,10 +26,12 @@ def table() -> str:
 def line(row: Provider) -> str:
     names = "<br>".join(f"`{name}:`" for name in (row.id, *row.aliases))
     title = f"[{row.title}]({PROMISED[row.id]}.md)" if row.id in PROMISED else row.title
-    key = f"`{row.keys[0]}`" + ("" if row.key_required else " (optional)")
+    key = f"`{row.keys[0]}`" + ("" if row.key_required or row.signer else " (optional)") if row.keys else ""
+    key = " or ".join(part for part in (key, f"credentials (`{row.signer[0]}`)" if row.signer else "") if part)
     most = f"{row.max_docs:,}" + (f" (at most {row.hard_docs:,})" if row.hard_docs else "")
     kinds = {"unit": "0 to 1", "logit": "logits", "model": "the model's", "upstream": "what is behind it gives"}
-    billed = (row.billing or "–").replace("_", " ")
+    units = dict.fromkeys([*row.billing_models.values(), *([row.billing] if row.billing else [])])
+    billed = " or ".join(unit.replace("_", " ") for unit in reversed(units)) or "–"
     return f"| {names} | {title} | `{row.base}{row.path}` | {key} | {most} | {kinds[row.kind]} | {billed} |"
 
 

@@ -6,9 +6,10 @@ import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rerank_cli.billing import chunk_of, search_units
+from rerank_cli.billing import DOCUMENTS_PER_UNIT, chunk_of, search_units
 from rerank_cli.errors import UsageError
 from rerank_cli.scorers.remote.providers import Provider, load_table
 from rerank_cli.scorers.remote.split import Batch, cut, find_bounds, group_pairs
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rerank_cli.records import Pair
-    from rerank_cli.scorers.remote.target import ProviderModel
+    from rerank_cli.scorers.remote.providers import ProviderModel
     from rerank_cli.settings import ModelSettings
 
 
@@ -32,7 +33,7 @@ class Estimate:
     requests: int
     documents: int
     tokens: int
-    unit: str | None = None  # search_units | tokens | rerank_units
+    unit: str | None = None  # of `providers.Unit`
     units: float | None = None
     cost: float | None = None  # in the currency of [prices]
     notes: tuple[str, ...] = ()
@@ -40,12 +41,8 @@ class Estimate:
 
 def billing_of(provider: Provider, model: str) -> tuple[str | None, int | None]:
     """What a model of a provider is billed in, and the billing chunk of search units."""
-    if provider.billing != "search_units":
-        return provider.billing, None
-    if provider.kind == "upstream" and not re.search(r"cohere|rerank-(v\d|english|multilingual)", model.lower()):
-        return None, None  # a gateway in front of another provider than Cohere
-    chunk = chunk_of(model)
-    return ("search_units", chunk) if chunk else ("tokens", None)
+    unit = provider.billed_in(model)
+    return unit, chunk_of(model) if unit == "search_units" else None
 
 
 def estimate_batches(provider: Provider, model: str, batches: Iterable[Batch], prices: Mapping[str, float]) -> Estimate:
@@ -53,13 +50,15 @@ def estimate_batches(provider: Provider, model: str, batches: Iterable[Batch], p
     unit, chunk = billing_of(provider, model)
     requests = documents = tokens = 0
     units = 0.0
+    queries = 0
     for batch in batches:
         requests += 1
+        queries += -(-len(batch.items) // DOCUMENTS_PER_UNIT)
         documents += batch.documents
         tokens += batch.tokens
         if chunk:
             units += search_units(batch.group.query_tokens, (item.tokens for item in batch.items), chunk)
-    billed = {"search_units": units, "tokens": float(tokens)}.get(unit or "")
+    billed = {"search_units": units, "tokens": float(tokens), "queries": float(queries)}.get(unit or "")
     names = [name + part for part in (f":{model}", "") for name in (provider.id, *provider.aliases)]
     price = next((prices[name] for name in (*names, model) if name in prices), None)
     cost = billed * price if billed is not None and price is not None else None
@@ -84,7 +83,8 @@ def estimate(reference: str, pairs: Sequence[Pair], settings: ModelSettings, lim
     choice = choose(reference, settings.remote)
     provider, model = choice.provider, choice.model or choice.provider.model_default or ""
     bounds = find_bounds(provider, settings.remote, (limits or Limits()).max_chunks_per_doc)
-    groups, _ = group_pairs(pairs, share=not load_table().is_listwise(model))
+    ask = partial(provider.query_with, settings.instruction)
+    groups, _ = group_pairs(pairs, ask=ask, share=not load_table().is_listwise(model))
     return estimate_batches(provider, model, cut(groups, bounds, lambda: bounds.documents), settings.remote.prices)
 
 

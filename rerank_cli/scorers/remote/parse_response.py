@@ -11,7 +11,7 @@ from rerank_cli.errors import ProviderReply, RemoteError
 from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.redaction import redact
 from rerank_cli.scorers.remote.retries import Transient, is_transient, requested_wait
-from rerank_cli.scorers.remote.target import azure_candidates
+from rerank_cli.scorers.remote.url import azure_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

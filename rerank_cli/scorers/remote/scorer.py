@@ -143,7 +143,7 @@ class RemoteScorer:
     def check(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[QueryGroup], list[int], Bounds]:
         """The batches' queries, blank documents and bounds. Raises UsageError for what is refused before a request."""
         make = partial(fields_of, names=self._rank_fields) if self._rank_fields else text_of
-        groups, blank = group_pairs(pairs, make, share=not self._target.listwise)
+        groups, blank = group_pairs(pairs, make, ask=self._target.asked, share=not self._target.listwise)
         bounds = find_bounds(self._target.provider, self._remote, limits.max_chunks_per_doc)
         self._check(groups, bounds, limits)
         return groups, blank, bounds
