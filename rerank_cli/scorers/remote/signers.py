@@ -30,7 +30,7 @@ def open_signer(signer: tuple[str, str], values: Mapping[str, str], env: Mapping
     name, scope = signer
     if name == "aws":
         return AwsSigner(scope, values.get("{region}", ""), env)
-    return GoogleSigner(scope, env)
+    return GoogleSigner(scope)
 
 
 class AwsSigner:
@@ -88,13 +88,13 @@ class GoogleSigner:
     Source: docs.cloud.google.com/docs/authentication/application-default-credentials
     """
 
-    def __init__(self, scope: str, env: Mapping[str, str]) -> None:
+    def __init__(self, scope: str) -> None:
         try:
             import google.auth.transport.requests  # noqa: F401
         except ImportError as error:
             raise _missing("gcp", error) from None
         self.secrets: tuple[Secret, ...] = ()
-        self._scope, self._file = scope, env.get("GOOGLE_APPLICATION_CREDENTIALS")
+        self._scope = scope
         self._credentials: Any = None
         self._lock = threading.Lock()
 
@@ -107,7 +107,7 @@ class GoogleSigner:
         hint = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS=FILE"
         try:
             with self._lock:
-                self._credentials = self._credentials or self._found()
+                self._credentials = self._credentials or google.auth.default(scopes=[self._scope])[0]
                 if not self._credentials.valid:
                     self._credentials.refresh(google.auth.transport.requests.Request())
                 self.secrets = (Secret(self._credentials.token),)
@@ -116,13 +116,6 @@ class GoogleSigner:
         except google.auth.exceptions.GoogleAuthError:  # its text may quote the request for the token
             raise RemoteError("Google gave no access token for the credentials", hint) from None
         return {"Authorization": f"Bearer {self._credentials.token}"}
-
-    def _found(self) -> Any:
-        import google.auth
-
-        if self._file:
-            return google.auth.load_credentials_from_file(self._file, scopes=[self._scope])[0]
-        return google.auth.default(scopes=[self._scope])[0]
 
 
 def _missing(extra: str, error: ImportError) -> UsageError:
