@@ -77,8 +77,10 @@ def dry_run(
 ) -> None:
     """Write requests, documents, estimated tokens, units and cost, as `name: value` lines or as one JSON object.
 
-    Raises what the run would raise before its first request, but for a key that is not set and for --max-units.
+    Raises what the run would raise before its first request, but for a key that is not set and for --max-units that is
+    too low.
     """
+    from rerank_cli.pipeline import stage_context
     from rerank_cli.scorers.registry import chain_of
     from rerank_cli.scorers.remote.cost import check_budget, estimate, together
     from rerank_cli.scorers.remote.dry_run import check_run
@@ -86,7 +88,9 @@ def dry_run(
 
     form = check(model, output, terminal)
     first, *others = chain_of(model)
-    check_run(pairs, first, settings.limits, terminal.env, report)
+    info = check_run(pairs, first, settings.limits, terminal.env, report)
+    if settings.stages.active:
+        stage_context(tuple(dict.fromkeys(pair.query for pair in pairs)), info, settings, report)
     found = estimate(model.model, pairs, first, settings.limits)
     if sentences := sentences_of(pairs, first, settings):
         found = together(found, estimate(model.model, sentences, first, settings.limits))

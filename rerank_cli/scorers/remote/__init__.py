@@ -32,16 +32,22 @@ def open_remote(
     `env` has keys, proxies and authorities; `settings.instruction` travels where the provider takes one. `budget`: of
     several models together; else `--max-units` is this one's.
 
-    Raises UsageError: an unknown provider (with a did-you-mean), a missing endpoint, or something that must not be
-    sent; ConfigError: a missing key, a malformed named endpoint, unreadable authorities.
+    Raises UsageError: an unknown provider (with a did-you-mean), a missing endpoint, something that must not be sent,
+    or --batch-docs and --max-units that the provider does not take; ConfigError: a missing key, a malformed named
+    endpoint, unreadable authorities.
     """
     from rerank_cli.key_files import check_rights
     from rerank_cli.scorers.remote.client import Client
+    from rerank_cli.scorers.remote.cost import check_unit
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.scorers.remote.shared import Shared
+    from rerank_cli.scorers.remote.split import find_bounds
     from rerank_cli.scorers.remote.target import open_target
 
     target = open_target(reference, settings, env)
+    find_bounds(target.provider, settings.remote, None)
+    if settings.remote.max_units is not None or (budget and budget.most is not None):
+        check_unit(target.provider, target.model)
     file = settings.remote.api_key_file
     if file and not settings.remote.api_key_env and (warning := check_rights(file.expanduser())):
         report.note(warning)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rerank_cli.records import Pair
-    from rerank_cli.scorers.remote.providers import ProviderModel
     from rerank_cli.settings import ModelSettings
 
 
@@ -126,10 +125,9 @@ def not_in_units(provider: str, unit: str | None) -> UsageError:
     return UsageError(f"--max-units counts search units, but {provider} {bills}", "leave --max-units out")
 
 
-def check_unit(choice: ProviderModel) -> None:
-    """Raise UsageError unless this model is billed in search units."""
-    provider = choice.provider
-    unit, _ = billing_of(provider, choice.model or provider.model_default or "")
+def check_unit(provider: Provider, model: str) -> None:
+    """Raise UsageError unless this model is billed in search units: --max-units counts nothing else."""
+    unit = provider.billed_in(model)
     if unit != "search_units":
         raise not_in_units(provider.id, unit)
 
