@@ -43,7 +43,7 @@ def pairs_of(query: Queries, stream: DocumentStream) -> Sequence[Pair]:
     return unique_pairs(query, list(chain.from_iterable(stream.chunks))).pairs
 
 
-def sentences_of(pairs: Sequence[Pair], model: ModelSettings, settings: RankSettings) -> list[Pair]:
+def sentences_of(pairs: Sequence[Pair], model: ModelSettings, settings: RankSettings, *, listwise: bool) -> list[Pair]:
     """The most sentences that --highlight may have to score: those of the documents with most of them.
 
     Raises UsageError for a listwise model.
@@ -51,10 +51,9 @@ def sentences_of(pairs: Sequence[Pair], model: ModelSettings, settings: RankSett
     if not settings.stages.highlight:
         return []
     from rerank_cli.highlighting import MOST, check
-    from rerank_cli.scorers.remote.providers import load_table
     from rerank_cli.sentences import sentences
 
-    check(settings, model.model, listwise=load_table().is_listwise(model.model))
+    check(settings, model.model, listwise=listwise)
     found = [
         [Pair(pair.query, pair.text[slice(*span)]) for span in islice(sentences(pair.text), MOST)] for pair in pairs
     ]
@@ -82,7 +81,7 @@ def dry_run(
     """
     from rerank_cli.pipeline import stage_context
     from rerank_cli.scorers.registry import chain_of
-    from rerank_cli.scorers.remote.cost import check_budget, estimate, together
+    from rerank_cli.scorers.remote.cost import check_budget, check_cost, estimate, together
     from rerank_cli.scorers.remote.dry_run import check_run
     from rerank_cli.writers import open_output
 
@@ -92,12 +91,13 @@ def dry_run(
     if settings.stages.active:
         stage_context(tuple(dict.fromkeys(pair.query for pair in pairs)), info, settings, report)
     found = estimate(model.model, pairs, first, settings.limits)
-    if sentences := sentences_of(pairs, first, settings):
+    if sentences := sentences_of(pairs, first, settings, listwise=info.listwise):
         found = together(found, estimate(model.model, sentences, first, settings.limits))
     further = [if_it_must(one, pairs, settings.limits, terminal, report) for one in others]
     refused = None
     try:
         check_budget(found, 0, model.remote.max_units)
+        check_cost(found, 0, model.remote.max_cost)
     except UsageError as error:
         refused = error.message
     with open_output(output.output, terminal, "json" if form == "json" else "text") as write:

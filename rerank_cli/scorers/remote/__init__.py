@@ -6,7 +6,8 @@
     client     one HTTP exchange   parse_response  a reply to scores or an error
     retries    trying again        workers         threads
     cost       estimates, budget   shared          of all requests
-    scorer     all of it as a `Scorer`
+    channel    one request with all of it           order  a chat model's windows, prompt, replies
+    scorer     all of it as a `Scorer`              chat   the same for a chat model
 
 Importing this package costs nothing: httpx2 and stamina are loaded late. Nothing here needs numpy or tokenizers.
 """
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rerank_cli.report import Report
+    from rerank_cli.scorers.remote.chat import ChatScorer
     from rerank_cli.scorers.remote.cost import Budget
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.settings import ModelSettings
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 def open_remote(
     reference: str, settings: ModelSettings, env: Mapping[str, str], report: Report, budget: Budget | None = None
-) -> RemoteScorer:
+) -> RemoteScorer | ChatScorer:
     """A scorer for `provider:model` (first colon splits) or a named endpoint; connects at the first `score`.
 
     `env` has keys, proxies and authorities; `settings.instruction` travels where the provider takes one. `budget`: of
@@ -37,6 +39,7 @@ def open_remote(
     endpoint, unreadable authorities.
     """
     from rerank_cli.key_files import check_rights
+    from rerank_cli.scorers.remote.channel import Channel
     from rerank_cli.scorers.remote.client import Client
     from rerank_cli.scorers.remote.cost import check_unit
     from rerank_cli.scorers.remote.scorer import RemoteScorer
@@ -54,4 +57,10 @@ def open_remote(
     if settings.remote.insecure:
         report.warn(f"--insecure: the identity of {target.shown_url} is not checked")
     shared = Shared(target.provider, settings.remote, budget)
-    return RemoteScorer(target, settings.remote, Client(target, settings.remote, env), report, shared)
+    channel = Channel(target, settings.remote, Client(target, settings.remote, env), report, shared)
+    if target.provider.kind == "order":
+        from rerank_cli.scorers.remote.chat import ChatScorer, check_windows
+
+        check_windows(settings.remote)
+        return ChatScorer(channel)
+    return RemoteScorer(channel)

@@ -73,7 +73,7 @@ class Provider:
     index: str
     index_kind: Literal["number", "text", "position"] = "number"  # text: digits; position: results are bare numbers
     score: str
-    kind: Literal["unit", "logit", "model", "upstream"]
+    kind: Literal["unit", "logit", "model", "upstream", "order"]  # order: a chat model, see order.py
     usage: str | None  # dotted path of a counter or of an object of counters, or `header:name`
     error: tuple[str, ...]
     # limits

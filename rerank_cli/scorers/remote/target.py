@@ -60,7 +60,7 @@ class Target:
     @property
     def listwise(self) -> bool:
         """Whether scores of different requests cannot be compared."""
-        return load_table().is_listwise(self.model)
+        return load_table().is_listwise(f"{self.provider.id}:{self.model}")
 
 
 def choose(reference: str, remote: RemoteSettings) -> ProviderModel:
