@@ -16,7 +16,7 @@ _rerank_values() {
         "rank --long-documents") echo 'chunk truncate error' ;;
         "rank -f" | "rank --format") echo 'auto table json jsonl lines ids csv tsv trec markdown context' ;;
         "rank --color") echo 'auto always never' ;;
-        "rank -m" | "rank --model" | "rank --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
+        "rank -m" | "rank --model" | "rank --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: openrouter: vercel: deepinfra: bedrock: bedrock-invoke: vertex: cloudflare: baseten: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: vercel-ai-gateway: vertex-ai: voyageai: workers-ai:' ;;
         "rank --backend") echo 'auto onnx openvino torch' ;;
         "rank --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "rank --cache-mode") echo 'rw ro' ;;
@@ -32,7 +32,7 @@ _rerank_values() {
         "batch -f" | "batch --format") echo 'responses rows trec' ;;
         "batch --out-dir") echo 'FOLDERS' ;;
         "batch --engine") echo 'local ray' ;;
-        "batch -m" | "batch --model" | "batch --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
+        "batch -m" | "batch --model" | "batch --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: openrouter: vercel: deepinfra: bedrock: bedrock-invoke: vertex: cloudflare: baseten: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: vercel-ai-gateway: vertex-ai: voyageai: workers-ai:' ;;
         "batch --backend") echo 'auto onnx openvino torch' ;;
         "batch --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "batch --cache-mode") echo 'rw ro' ;;
@@ -45,7 +45,7 @@ _rerank_values() {
         "serve --host" | "serve --port" | "serve --keys-env" | "serve --served-name" | "serve --max-body" | "serve --max-documents" | "serve --max-query" | "serve --max-document" | "serve --max-tokens" | "serve --max-queue" | "serve --request-timeout" | "serve --max-connections" | "serve --allowed-host" | "serve --cors-origin" | "serve --max-tokens-per-doc" | "serve --max-chunks-per-doc" | "serve --device" | "serve --threads" | "serve --instruction" | "serve --endpoint" | "serve --api-key-env" | "serve --auth-header" | "serve --client-name" | "serve --header" | "serve --extra" | "serve --batch-docs" | "serve --concurrency" | "serve --timeout" | "serve --retries" | "serve --max-wait" | "serve --requests-per-minute" | "serve --tokens-per-minute" | "serve --max-units") echo 'NOTHING' ;;
         "serve --keys-file" | "serve --api-key-file" | "serve --ca-bundle" | "serve --cache-path" | "serve --config") echo 'FILES' ;;
         "serve --long-documents") echo 'chunk truncate error' ;;
-        "serve -m" | "serve --model" | "serve --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
+        "serve -m" | "serve --model" | "serve --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: openrouter: vercel: deepinfra: bedrock: bedrock-invoke: vertex: cloudflare: baseten: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: vercel-ai-gateway: vertex-ai: voyageai: workers-ai:' ;;
         "serve --backend") echo 'auto onnx openvino torch' ;;
         "serve --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "serve --cache-mode") echo 'rw ro' ;;
@@ -60,6 +60,7 @@ _rerank_values() {
         "models convert -o" | "models convert --output") echo 'FOLDERS' ;;
         "models convert --threads") echo 'NOTHING' ;;
         "models convert --config") echo 'FILES' ;;
+        "models providers --config") echo 'FILES' ;;
         "doctor -m" | "doctor --model") echo 'builtin' ;;
         "doctor --backend") echo 'auto onnx openvino torch' ;;
         "doctor --device" | "doctor --threads" | "doctor --instruction") echo 'NOTHING' ;;
@@ -82,12 +83,13 @@ _rerank_options() {
         "eval") echo '--qrels --queries --encoding --max-line --max-unpacked --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "compare") echo '--encoding --max-line --max-unpacked --depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "serve") echo '--host --port --keys-file --keys-env --strict --served-name --max-body --max-documents --max-query --max-document --max-tokens --max-queue --request-timeout --max-connections --allowed-host --cors-origin --playground --no-playground --access-log --no-access-log --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --fallback --fail-closed --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
-        "models") echo 'list show pull verify convert --help' ;;
+        "models") echo 'list show pull verify convert providers --help' ;;
         "models list") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models show") echo '--backend --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models pull") echo '--backend --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models verify") echo '--backend --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models convert") echo '--form -o --output --threads --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models providers") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
         "doctor") echo '-m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "cache") echo 'info verify clear --help' ;;
         "cache info") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
@@ -111,6 +113,7 @@ _rerank_arguments() {
         "models pull") echo 'NOTHING' ;;
         "models verify") echo 'NOTHING' ;;
         "models convert") echo 'NOTHING' ;;
+        "models providers") echo 'NOTHING' ;;
         "doctor") echo 'NOTHING' ;;
         "cache info") echo 'NOTHING' ;;
         "cache verify") echo 'NOTHING' ;;

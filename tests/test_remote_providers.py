@@ -49,7 +49,7 @@ SCHEMA = {
 }  # fmt: skip
 # Columns that a row may leave out.
 OPTIONAL = {
-    "variables": dict, "signer": list, "model_form": TEXT, "query_form": (str, list, dict), "query_per_document": FLAG,
+    "variables": dict, "example": TEXT, "signer": list, "model_form": TEXT, "query_form": (str, list, dict), "query_per_document": FLAG,
     "instruction_form": TEXT, "instruction_models": TEXT, "index_kind": {"number", "text", "position"},
     "billing_models": dict,
 }  # fmt: skip

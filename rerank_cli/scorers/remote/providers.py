@@ -52,6 +52,7 @@ class Provider:
     model: str | None
     model_required: bool
     model_default: str | None
+    example: str = ""  # a model for examples
     model_paths: Mapping[str, str]  # models whose {model_path} does not follow from their name
     model_form: str = "{model}"  # how the body names the model; a name that starts like the form is sent as it is
     query: str
@@ -146,15 +147,20 @@ class Table:
 
         Raises UsageError: no provider has this name.
         """
+        sharing = self.sharing(name)
+        matching = [row for row in sharing if any(part in (endpoint or "").lower() for part in row.when)]
+        return (matching or sharing)[0]
+
+    def sharing(self, name: str) -> list[Provider]:
+        """The row of an id, or the rows that share an alias. Raises UsageError: no provider has this name."""
         wanted = name.lower()
         if wanted in self.rows:
-            return self.rows[wanted]
+            return [self.rows[wanted]]
         sharing = [row for row in self.rows.values() if wanted in row.aliases]
         if not sharing:
             hint = did_you_mean(wanted, self.names())
             raise UsageError(f"unknown provider `{name}`", hint or f"known: {', '.join(self.rows)}")
-        matching = [row for row in sharing if any(part in (endpoint or "").lower() for part in row.when)]
-        return (matching or sharing)[0]
+        return sharing
 
     def is_listwise(self, model: str) -> bool:
         """Whether a model's scores of different requests cannot be compared."""
