@@ -116,7 +116,8 @@ class Provider:
         """The query as it is sent: with the instruction in it where the provider has no field for one."""
         if not instruction or not self.instruction_form:
             return query
-        return self.instruction_form.replace("{instruction}", instruction).replace("{query}", query)
+        values = {"{instruction}": instruction, "{query}": query}
+        return re.sub(r"{(instruction|query)}", lambda found: values[found[0]], self.instruction_form)
 
 
 @dataclass(frozen=True, slots=True)
