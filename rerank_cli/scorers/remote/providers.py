@@ -54,7 +54,7 @@ class Provider:
     model_default: str | None
     example: str = ""  # a model for examples
     model_paths: Mapping[str, str]  # models whose {model_path} does not follow from their name
-    model_form: str = "{model}"  # how the body names the model; a name that starts like the form is sent as it is
+    model_form: str = "{model}"  # how the body names the model; of `arn:…`, a name with this scheme is sent as it is
     query: str
     query_form: Any = "{query}"  # what stands at `query`: any JSON with the placeholder in it
     query_per_document: bool = False  # `query` is a list that repeats the query once per document
