@@ -169,7 +169,7 @@ def test_documents_are_ordered_in_windows(run) -> None:
     assert (meta["model"], meta["score_scale"]) == ("chat:judge-1", "rank")
     assert meta["usage"]["total_tokens"] == 440
     scores = [hit["relevance_score"] for hit in result.json["results"]]
-    assert scores == [1 - place / 50 for place in range(50)]
+    assert scores == [(50 - place) / 50 for place in range(50)]
     assert result.err == ""
 
 

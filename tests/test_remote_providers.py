@@ -39,7 +39,7 @@ SCHEMA = {
     "auth": list, "headers": dict, "keys": list, "key_required": FLAG, "key_hosts": dict,
     "model": MAYBE_TEXT, "model_required": FLAG, "model_default": MAYBE_TEXT, "model_paths": dict,
     "query": TEXT, "docs": TEXT, "doc": (str, dict), "top": MAYBE_TEXT, "fixed": dict,
-    "results": TEXT, "index": TEXT, "score": TEXT, "kind": {"unit", "logit", "model", "upstream"},
+    "results": TEXT, "index": TEXT, "score": TEXT, "kind": {"unit", "logit", "model", "upstream", "order"},
     "usage": MAYBE_TEXT, "error": list,
     "max_tokens": MAYBE_TEXT, "max_chunks": MAYBE_TEXT, "instruction": MAYBE_TEXT, "rank_fields": MAYBE_TEXT,
     "native_by_default": FLAG,
@@ -49,7 +49,7 @@ SCHEMA = {
 }  # fmt: skip
 # Columns that a row may leave out.
 OPTIONAL = {
-    "variables": dict, "signer": list, "model_form": TEXT, "query_form": (str, list, dict), "query_per_document": FLAG,
+    "variables": dict, "example": TEXT, "signer": list, "model_form": TEXT, "query_form": (str, list, dict), "query_per_document": FLAG,
     "instruction_form": TEXT, "instruction_models": TEXT, "index_kind": {"number", "text", "position"},
     "billing_models": dict,
 }  # fmt: skip
@@ -114,7 +114,8 @@ def test_the_documented_request_is_sent_and_the_documented_response_is_understoo
         assert seen.headers["x-pinecone-api-version"] == "2026-04"
     assert [score.value for score in scores] == fact["scores"]
     assert scorer.usage() == fact["usage"]
-    assert scorer.info.scale == ("logit" if name in {"llamacpp", "nvidia-nim", "nvidia-hosted"} else "vendor")
+    scales = dict.fromkeys(("llamacpp", "nvidia-nim", "nvidia-hosted"), "logit") | {"chat": "rank"}
+    assert scorer.info.scale == scales.get(name, "vendor")
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "{" not in row.base or row.variables])

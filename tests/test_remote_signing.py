@@ -22,7 +22,9 @@ from remote.loopback import DOCUMENTED, Loopback, as_json
 from rerank_cli.errors import MissingKeyError, RemoteError, UsageError
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
+from rerank_cli.scorers.registry import open_gateway
 from rerank_cli.scorers.remote import open_remote
+from rerank_cli.scorers.remote.cost import Budget
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 ID, SECRET, TOKEN = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session+token/0123456789=="
@@ -173,7 +175,7 @@ def test_the_region_must_be_known(name):
 
 def test_a_model_may_be_an_arn():
     pytest.importorskip("botocore")
-    arn = "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/abc"
+    arn = "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/cohere.rerank-v3-5:0"
     with Loopback(answer("bedrock")) as server:
         settings = ModelSettings(remote=RemoteSettings(endpoint=server.url))
         with closing(open_remote(f"bedrock:{arn}", settings, AWS, Report())) as scorer:
@@ -206,6 +208,17 @@ def test_credentials_that_are_missing_are_a_missing_key(tmp_path, monkeypatch):
             with closing(scorer), pytest.raises(MissingKeyError, match=words):
                 scorer.score(PAIRS, Limits())
     assert not server.seen
+
+
+def test_a_server_without_credentials_does_not_start(tmp_path, monkeypatch):
+    pytest.importorskip("botocore")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    settings = ModelSettings(model="bedrock:amazon.rerank-v1:0")
+    with pytest.raises(MissingKeyError, match="no AWS credentials"):
+        open_gateway(settings, {"AWS_REGION": "us-east-1"}, Report(), None, Budget(None))
+    open_gateway(settings, AWS, Report(), None, Budget(None)).close()
 
 
 def test_nothing_is_signed_over_plain_http():

@@ -71,7 +71,7 @@ def open_gateway(
 ) -> Gateway:
     """A remote model for many requests at once. `report` also receives what happens to the cache later on.
 
-    Raises UsageError as `open_now` does, and if the budget counts what the provider does not bill.
+    Raises UsageError as `open_now` does, and if there are no credentials to sign requests with.
     """
     from rerank_cli.cache import ScoreCache
     from rerank_cli.cache_file import cache_path

@@ -1,6 +1,7 @@
 """Remote rerank endpoints: every provider is a provider of `providers.json`, one client serves them all.
 
     providers  the table           target          reference + settings -> URL, headers, constants
+    url        its placeholders    signers         credentials of clouds instead of a key
     keys       secrets             wire            requests and replies as JSON
     split      batches             rate_limiter    requests and tokens per minute
     client     one HTTP exchange   parse_response  a reply to scores or an error
@@ -49,6 +50,8 @@ def open_remote(
 
     target = open_target(reference, settings, env)
     find_bounds(target.provider, settings.remote, None)
+    if budget and target.signer:
+        target.signer.find()  # a server says at its start that it has none, not in answer to a request
     if settings.remote.max_units is not None or (budget and budget.most is not None):
         check_unit(target.provider, target.model)
     file = settings.remote.api_key_file

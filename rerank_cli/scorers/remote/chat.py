@@ -132,7 +132,7 @@ class ChatScorer:
         ranked: list[tuple[int, Score]] = []
         for rank, number in enumerate(order):
             item = group.items[number]
-            score = Score(1 - rank / len(order), min(item.tokens, most), truncated=item.tokens > most)
+            score = Score((len(order) - rank) / len(order), min(item.tokens, most), truncated=item.tokens > most)
             ranked += [(place, score) for place in item.places]
         return ranked
 

@@ -52,8 +52,9 @@ class Provider:
     model: str | None
     model_required: bool
     model_default: str | None
+    example: str = ""  # a model for examples
     model_paths: Mapping[str, str]  # models whose {model_path} does not follow from their name
-    model_form: str = "{model}"  # how the body names the model; a name that starts like the form is sent as it is
+    model_form: str = "{model}"  # how the body names the model; of `arn:…`, a name with this scheme is sent as it is
     query: str
     query_form: Any = "{query}"  # what stands at `query`: any JSON with the placeholder in it
     query_per_document: bool = False  # `query` is a list that repeats the query once per document
@@ -115,7 +116,8 @@ class Provider:
         """The query as it is sent: with the instruction in it where the provider has no field for one."""
         if not instruction or not self.instruction_form:
             return query
-        return self.instruction_form.replace("{instruction}", instruction).replace("{query}", query)
+        values = {"{instruction}": instruction, "{query}": query}
+        return re.sub(r"{(instruction|query)}", lambda found: values[found[0]], self.instruction_form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +148,20 @@ class Table:
 
         Raises UsageError: no provider has this name.
         """
+        sharing = self.sharing(name)
+        matching = [row for row in sharing if any(part in (endpoint or "").lower() for part in row.when)]
+        return (matching or sharing)[0]
+
+    def sharing(self, name: str) -> list[Provider]:
+        """The row of an id, or the rows that share an alias. Raises UsageError: no provider has this name."""
         wanted = name.lower()
         if wanted in self.rows:
-            return self.rows[wanted]
+            return [self.rows[wanted]]
         sharing = [row for row in self.rows.values() if wanted in row.aliases]
         if not sharing:
             hint = did_you_mean(wanted, self.names())
             raise UsageError(f"unknown provider `{name}`", hint or f"known: {', '.join(self.rows)}")
-        matching = [row for row in sharing if any(part in (endpoint or "").lower() for part in row.when)]
-        return (matching or sharing)[0]
+        return sharing
 
     def is_listwise(self, model: str) -> bool:
         """Whether a model's scores of different requests cannot be compared."""

@@ -20,7 +20,16 @@ from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.cost import check_cost, cost_of, estimate_batches
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.parse_response import TooLarge, parse_scores
-from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group_pairs, no_split, text_of
+from rerank_cli.scorers.remote.split import (
+    Batch,
+    QueryGroup,
+    cut,
+    find_bounds,
+    group_pairs,
+    needs_split,
+    no_split,
+    text_of,
+)
 from rerank_cli.scorers.remote.workers import run_all
 
 if TYPE_CHECKING:
@@ -158,9 +167,12 @@ class RemoteScorer:
 
     def _check(self, groups: list[QueryGroup], bounds: Bounds, limits: Limits) -> None:
         """Everything that can be refused or reported before the first request."""
-        provider = self._target.provider
-        if self._target.listwise:
-            self._check_listwise(groups, bounds)
+        provider, model = self._target.provider, self._target.model
+        if self._target.listwise and needs_split(model, groups, bounds, allowed=self._remote.allow_split):
+            self._report.warn(
+                f"{model} compares the documents of a request with each other:"
+                " scores of different requests are ranked together as you asked (--allow-split)"
+            )
         if not provider.max_tokens and limits.max_tokens_per_doc != wire.DEFAULT_MAX_TOKENS:
             self._report.warn(f"{provider.id} has no field for --max-tokens-per-doc: its own limit applies")
         if not provider.max_chunks and limits.max_chunks_per_doc is not None:
@@ -173,17 +185,6 @@ class RemoteScorer:
                 words = "document is" if long == 1 else "documents are"
                 cut_at = f"{provider.id} cuts there (--max-tokens-per-doc)"
                 self._report.note(f"{long} {words} probably longer than {limits.max_tokens_per_doc} tokens: {cut_at}")
-
-    def _check_listwise(self, groups: list[QueryGroup], bounds: Bounds) -> None:
-        for group in groups:
-            n = sum(1 for _ in cut([group], bounds, lambda: bounds.documents))
-            if n > 1 and not self._remote.allow_split:
-                raise no_split(self._target.model, f"{len(group.items):,} documents would need {n} requests")
-            if n > 1:
-                self._report.warn(
-                    f"{self._target.model} compares the documents of a request with each other:"
-                    " scores of different requests are ranked together as you asked (--allow-split)"
-                )
 
     def _exchange(
         self, batch: Batch, shared: dict[str, Any], pause: Callable[[float], None], rescued: list[Answered]

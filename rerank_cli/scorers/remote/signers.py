@@ -15,14 +15,22 @@ from rerank_cli.scorers.remote.keys import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+LOGIN = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS=FILE"
+
 
 class Signer(Protocol):
     """Thread-safe. `secrets`: what it has put into headers and must not appear in a message."""
 
     secrets: tuple[Secret, ...]
 
+    def find(self) -> Any:
+        """The credentials, looked up once. Raises MissingKeyError: there are none that can be used."""
+
     def sign(self, url: str, body: bytes, content_type: str) -> dict[str, str]:
-        """The headers that authenticate a POST. Raises MissingKeyError: there are no credentials."""
+        """The headers that authenticate a POST.
+
+        Raises MissingKeyError as `find` does; RemoteError: the credentials have expired and cannot be renewed.
+        """
 
 
 def open_signer(signer: tuple[str, str], values: Mapping[str, str], env: Mapping[str, str]) -> Signer:
@@ -51,18 +59,11 @@ class AwsSigner:
         self._credentials: Any = None
         self._lock = threading.Lock()
 
-    def sign(self, url: str, body: bytes, content_type: str) -> dict[str, str]:
+    def find(self) -> Any:
         """See `Signer`."""
-        from botocore.auth import SigV4Auth
-        from botocore.awsrequest import AWSRequest
-
         with self._lock:
             self._credentials = self._credentials or self._found()
-            now = self._credentials.get_frozen_credentials()
-            self.secrets = tuple(Secret(part) for part in (now.secret_key, now.token) if part)
-        request = AWSRequest("POST", url, {"Content-Type": content_type}, body)
-        SigV4Auth(now, self._service, self._region).add_auth(request)
-        return {name: value for name, value in request.headers.items() if name != "Content-Type"}
+        return self._credentials
 
     def _found(self) -> Any:
         from botocore.credentials import Credentials
@@ -81,6 +82,21 @@ class AwsSigner:
             raise MissingKeyError("no AWS credentials: not in the environment, in a profile or of this machine", hint)
         return found
 
+    def sign(self, url: str, body: bytes, content_type: str) -> dict[str, str]:
+        """See `Signer`."""
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            now = self.find().get_frozen_credentials()
+        except BotoCoreError as error:
+            raise RemoteError(f"the AWS credentials cannot be renewed: {error}", "aws sso login, or new keys") from None
+        self.secrets = tuple(Secret(part) for part in (now.secret_key, now.token) if part)
+        request = AWSRequest("POST", url, {"Content-Type": content_type}, body)
+        SigV4Auth(now, self._service, self._region).add_auth(request)
+        return {name: value for name, value in request.headers.items() if name != "Content-Type"}
+
 
 class GoogleSigner:
     """Access tokens by google-auth: application default credentials.
@@ -98,24 +114,33 @@ class GoogleSigner:
         self._credentials: Any = None
         self._lock = threading.Lock()
 
-    def sign(self, url: str, body: bytes, content_type: str) -> dict[str, str]:  # noqa: ARG002 a token signs nothing
-        """See `Signer`. Raises RemoteError: no token was given for the credentials."""
+    def find(self) -> Any:
+        """See `Signer`."""
         import google.auth
         import google.auth.exceptions
-        import google.auth.transport.requests
 
-        hint = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS=FILE"
         try:
             with self._lock:
                 self._credentials = self._credentials or google.auth.default(scopes=[self._scope])[0]
-                if not self._credentials.valid:
-                    self._credentials.refresh(google.auth.transport.requests.Request())
-                self.secrets = (Secret(self._credentials.token),)
         except google.auth.exceptions.DefaultCredentialsError:
-            raise MissingKeyError("no Google credentials that can be used", hint) from None
+            raise MissingKeyError("no Google credentials that can be used", LOGIN) from None
+        return self._credentials
+
+    def sign(self, url: str, body: bytes, content_type: str) -> dict[str, str]:  # noqa: ARG002 a token signs nothing
+        """See `Signer`."""
+        import google.auth.exceptions
+        import google.auth.transport.requests
+
+        credentials = self.find()
+        try:
+            with self._lock:
+                if not credentials.valid:
+                    credentials.refresh(google.auth.transport.requests.Request())
+                token = credentials.token
         except google.auth.exceptions.GoogleAuthError:  # its text may quote the request for the token
-            raise RemoteError("Google gave no access token for the credentials", hint) from None
-        return {"Authorization": f"Bearer {self._credentials.token}"}
+            raise RemoteError("Google gave no access token for the credentials", LOGIN) from None
+        self.secrets = (Secret(token),)
+        return {"Authorization": f"Bearer {token}"}
 
 
 def _missing(extra: str, error: ImportError) -> UsageError:

@@ -170,6 +170,17 @@ def _fill(group: QueryGroup, start: int, bounds: Bounds, cap: int) -> int:
     return end + 1
 
 
+def needs_split(model: str, groups: Iterable[QueryGroup], bounds: Bounds, *, allowed: bool) -> bool:
+    """Whether a query's documents need several requests. Raises UsageError: they do, and it is not `allowed`."""
+    split = False
+    for group in groups:
+        n = sum(1 for _ in cut([group], bounds, lambda: bounds.documents))
+        if n > 1 and not allowed:
+            raise no_split(model, f"{len(group.items):,} documents would need {n} requests")
+        split = split or n > 1
+    return split
+
+
 def no_split(model: str, why: str) -> UsageError:
     """A listwise model that would have to see the documents of a query in several requests."""
     message = f"{model} compares all documents of a request with each other: {why}, whose scores are not comparable"

@@ -41,8 +41,8 @@ def fixed_headers(provider: Provider, values: Mapping[str, str]) -> list[tuple[s
 
 def body_model(provider: Provider, model: str, values: Mapping[str, str]) -> str:
     """The model as the body names it. Raises UsageError: a variable is unset."""
-    before = provider.model_form.partition("{")[0]
-    if not model or (before and model.startswith(before)):
+    scheme, colon, _ = provider.model_form.partition(":")
+    if not model or (colon and model.startswith(scheme + colon)):
         return model
     return fill(provider, provider.model_form, values).replace("{model}", model)
 
