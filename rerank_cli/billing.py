@@ -13,18 +13,16 @@ if TYPE_CHECKING:
 
 DOCUMENTS_PER_UNIT = 100
 DEFAULT_CHUNK = 500  # tokens of a billing chunk for unknown model names: the rule of v3.5
-# Billing chunk in tokens by model name, first match wins; None = billed by token. v4's is undocumented: v3.5's is the
-# upper estimate.
-CHUNKS: tuple[tuple[str, int | None], ...] = (
-    (r"rerank-v?5", None),
+# Billing chunk in tokens by model name, first match wins. v4's is undocumented: v3.5's is the upper estimate.
+CHUNKS: tuple[tuple[str, int], ...] = (
     (r"rerank-v?3[.-]5", 500),
     (r"rerank-(v3|english-v3|multilingual-v3)", 4096),
     (r"rerank", 500),
 )
 
 
-def chunk_of(model: str) -> int | None:
-    """The billing chunk of a model in tokens; None for one that is billed by token."""
+def chunk_of(model: str) -> int:
+    """The billing chunk of a model in tokens."""
     return next((size for pattern, size in CHUNKS if re.search(pattern, model.lower())), DEFAULT_CHUNK)
 
 

@@ -62,6 +62,21 @@ class RemoteSettings:
     max_units: int | None = _remote(
         "--max-units", "Refuse to bill more search units.", metavar="N", kind=int, minimum=0
     )
+    max_cost: float | None = _remote(
+        "--max-cost", "Refuse to spend more, by [prices] of the configuration.", metavar="X", kind=float, minimum=0
+    )
+    window_size: int = _remote(
+        "--window-size",
+        "Documents that a chat model orders at a time.",
+        metavar="N",
+        default=20,
+        minimum=2,
+        maximum=200,
+    )
+    window_step: int = _remote(
+        "--window-step", "How far its window moves towards the first.", metavar="N", default=10, minimum=1, maximum=199
+    )
+    passes: int = _remote("--passes", "How often it goes over all.", metavar="N", default=1, minimum=1, maximum=20)
     dry_run: bool = _remote(
         "--dry-run", "Print requests, tokens and units, send nothing.", default=False, configurable=False
     )
@@ -72,7 +87,7 @@ class RemoteSettings:
     refuse_waits: bool = False  # a server refuses what would wait longer than max_wait_s for a rate; a run waits
     rank_fields: tuple[str, ...] = ()  # with YAML rendering only; a row that chooses fields itself gets objects
     endpoints: dict[str, dict[str, object]] = field(default_factory=dict)  # the named ones of trusted config files
-    prices: dict[str, float] = field(default_factory=dict)  # per search unit, of trusted config files
+    prices: dict[str, float] = field(default_factory=dict)  # per unit that is billed, of trusted config files
 
 
 @dataclass(frozen=True, slots=True)

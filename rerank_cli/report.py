@@ -38,6 +38,13 @@ WORDING: dict[str, tuple[str, str, str]] = {
         "cut (see --max-tokens-per-doc, --long-documents, --max-chunks-per-doc)",
     ),
     "query_cut": ("the query was", "{n} queries were", "cut to half of the model's window"),
+    "order_repaired": (
+        "{n} reply of the model was", "{n} replies of the model were",
+        "no complete order: what it left out follows in the order before",
+    ),
+    "no_order": (
+        "{n} reply of the model holds", "{n} replies of the model hold", "no order: those documents stay as they were",
+    ),
     "duplicates": ("{n} document repeats", "{n} documents repeat", "the text of an earlier one: left out (--dedupe)"),
     "replaced_keys": (
         "{n} record", "{n} records",

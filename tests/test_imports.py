@@ -25,7 +25,7 @@ PACKAGE = ROOT / "rerank_cli"
 HEAVY = {
     "numpy", "tokenizers", "onnxruntime", "openvino", "torch", "transformers", "safetensors", "onnx", "httpx2", "httpx",
     "stamina", "huggingface_hub", "rich", "pydantic", "starlette", "uvicorn", "prometheus_client", "ray", "pytrec_eval",
-    "pyarrow", "yaml", "orjson", "sqlite3", "asyncio", "click", "platformdirs", "tomllib", "email", "ssl",
+    "pyarrow", "botocore", "google", "yaml", "orjson", "sqlite3", "asyncio", "click", "platformdirs", "tomllib", "email", "ssl",
 }  # fmt: skip
 # Cheap enough for the top of a module that is itself loaded late.
 AT_THE_TOP = {"yaml", "orjson", "ssl", "sqlite3", "asyncio", "email", "click"}
@@ -40,6 +40,8 @@ HOMES = {
     "onnx": {"convert/*.py"},
     "httpx2": {"scorers/remote/*.py"},
     "stamina": {"scorers/remote/*.py"},
+    "botocore": {"scorers/remote/signers.py"},
+    "google": {"scorers/remote/signers.py"},
     "huggingface_hub": {"hub.py"},
     "starlette": {"server/*.py"},
     "uvicorn": {"server/*.py"},

@@ -182,7 +182,10 @@ def test_a_dry_run_says_that_max_units_would_stop_the_run(run):
 
 
 REFUSED = {
-    "an instruction that the provider does not take": ("-m", "voyage:rerank-2.5", "--instruction", "x"),
+    "an instruction that the provider does not take": ("-m", "jina:m", "--instruction", "x"),
+    "an instruction that the model does not follow": ("-m", "voyage:rerank-2", "--instruction", "x"),
+    "units of a provider that bills tokens": ("-m", "voyage:rerank-3", "--max-units", "9"),
+    "a stage that needs probabilities": ("-m", "cohere:x", "--cutoff", "auto"),
     "no model": ("-m", "cohere:"),
     "no endpoint": ("-m", "azure:x"),
     "a member of the request in --extra": ("-m", "cohere:x", "--extra", '{"query": "x"}'),
@@ -205,7 +208,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("argv", REFUSED.values(), ids=REFUSED)
 def test_a_dry_run_refuses_what_the_run_refuses(run, argv):
-    env = {"CO_API_KEY": KEY, "VOYAGE_API_KEY": KEY, "AZURE_AI_API_KEY": KEY, "HTTPS_PROXY": "http://127.0.0.1:9"}
+    env = {
+        "CO_API_KEY": KEY,
+        "JINA_API_KEY": KEY,
+        "VOYAGE_API_KEY": KEY,
+        "AZURE_AI_API_KEY": KEY,
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+    }
     real = run("-q", "q", *argv, "--retries", "0", stdin=DOCS, env=env)
     dry = run("-q", "q", *argv, "--retries", "0", "--dry-run", stdin=DOCS, env=env)
     if real.code == 5:  # it was sent

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from remote.loopback import DOCUMENTED, Loopback, Tunnel, as_json, make_certificate
-from remote.overview import PAGE, rewritten
+from remote.overview import PAGE, PROMISED, rewritten
 
 from rerank_cli.scorers.remote.providers import load_table
+from rerank_cli.scorers.remote.wire import get, put
 
 FOLDER = PAGE.parent
 PAGES = sorted(path.name for path in FOLDER.glob("*.md"))
@@ -30,7 +31,8 @@ def commands(page: str) -> list[tuple[dict[str, str], list[str]]]:
     for block in BLOCK.findall((FOLDER / page).read_text()):
         for line in block.replace("\\\n", " ").splitlines():
             if line.startswith("export "):
-                env[line.removeprefix("export ").partition("=")[0]] = KEY
+                name, _, value = line.removeprefix("export ").partition("=")
+                env[name] = KEY if value == "…" else value
             elif line.strip():
                 argv = shlex.split(line)
                 assert argv[0] == "rerank", line
@@ -42,15 +44,26 @@ COMMANDS = [(page, env, argv) for page in PAGES for env, argv in commands(page)]
 
 
 def answer(seen):
-    """A reply in the shape that the asked host documents."""
-    rows = load_table().rows.values()
+    """A reply in the shape that the asked host documents, else in the shape of the documents that it gets."""
+    if "messages" in seen.body:
+        return as_json({"choices": [{"message": {"content": "[1] > [2]"}}]})
     host = seen.headers["host"].partition(":")[0]
-    local = host == "localhost"
-    row = next((r for r in rows if urlsplit(r.base).hostname == host and not local and seen.path == r.path), None)
-    if "texts" in seen.body:
-        return as_json([{"index": i, "score": 0.5} for i in range(len(seen.body["texts"]))])
-    scores = [{"index": i, "relevance_score": 1 / (i + 1)} for i in range(len(seen.body["documents"]))]
-    return as_json({row.results if row else "results": scores})
+    named = [row for row in load_table().rows.values() if is_host(row, host) and get(seen.body, row.docs)]
+    row = next(iter(named), load_table().rows["tei" if "texts" in seen.body else "cohere-v2"])
+    scores = [1 / (i + 1) for i in range(len(get(seen.body, row.docs)))]
+    if row.index_kind == "number":
+        scores = [{row.index: i, row.score: score} for i, score in enumerate(scores)]
+    elif row.index_kind == "text":
+        scores = [{row.index: str(i), row.score: score} for i, score in enumerate(scores)]
+    reply = {}
+    if row.results:
+        put(reply, row.results, scores)
+    return as_json(reply or scores)
+
+
+def is_host(row, host):
+    pattern = re.sub(r"\\{\w+\\}", "[a-z0-9-]+", re.escape(urlsplit(row.base).hostname))
+    return host != "localhost" and bool(re.fullmatch(rf"(\w+-)?{pattern}", host))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +100,7 @@ def test_each_command_of_the_pages_runs(run, world, monkeypatch, page, env, argv
         return
     assert len(done.json["results"]) == 2
     seen = (secure.seen + plain.seen)[-1]
-    assert seen.path.endswith("/rerank")
+    assert re.search(r"/rerank$|:rank$|/invoke$|/v1/inference/|/ai/run/|/chat/completions$", seen.path)
     if secure.seen:
         assert KEY in str(seen.headers)
         [host] = {asked.partition(":")[0] for asked in proxy.asked}
@@ -110,7 +123,7 @@ def test_the_overview_is_up_to_date():
 
 
 def test_each_promised_provider_has_a_page_with_examples():
-    promised = {"cohere", "azure", "jina", "voyage", "tei", "vllm", "litellm", "new-api"}
+    promised = {"cohere", "azure", "jina", "voyage", "tei", "vllm", "litellm", "new-api"} | set(PROMISED.values())
     assert {f"{name}.md" for name in promised} <= set(PAGES)
     assert {page for page, _, _ in COMMANDS} == set(PAGES)
 

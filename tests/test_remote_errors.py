@@ -163,9 +163,9 @@ def test_a_secret_header_may_hold_blanks():
 def test_the_scorer_and_its_parts_show_no_key():
     settings = ModelSettings(remote=RemoteSettings(endpoint="https://gw.example/?sig=abcdef"))
     scorer = open_remote("cohere:m", settings, {"CO_API_KEY": KEY}, Report())
-    shown = f"{scorer!r} {scorer} {scorer.info} {scorer._client!r} {scorer._target!r}"
+    shown = f"{scorer!r} {scorer} {scorer.info} {scorer._channel!r} {scorer._channel._client!r} {scorer._target!r}"
     assert KEY not in shown
-    assert "abcdef" not in f"{scorer!r} {scorer.info.reason} {scorer._client!r}"
+    assert "abcdef" not in f"{scorer!r} {scorer.info.reason} {scorer._channel._client!r}"
     scorer.close()
 
 

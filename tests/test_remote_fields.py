@@ -13,6 +13,7 @@ from rerank_cli.fields import make_renderer
 from rerank_cli.records import Pair
 from rerank_cli.report import Report
 from rerank_cli.scorers.remote import open_remote
+from rerank_cli.scorers.remote.cost import estimate
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.settings import FieldSettings, Limits, ModelSettings, RemoteSettings
 from rerank_cli.text import is_blank, is_invisible
@@ -70,6 +71,40 @@ def test_extra_instruction_and_client_name_are_sent():
     assert body["parameters"] == {"return_documents": False, "instruct": "find parts", "x": 1, "top_n": 1}
     with pytest.raises(UsageError, match="cohere-v2 does not take --instruction"):
         body_of("cohere:m", instruction="find parts")
+
+
+def test_instructions_go_into_the_query_where_voyage_documents_it():
+    def sent(reference, instruction=None):
+        seen = []
+
+        def answer(request):
+            seen.append(request.body)
+            return as_json({"data": [{"index": 0, "relevance_score": 0.5}], "usage": {"total_tokens": 9}})
+
+        with Loopback(answer) as server:
+            model = ModelSettings(instruction=instruction, remote=RemoteSettings(endpoint=server.url, retries=0))
+            scorer = open_remote(reference, model, ENV, Report())
+            scorer.score([Pair("who pays {instruction}?", "a")], Limits())
+            scorer.close()
+        return seen[0], scorer.info.digest
+
+    plain, digest = sent("voyage:rerank-2.5")
+    assert plain["query"] == "who pays {instruction}?"
+    for model in ("rerank-2.5", "rerank-2.5-lite", "rerank-3", "rerank-3-lite"):
+        body, other = sent(f"voyage:{model}", "prefer {query} terms")
+        assert body == {**plain, "model": model, "query": "prefer {query} terms\nQuery: who pays {instruction}?"}
+        assert other != digest
+    for model in ("rerank-2", "rerank-2-lite", "rerank-1", "rerank-lite-1"):
+        with pytest.raises(UsageError, match=f"voyage: {model} does not follow instructions"):
+            sent(f"voyage:{model}", "prefer terms")
+
+
+def test_an_instruction_in_the_query_counts_as_tokens_of_every_document():
+    pairs = [Pair("q" * 40, f"text {i}") for i in range(10)]
+    with_it = estimate("voyage:rerank-3", pairs, ModelSettings(instruction="i" * 400))
+    assert (
+        with_it.tokens - estimate("voyage:rerank-3", pairs, ModelSettings()).tokens == 10 * 102
+    )  # 408 of 4 characters
 
 
 def rendered(report, *documents, fields):

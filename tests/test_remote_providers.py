@@ -17,7 +17,8 @@ from rerank_cli.report import Report
 from rerank_cli.scorers.remote import open_remote
 from rerank_cli.scorers.remote.keys import find_key
 from rerank_cli.scorers.remote.providers import TABLE, load_table
-from rerank_cli.scorers.remote.target import build_url, choose, open_target
+from rerank_cli.scorers.remote.target import choose, open_target
+from rerank_cli.scorers.remote.url import build_url, values_of
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 HERE = Path(__file__).parent
@@ -30,20 +31,27 @@ TEXTS = [
     "Routers forward packets between networks.",
 ]
 
+VARIABLES = {"AWS_REGION": "us-west-2", "GOOGLE_CLOUD_PROJECT": "my-project", "CLOUDFLARE_ACCOUNT_ID": "my-account"}
 TEXT, FLAG, COUNT = (str,), (bool,), (int,)
 MAYBE_TEXT, MAYBE_COUNT = (str, type(None)), (int, type(None))
 SCHEMA = {
     "title": TEXT, "aliases": list, "when": list, "base": TEXT, "path": TEXT, "url_rule": {"overlap", "azure"},
     "auth": list, "headers": dict, "keys": list, "key_required": FLAG, "key_hosts": dict,
     "model": MAYBE_TEXT, "model_required": FLAG, "model_default": MAYBE_TEXT, "model_paths": dict,
-    "query": TEXT, "docs": TEXT, "doc": {"str", "text"}, "top": MAYBE_TEXT, "fixed": dict,
-    "results": TEXT, "index": TEXT, "score": TEXT, "kind": {"unit", "logit", "model", "upstream"},
+    "query": TEXT, "docs": TEXT, "doc": (str, dict), "top": MAYBE_TEXT, "fixed": dict,
+    "results": TEXT, "index": TEXT, "score": TEXT, "kind": {"unit", "logit", "model", "upstream", "order"},
     "usage": MAYBE_TEXT, "error": list,
     "max_tokens": MAYBE_TEXT, "max_chunks": MAYBE_TEXT, "instruction": MAYBE_TEXT, "rank_fields": MAYBE_TEXT,
     "native_by_default": FLAG,
     "max_docs": COUNT, "hard_docs": MAYBE_COUNT, "max_body": MAYBE_COUNT, "request_tokens": MAYBE_COUNT,
     "requests_per_minute": MAYBE_COUNT, "tokens_per_minute": MAYBE_COUNT,
-    "billing": {"search_units", "tokens", "rerank_units", None},
+    "billing": {"search_units", "tokens", "rerank_units", "queries", None},
+}  # fmt: skip
+# Columns that a row may leave out.
+OPTIONAL = {
+    "variables": dict, "example": TEXT, "signer": list, "model_form": TEXT, "query_form": (str, list, dict), "query_per_document": FLAG,
+    "instruction_form": TEXT, "instruction_models": TEXT, "index_kind": {"number", "text", "position"},
+    "billing_models": dict,
 }  # fmt: skip
 
 
@@ -54,8 +62,8 @@ def settings(**remote: object) -> ModelSettings:
 @pytest.mark.parametrize("name", ROWS)
 def test_each_provider_has_the_columns_of_the_schema_and_no_others(name):
     row = json.loads(TABLE.read_text())["rows"][name]
-    assert set(row) == set(SCHEMA)
-    for column, rule in SCHEMA.items():
+    assert set(SCHEMA) <= set(row) <= set(SCHEMA | OPTIONAL)
+    for column, rule in (SCHEMA | {name: OPTIONAL[name] for name in OPTIONAL if name in row}).items():
         if isinstance(rule, set):
             assert row[column] in rule, column
         else:
@@ -64,7 +72,9 @@ def test_each_provider_has_the_columns_of_the_schema_and_no_others(name):
     assert row["path"].startswith("/")
     assert len(row["auth"]) == 2
     assert "{key}" in row["auth"][1]
-    assert row["keys"]
+    assert row["keys"] or row["signer"]
+    assert not (row["key_required"] and "signer" in row)
+    assert isinstance(row["doc"], dict) or row["doc"] in {"str", "text"}
     assert all(key.isupper() for key in row["keys"])
     assert row["max_docs"] > 0
     assert row["hard_docs"] is None or row["hard_docs"] >= row["max_docs"]
@@ -79,32 +89,45 @@ def test_every_provider_is_documented_and_no_alias_hides_one():
 @pytest.mark.parametrize("name", ROWS)
 def test_the_documented_request_is_sent_and_the_documented_response_is_understood(name):
     row, fact = ROWS[name], DOCUMENTED[name]
-    model = fact["request"].get("model", "my-reranker" if name == "elasticsearch" else "")
+    if not row.keys:
+        pytest.importorskip("botocore")
+    model = fact.get("model") or fact["request"].get("model", "my-reranker" if name == "elasticsearch" else "")
     with Loopback(lambda _seen: as_json(fact["response"], x_compute_tokens="53")) as server:
         base = server.url + (row.path.removesuffix("/v2/rerank") if name == "azure-foundry" else "")
         reference = f"{name}:" if name == "azure-serverless" else f"{name}:{model}"
-        scorer = open_remote(reference, settings(endpoint=base), {row.keys[0]: "k-1234"}, Report())
+        env = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "s-1234", **VARIABLES}
+        scorer = open_remote(reference, settings(endpoint=base), env | dict.fromkeys(row.keys[:1], "k-1234"), Report())
         scores = scorer.score([Pair(QUERY, text) for text in TEXTS], Limits())
         scorer.close()
     [seen] = server.seen
     assert seen.body == fact["request"]
     nvidia = "nvidia/llama-3_2-nv-rerankqa-1b-v2"
-    assert seen.path == fact["path"].replace("{model_path}", nvidia).replace("{model}", "my-reranker")
+    in_path = model.replace(":", "%3A")
+    assert seen.path == fact["path"].replace("{model_path}", nvidia).replace("{model}", in_path)
     header = "api-key" if name == "pinecone" else "authorization"
-    value = {"pinecone": "k-1234", "elasticsearch": "ApiKey k-1234"}.get(name, "Bearer k-1234")
-    assert seen.headers[header] == value
+    values = {"pinecone": "k-1234", "elasticsearch": "ApiKey k-1234", "baseten": "Api-Key k-1234"}
+    if name == "bedrock":
+        assert seen.headers[header].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    else:
+        assert seen.headers[header] == values.get(name, "Bearer k-1234")
     if name == "pinecone":
         assert seen.headers["x-pinecone-api-version"] == "2026-04"
     assert [score.value for score in scores] == fact["scores"]
     assert scorer.usage() == fact["usage"]
-    assert scorer.info.scale == ("logit" if name in {"llamacpp", "nvidia-nim", "nvidia-hosted"} else "vendor")
+    scales = dict.fromkeys(("llamacpp", "nvidia-nim", "nvidia-hosted"), "logit") | {"chat": "rank"}
+    assert scorer.info.scale == scales.get(name, "vendor")
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "{" not in row.base])
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if "{" not in row.base or row.variables])
 def test_without_endpoint_the_documented_url_is_used(name):
     row = ROWS[name]
-    url = build_url(choose(f"{name}:some-model", RemoteSettings()))
-    assert url == row.base + row.path.replace("{model_path}", "some-model")
+    url = build_url(choose(f"{name}:some-model", RemoteSettings()), values=values_of(row, VARIABLES))
+    wanted = row.base + row.path
+    for placeholder in ("{model_path}", "{model_name}", "{model}"):
+        wanted = wanted.replace(placeholder, "some-model")
+    for placeholder, value in (("region", "us-west-2"), ("project", "my-project"), ("account", "my-account")):
+        wanted = wanted.replace(f"{{{placeholder}}}", value)
+    assert url == wanted
 
 
 @pytest.mark.parametrize(
@@ -133,6 +156,12 @@ def test_without_endpoint_the_documented_url_is_used(name):
         ("elasticsearch:e5", "https://es:9200", "https://es:9200/_inference/rerank/e5"),
         ("elasticsearch:e5", "https://es:9200/_inference/rerank", "https://es:9200/_inference/rerank/e5"),
         ("nvidia:nv-rerank-qa-mistral-4b:1", None, "https://ai.api.nvidia.com/v1/retrieval/nvidia/reranking"),
+        # langchain-nvidia-ai-endpoints 1.5.0, _statics.py
+        *((f"nvidia:nvidia/{name}", None, f"https://ai.api.nvidia.com/v1/retrieval/nvidia/{path}/reranking") for name, path in (
+            ("llama-3.2-nv-rerankqa-1b-v2", "llama-3_2-nv-rerankqa-1b-v2"),
+            ("llama-nemotron-rerank-1b-v2", "llama-nemotron-rerank-1b-v2"),
+            ("llama-nemotron-rerank-vl-1b-v2", "llama-nemotron-rerank-vl-1b-v2"),
+        )),
     ],
 )  # fmt: skip
 def test_endpoints_are_completed_to_rerank_urls(reference, endpoint, url):

@@ -43,18 +43,13 @@ def pairs_of(query: Queries, stream: DocumentStream) -> Sequence[Pair]:
     return unique_pairs(query, list(chain.from_iterable(stream.chunks))).pairs
 
 
-def sentences_of(pairs: Sequence[Pair], model: ModelSettings, settings: RankSettings) -> list[Pair]:
-    """The most sentences that --highlight may have to score: those of the documents with most of them.
-
-    Raises UsageError for a listwise model.
-    """
+def sentences_of(pairs: Sequence[Pair], settings: RankSettings) -> list[Pair]:
+    """The most sentences that --highlight may have to score: those of the documents with most of them."""
     if not settings.stages.highlight:
         return []
-    from rerank_cli.highlighting import MOST, check
-    from rerank_cli.scorers.remote.providers import load_table
+    from rerank_cli.highlighting import MOST
     from rerank_cli.sentences import sentences
 
-    check(settings, model.model, listwise=load_table().is_listwise(model.model))
     found = [
         [Pair(pair.query, pair.text[slice(*span)]) for span in islice(sentences(pair.text), MOST)] for pair in pairs
     ]
@@ -78,21 +73,21 @@ def dry_run(
 ) -> None:
     """Write requests, documents, estimated tokens, units and cost, as `name: value` lines or as one JSON object.
 
-    Raises what the run would raise before its first request, but for a key that is not set and for --max-units.
+    Raises what the run would raise before its first request, but for a key that is not set and for --max-units that is
+    too low.
     """
     from rerank_cli.scorers.registry import chain_of
-    from rerank_cli.scorers.remote.cost import check_budget
-    from rerank_cli.scorers.remote.dry_run import check_run
+    from rerank_cli.scorers.remote.cost import check_budget, check_cost
     from rerank_cli.writers import open_output
 
     form = check(model, output, terminal)
     first, *others = chain_of(model)
-    check_run(pairs, first, settings.limits, terminal.env, report)
-    found = estimated(pairs, first, settings)
+    found = estimated(pairs, first, settings, terminal, report)
     further = [if_it_must(one, pairs, settings, terminal, report) for one in others]
     refused = None
     try:
         check_budget(found, 0, model.remote.max_units)
+        check_cost(found, 0, model.remote.max_cost)
     except UsageError as error:
         refused = error.message
     with open_output(output.output, terminal, "json" if form == "json" else "text") as write:
@@ -111,22 +106,26 @@ def if_it_must(
 ) -> dict[str, Any]:
     """A fallback, and what it would use if all before it failed. Raises UsageError for one that could never work."""
     from rerank_cli.scorers.registry import is_remote, require_possible
-    from rerank_cli.scorers.remote.dry_run import check_run
 
     require_possible(model, terminal.env)
     if not is_remote(model):
         return {"model": model.model}
-    check_run(pairs, model, settings.limits, terminal.env, report)
-    found = asdict(estimated(pairs, model, settings))
+    found = asdict(estimated(pairs, model, settings, terminal, report))
     return {"model": model.model, **{name: found[name] for name in ("requests", "unit", "units", "cost")}}
 
 
-def estimated(pairs: Sequence[Pair], model: ModelSettings, settings: RankSettings) -> Estimate:
-    """What scoring these pairs would use, and the sentences for --highlight. Raises UsageError as they do."""
+def estimated(
+    pairs: Sequence[Pair], model: ModelSettings, settings: RankSettings, terminal: Terminal, report: Report
+) -> Estimate:
+    """What scoring these pairs would use, and the sentences for --highlight. Raises UsageError as the run would."""
+    from rerank_cli.pipeline import check_stages
     from rerank_cli.scorers.remote.cost import estimate, together
+    from rerank_cli.scorers.remote.dry_run import check_run
 
+    info = check_run(pairs, model, settings.limits, terminal.env, report)
+    check_stages(tuple(dict.fromkeys(pair.query for pair in pairs)), info, settings, report)
     found = estimate(model.model, pairs, model, settings.limits)
-    sentences = sentences_of(pairs, model, settings)
+    sentences = sentences_of(pairs, settings)
     return together(found, estimate(model.model, sentences, model, settings.limits)) if sentences else found
 
 

@@ -1,4 +1,4 @@
-"""`rerank models list|show|pull|verify|convert`: the models on this machine. Nothing is ranked here."""
+"""`rerank models list|show|pull|verify|convert|providers`: the models on this machine. Nothing is ranked here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.cli import providers_command
 from rerank_cli.cli.command import AsJson, Command, Group
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.facts import BUILTIN
@@ -185,7 +186,7 @@ def convert(call: Call) -> int:
 
 
 COMMAND = Group(
-    """Show, fetch, check and convert models.
+    """Show, fetch, check and convert models; list the remote providers.
 
     examples:
       rerank models list
@@ -193,6 +194,7 @@ COMMAND = Group(
       rerank models pull BAAI/bge-reranker-v2-m3@main
       rerank models verify BAAI/bge-reranker-v2-m3 --json
       rerank models convert BAAI/bge-reranker-v2-m3 --form fp32 --form openvino
+      rerank models providers cohere
     """,
     {
         "list": Command(list_models, (AsJson,)),
@@ -202,6 +204,7 @@ COMMAND = Group(
             verify, (Named, Loading, AsJson), without=frozenset({"offline", "trust_remote_code", "template"})
         ),
         "convert": Command(convert, (Named, Conversion, Loading, AsJson), without=frozenset({"backend"})),
+        "providers": providers_command.COMMAND,
     },
 )
 

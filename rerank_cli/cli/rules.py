@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 TAKEN = frozenset({"document", "truncated", "chunks", "best_chunk", "query_id"})  # what writers put beside a result
 # What says where an endpoint is, who asks or what it may do: typed for a local model, the wrong model would score.
 REMOTE_ONLY = (
-    "endpoint", "api_key_env", "api_key_file", "auth_header", "header", "extra", "max_units", "native_rank_fields",
+    "endpoint", "api_key_env", "api_key_file", "auth_header", "header", "extra", "max_units", "max_cost",
+    "native_rank_fields",
 )  # fmt: skip
 # How a command declares that it takes local models only.
 LOCAL_ONLY: dict[str, Any] = {

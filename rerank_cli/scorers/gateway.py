@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import Pair, Score
     from rerank_cli.scorers.base import Scorer, ScorerInfo
     from rerank_cli.scorers.cached import CachePolicy
+    from rerank_cli.scorers.remote.chat import ChatScorer
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.settings import Limits
 
@@ -34,7 +35,7 @@ class RemoteResult(NamedTuple):
 class Gateway:
     """Thread-safe. Without a `store` every request is sent."""
 
-    def __init__(self, remote: RemoteScorer, store: ScoreCache | None, policy: CachePolicy) -> None:
+    def __init__(self, remote: RemoteScorer | ChatScorer, store: ScoreCache | None, policy: CachePolicy) -> None:
         self._remote = remote
         self._store = store
         self._policy = policy

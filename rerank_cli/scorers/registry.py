@@ -71,18 +71,14 @@ def open_gateway(
 ) -> Gateway:
     """A remote model for many requests at once. `report` also receives what happens to the cache later on.
 
-    Raises UsageError as `open_now` does, and if the budget counts what the provider does not bill.
+    Raises UsageError as `open_now` does, and if there are no credentials to sign requests with.
     """
     from rerank_cli.cache import ScoreCache
     from rerank_cli.cache_file import cache_path
     from rerank_cli.scorers.cached import remote_policy
     from rerank_cli.scorers.gateway import Gateway
     from rerank_cli.scorers.remote import open_remote
-    from rerank_cli.scorers.remote.cost import check_unit
-    from rerank_cli.scorers.remote.target import choose
 
-    if budget.most is not None:
-        check_unit(choose(settings.model, settings.remote))
     remote = open_remote(settings.model, settings, env, report, budget)
     store = ScoreCache(cache_path(env, cache.path), report, cache.mode, cache.max_bytes) if cache else None
     return Gateway(remote, store, remote_policy(remote.info.model))

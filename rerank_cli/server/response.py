@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerank_cli import pipeline, scoring
-from rerank_cli.billing import DEFAULT_CHUNK, chunk_of, search_units
+from rerank_cli.billing import chunk_of, search_units
 from rerank_cli.errors import NonFiniteError, UsageError
 from rerank_cli.records import UNSCORED
 from rerank_cli.report import Report
@@ -126,7 +126,7 @@ def _units(job: Job, scores: Iterable[Score], model: str) -> int:
     """What the provider billed; of a local model what Cohere would bill under the name that the client gave."""
     if job.usage is not None:
         return units_of(job.usage)
-    chunk = chunk_of(model) or DEFAULT_CHUNK
+    chunk = chunk_of(model)
     return search_units(job.query_tokens, (score.tokens for score in scores), chunk)
 
 

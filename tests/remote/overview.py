@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from rerank_cli.cli.providers_command import SCALES, billed_in, key_of
 from rerank_cli.scorers.remote.providers import Provider, load_table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/providers/README.md"
 START, END = "<!-- generated: providers -->", "<!-- end generated -->"
 PROMISED = {
     "cohere-v2": "cohere", "cohere-v1": "cohere", "azure-serverless": "azure", "azure-foundry": "azure", "jina": "jina",
-    "voyage": "voyage", "tei": "tei", "vllm": "vllm", "litellm": "litellm", "new-api": "new-api",
+    "voyage": "voyage", "bedrock": "bedrock", "bedrock-invoke": "bedrock", "vertex": "vertex",
+    "cloudflare": "cloudflare", "openrouter": "gateways", "vercel": "gateways", "deepinfra": "gateways", "baseten": "gateways",
+    "tei": "tei", "vllm": "vllm", "litellm": "litellm", "new-api": "new-api", "chat": "chat",
 }  # fmt: skip
 
 
 def table() -> str:
     head = [
-        "| `-m` | provider | default URL | key | documents a request | scores | billed in |",
+        "| `-m` | provider | default URL | key | documents per request | scores | billed in |",
         "|---|---|---|---|---|---|---|",
     ]
     return "\n".join(head + [line(row) for row in load_table().rows.values()])
@@ -25,11 +29,9 @@ def table() -> str:
 def line(row: Provider) -> str:
     names = "<br>".join(f"`{name}:`" for name in (row.id, *row.aliases))
     title = f"[{row.title}]({PROMISED[row.id]}.md)" if row.id in PROMISED else row.title
-    key = f"`{row.keys[0]}`" + ("" if row.key_required else " (optional)")
+    key = re.sub(r"\b([A-Z_]+)\b", r"`\1`", key_of(row))
     most = f"{row.max_docs:,}" + (f" (at most {row.hard_docs:,})" if row.hard_docs else "")
-    kinds = {"unit": "0 to 1", "logit": "logits", "model": "the model's", "upstream": "what is behind it gives"}
-    billed = (row.billing or "–").replace("_", " ")
-    return f"| {names} | {title} | `{row.base}{row.path}` | {key} | {most} | {kinds[row.kind]} | {billed} |"
+    return f"| {names} | {title} | `{row.base}{row.path}` | {key} | {most} | {SCALES[row.kind]} | {billed_in(row)} |"
 
 
 def rewritten(text: str) -> str:

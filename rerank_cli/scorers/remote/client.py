@@ -76,6 +76,8 @@ class Client:
         headers["User-Agent"] = f"rerank-cli/{__version__}"
         for name, value in self._target.headers:
             headers[name] = value.reveal() if isinstance(value, Secret) else value
+        if self._target.signer:
+            headers |= self._target.signer.sign(self._target.url, body, headers["Content-Type"])
         limit = REPLY_BYTES + REPLY_FACTOR * len(body)
         self._deadline.at = time.monotonic() + self._timeout_s
         try:

@@ -6,12 +6,14 @@ import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rerank_cli.billing import chunk_of, search_units
+from rerank_cli.billing import DOCUMENTS_PER_UNIT, chunk_of, search_units
 from rerank_cli.errors import UsageError
+from rerank_cli.scorers.remote.order import windows
 from rerank_cli.scorers.remote.providers import Provider, load_table
-from rerank_cli.scorers.remote.split import Batch, cut, find_bounds, group_pairs
+from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group_pairs
 from rerank_cli.scorers.remote.target import choose
 from rerank_cli.settings import Limits
 
@@ -19,8 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rerank_cli.records import Pair
-    from rerank_cli.scorers.remote.target import ProviderModel
-    from rerank_cli.settings import ModelSettings
+    from rerank_cli.settings import ModelSettings, RemoteSettings
+
+
+PASSAGE_TOKENS = 400  # of a passage in the prompt of a chat model: RankGPT cuts at 300 words
+PROMPT_TOKENS, PER_PASSAGE, PER_IDENTIFIER = 160, 4, 5  # of the prompt without its passages; `[12] > ` in a reply
+_SINGULAR = {"tokens": "token", "search_units": "search unit", "rerank_units": "rerank unit", "queries": "query"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class Estimate:
     requests: int
     documents: int
     tokens: int
-    unit: str | None = None  # search_units | tokens | rerank_units
+    unit: str | None = None  # of `providers.Unit`
     units: float | None = None
     cost: float | None = None  # in the currency of [prices]
     notes: tuple[str, ...] = ()
@@ -40,12 +46,8 @@ class Estimate:
 
 def billing_of(provider: Provider, model: str) -> tuple[str | None, int | None]:
     """What a model of a provider is billed in, and the billing chunk of search units."""
-    if provider.billing != "search_units":
-        return provider.billing, None
-    if provider.kind == "upstream" and not re.search(r"cohere|rerank-(v\d|english|multilingual)", model.lower()):
-        return None, None  # a gateway in front of another provider than Cohere
-    chunk = chunk_of(model)
-    return ("search_units", chunk) if chunk else ("tokens", None)
+    unit = provider.billed_in(model)
+    return unit, chunk_of(model) if unit == "search_units" else None
 
 
 def estimate_batches(provider: Provider, model: str, batches: Iterable[Batch], prices: Mapping[str, float]) -> Estimate:
@@ -53,17 +55,24 @@ def estimate_batches(provider: Provider, model: str, batches: Iterable[Batch], p
     unit, chunk = billing_of(provider, model)
     requests = documents = tokens = 0
     units = 0.0
+    queries = 0
     for batch in batches:
         requests += 1
+        queries += -(-len(batch.items) // DOCUMENTS_PER_UNIT)
         documents += batch.documents
         tokens += batch.tokens
         if chunk:
             units += search_units(batch.group.query_tokens, (item.tokens for item in batch.items), chunk)
-    billed = {"search_units": units, "tokens": float(tokens)}.get(unit or "")
-    names = [name + part for part in (f":{model}", "") for name in (provider.id, *provider.aliases)]
-    price = next((prices[name] for name in (*names, model) if name in prices), None)
+    billed = {"search_units": units, "tokens": float(tokens), "queries": float(queries)}.get(unit or "")
+    price = price_of(provider, model, prices)
     cost = billed * price if billed is not None and price is not None else None
     return Estimate(provider.id, model, requests, documents, tokens, unit, billed, cost, _notes(unit, chunk, model))
+
+
+def price_of(provider: Provider, model: str, prices: Mapping[str, float]) -> float | None:
+    """The price of one unit of a model: that of `provider:model`, else of the provider, else of the model's name."""
+    names = [name + part for part in (f":{model}", "") for name in (provider.id, *provider.aliases)]
+    return next((prices[name] for name in (*names, model) if name in prices), None)
 
 
 def _notes(unit: str | None, chunk: int | None, model: str) -> tuple[str, ...]:
@@ -84,7 +93,11 @@ def estimate(reference: str, pairs: Sequence[Pair], settings: ModelSettings, lim
     choice = choose(reference, settings.remote)
     provider, model = choice.provider, choice.model or choice.provider.model_default or ""
     bounds = find_bounds(provider, settings.remote, (limits or Limits()).max_chunks_per_doc)
-    groups, _ = group_pairs(pairs, share=not load_table().is_listwise(model))
+    if provider.kind == "order":
+        groups, _ = group_pairs(pairs, share=True)
+        return estimate_order(provider, model, groups, settings.remote, passage_tokens(limits or Limits()))
+    ask = partial(provider.query_with, settings.instruction)
+    groups, _ = group_pairs(pairs, ask=ask, share=not load_table().is_listwise(model))
     return estimate_batches(provider, model, cut(groups, bounds, lambda: bounds.documents), settings.remote.prices)
 
 
@@ -101,6 +114,76 @@ def together(first: Estimate, highlights: Estimate) -> Estimate:
         cost=None if first.cost is None else first.cost + (highlights.cost or 0.0),
         notes=(*first.notes, note),
     )
+
+
+def passage_tokens(limits: Limits) -> int:
+    """Tokens of a passage in a prompt: as --max-tokens-per-doc says, else what leaves room for the others."""
+    most = limits.max_tokens_per_doc
+    return PASSAGE_TOKENS if most == Limits().max_tokens_per_doc else most
+
+
+def estimate_order(
+    provider: Provider, model: str, groups: Sequence[QueryGroup], remote: RemoteSettings, most: int
+) -> Estimate:
+    """The estimate for a chat model that orders the documents of each query, window by window."""
+    prices = remote.prices
+    found = [estimate_tokens_of(provider, model, 0, 0, prices, requests=0)]
+    for group in groups:
+        sizes = [min(item.tokens, most) + PER_PASSAGE for item in group.items]
+        for start, end in windows(len(sizes), remote.window_size, remote.window_step, remote.passes):
+            if end - start > 1:
+                tokens = PROMPT_TOKENS + 2 * group.query_tokens + sum(sizes[start:end])
+                found.append(estimate_tokens_of(provider, model, tokens, end - start, prices))
+    whole = found[0]
+    for one in found[1:]:
+        cost = None if whole.cost is None or one.cost is None else whole.cost + one.cost
+        requests, tokens = whole.requests + one.requests, whole.tokens + one.tokens
+        whole = replace(whole, requests=requests, tokens=tokens, units=float(tokens), cost=cost)
+    return replace(whole, documents=sum(len(item.places) for group in groups for item in group.items))
+
+
+def estimate_tokens_of(
+    provider: Provider, model: str, asked: int, passages: int, prices: Mapping[str, float], requests: int = 1
+) -> Estimate:
+    """The estimate of one prompt of `asked` tokens; the reply holds an identifier per passage."""
+    replied = passages * PER_IDENTIFIER
+    price, own = price_of(provider, model, prices), price_of(provider, f"{model}:output", prices)
+    cost = None if price is None else asked * price + replied * (price if own is None else own)
+    tokens = asked + replied
+    notes = ("tokens are estimated from the length of the texts",)
+    return Estimate(provider.id, model, requests, passages, tokens, "tokens", float(tokens), cost, notes)
+
+
+def cost_of(expected: Estimate, used: Mapping[str, float], prices: Mapping[str, float]) -> float:
+    """What a reply cost by what it counts, else what was expected; 0 without a price."""
+    provider = load_table().rows[expected.provider]
+    price, own = (price_of(provider, expected.model + part, prices) for part in ("", ":output"))
+    if price is None:
+        return 0.0
+    if expected.unit != "tokens":
+        return used.get(expected.unit or "", expected.units or 0.0) * price
+    if "prompt_tokens" not in used:
+        return used["total_tokens"] * price if "total_tokens" in used else expected.cost or 0.0
+    replied = used.get("completion_tokens", 0.0)
+    return used["prompt_tokens"] * price + replied * (price if own is None else own)
+
+
+def check_cost(expected: Estimate, spent: float, max_cost: float | None) -> None:
+    """Refuse to start what would cost more than --max-cost.
+
+    Raises UnitsSpentError: it would; UsageError: no price is known.
+    """
+    if max_cost is None:
+        return
+    name = f"{expected.provider}:{expected.model}"
+    if expected.cost is None:
+        unit = _SINGULAR.get(expected.unit or "", "unit")
+        hint = f'write the price of one {unit} into a configuration file: [prices] "{name}" = 0.0000002'
+        raise UsageError(f"--max-cost needs the price of {name}", hint)
+    if spent + expected.cost > max_cost:
+        already = f" besides {spent:.4g} already spent" if spent else ""
+        message = f"this would cost about {expected.cost:.4g}{already}, more than --max-cost {max_cost:g}"
+        raise UnitsSpentError(message, "raise --max-cost, send fewer documents, or see --dry-run")
 
 
 def check_budget(expected: Estimate, used: float, max_units: int | None) -> None:
@@ -126,10 +209,9 @@ def not_in_units(provider: str, unit: str | None) -> UsageError:
     return UsageError(f"--max-units counts search units, but {provider} {bills}", "leave --max-units out")
 
 
-def check_unit(choice: ProviderModel) -> None:
-    """Raise UsageError unless this model is billed in search units."""
-    provider = choice.provider
-    unit, _ = billing_of(provider, choice.model or provider.model_default or "")
+def check_unit(provider: Provider, model: str) -> None:
+    """Raise UsageError unless this model is billed in search units: --max-units counts nothing else."""
+    unit = provider.billed_in(model)
     if unit != "search_units":
         raise not_in_units(provider.id, unit)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rerank_cli.net import is_variable
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from rerank_cli.records import Pair
     from rerank_cli.report import Report
+    from rerank_cli.scorers.base import ScorerInfo
     from rerank_cli.settings import Limits, ModelSettings
 
 FROM_ENV = "@env:"  # of --header
@@ -21,15 +21,19 @@ FROM_ENV = "@env:"  # of --header
 
 def check_run(
     pairs: Sequence[Pair], settings: ModelSettings, limits: Limits, env: Mapping[str, str], report: Report
-) -> None:
-    """Raise the UsageError or ConfigError that scoring these pairs would raise; a key that is not set is none.
+) -> ScorerInfo:
+    """Open the model and check the pairs as a run does; a key that is not set is noted, not refused.
 
-    The limit of --max-units is left to the caller, who reports it beside the estimate. `report` receives the warnings.
+    `report` gets warnings and notes. Raises the UsageError or ConfigError that the run would raise, but for one: the
+    caller reports --max-units beside the estimate if it is too low.
     """
-    settings = replace(settings, remote=replace(settings.remote, max_units=None))
-    scorer = open_remote(settings.model, settings, {**env, **_missing_keys(settings, env)}, report)
+    missing = _missing_keys(settings, env)
+    for name in missing:
+        report.note(f"without --dry-run a key is needed: the environment variable `{name}` is unset")
+    scorer = open_remote(settings.model, settings, {**env, **missing}, report)
     try:
         scorer.check(pairs, limits)
+        return scorer.info
     finally:
         scorer.close()
 

@@ -11,7 +11,7 @@ from rerank_cli.errors import ProviderReply, RemoteError
 from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.redaction import redact
 from rerank_cli.scorers.remote.retries import Transient, is_transient, requested_wait
-from rerank_cli.scorers.remote.target import azure_candidates
+from rerank_cli.scorers.remote.url import azure_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,7 @@ def _hint(target: Target, status: int) -> str | None:
         return f"Azure endpoints answer at one of: {azure_candidates(target.url)}"
     hints = {
         202: "the provider expects polling for the result, which rerank does not support",
-        401: f"check the key ({provider.keys[0]}, --api-key-env, --api-key-file) and --auth-header",
+        401: f"check the key ({', '.join([*provider.keys[:1], '--api-key-env', '--api-key-file'])}) and --auth-header",
         402: "the account is out of credit or has no payment method",
         403: "the key may not use this model or endpoint",
         404: "check the model's name and --endpoint",

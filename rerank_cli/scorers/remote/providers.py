@@ -5,7 +5,8 @@ It knows nothing of keys, requests or the network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,47 +19,63 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TABLE = Path(__file__).with_name("providers.json")
+Unit = Literal["search_units", "tokens", "rerank_units", "queries"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """How one provider is called. Paths are dotted (`input.query`); None = the provider has no such thing."""
+    """How one provider is called. Paths are dotted (`input.query`); None = the provider has no such thing.
+
+    Columns with a default may be left out of a row.
+    """
 
     id: str
     title: str
     aliases: tuple[str, ...]  # two rows may share one; then `when` decides
     when: tuple[str, ...]  # an endpoint that contains one of these means this row of a shared alias
     # endpoint
-    base: str  # {placeholders} mean that --endpoint is needed
+    base: str  # {placeholders} mean that --endpoint is needed, unless `variables` fills them
+    # {model}: the name as one part of the path; {model_name}: its slashes stay; {model_path}: see `model_paths`.
     path: str
     url_rule: Literal["overlap", "azure"]
+    # Placeholder of base, path, headers and model_form -> the environment variables that may hold its value.
+    variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # authentication
     auth: tuple[str, str]  # header name, value with {key}
     headers: Mapping[str, str]
     keys: tuple[str, ...]  # environment variables, the provider's usual one first
     key_required: bool
     key_hosts: Mapping[str, str]  # key prefix -> base that such keys belong to
+    # Without a key, requests are signed: ("aws", service to sign for) or ("google", OAuth scope), see signers.py.
+    signer: tuple[Literal["aws", "google"], str] | None = None
     # request
     model: str | None
     model_required: bool
     model_default: str | None
+    example: str = ""  # a model for examples
     model_paths: Mapping[str, str]  # models whose {model_path} does not follow from their name
+    model_form: str = "{model}"  # how the body names the model; of `arn:…`, a name with this scheme is sent as it is
     query: str
+    query_form: Any = "{query}"  # what stands at `query`: any JSON with the placeholder in it
+    query_per_document: bool = False  # `query` is a list that repeats the query once per document
     docs: str
-    doc: Literal["str", "text"]  # a string, or {"text": string}
+    doc: Any  # "str": a string; "text": {"text": string}; or any JSON with the placeholders {text} and {index} in it
     top: str | None
     fixed: Mapping[str, Any]
     max_tokens: str | None  # field for --max-tokens-per-doc
     max_chunks: str | None  # field for --max-chunks-per-doc
     instruction: str | None
+    instruction_form: str | None = None  # where instructions go into the query: how, with {instruction} and {query}
+    instruction_models: str = ""  # regular expression: the models that follow instructions
     rank_fields: str | None  # the provider takes objects and chooses fields itself
     native_by_default: bool  # objects and rank_fields travel without --native-rank-fields
     # response
     results: str  # "" = the body itself is the array
     index: str
+    index_kind: Literal["number", "text", "position"] = "number"  # text: digits; position: results are bare numbers
     score: str
-    kind: Literal["unit", "logit", "model", "upstream"]
-    usage: str | None  # dotted path, or `header:name`
+    kind: Literal["unit", "logit", "model", "upstream", "order"]  # order: a chat model, see order.py
+    usage: str | None  # dotted path of a counter or of an object of counters, or `header:name`
     error: tuple[str, ...]
     # limits
     max_docs: int  # documents per request unless --batch-docs changes it
@@ -67,13 +84,50 @@ class Provider:
     request_tokens: int | None  # query x documents + documents
     requests_per_minute: int | None
     tokens_per_minute: int | None
-    # What is billed. Only search units and tokens can be estimated (cost.py); another name is shown as it is.
-    billing: Literal["search_units", "tokens", "rerank_units"] | None
+    # What is billed. Rerank units cannot be estimated (cost.py); queries have up to 100 documents each.
+    billing: Unit | None
+    billing_models: Mapping[str, Unit] = field(default_factory=dict)  # regular expression -> unit; the first one counts
 
     @property
     def scale(self) -> str:
         """What `ScorerInfo.scale` says: scores travel as received, so only raw logits are named."""
         return "logit" if self.kind == "logit" else "vendor"
+
+    @property
+    def doc_form(self) -> Any:
+        """What a document is sent as: JSON with the placeholders {text} and {index} in it."""
+        return {"str": "{text}", "text": {"text": "{text}"}}[self.doc] if isinstance(self.doc, str) else self.doc
+
+    def billed_in(self, model: str) -> Unit | None:
+        """The unit that a model is billed in; None if that is not known or nothing is billed."""
+        units = (unit for pattern, unit in self.billing_models.items() if re.search(pattern, model.lower()))
+        return next(units, self.billing)
+
+    @property
+    def has_instruction(self) -> bool:
+        """Whether --instruction has a place in its requests: a field, or the query."""
+        return bool(self.instruction or self.instruction_form)
+
+    def follows_instruction(self, model: str) -> bool:
+        """Whether a model follows --instruction."""
+        return self.has_instruction and bool(re.search(self.instruction_models, model.lower()))
+
+    def query_with(self, instruction: str | None, query: str) -> str:
+        """The query as it is sent: with the instruction in it where the provider has no field for one."""
+        if not instruction or not self.instruction_form:
+            return query
+        values = {"{instruction}": instruction, "{query}": query}
+        return re.sub(r"{(instruction|query)}", lambda found: values[found[0]], self.instruction_form)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderModel:
+    """A reference after names are looked up: provider, model, endpoint, and the variable of its key."""
+
+    provider: Provider
+    model: str
+    endpoint: str | None
+    key_env: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +148,20 @@ class Table:
 
         Raises UsageError: no provider has this name.
         """
+        sharing = self.sharing(name)
+        matching = [row for row in sharing if any(part in (endpoint or "").lower() for part in row.when)]
+        return (matching or sharing)[0]
+
+    def sharing(self, name: str) -> list[Provider]:
+        """The row of an id, or the rows that share an alias. Raises UsageError: no provider has this name."""
         wanted = name.lower()
         if wanted in self.rows:
-            return self.rows[wanted]
+            return [self.rows[wanted]]
         sharing = [row for row in self.rows.values() if wanted in row.aliases]
         if not sharing:
             hint = did_you_mean(wanted, self.names())
             raise UsageError(f"unknown provider `{name}`", hint or f"known: {', '.join(self.rows)}")
-        matching = [row for row in sharing if any(part in (endpoint or "").lower() for part in row.when)]
-        return (matching or sharing)[0]
+        return sharing
 
     def is_listwise(self, model: str) -> bool:
         """Whether a model's scores of different requests cannot be compared."""

@@ -9,21 +9,27 @@ import hashlib
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from rerank_cli.errors import ProviderReply, RemoteError
+from rerank_cli.errors import RemoteError
 from rerank_cli.records import Score
 from rerank_cli.scorers.base import ScorerInfo
 from rerank_cli.scorers.remote import wire
-from rerank_cli.scorers.remote.cost import estimate_batches
+from rerank_cli.scorers.remote.cost import check_cost, cost_of, estimate_batches
 from rerank_cli.scorers.remote.native import fields_of
-from rerank_cli.scorers.remote.parse_response import TooLarge, parse_response, parse_scores
-from rerank_cli.scorers.remote.redaction import redact
-from rerank_cli.scorers.remote.retries import LIMITED, Policy, Transient, with_retries
-from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group_pairs, no_split, text_of
+from rerank_cli.scorers.remote.parse_response import TooLarge, parse_scores
+from rerank_cli.scorers.remote.split import (
+    Batch,
+    QueryGroup,
+    cut,
+    find_bounds,
+    group_pairs,
+    needs_split,
+    no_split,
+    text_of,
+)
 from rerank_cli.scorers.remote.workers import run_all
 
 if TYPE_CHECKING:
@@ -33,14 +39,11 @@ if TYPE_CHECKING:
     from rerank_cli.records import Pair
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance
-    from rerank_cli.scorers.remote.client import Client
-    from rerank_cli.scorers.remote.shared import Shared
+    from rerank_cli.scorers.remote.channel import Channel
     from rerank_cli.scorers.remote.split import Bounds
-    from rerank_cli.scorers.remote.target import Target
-    from rerank_cli.settings import Limits, RemoteSettings
+    from rerank_cli.settings import Limits
 
 Answered = tuple[Batch, list[Score]]
-LONG_PAUSE_S = 2.0  # longer waits for a rate limit are noted
 
 
 class PartialError(RemoteError):
@@ -56,34 +59,17 @@ class PartialError(RemoteError):
 class RemoteScorer:
     """A `Scorer` behind HTTP. It wants all documents of a query in one `score` call (`ScorerInfo.whole_query`)."""
 
-    def __init__(
-        self,
-        target: Target,
-        remote: RemoteSettings,
-        client: Client,
-        report: Report,
-        shared: Shared,
-        is_gone: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._target = target
-        self._remote = remote
-        self._client = client
-        self._report = report
-        self._shared = shared
-        self._is_gone = is_gone
-        provider = target.provider
-        self._policy = Policy(max(0, remote.retries), remote.max_wait_s)
-        self._usage: dict[str, float] = {}
-        native = bool(provider.rank_fields) and (provider.native_by_default or remote.native_rank_fields)
-        self._rank_fields = remote.rank_fields if native else ()  # objects are sent, the provider chooses
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._target, self._remote, self._shared = channel.target, channel.remote, channel.shared
+        self._report = channel.report
+        provider = self._target.provider
+        native = bool(provider.rank_fields) and (provider.native_by_default or self._remote.native_rank_fields)
+        self._rank_fields = self._remote.rank_fields if native else ()  # objects are sent, the provider chooses
 
     def for_request(self, report: Report, rank_fields: tuple[str, ...], is_gone: Callable[[], bool]) -> RemoteScorer:
-        """A scorer of the same endpoint for one request among many: usage, warnings and rank fields are its own.
-
-        Connections, limits and budget are shared. Nothing more is sent once `is_gone`.
-        """
-        remote = replace(self._remote, rank_fields=rank_fields)
-        return RemoteScorer(self._target, remote, self._client, report, self._shared, is_gone)
+        """A scorer of the same endpoint for one request among many, with rank fields of its own; see `Channel`."""
+        return RemoteScorer(self._channel.for_request(report, replace(self._remote, rank_fields=rank_fields), is_gone))
 
     @property
     def info(self) -> ScorerInfo:
@@ -134,16 +120,17 @@ class RemoteScorer:
 
     def _reserved(self, groups: list[QueryGroup], bounds: Bounds) -> AbstractContextManager[None]:
         """Room in the budget for all of these. Raises UsageError if there is none."""
-        if self._shared.budget.most is None:
+        if self._shared.budget.most is None and self._remote.max_cost is None:
             return nullcontext()
         batches = cut(groups, bounds, lambda: bounds.documents)
-        target = self._target
-        return self._shared.budget.reserve(estimate_batches(target.provider, target.model, batches, {}))
+        expected = estimate_batches(self._target.provider, self._target.model, batches, self._remote.prices)
+        check_cost(expected, self._shared.cost, self._remote.max_cost)
+        return nullcontext() if self._shared.budget.most is None else self._shared.budget.reserve(expected)
 
     def check(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[QueryGroup], list[int], Bounds]:
         """The batches' queries, blank documents and bounds. Raises UsageError for what is refused before a request."""
         make = partial(fields_of, names=self._rank_fields) if self._rank_fields else text_of
-        groups, blank = group_pairs(pairs, make, share=not self._target.listwise)
+        groups, blank = group_pairs(pairs, make, ask=self._target.asked, share=not self._target.listwise)
         bounds = find_bounds(self._target.provider, self._remote, limits.max_chunks_per_doc)
         self._check(groups, bounds, limits)
         return groups, blank, bounds
@@ -180,9 +167,12 @@ class RemoteScorer:
 
     def _check(self, groups: list[QueryGroup], bounds: Bounds, limits: Limits) -> None:
         """Everything that can be refused or reported before the first request."""
-        provider = self._target.provider
-        if self._target.listwise:
-            self._check_listwise(groups, bounds)
+        provider, model = self._target.provider, self._target.model
+        if self._target.listwise and needs_split(model, groups, bounds, allowed=self._remote.allow_split):
+            self._report.warn(
+                f"{model} compares the documents of a request with each other:"
+                " scores of different requests are ranked together as you asked (--allow-split)"
+            )
         if not provider.max_tokens and limits.max_tokens_per_doc != wire.DEFAULT_MAX_TOKENS:
             self._report.warn(f"{provider.id} has no field for --max-tokens-per-doc: its own limit applies")
         if not provider.max_chunks and limits.max_chunks_per_doc is not None:
@@ -195,17 +185,6 @@ class RemoteScorer:
                 words = "document is" if long == 1 else "documents are"
                 cut_at = f"{provider.id} cuts there (--max-tokens-per-doc)"
                 self._report.note(f"{long} {words} probably longer than {limits.max_tokens_per_doc} tokens: {cut_at}")
-
-    def _check_listwise(self, groups: list[QueryGroup], bounds: Bounds) -> None:
-        for group in groups:
-            n = sum(1 for _ in cut([group], bounds, lambda: bounds.documents))
-            if n > 1 and not self._remote.allow_split:
-                raise no_split(self._target.model, f"{len(group.items):,} documents would need {n} requests")
-            if n > 1:
-                self._report.warn(
-                    f"{self._target.model} compares the documents of a request with each other:"
-                    " scores of different requests are ranked together as you asked (--allow-split)"
-                )
 
     def _exchange(
         self, batch: Batch, shared: dict[str, Any], pause: Callable[[float], None], rescued: list[Answered]
@@ -243,57 +222,28 @@ class RemoteScorer:
         )
 
     def _request(self, batch: Batch, shared: dict[str, Any], pause: Callable[[float], None]) -> list[Score]:
-        provider = self._target.provider
-        body = wire.encode(provider, shared, batch.group.query, [item.text for item in batch.items])
+        body = wire.encode(self._target.provider, shared, batch.group.query, [item.text for item in batch.items])
 
-        def attempt() -> Any:
-            pause(self._wait_for(batch.tokens))
-            try:
-                with self._shared.slots:
-                    if self._is_gone():
-                        raise RemoteError("nobody waits for the reply any more")
-                    reply = self._client.post(body)
-                return parse_response(self._target, reply)
-            except Transient as failure:
-                if failure.rate_limited and failure.wait_s and failure.wait_s <= self._policy.max_wait_s:
-                    self._shared.limiter.hold(failure.wait_s)
-                raise
-
-        payload, headers = with_retries(attempt, self._policy, pause)
+        payload, headers = self._channel.send(body, batch.tokens, pause)
         scores = parse_scores(self._target, payload, [item.pair for item in batch.items])
-        spans = wire.parse_spans(provider, payload, [item.text for item in batch.items])
+        spans = wire.parse_spans(self._target.provider, payload, [item.text for item in batch.items])
         self._count(batch, payload, headers)
         return [Score(score, spans=own) for score, own in zip(scores, spans, strict=True)]
 
-    def _wait_for(self, tokens: int) -> float:
-        """Seconds until the rate allows a request. Raises RemoteError if it may not wait that long."""
-        most = self._policy.max_wait_s if self._remote.refuse_waits else inf
-        wait = self._shared.limiter.reserve(tokens, most)
-        if wait > most:
-            words = "the rate limit (--requests-per-minute, --tokens-per-minute) is reached"
-            raise RemoteError(words, reply=ProviderReply(LIMITED, words, wait))
-        if wait > LONG_PAUSE_S:
-            self._report.note("requests wait for the rate limit (--requests-per-minute, --tokens-per-minute)")
-        return wait
-
     def _count(self, batch: Batch, payload: Any, headers: Mapping[str, str]) -> None:
-        provider, target = self._target.provider, self._target
-        used = wire.parse_usage(provider, payload, headers)
+        used = self._channel.count(payload, headers)
         units = used.get("search_units")
-        if units is None and self._shared.budget.most is not None:
-            units = estimate_batches(provider, target.model, [batch], {}).units
-        self._shared.budget.spend(units or 0)
-        with self._shared.lock:
-            for name, value in used.items():
-                self._usage[name] = self._usage.get(name, 0) + value
-            for warning in wire.parse_warnings(payload):
-                self._report.warn(f"{provider.id} says: {wire.shortened(redact(warning, target.secrets))}")
+        if self._shared.budget.most is None and self._remote.max_cost is None:
+            self._shared.budget.spend(units or 0)
+            return
+        expected = estimate_batches(self._target.provider, self._target.model, [batch], self._remote.prices)
+        self._shared.budget.spend((expected.units or 0) if units is None else units)
+        self._shared.spend(cost_of(expected, used, self._remote.prices))
 
     def usage(self) -> dict[str, float]:
         """Billed units and tokens of all replies so far."""
-        with self._shared.lock:
-            return dict(self._usage)
+        return self._channel.usage()
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._channel.close()

@@ -92,12 +92,13 @@ def text_of(text: str) -> str | None:
 
 
 def group_pairs(
-    pairs: Iterable[Pair], make: Callable[[str], Text | None] = text_of, *, share: bool
+    pairs: Iterable[Pair], make: Callable[[str], Text | None] = text_of, *, ask: Callable[[str], str] = str, share: bool
 ) -> tuple[list[QueryGroup], list[int]]:
     """Pairs by query, in order of first sight, and the positions of blank texts, which are never sent.
 
-    `make` gives what is sent for a text, None for nothing. With `share`, equal texts of a query are sent once: not for
-    listwise models, whose scores depend on the other documents. Raises UsageError: a blank query.
+    `make` gives what is sent for a text, None for nothing; `ask` what is sent for a query. With `share`, equal texts of
+    a query are sent once: not for listwise models, whose scores depend on the other documents. Raises UsageError: a
+    blank query.
     """
     groups: dict[str, QueryGroup] = {}
     seen: dict[tuple[str, str], Item] = {}
@@ -112,7 +113,7 @@ def group_pairs(
             blank.append(place)
             continue
         if pair.query not in groups:
-            groups[pair.query] = new_group(pair.query)
+            groups[pair.query] = new_group(pair.query, ask)
         tokens, size = estimate_tokens(pair.text)
         item = Item(pair, text, size + OVERHEAD, tokens, [place])
         groups[pair.query].items.append(item)
@@ -121,11 +122,12 @@ def group_pairs(
     return list(groups.values()), blank
 
 
-def new_group(query: str) -> QueryGroup:
+def new_group(query: str, ask: Callable[[str], str] = str) -> QueryGroup:
     """A group without texts. Raises UsageError: the query is blank."""
     if is_blank(query):
         raise UsageError(BLANK_QUERY, "a query needs at least one word")
-    return QueryGroup(encodable(query), estimate_tokens(query)[0])
+    asked = ask(query)
+    return QueryGroup(encodable(asked), estimate_tokens(asked)[0])
 
 
 def find_bounds(provider: Provider, remote: RemoteSettings, max_chunks: int | None) -> Bounds:
@@ -166,6 +168,17 @@ def _fill(group: QueryGroup, start: int, bounds: Bounds, cap: int) -> int:
         if end > start and (size > bounds.body or (bounds.tokens and tokens > bounds.tokens)):
             return end
     return end + 1
+
+
+def needs_split(model: str, groups: Iterable[QueryGroup], bounds: Bounds, *, allowed: bool) -> bool:
+    """Whether a query's documents need several requests. Raises UsageError: they do, and it is not `allowed`."""
+    split = False
+    for group in groups:
+        n = sum(1 for _ in cut([group], bounds, lambda: bounds.documents))
+        if n > 1 and not allowed:
+            raise no_split(model, f"{len(group.items):,} documents would need {n} requests")
+        split = split or n > 1
+    return split
 
 
 def no_split(model: str, why: str) -> UsageError:

@@ -8,32 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, quote, unquote_plus, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import orjson
 
 from rerank_cli.errors import ConfigError, MissingKeyError, UsageError, did_you_mean
 from rerank_cli.net import SENSITIVE, stays_on_machine
 from rerank_cli.scorers.remote.keys import Header, Secret, auth_headers, extra_headers, find_key
-from rerank_cli.scorers.remote.providers import Provider, load_table
+from rerank_cli.scorers.remote.providers import Provider, ProviderModel, load_table
+from rerank_cli.scorers.remote.signers import Signer, open_signer
+from rerank_cli.scorers.remote.url import body_model, build_url, checked, fixed_headers, values_of
 from rerank_cli.settings import NAMED_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rerank_cli.settings import ModelSettings, RemoteSettings
-
-RERANK_ENDINGS = ("/rerank", "/reranking", "/reranks", "/rerankings", "/ranking", "/text-rerank")
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderModel:
-    """A reference after names are looked up: provider, model, endpoint, and the variable of its key."""
-
-    provider: Provider
-    model: str
-    endpoint: str | None
-    key_env: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +37,8 @@ class Target:
     extra: Mapping[str, Any] = field(default_factory=dict)
     instruction: str | None = None
     key: Secret | None = None  # alone: a header's template may wrap it
+    signer: Signer | None = None  # where there is no key
+    named_model: str = ""  # as the body names it
 
     @property
     def shown_url(self) -> str:
@@ -58,12 +50,17 @@ class Target:
     def secrets(self) -> tuple[Secret, ...]:
         """All values that must not appear in a message."""
         headers = (value for _, value in self.headers if isinstance(value, Secret))
-        return (*headers, *([self.key] if self.key else []), *query_secrets(self.url))
+        signed = self.signer.secrets if self.signer else ()
+        return (*headers, *([self.key] if self.key else []), *signed, *query_secrets(self.url))
+
+    def asked(self, query: str) -> str:
+        """A query as it is sent."""
+        return self.provider.query_with(self.instruction, query)
 
     @property
     def listwise(self) -> bool:
         """Whether scores of different requests cannot be compared."""
-        return load_table().is_listwise(self.model)
+        return load_table().is_listwise(f"{self.provider.id}:{self.model}")
 
 
 def choose(reference: str, remote: RemoteSettings) -> ProviderModel:
@@ -107,7 +104,7 @@ def check_named(where: str, entry: Mapping[str, object]) -> None:
     except UsageError as error:
         raise ConfigError(f"{where}.provider: {error.message}", error.hint) from None
     if entry.get("url"):
-        _checked(str(entry["url"]), f"{where}.url")
+        checked(str(entry["url"]), f"{where}.url")
 
 
 def _named(name: str, entry: Mapping[str, object], endpoint: str | None) -> ProviderModel:
@@ -120,109 +117,59 @@ def _named(name: str, entry: Mapping[str, object], endpoint: str | None) -> Prov
 def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str]) -> Target:
     """Find URL, key and headers, and refuse what must not be sent.
 
-    Raises UsageError: no endpoint, no key, a key over plain http, bad --header or --extra.
+    Raises UsageError: no endpoint, no key, no package to sign with, a key over plain http, bad --header or --extra.
     """
     remote = settings.remote
     choice = choose(reference, remote)
-    provider = choice.provider
-    key = find_key(provider, remote, env, choice.key_env)
-    url = build_url(choice, key)
-    headers = [
-        *((name, value) for name, value in provider.headers.items()),
-        *auth_headers(provider, key, remote.auth_header),
-        *([("X-Client-Name", _line(remote.client_name, "--client-name"))] if remote.client_name else []),
-        *extra_headers(remote.headers, env),
-    ]
-    headers = list({name.lower(): (name, value) for name, value in headers}.values())
-    _refuse_unsafe(url, any(isinstance(value, Secret) for _, value in headers))
+    provider, model = choice.provider, choice.model or choice.provider.model_default or ""
+    key, values = find_key(provider, remote, env, choice.key_env), values_of(provider, env)
+    url = build_url(choice, key, values)
+    headers = _headers(provider, key, remote, env, values)
+    has_secret = any(isinstance(value, Secret) for _, value in headers)
+    signer = open_signer(provider.signer, values, env) if provider.signer and not has_secret else None
+    _refuse_unsafe(url, has_secret or signer is not None)
     loopback = stays_on_machine(urlsplit(url).hostname or "")
     if settings.offline and not loopback:
         hint = "leave --offline (RERANK_OFFLINE) out, or choose a local model: -m builtin"
         raise UsageError(f"--offline: {provider.id} is on the network, at {urlsplit(url).hostname}", hint)
-    if provider.key_required and not any(isinstance(value, Secret) for _, value in headers) and not loopback:
+    if provider.key_required and not (has_secret or signer or loopback):
         message = f"no key for {provider.id}: the environment variable `{choice.key_env or provider.keys[0]}` is unset"
         raise MissingKeyError(message, "export it, or name another with --api-key-env NAME or --api-key-file FILE")
     if settings.template:
         raise UsageError(f"{provider.id} does not take --template", "it is for decoders that run on this machine")
-    if settings.instruction and not provider.instruction:
-        raise UsageError(f"{provider.id} does not take --instruction", "send fields of one provider with --extra '{…}'")
-    model = choice.model or provider.model_default or ""
-    return Target(provider, model, url, tuple(headers), parse_extra(remote.extra, provider), settings.instruction, key)
+    _refuse_instruction(provider, model, settings.instruction)
+    return Target(
+        provider,
+        model,
+        url,
+        headers,
+        parse_extra(remote.extra, provider),
+        settings.instruction,
+        key,
+        signer,
+        body_model(provider, model, values),
+    )
 
 
-def build_url(choice: ProviderModel, key: Secret | None = None) -> str:
-    """The full URL: the provider's own base, or --endpoint completed by the provider's rule."""
-    provider, endpoint = choice.provider, choice.endpoint
-    # NVIDIA's hosted route: dots of the model's name become `_` in the path and stay dots in the body.
-    model_path = provider.model_paths.get(choice.model, quote(choice.model.replace(".", "_")))
-    path = provider.path.replace("{model_path}", model_path).replace("{model}", quote(choice.model, safe=""))
-    if endpoint is None:
-        if "{" in provider.base:
-            kin = [
-                r.base for r in load_table().rows.values() if r is provider or set(r.aliases) & set(provider.aliases)
-            ]
-            raise UsageError(f"{provider.id} needs --endpoint URL", f"as in --endpoint {' or '.join(kin)}")
-        hosts = (base for prefix, base in provider.key_hosts.items() if key and key.reveal().startswith(prefix))
-        return next(hosts, provider.base) + path
-    parts = _checked(endpoint, "--endpoint")
-    rule = azure_path if provider.url_rule == "azure" else overlap_path
-    full = rule(parts, path)
-    return parts._replace(path=full, fragment="").geturl()
+def _headers(
+    provider: Provider, key: Secret | None, remote: RemoteSettings, env: Mapping[str, str], values: Mapping[str, str]
+) -> tuple[Header, ...]:
+    """The headers of each request; of two with the same name the later one counts."""
+    headers = [
+        *fixed_headers(provider, values),
+        *auth_headers(provider, key, remote.auth_header),
+        *([("X-Client-Name", _line(remote.client_name, "--client-name"))] if remote.client_name else []),
+        *extra_headers(remote.headers, env),
+    ]
+    return tuple({name.lower(): (name, value) for name, value in headers}.values())
 
 
-def _checked(endpoint: str, where: str) -> SplitResult:
-    """The parts of a URL that may be called. Raises ConfigError."""
-    try:
-        parts = urlsplit(endpoint)
-        port = parts.port
-    except ValueError:
-        raise ConfigError(f"{where}: not a URL", "write all of it: https://host/path") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not endpoint.isprintable():
-        raise ConfigError(f"{where}: not an http(s) URL", "write all of it: https://host/path")
-    if parts.username or parts.password:
-        hint = "use --api-key-env or --header 'Name: @env:VARIABLE'"
-        raise ConfigError(f"{where}: contains a user name or password", hint)
-    return parts
-
-
-def overlap_path(parts: SplitResult, path: str) -> str:
-    """An endpoint's path completed by the provider's: kept if it ends in a rerank route, else joined at the overlap.
-
-    `/v1` + `/v1/rerank` -> `/v1/rerank`; `/gateway` + `/v2/rerank` -> `/gateway/v2/rerank`; an endpoint that ends in
-    another version keeps it: `/v1` + `/v2/rerank` -> `/v1/rerank`.
-    """
-    have = parts.path.rstrip("/")
-    wanted = path.split("/")[1:]
-    given = have.split("/")[1:] if have else []
-    for n in range(min(len(wanted), len(given)), 0, -1):
-        if given[-n:] == wanted[:n]:
-            return "/".join([have, *wanted[n:]])
-    if have.endswith(RERANK_ENDINGS):
-        return have
-    if given and given[-1] in ("v1", "v2") and wanted[0] in ("v1", "v2"):
-        return have + "/" + "/".join(wanted[1:])
-    return have + path
-
-
-def azure_path(parts: SplitResult, _path: str) -> str:
-    """Azure's rule (LiteLLM's, adjusted): a full URL is kept, anything shorter is completed."""
-    have = parts.path.rstrip("/")
-    if have.endswith("/rerank"):
-        return have
-    if have.endswith(("/v1", "/v2")):
-        return have + "/rerank"
-    if have.endswith("/providers/cohere"):
-        return have + "/v2/rerank"
-    if not have and (parts.hostname or "").endswith(".services.ai.azure.com"):
-        return "/providers/cohere/v2/rerank"
-    return have + "/v2/rerank"
-
-
-def azure_candidates(url: str) -> str:
-    """The three places where an Azure endpoint may answer, for the hint of a 404."""
-    parts = urlsplit(url)
-    host = f"{parts.scheme}://{parts.netloc}"
-    return ", ".join(f"{host}{path}" for path in ("/v2/rerank", "/v1/rerank", "/providers/cohere/v2/rerank"))
+def _refuse_instruction(provider: Provider, model: str, instruction: str | None) -> None:
+    if not instruction or provider.follows_instruction(model):
+        return
+    if provider.has_instruction:
+        raise UsageError(f"{provider.id}: {model} does not follow instructions", "leave --instruction out")
+    raise UsageError(f"{provider.id} does not take --instruction", "send fields of one provider with --extra '{…}'")
 
 
 def query_secrets(url: str) -> tuple[Secret, ...]:

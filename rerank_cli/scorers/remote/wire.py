@@ -47,7 +47,7 @@ def constants(target: Target, limits: Limits) -> dict[str, Any]:
     provider = target.provider
     body: dict[str, Any] = {}
     if provider.model and target.model:
-        put(body, provider.model, target.model)
+        put(body, provider.model, target.named_model)
     for path, value in provider.fixed.items():
         put(body, path, value)
     if provider.max_tokens and limits.max_tokens_per_doc != DEFAULT_MAX_TOKENS:
@@ -62,12 +62,13 @@ def constants(target: Target, limits: Limits) -> dict[str, Any]:
 def encode(provider: Provider, shared: Mapping[str, Any], query: str, texts: Sequence[Text]) -> bytes:
     """One request body: the shared constants, the query, the documents and their number as `top`."""
     body = _merged({}, shared)
-    put(body, provider.query, query)
-    put(
-        body,
-        provider.docs,
-        [{"text": text} if provider.doc == "text" and isinstance(text, str) else text for text in texts],
+    asked = filled(provider.query_form, {"{query}": query})
+    put(body, provider.query, [asked] * len(texts) if provider.query_per_document else asked)
+    documents = (
+        filled(provider.doc_form, {"{text}": text, "{index}": str(index)}) if isinstance(text, str) else text
+        for index, text in enumerate(texts)
     )
+    put(body, provider.docs, list(documents))
     if provider.top:
         put(body, provider.top, len(texts))
     try:
@@ -76,6 +77,15 @@ def encode(provider: Provider, shared: Mapping[str, Any], query: str, texts: Seq
         raise UsageError(
             f"the request cannot be written as JSON: {error}", "leave out what JSON does not have"
         ) from None
+
+
+def filled(form: Any, values: Mapping[str, str]) -> Any:
+    """A JSON value in which each string that is a placeholder is replaced; what replaces it is never searched."""
+    if isinstance(form, str):
+        return values.get(form, form)
+    if isinstance(form, dict):
+        return {name: filled(part, values) for name, part in form.items()}
+    return [filled(part, values) for part in form] if isinstance(form, list | tuple) else form
 
 
 def put(body: dict[str, Any], path: str, value: Any) -> None:
@@ -133,7 +143,7 @@ def parse_scores(provider: Provider, payload: Any, n: int) -> list[float]:
 
     `n` documents were sent. Raises BadReplyError: an index is wrong, missing or repeated, or a score is not a number.
     """
-    results = get(payload, provider.results)
+    results = _results(provider, payload)
     if not isinstance(results, list):
         message = find_message(provider, payload)
         raise BadReplyError(
@@ -152,14 +162,30 @@ def parse_scores(provider: Provider, payload: Any, n: int) -> list[float]:
     return [score for score in scores if score is not None]
 
 
+def _results(provider: Provider, payload: Any) -> Any:
+    """What stands where the results should be; bare scores get the index that is their position."""
+    results = get(payload, provider.results)
+    if provider.index_kind == "position" and isinstance(results, list):
+        return [{provider.index: index, provider.score: score} for index, score in enumerate(results)]
+    return results
+
+
+def _index(provider: Provider, item: Any) -> Any:
+    """The index of a result: a number, unless the provider sends digits and what it sent is something else."""
+    index = get(item, provider.index)
+    if provider.index_kind != "text" or not isinstance(index, str):
+        return index
+    return int(index) if index.isascii() and index.isdecimal() and len(index) < MOST_DIGITS else index
+
+
 def parse_spans(provider: Provider, payload: Any, texts: Sequence[Any]) -> list[tuple[Highlight, ...] | None]:
     """What a reply says answers in each document, in the order sent, as Cohere's v5 does: `relevant_spans`.
 
     None for a document without the member. Spans that are not in the text, which are code points, are left out.
     """
     found: list[tuple[Highlight, ...] | None] = [None] * len(texts)
-    for item in get(payload, provider.results):
-        spans, index = item.get("relevant_spans"), get(item, provider.index)
+    for item in _results(provider, payload):
+        spans, index = item.get("relevant_spans"), _index(provider, item)
         if isinstance(spans, list) and isinstance(texts[index], str):
             read = (_span(span, len(texts[index])) for span in spans)
             found[index] = tuple(span for span in read if span)
@@ -180,7 +206,7 @@ def _span(span: Any, length: int) -> Highlight | None:
 def _item(provider: Provider, item: Any, n: int) -> tuple[int, float]:
     if not isinstance(item, dict):
         raise BadReplyError(f"a result is {_type_name(item)} instead of an object")
-    index, score = get(item, provider.index), get(item, provider.score)
+    index, score = _index(provider, item), get(item, provider.score)
     if isinstance(index, bool) or not isinstance(index, int):
         raise BadReplyError(f"a result has {_type_name(index)} as its `{provider.index}`")
     if not 0 <= index < n:
@@ -212,7 +238,7 @@ def find_message(provider: Provider, payload: Any) -> str:
     for path in (*provider.error, *USUAL_ERRORS):
         message = get(payload, path)
         if isinstance(message, list):
-            message = "; ".join(str(get(entry, "msg") or entry) for entry in message[:3])
+            message = "; ".join(str(get(entry, "msg") or get(entry, "message") or entry) for entry in message[:3])
         if isinstance(message, str) and message.strip():
             return message.strip()
     return ""
@@ -239,9 +265,10 @@ def parse_usage(provider: Provider, payload: Any, headers: Mapping[str, str]) ->
         value = headers.get(name, "")
         counts = value.isascii() and value.isdecimal() and len(value) < MOST_DIGITS
         return {name.removeprefix("x-").replace("-", "_"): int(value)} if counts else {}
-    usage = {provider.usage.rpartition(".")[2]: get(payload, provider.usage)} if provider.usage else {}
+    found = get(payload, provider.usage) if provider.usage else None
+    usage = found if isinstance(found, dict) else {(provider.usage or "").rpartition(".")[2]: found}
     billed = get(payload, "meta.billed_units")
-    usage |= billed if isinstance(billed, dict) else {}
+    usage = usage | billed if isinstance(billed, dict) else usage
     return {
         name: int(value) if value == int(value) else value
         for name, value in usage.items()
