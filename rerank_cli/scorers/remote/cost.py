@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rerank_cli.records import Pair
+    from rerank_cli.scorers.remote.providers import ProviderModel
     from rerank_cli.settings import ModelSettings
 
 
@@ -125,11 +126,11 @@ def not_in_units(provider: str, unit: str | None) -> UsageError:
     return UsageError(f"--max-units counts search units, but {provider} {bills}", "leave --max-units out")
 
 
-def check_unit(provider: Provider, model: str) -> None:
+def check_unit(choice: ProviderModel) -> None:
     """Raise UsageError unless this model is billed in search units: --max-units counts nothing else."""
-    unit = provider.billed_in(model)
+    unit = choice.provider.billed_in(choice.model)
     if unit != "search_units":
-        raise not_in_units(provider.id, unit)
+        raise not_in_units(choice.provider.id, unit)
 
 
 class UnitsSpentError(UsageError):
