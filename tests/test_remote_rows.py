@@ -6,6 +6,8 @@ import json
 from contextlib import closing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from remote.loopback import DOCUMENTED, Loopback, as_json, in_turn
 from remote.scoring import HTML
 
@@ -15,7 +17,7 @@ from rerank_cli.report import Report
 from rerank_cli.scorers.remote import open_remote
 from rerank_cli.scorers.remote.cost import estimate
 from rerank_cli.scorers.remote.providers import load_table
-from rerank_cli.scorers.remote.wire import get, put
+from rerank_cli.scorers.remote.wire import encode, get, put
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 ROWS = load_table().rows
@@ -66,6 +68,34 @@ def with_index(name: str, value: object):
     if ROWS[name].index_kind == "position":
         return lambda results: [*results, 0.5]
     return lambda results: [{**results[0], ROWS[name].index: value}, *results[1:]]
+
+
+def leaf(form, value, wanted: str):
+    """What stands in a value where a form has a placeholder."""
+    if form == wanted:
+        return value
+    parts = zip(form.values(), value.values(), strict=True) if isinstance(form, dict) else zip(form, value, strict=True)
+    return next((found for part, of in parts if not isinstance(part, str) or part == wanted
+                 if (found := leaf(part, of, wanted)) is not None), None)  # fmt: skip
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
+    ["{text}", "{index}", "{query}", "{model}", "TEXT", '"}', "\\"]
+)
+
+
+@given(query=ANY_TEXT, texts=st.lists(ANY_TEXT, min_size=1, max_size=5))
+def test_query_and_documents_are_sent_as_they_are(query, texts):
+    for row in (ROWS[name] for name in SCORING):
+        body = json.loads(encode(row, {}, query, texts))
+        asked = get(body, row.query)
+        assert [leaf(row.query_form, one, "{query}") for one in (asked if row.query_per_document else [asked])] == (
+            [query] * (len(texts) if row.query_per_document else 1)
+        )
+        documents = get(body, row.docs)
+        assert [leaf(row.doc_form, one, "{text}") for one in documents] == texts
+        if "{index}" in str(row.doc_form):
+            assert [leaf(row.doc_form, one, "{index}") for one in documents] == [str(i) for i in range(len(texts))]
 
 
 @pytest.mark.parametrize("name", SCORING)

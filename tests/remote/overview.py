@@ -13,7 +13,7 @@ START, END = "<!-- generated: providers -->", "<!-- end generated -->"
 PROMISED = {
     "cohere-v2": "cohere", "cohere-v1": "cohere", "azure-serverless": "azure", "azure-foundry": "azure", "jina": "jina",
     "voyage": "voyage", "bedrock": "bedrock", "bedrock-invoke": "bedrock", "vertex": "vertex",
-    "cloudflare": "cloudflare", "openrouter": "gateways", "vercel": "gateways", "deepinfra": "gateways", "baseten": "gateways",
+    "cloudflare": "cloudflare", "nebius": "gateways", "openrouter": "gateways", "vercel": "gateways", "deepinfra": "gateways", "baseten": "gateways",
     "tei": "tei", "vllm": "vllm", "litellm": "litellm", "new-api": "new-api", "chat": "chat",
 }  # fmt: skip
 

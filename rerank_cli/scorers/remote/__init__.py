@@ -46,14 +46,14 @@ def open_remote(
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.scorers.remote.shared import Shared
     from rerank_cli.scorers.remote.split import find_bounds
-    from rerank_cli.scorers.remote.target import open_target
+    from rerank_cli.scorers.remote.target import choose, open_target
 
+    if settings.remote.max_units is not None or (budget and budget.most is not None):
+        check_unit(choose(reference, settings.remote))
     target = open_target(reference, settings, env)
     find_bounds(target.provider, settings.remote, None)
     if budget and target.signer:
         target.signer.find()  # a server says at its start that it has none, not in answer to a request
-    if settings.remote.max_units is not None or (budget and budget.most is not None):
-        check_unit(target.provider, target.model)
     file = settings.remote.api_key_file
     if file and not settings.remote.api_key_env and (warning := check_rights(file.expanduser())):
         report.note(warning)

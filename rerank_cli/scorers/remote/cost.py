@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.billing import DOCUMENTS_PER_UNIT, chunk_of, search_units
 from rerank_cli.errors import UsageError
 from rerank_cli.scorers.remote.order import windows
-from rerank_cli.scorers.remote.providers import Provider, load_table
+from rerank_cli.scorers.remote.providers import load_table
 from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group_pairs
 from rerank_cli.scorers.remote.target import choose
 from rerank_cli.settings import Limits
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rerank_cli.records import Pair
+    from rerank_cli.scorers.remote.providers import Provider, ProviderModel
     from rerank_cli.settings import ModelSettings, RemoteSettings
 
 
@@ -209,11 +210,11 @@ def not_in_units(provider: str, unit: str | None) -> UsageError:
     return UsageError(f"--max-units counts search units, but {provider} {bills}", "leave --max-units out")
 
 
-def check_unit(provider: Provider, model: str) -> None:
+def check_unit(choice: ProviderModel) -> None:
     """Raise UsageError unless this model is billed in search units: --max-units counts nothing else."""
-    unit = provider.billed_in(model)
+    unit = choice.provider.billed_in(choice.model)
     if unit != "search_units":
-        raise not_in_units(provider.id, unit)
+        raise not_in_units(choice.provider.id, unit)
 
 
 class UnitsSpentError(UsageError):

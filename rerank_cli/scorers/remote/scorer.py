@@ -169,10 +169,8 @@ class RemoteScorer:
         """Everything that can be refused or reported before the first request."""
         provider, model = self._target.provider, self._target.model
         if self._target.listwise and needs_split(model, groups, bounds, allowed=self._remote.allow_split):
-            self._report.warn(
-                f"{model} compares the documents of a request with each other:"
-                " scores of different requests are ranked together as you asked (--allow-split)"
-            )
+            words = "scores of different requests are ranked together as you asked (--allow-split)"
+            self._report.warn(f"{model} compares the documents of a request with each other: {words}")
         if not provider.max_tokens and limits.max_tokens_per_doc != wire.DEFAULT_MAX_TOKENS:
             self._report.warn(f"{provider.id} has no field for --max-tokens-per-doc: its own limit applies")
         if not provider.max_chunks and limits.max_chunks_per_doc is not None:

@@ -7,6 +7,7 @@ It knows the headers of one request: nothing of providers, models or replies.
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rerank_cli.errors import MissingKeyError, RemoteError, UsageError
@@ -120,7 +121,8 @@ class GoogleSigner:
         import google.auth.exceptions
 
         try:
-            with self._lock:
+            with self._lock, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about the quota project, which a header names
                 self._credentials = self._credentials or google.auth.default(scopes=[self._scope])[0]
         except google.auth.exceptions.DefaultCredentialsError:
             raise MissingKeyError("no Google credentials that can be used", LOGIN) from None
