@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
 
-Family = Literal["classification", "decoder", "modules"]
+Family = Literal["classification", "decoder", "modules", "late-interaction", "embedding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,14 @@ class LoadPolicy:
     trust_remote_code: bool = False
     allow_pickle: bool = False
     backend: str = "auto"
+    load_as: str = "auto"
     endpoints: tuple[str, ...] = ()  # names that are not models, for the hint about a misspelt one
     converted: bool = True  # use the graphs of a converted copy
 
     @staticmethod
     def of(settings: ModelSettings) -> LoadPolicy:
         """The part of the settings that is about files."""
-        names = ("offline", "require_revision", "trust_remote_code", "allow_pickle", "backend")
+        names = ("offline", "require_revision", "trust_remote_code", "allow_pickle", "backend", "load_as")
         own = {name: getattr(settings, name) for name in names}
         return LoadPolicy(**own, endpoints=tuple(settings.remote.endpoints))
 
@@ -66,6 +67,32 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
+class TextEncoding:
+    """How a query, or a document, becomes an input of a model that encodes the two apart.
+
+    An input is the tokenizer's template for one text, around the prompt and the text, with at most `max_tokens` tokens.
+    """
+
+    max_tokens: int
+    prompt: str = ""  # text before every text
+    marker: str = ""  # a token that is inserted after the first one; "": none
+    filler: str = ""  # the token that shorter inputs are filled up with
+    fill_to: int = 0  # tokens; 0: inputs are not filled up
+    attends: bool = False  # the model attends to the filler
+    skipped: tuple[str, ...] = ()  # tokens whose vectors are left out
+
+
+@dataclass(frozen=True, slots=True)
+class Encodings:
+    """A model that encodes query and document apart, and how their vectors are compared."""
+
+    query: TextEncoding
+    document: TextEncoding
+    similarity: str  # maxsim | meanmaxsim | cosine | dot: also the scale of its scores
+    normalized: bool = True  # vectors are scaled to length one before they are compared
+
+
+@dataclass(frozen=True, slots=True)
 class LocalModel:
     """A model on disk. Paths are absolute or relative to the working directory; none is opened by this record."""
 
@@ -92,6 +119,7 @@ class LocalModel:
     token_types: bool = True  # the model gets segment ids
     remote_code: bool = False  # needs code from the repository, and the user allowed it
     converted: dict[str, str] = field(default_factory=dict)  # form -> digest, for graphs that `models convert` made
+    encodings: Encodings | None = None  # None: the model reads query and document together
     notes: tuple[str, ...] = ()  # for the user, about how the model was loaded
 
     @property

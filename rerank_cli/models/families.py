@@ -43,7 +43,8 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
             raise ModelError(
                 f"{folder} is not a reranker: its architecture is {', '.join(architectures) or 'not named'}, "
                 "and its scoring head would be randomly initialised",
-                "a cross-encoder has a sequence classification head; an embedding model has none",
+                "a cross-encoder has a sequence classification head; an embedding model has none, and `--as embedding` "
+                "ranks by the cosine of its vectors",
             )
     scaled = [name for name in SCALED_LOGITS if config.get(name) not in (None, 1, 1.0)]
     if family == "decoder" and scaled:

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import check_inside
 from rerank_cli.models.chat import find_chat
+from rerank_cli.models.encodings import read_encoded
 from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
 from rerank_cli.models.families import family_of, labels_of, scale_of
 from rerank_cli.models.files import Types, find_weights, optional_json, read_json
+from rerank_cli.models.late_interaction import SAVED as LATE
+from rerank_cli.models.late_interaction import Settings
 from rerank_cli.models.modules import Steps, read_steps
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ CONFIG: Types = {"max_position_embeddings": int, "pad_token_id": int, "architect
                  "num_labels": int, "id2label": dict, "vocab_size": int, "sentence_transformers": dict,
                  "sbert_ce_default_activation_function": str}  # fmt: skip
 TOKENIZER: Types = {"model_input_names": list}
-SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": str}
+SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": str, **LATE}
 
 
 def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
@@ -47,31 +50,37 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
-    family = family_of(config, steps, folder)
-    chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
-    _check_chat(family, chat, folder)
-    labels, positive = labels_of(family, config, steps, folder)
+    longest = max_tokens(config, settings, steps)
+    own = Settings(folder, policy, config, steps, saved, settings, longest, max_tokens(config, {}))
+    encoded = read_encoded(own)
+    family = encoded.family if encoded else family_of(config, steps, folder)
+    chat = None
+    if not encoded:
+        chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
+        _check_chat(family, chat, folder)
+    labels, positive = (1, 0) if encoded else labels_of(family, config, steps, folder)
     graphs = find_graphs(base, folder) if family == "classification" else {}
     return LocalModel(
         name=name,
         folder=folder,
         tokenizer=tokenizer,
         graphs=graphs,
-        max_tokens=max_tokens(config, settings, steps),
+        max_tokens=encoded.encodings.document.max_tokens if encoded else longest,
         labels=labels,
         positive=positive,
-        scale=scale_of(family, config, steps, saved, folder),
+        scale=encoded.encodings.similarity if encoded else scale_of(family, config, steps, saved, folder),
         pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
         config=config,
         family=family,
         weights=_weights(base, folder, policy, graphs),
         transformer=base,
-        modules=steps.modules if steps else (),
+        modules=encoded.modules if encoded else steps.modules if steps else (),
         chat=chat,
-        instruction=default_prompt(saved),
+        instruction=encoded.encodings.query.prompt or None if encoded else default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
         token_types=uses_token_types(config, settings),
         remote_code=_remote_code(config, folder, policy, graphs),
+        encodings=encoded.encodings if encoded else None,
     )
 
 

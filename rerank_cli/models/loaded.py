@@ -40,7 +40,7 @@ def source_files(model: LocalModel, graph: Path | None) -> list[Path]:
     """
     base = model.transformer or model.folder
     files = {*base.glob("*.json"), *base.glob("*.jinja"), *model.folder.glob("*.json"), *model.folder.glob("*/*.json")}
-    files.add(model.tokenizer)
+    files |= {model.tokenizer, *model.folder.glob("artifact.metadata")}
     files |= {module.weights for module in model.modules if module.weights}
     files |= set(graph_files(graph, model.folder) if graph else model.weights)
     if model.remote_code:

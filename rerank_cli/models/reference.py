@@ -42,6 +42,8 @@ def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
 def resolve(reference: str, policy: LoadPolicy = DEFAULT_POLICY) -> LocalModel:
     """The local model of a reference. Raises ModelError or UsageError with a hint; may download a hub repository."""
     if reference == BUILTIN:
+        if policy.load_as != "auto":
+            raise UsageError(f"--as {policy.load_as}: `builtin` is a reranker", "leave `--as` out, or name a model")
         return builtin()
     require_known(reference, policy.endpoints)
     if is_path(reference):

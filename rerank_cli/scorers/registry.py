@@ -104,7 +104,7 @@ def chain_of(settings: ModelSettings) -> tuple[ModelSettings, ...]:
     )  # fmt: skip
     plain = replace(settings, fallback=(), remote=remote, instruction=None, trust_remote_code=False, allow_pickle=False)
     if not is_remote(settings):
-        plain = replace(plain, backend="auto", device="auto", dtype="auto")
+        plain = replace(plain, backend="auto", device="auto", dtype="auto", load_as="auto")
     return (replace(settings, fallback=()), *(replace(plain, model=name) for name in settings.fallback))
 
 
@@ -143,7 +143,8 @@ def require_possible(settings: ModelSettings, env: Mapping[str, str]) -> None:
 def _chain_digest(chain: Sequence[ModelSettings]) -> str:
     """What must not change between a run and its --resume: the models by name, since some may be out of reach."""
     deciding = [
-        (one.model, one.backend, one.dtype, one.instruction, one.remote.endpoint, one.remote.extra) for one in chain
+        (one.model, one.backend, one.dtype, one.load_as, one.instruction, one.remote.endpoint, one.remote.extra)
+        for one in chain
     ]
     return sha256(repr(deciding).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -142,6 +142,8 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
     if provider.key_required and not any(isinstance(value, Secret) for _, value in headers) and not loopback:
         message = f"no key for {provider.id}: the environment variable `{choice.key_env or provider.keys[0]}` is unset"
         raise MissingKeyError(message, "export it, or name another with --api-key-env NAME or --api-key-file FILE")
+    if settings.load_as != "auto":
+        raise UsageError(f"--as is for local models, and {provider.id} is a provider", "leave `--as` out")
     if settings.instruction and not provider.instruction:
         raise UsageError(f"{provider.id} does not take --instruction", "send fields of one provider with --extra '{…}'")
     model = choice.model or provider.model_default or ""
