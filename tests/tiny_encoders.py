@@ -118,9 +118,12 @@ def multi_vector(folder: Path, strategy: str = "fixed", **mask: Any) -> Path:
     from sentence_transformers.base.modules import Dense, Normalize, Transformer
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
+    from tokenizers import AddedToken
+
     tokenizer = _bert_tokenizer("[unused0]", "[unused1]")
+    tokenizer.add_tokens([AddedToken(f"[unused{number}]", normalized=False, special=True) for number in range(2)])
     body = _save(folder.with_name(folder.name + "-body"), _bert(tokenizer), tokenizer)
-    expansion = {"strategy": strategy, "attend": True, "length": 16}
+    expansion = {"strategy": strategy, "attend": True, "length": 24}
     torch.manual_seed(4)
     modules = [
         Transformer(str(body), document_length=40, query_expansion=expansion),
@@ -151,7 +154,7 @@ def embedding(folder: Path, pooling: str = "mean", prompts: dict[str, str] | Non
     body = bare(folder.with_name(folder.name + "-body"))
     torch.manual_seed(4)
     modules = [Transformer(str(body)), Pooling(32, pooling), Dense(32, WIDTH), Normalize()]
-    prompts = prompts or {"query": "query: ", "passage": "passage: "}
+    prompts = prompts or {"query": "query: ", "document": "passage: "}
     SentenceTransformer(modules=modules, prompts=prompts).save_pretrained(str(folder), create_model_card=False)
     shutil.rmtree(body)
     edit(folder / "config_sentence_transformers.json", prompts=prompts, **saved)

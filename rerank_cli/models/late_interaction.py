@@ -113,13 +113,15 @@ def _projection(settings: Settings, width: int) -> Module:
 
 def _pylate(settings: Settings, steps: Steps) -> Late:
     """PyLate's layout: its settings beside those of sentence-transformers; of its modules only Dense ones run."""
-    saved, prompts = settings.saved, settings.prompts
+    saved = settings.saved
+    markers = [_or(saved.get(f"{kind}_prefix"), default) for kind, default in (("query", "[Q] "), ("document", "[D] "))]
+    prompts = [prompt.removeprefix(marker) for prompt, marker in zip(settings.prompts, markers, strict=True)]
     expands = saved.get("do_query_expansion") is not False
     length = settings.length(saved.get("query_length"), QUERY_TOKENS)
     query = TextEncoding(
         max_tokens=length,
         prompt=prompts[0],
-        marker=_or(saved.get("query_prefix"), "[Q] "),
+        marker=markers[0],
         filler=_mask(settings) if expands else "",
         fill_to=length if expands else 0,
         attends=bool(expands and saved.get("attend_to_expansion_tokens")),
@@ -127,7 +129,7 @@ def _pylate(settings: Settings, steps: Steps) -> Late:
     document = TextEncoding(
         max_tokens=settings.length(saved.get("document_length"), DOCUMENT_TOKENS),
         prompt=prompts[1],
-        marker=_or(saved.get("document_prefix"), "[D] "),
+        marker=markers[1],
         skipped=_words(_or(saved.get("skiplist_words"), PUNCTUATION), settings.folder),
     )
     dense = [module for module in steps.modules if module.kind == "Dense"]

@@ -28,7 +28,7 @@ class TextInputs:
         """Raises ModelError for a marker or filler that the tokenizer lacks, and for a prompt that leaves no room."""
         self._encoding = encoding
         self._before, self._after = encoder.single()
-        self._lead, self.prompt = split_prompt(encoding.prompt, encoder, late=model.family == "late-interaction")
+        self._lead, self.prompt = split_prompt(encoding.prompt, encoder)
         self.prompt_ids = encoder.ids(self.prompt) if self.prompt else []
         self._marker = _token(encoder, encoding.marker, "marker", model)
         self._filler = _token(encoder, encoding.filler, "filler", model) if encoding.fill_to else None
@@ -78,20 +78,9 @@ class QueryInputs(TextInputs):
         return tokens - len(self.prompt_ids), tokens > self.room
 
 
-def split_prompt(prompt: str, encoder: Encoder, *, late: bool) -> tuple[list[int], str]:
-    """A prompt as the tokens of all up to its last control token, and the text after them, tokenised with the text.
-
-    A late-interaction model's prompt may begin with a marker that the tokenizer has as one token and would split: it
-    is one token, as in training (`[unused0]`, `[Q] `).
-    """
+def split_prompt(prompt: str, encoder: Encoder) -> tuple[list[int], str]:
+    """A prompt as the tokens up to its last control token, and the rest, which is tokenised together with the text."""
     lead: list[int] = []
-    if late and prompt.split():
-        for marker in (prompt, prompt.split(None, 1)[0]):
-            token = encoder.token_id(marker)
-            if token is not None:
-                if encoder.ids(marker) != [token]:
-                    lead, prompt = [token], prompt.removeprefix(marker)
-                break
     controls = encoder.controls()
     pattern = "|".join(re.escape(token) for token in sorted(controls, key=len, reverse=True))
     *parts, tail = re.split(f"({pattern})", prompt) if pattern else [prompt]
