@@ -142,10 +142,11 @@ def check_invariance(scorer: AnyLocalScorer) -> Check:
 def check_prompt(scorer: AnyLocalScorer) -> Check:
     """Query and document both reach the model, each in its own position."""
     query, text, other = ORDER[0]
-    swapped = [Pair(query, text), Pair(text, query), Pair(query, other), Pair(other, text)]
-    values = [score.value or 0.0 for score in scorer.score(swapped, LIMITS)]
-    same = [name for name, value in zip(("swapping", "the document", "the query"), values[1:], strict=True)
-            if value == values[0]]  # fmt: skip
+    changed = {"the document": Pair(query, other), "the query": Pair(other, text)}
+    if scorer.model.family != "embedding":  # a cosine is the same both ways
+        changed["swapping"] = Pair(text, query)
+    first, *values = [score.value or 0.0 for score in scorer.score([Pair(query, text), *changed.values()], LIMITS)]
+    same = [name for name, value in zip(changed, values, strict=True) if value == first]
     detail = f"{' and '.join(same)} does not change the score" if same else "query and document both count"
     return Check("prompt", not same, detail)
 

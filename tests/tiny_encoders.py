@@ -117,7 +117,6 @@ def multi_vector(folder: Path, strategy: str = "fixed", **mask: Any) -> Path:
     from sentence_transformers import MultiVectorEncoder
     from sentence_transformers.base.modules import Dense, Normalize, Transformer
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
-
     from tokenizers import AddedToken
 
     tokenizer = _bert_tokenizer("[unused0]", "[unused1]")
@@ -153,7 +152,8 @@ def embedding(folder: Path, pooling: str = "mean", prompts: dict[str, str] | Non
 
     body = bare(folder.with_name(folder.name + "-body"))
     torch.manual_seed(4)
-    modules = [Transformer(str(body)), Pooling(32, pooling), Dense(32, WIDTH), Normalize()]
+    modules = [Transformer(str(body)), Pooling(32, pooling), Dense(32, WIDTH)]
+    modules += [] if "similarity_fn_name" in saved else [Normalize()]
     prompts = prompts or {"query": "query: ", "document": "passage: "}
     SentenceTransformer(modules=modules, prompts=prompts).save_pretrained(str(folder), create_model_card=False)
     shutil.rmtree(body)

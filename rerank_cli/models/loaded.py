@@ -71,7 +71,8 @@ def facts_of(model: LocalModel) -> str:
     """The facts of a converted copy that can change a score, as text."""
     names = ("max_tokens", "window", "labels", "positive", "scale", "pad_id", "family", "instruction", "lower_case",
              "token_types", "chat")  # fmt: skip
-    return repr([getattr(model, name) for name in names])
+    encodings = [model.encodings] if model.encodings else []  # others keep the digests that they had
+    return repr([*(getattr(model, name) for name in names), *encodings])
 
 
 def _content(path: Path, folder: Path) -> str:

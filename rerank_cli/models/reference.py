@@ -76,10 +76,19 @@ def _folder(reference: str, policy: LoadPolicy) -> LocalModel:
     if has_surrogates(str(folder)):
         raise ModelError(f"the name of {folder} is not UTF-8, and engines open no such file", "rename the folder")
     if is_converted(folder):
-        return read_converted(folder, reference)
+        return _of_kind(read_converted(folder, reference), policy)
     # Trust is for code of a pinned revision, and a folder has none: whoever can write to it could change the code.
     model = read_folder(folder, reference, replace(policy, trust_remote_code=False))
     return with_converted(model) if policy.converted else model
+
+
+def _of_kind(copy: LocalModel, policy: LoadPolicy) -> LocalModel:
+    """A converted copy. Raises ModelError if it is not of the kind that was asked for."""
+    embedding = copy.family == "embedding"
+    if embedding != (policy.load_as == "embedding"):
+        hint = "`--as embedding` ranks by the cosine of its vectors" if embedding else "leave `--as` out"
+        raise ModelError(f"{copy.folder} is {'' if embedding else 'not '}a copy of an embedding model", hint)
+    return copy
 
 
 def _repository(reference: str, policy: LoadPolicy) -> LocalModel:

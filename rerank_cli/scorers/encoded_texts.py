@@ -33,7 +33,7 @@ class TextInputs:
         self._marker = _token(encoder, encoding.marker, "marker", model)
         self._filler = _token(encoder, encoding.filler, "filler", model) if encoding.fill_to else None
         # Words that the tokenizer has no token for are left out: the unknown token must keep its vector.
-        self.skipped = frozenset(filter(None.__ne__, map(encoder.token_id, encoding.skipped)))
+        self.skipped = {token for token in map(encoder.token_id, encoding.skipped) if token is not None}
         specials = len(self._before) + len(self._lead) + len(self._after) + (self._marker is not None)
         self.room = encoding.max_tokens - specials
         if self.room <= len(self.prompt_ids):
@@ -55,7 +55,7 @@ class TextInputs:
 
     def key(self, row: Row) -> bytes:
         """Identifies an input and what is kept of it."""
-        return blake2b(repr((row, self.skipped)).encode(), digest_size=16).digest()
+        return blake2b(repr((row, sorted(self.skipped))).encode(), digest_size=16).digest()
 
 
 class QueryInputs(TextInputs):
