@@ -19,6 +19,7 @@ _rerank_values() {
         "rank -m" | "rank --model" | "rank --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
         "rank --backend") echo 'auto onnx openvino torch' ;;
         "rank --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
+        "rank --as") echo 'auto embedding' ;;
         "rank --cache-mode") echo 'rw ro' ;;
         "batch --queries" | "batch --documents" | "batch --run" | "batch --corpus" | "batch --tokenizer" | "batch --qrels" | "batch -o" | "batch --output" | "batch --errors" | "batch --summary" | "batch --api-key-file" | "batch --ca-bundle" | "batch --cache-path" | "batch --config") echo 'FILES' ;;
         "batch --query-format") echo 'auto tsv csv jsonl json yaml lines topics' ;;
@@ -35,6 +36,7 @@ _rerank_values() {
         "batch -m" | "batch --model" | "batch --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
         "batch --backend") echo 'auto onnx openvino torch' ;;
         "batch --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
+        "batch --as") echo 'auto embedding' ;;
         "batch --cache-mode") echo 'rw ro' ;;
         "eval --qrels" | "eval --queries" | "eval --baseline" | "eval -o" | "eval --output" | "eval --config") echo 'FILES' ;;
         "eval --encoding" | "eval --max-line" | "eval --max-unpacked" | "eval --measure" | "eval --fail-under" | "eval --fail-on-drop" | "eval --worst" | "eval --resamples" | "eval --seed") echo 'NOTHING' ;;
@@ -48,9 +50,11 @@ _rerank_values() {
         "serve -m" | "serve --model" | "serve --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
         "serve --backend") echo 'auto onnx openvino torch' ;;
         "serve --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
+        "serve --as") echo 'auto embedding' ;;
         "serve --cache-mode") echo 'rw ro' ;;
         "models list --config") echo 'FILES' ;;
         "models show --backend") echo 'auto onnx openvino torch' ;;
+        "models show --as") echo 'auto embedding' ;;
         "models show --config") echo 'FILES' ;;
         "models pull --backend") echo 'auto onnx openvino torch' ;;
         "models pull --config") echo 'FILES' ;;
@@ -59,11 +63,13 @@ _rerank_values() {
         "models convert --form") echo 'fp32 int8 openvino' ;;
         "models convert -o" | "models convert --output") echo 'FOLDERS' ;;
         "models convert --threads") echo 'NOTHING' ;;
+        "models convert --as") echo 'auto embedding' ;;
         "models convert --config") echo 'FILES' ;;
         "doctor -m" | "doctor --model") echo 'builtin' ;;
         "doctor --backend") echo 'auto onnx openvino torch' ;;
         "doctor --device" | "doctor --threads" | "doctor --instruction") echo 'NOTHING' ;;
         "doctor --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
+        "doctor --as") echo 'auto embedding' ;;
         "doctor --config") echo 'FILES' ;;
         "cache info --cache-path" | "cache info --config") echo 'FILES' ;;
         "cache verify --cache-path" | "cache verify --config") echo 'FILES' ;;
@@ -77,18 +83,18 @@ _rerank_values() {
 # The options of a command.
 _rerank_options() {
     case "$1" in
-        "rank") echo '-q --query --query-file --input-format --delimiter --encoding --max-line --max-unpacked --rank-fields --field-format --text-field --id-field --on-missing --records -z --null -n --top-n --min-score --keep-order --prior-field --fusion --weight --join --raw-scores --recency --half-life --boost --boost-field --boost-limit --dedupe --cutoff --group-by --group-size --diversity --max-context-tokens --tokenizer --highlight --max-tokens-per-doc --long-documents --max-chunks-per-doc --fail-if-empty --expect --qrels -f --format --json --context -o --output --explain --documents --no-documents --result-key --query-id --run-tag --color -m --model --fallback --fail-closed --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --dry-run --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
-        "batch") echo '--queries --query-format --documents --run --corpus --depth --input-format --delimiter --encoding --max-line --max-unpacked --rank-fields --field-format --text-field --id-field --on-missing --records -n --top-n --min-score --prior-field --fusion --weight --join --raw-scores --recency --half-life --boost --boost-field --boost-limit --dedupe --cutoff --group-by --group-size --diversity --max-context-tokens --tokenizer --highlight --max-tokens-per-doc --long-documents --max-chunks-per-doc --qrels -f --format -o --output --out-dir --errors --summary --return-documents --no-return-documents --result-key --explain --context --run-tag --strict --resume --shard --engine --ray-address --workers --gpus-per-worker -m --model --fallback --fail-closed --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
+        "rank") echo '-q --query --query-file --input-format --delimiter --encoding --max-line --max-unpacked --rank-fields --field-format --text-field --id-field --on-missing --records -z --null -n --top-n --min-score --keep-order --prior-field --fusion --weight --join --raw-scores --recency --half-life --boost --boost-field --boost-limit --dedupe --cutoff --group-by --group-size --diversity --max-context-tokens --tokenizer --highlight --max-tokens-per-doc --long-documents --max-chunks-per-doc --fail-if-empty --expect --qrels -f --format --json --context -o --output --explain --documents --no-documents --result-key --query-id --run-tag --color -m --model --fallback --fail-closed --backend --device --dtype --threads --as --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --dry-run --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
+        "batch") echo '--queries --query-format --documents --run --corpus --depth --input-format --delimiter --encoding --max-line --max-unpacked --rank-fields --field-format --text-field --id-field --on-missing --records -n --top-n --min-score --prior-field --fusion --weight --join --raw-scores --recency --half-life --boost --boost-field --boost-limit --dedupe --cutoff --group-by --group-size --diversity --max-context-tokens --tokenizer --highlight --max-tokens-per-doc --long-documents --max-chunks-per-doc --qrels -f --format -o --output --out-dir --errors --summary --return-documents --no-return-documents --result-key --explain --context --run-tag --strict --resume --shard --engine --ray-address --workers --gpus-per-worker -m --model --fallback --fail-closed --backend --device --dtype --threads --as --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
         "eval") echo '--qrels --queries --encoding --max-line --max-unpacked --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "compare") echo '--encoding --max-line --max-unpacked --depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
-        "serve") echo '--host --port --keys-file --keys-env --strict --served-name --max-body --max-documents --max-query --max-document --max-tokens --max-queue --request-timeout --max-connections --allowed-host --cors-origin --playground --no-playground --access-log --no-access-log --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --fallback --fail-closed --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
+        "serve") echo '--host --port --keys-file --keys-env --strict --served-name --max-body --max-documents --max-query --max-document --max-tokens --max-queue --request-timeout --max-connections --allowed-host --cors-origin --playground --no-playground --access-log --no-access-log --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --fallback --fail-closed --backend --device --dtype --threads --as --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
         "models") echo 'list show pull verify convert --help' ;;
         "models list") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
-        "models show") echo '--backend --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models show") echo '--backend --offline --trust-remote-code --allow-pickle --as --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models pull") echo '--backend --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models verify") echo '--backend --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
-        "models convert") echo '--form -o --output --threads --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
-        "doctor") echo '-m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models convert") echo '--form -o --output --threads --offline --trust-remote-code --allow-pickle --as --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "doctor") echo '-m --model --backend --device --dtype --threads --as --instruction --offline --require-revision --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "cache") echo 'info verify clear --help' ;;
         "cache info") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "cache verify") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
