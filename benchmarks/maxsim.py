@@ -88,9 +88,7 @@ def main() -> None:
         scores = np.array([[maxsim(one, vectors) for vectors in stored] for one in queries])
         moved = sum(list(np.argsort(-a)[:10]) != list(np.argsort(-b)[:10]) for a, b in zip(exact, scores, strict=True))
         largest = np.abs(scores - exact).max()
-        print(
-            f"{name} vectors: scores differ by up to {largest:.2g}; top 10 changed for {moved} of {len(queries)} queries"
-        )
+        print(f"{name} vectors: scores differ by up to {largest:.2g}; top 10 changed in {moved} of {len(queries)}")
 
 
 if __name__ == "__main__":

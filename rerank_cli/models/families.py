@@ -54,7 +54,7 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
 
 def labels_of(family: Family, config: dict[str, Any], steps: Steps | None, folder: Path) -> tuple[int, int]:
     """Number of logits, and which of two is the relevant one."""
-    if family == "decoder":
+    if family in {"decoder", "late-interaction", "embedding"}:
         return 1, 0
     if family == "classification":
         return heads.head(config, folder)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import check_inside
 from rerank_cli.models.chat import find_chat
-from rerank_cli.models.encodings import read_encoded
+from rerank_cli.models.encodings import Encoded, read_encoded
 from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
 from rerank_cli.models.families import family_of, labels_of, scale_of
 from rerank_cli.models.files import Types, find_weights, optional_json, read_json
@@ -44,43 +44,58 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         check_inside(path, folder)
     steps = read_steps(folder, allow_pickle=policy.allow_pickle)
     base = steps.transformer if steps else folder
-    config = read_json(check_inside(base / "config.json", folder), CONFIG)
-    if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
-        raise ModelError(f"{base / 'config.json'} has `transformers_weights`, which is not supported")
-    tokenizer = _tokenizer(base, folder)
+    config = _config(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
-    longest = max_tokens(config, settings, steps)
-    own = Settings(folder, policy, config, steps, saved, settings, longest, max_tokens(config, {}))
-    encoded = read_encoded(own)
+    lengths = max_tokens(config, settings, steps), max_tokens(config, {})
+    encoded = read_encoded(Settings(folder, policy, config, steps, saved, settings, *lengths))
     family = encoded.family if encoded else family_of(config, steps, folder)
-    chat = None
-    if not encoded:
-        chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
-        _check_chat(family, chat, folder)
-    labels, positive = (1, 0) if encoded else labels_of(family, config, steps, folder)
+    chat = None if encoded else _chat(base, (name, str(folder)), config, steps)
+    _check_chat(family, chat, folder)
+    labels, positive = labels_of(family, config, steps, folder)
     graphs = find_graphs(base, folder) if family == "classification" else {}
-    return LocalModel(
+    model = LocalModel(
         name=name,
         folder=folder,
-        tokenizer=tokenizer,
+        tokenizer=_tokenizer(base, folder),
         graphs=graphs,
-        max_tokens=encoded.encodings.document.max_tokens if encoded else longest,
+        max_tokens=lengths[0],
         labels=labels,
         positive=positive,
-        scale=encoded.encodings.similarity if encoded else scale_of(family, config, steps, saved, folder),
+        scale=scale_of(family, config, steps, saved, folder),
         pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
         config=config,
         family=family,
         weights=_weights(base, folder, policy, graphs),
         transformer=base,
-        modules=encoded.modules if encoded else steps.modules if steps else (),
+        modules=steps.modules if steps else (),
         chat=chat,
-        instruction=encoded.encodings.query.prompt or None if encoded else default_prompt(saved),
+        instruction=default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
         token_types=uses_token_types(config, settings),
         remote_code=_remote_code(config, folder, policy, graphs),
-        encodings=encoded.encodings if encoded else None,
+    )
+    return _apart(model, encoded) if encoded else model
+
+
+def _config(base: Path, folder: Path) -> dict[str, Any]:
+    """The transformer's config.json."""
+    config: dict[str, Any] = read_json(check_inside(base / "config.json", folder), CONFIG)
+    if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
+        raise ModelError(f"{base / 'config.json'} has `transformers_weights`, which is not supported")
+    return config
+
+
+def _apart(model: LocalModel, encoded: Encoded) -> LocalModel:
+    """A model that encodes query and document apart."""
+    query, document = encoded.encodings.query, encoded.encodings.document
+    return replace(
+        model,
+        max_tokens=document.max_tokens,
+        scale=encoded.encodings.similarity,
+        modules=encoded.modules,
+        instruction=query.prompt or None,
+        encodings=encoded.encodings,
     )
 
 
@@ -96,6 +111,7 @@ def _chat(base: Path, names: tuple[str, ...], config: dict[str, Any], steps: Ste
     """The chat template, unless the repository uses plain pairs."""
     if steps is not None and not steps.uses_chat:
         return None
+    names = (*names, str(config.get("_name_or_path", "")))
     chat = find_chat(base, str(config.get("model_type", "")), names)
     options = steps.chat_options(base) if steps else {}
     return replace(chat, options=options) if chat and options else chat

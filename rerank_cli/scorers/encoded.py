@@ -130,7 +130,7 @@ class EncodedScorer:
             tokens = _after(whole, start, len(side.prompt))
             count = min(len(tokens.ids), limits.max_tokens_per_doc)
             if count > side.room - start and limits.long_documents == "error":
-                raise TooLongError(pair, count, side.room - start)
+                raise TooLongError(pair, count, side.room - start, apart=True)
             cut = cut_windows(tokens, pair.title_chars, side.room - start, limits)
             cuts.append(cut)
             for span in cut.spans:
