@@ -81,7 +81,8 @@ def with_converted(model: LocalModel) -> LocalModel:
     try:
         copy = read_converted(folder, model.name)
     except ModelError as error:
-        note = f"the converted copy is not used: {error.message}; `rerank models convert {model.name}` replaces it"
+        command = f"rerank models convert {model.name}{' --as embedding' if model.family == 'embedding' else ''}"
+        note = f"the converted copy is not used: {error.message}; `{command}` replaces it"
         return replace(model, notes=(*model.notes, note))
     taken = ("graphs", "chat", "instruction", "pad_id", "converted")
     return replace(model, **{name: getattr(copy, name) for name in taken})

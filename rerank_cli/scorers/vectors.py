@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Multiplications of one product: OpenBLAS takes one thread for them. More threads are no faster here, and on a busy
+# machine they wait for each other (1,000 documents in up to 2 s for 0.1 s: benchmarks/maxsim.py).
+SMALL = 1 << 18
 MEMORY_BYTES = 512 << 20  # of vectors: about 5,500 passages of 180 tokens with 128 numbers each
 
 
@@ -21,7 +24,11 @@ def maxsim(query: NDArray[Any], document: NDArray[Any]) -> float:
     most the number of the query's tokens; with one vector for each text it is their cosine. A document is compared
     alone, so that rounding does not depend on the others (Khattab and Zaharia 2020, https://arxiv.org/abs/2004.12832).
     """
-    return float((document @ query.T).max(axis=0).sum(dtype="float64"))
+    import numpy as np
+
+    rows = max(1, SMALL // query.size)
+    best = [(document[at : at + rows] @ query.T).max(axis=0) for at in range(0, len(document), rows)]
+    return float(np.maximum.reduce(best).sum(dtype=np.float64))
 
 
 def similarity(name: str, query: NDArray[Any], document: NDArray[Any]) -> float:
