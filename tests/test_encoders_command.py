@@ -13,8 +13,12 @@ import tiny_encoders as encoders
 from safetensors.torch import load_file, save_file
 from tiny_models import COMMIT, DOCUMENTS, QUERY, edit, into_hub_cache, made, own_caches  # noqa: F401 fixtures
 
-from rerank_cli import hub
+from rerank_cli import hub, models
 from rerank_cli.api import Reranker
+from rerank_cli.errors import RerankError
+from rerank_cli.report import Report
+from rerank_cli.scorers.encoded_texts import QueryInputs, TextInputs
+from rerank_cli.scorers.encoding import Encoder
 from rerank_cli.scorers.open_local import identify
 from rerank_cli.settings import ModelSettings
 
@@ -127,6 +131,30 @@ def test_the_digest_covers_settings_and_weights_of_every_module(tmp_path: Path, 
     assert identify(ModelSettings(model=str(folder))).digest != before
 
 
+def test_a_converted_embedding_model_still_has_to_be_asked_for(run, tmp_path: Path, embedding: Path) -> None:
+    env = {"RERANK_CACHE_DIR": str(tmp_path / "cache")}
+    own = Path(shutil.copytree(embedding, tmp_path / "own"))
+    missing = run("-q", QUERY, "-m", str(own), "--as", "embedding", "--backend", "onnx", stdin=STDIN, env=env)
+    assert missing.code == 4
+    assert f"`rerank models convert {own} --as embedding`" in missing.err
+    copy = tmp_path / "copy"
+    done = run("models", "convert", str(own), "--as", "embedding", "-o", str(copy), env=env)
+    assert done.code == 0, done.err
+    refused = run("-q", QUERY, "-m", str(copy), stdin=STDIN)
+    assert refused.code == 4
+    assert "is a copy of an embedding model" in refused.err
+    found = run("-q", QUERY, "-m", str(copy), "--as", "embedding", "--json", stdin=STDIN)
+    assert found.json["meta"]["backend"] in {"onnx", "openvino"}
+    assert scores(found) == pytest.approx(
+        scores(run("-q", QUERY, "-m", str(own), "--as", "embedding", "--json", stdin=STDIN)), abs=1e-4
+    )
+    manifest = json.loads((copy / "rerank.json").read_text())
+    (copy / "rerank.json").write_text(json.dumps(manifest | {"encodings": {"query": {}}}))
+    broken = run("-q", QUERY, "-m", str(copy), "--as", "embedding", stdin=STDIN)
+    assert broken.code == 4
+    assert "has broken `encodings`" in broken.err
+
+
 @pytest.mark.parametrize(("name", "more"), [("colbert", []), ("embedding", ["--as", "embedding"])])
 def test_doctor_and_models_show_know_them(run, made, name: str, more: list[str]) -> None:
     folder = str(made.folder(name, encoders.LATE.get(name) or encoders.EMBEDDING[name]))
@@ -161,7 +189,7 @@ def test_a_late_interaction_model_of_the_hub_is_listed_and_its_files_are_fetched
     [
         ("pylate", "config_sentence_transformers.json", {"query_prefix": "[QQ] "}, "needs the marker `[QQ] `"),
         ("pylate", "config_sentence_transformers.json", {"query_length": "x"}, '`query_length` is "x"'),
-        ("pylate", "config_sentence_transformers.json", {"skiplist_words": [1]}, "not a list of texts"),
+        ("pylate", "config_sentence_transformers.json", {"skiplist_words": [1]}, "not lists of texts"),
         ("pylate", "config_sentence_transformers.json", {"query_length": 2}, "leaves no room"),
         ("pylate", "tokenizer_config.json", {"padding_side": "left"}, "fills up queries on the left"),
         ("multi-vector", "2_MultiVectorMask/config.json", {"keep_only_token_ids": [3]}, "`keep_only_token_ids`"),
@@ -192,3 +220,46 @@ def test_a_projection_that_is_missing_is_refused(run, tmp_path: Path, colbert: P
     result = run("-q", QUERY, "-m", str(folder), stdin=STDIN)
     assert result.code == 4
     assert "has no weights `linear.weight`" in result.err
+
+
+SETTINGS = {
+    "colbert": {"artifact.metadata": ["query_token_id", "doc_token_id", "query_maxlen", "doc_maxlen", "dim",
+                                      "mask_punctuation", "attend_to_mask_tokens"],
+                "tokenizer_config.json": ["mask_token", "tokenizer_class", "padding_side", "eos_token"],
+                "config.json": ["architectures", "hidden_size"]},
+    "pylate": {"config_sentence_transformers.json": ["query_prefix", "document_prefix", "query_length", "prompts",
+                                                     "document_length", "skiplist_words", "do_query_expansion",
+                                                     "attend_to_expansion_tokens", "similarity_fn_name", "model_type"],
+               "1_Dense/config.json": ["in_features", "out_features", "bias", "use_residual", "activation_function"]},
+    "multi-vector": {"sentence_bert_config.json": ["query_length", "document_length", "query_expansion"],
+                     "2_MultiVectorMask/config.json": ["skiplist_words", "skiplist_tasks", "keep_only_token_ids"],
+                     "config_sentence_transformers.json": ["prompts", "similarity_fn_name"]},
+    "embedding": {"config_sentence_transformers.json": ["prompts", "similarity_fn_name"],
+                  "config.json": ["architectures"], "1_Pooling/config.json": ["pooling_mode", "include_prompt"]},
+}  # fmt: skip
+ODD: list[Any] = [None, True, -1, 0, 7, 1 << 40, "", "x", [], [[]], [{}], [7], {}, {"query": 7}, {"length": []},
+                  {"length": 7, "token": 7}, {"document": {}, "strategy": "x"}]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_odd_settings_are_used_or_refused_and_never_a_traceback(made, tmp_path: Path, name: str) -> None:
+    source = made.folder(name, encoders.LATE.get(name) or encoders.EMBEDDING[name])
+    folder = Path(shutil.copytree(source, tmp_path / "own"))
+    policy = models.LoadPolicy(load_as="auto" if name in encoders.LATE else "embedding")
+    outcomes = set()
+    for file, members in SETTINGS[name].items():
+        text = (folder / file).read_text()
+        for member in members:
+            for value in ODD:
+                edit(folder / file, **{member: value})
+                try:
+                    model = models.resolve(str(folder), policy)
+                    encoder = Encoder(model.tokenizer)
+                    if model.encodings:
+                        QueryInputs(encoder, model.encodings.query, model, Report()).query(QUERY)
+                        TextInputs(encoder, model.encodings.document, model).row([])
+                    outcomes.add("used")
+                except RerankError:
+                    outcomes.add("refused")
+                (folder / file).write_text(text)
+    assert outcomes == {"used", "refused"}

@@ -111,7 +111,7 @@ def lfm2(folder: Path, **saved: Any) -> Path:
     return _pylate_files(folder, [(32, WIDTH)], False, **saved)
 
 
-def multi_vector(folder: Path, strategy: str = "fixed", **mask: Any) -> Path:
+def multi_vector(folder: Path, strategy: str = "fixed", *, similarity: str | None = None, **mask: Any) -> Path:
     """sentence-transformers' own layout: expansion in the transformer's settings, the skip list in a module."""
     import torch
     from sentence_transformers import MultiVectorEncoder
@@ -131,7 +131,7 @@ def multi_vector(folder: Path, strategy: str = "fixed", **mask: Any) -> Path:
         Normalize(module_input_name="token_embeddings"),
     ]
     prompts = {"query": "[unused0] a query: ", "document": "[unused1] "}
-    model = MultiVectorEncoder(modules=modules, prompts=prompts)
+    model = MultiVectorEncoder(modules=modules, prompts=prompts, similarity_fn_name=similarity)
     model.save_pretrained(str(folder), create_model_card=False)
     shutil.rmtree(body)
     return folder
@@ -170,6 +170,7 @@ def qwen_embedding(folder: Path) -> Path:
     from transformers import Qwen3Model
 
     tokenizer = byte_bpe(64, qwen=True)
+    tokenizer.padding_side = "left"  # as Qwen publishes it; positions are relative, so that the side does not matter
     end = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", end)]
@@ -195,6 +196,7 @@ LATE = {
     "lfm2": lfm2,
     "multi-vector": multi_vector,
     "multi-vector-min": lambda folder: multi_vector(folder, "min", skiplist_tasks=["query", "document"]),
+    "multi-vector-mean": lambda folder: multi_vector(folder, similarity="meanmaxsim", skiplist_words=[]),
 }
 EMBEDDING = {
     "embedding": embedding,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rerank_cli.errors import ModelError
 from rerank_cli.inside import check_inside
 from rerank_cli.models.facts import Encodings, Module, TextEncoding
-from rerank_cli.models.files import Types, find_weights, optional_json, safetensors_header
+from rerank_cli.models.files import Types, check_types, find_weights, optional_json, safetensors_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,7 @@ SAVED: Types = {"query_prefix": str, "document_prefix": str, "query_length": int
                 "model_type": str, "similarity_fn_name": str}  # fmt: skip
 METADATA: Types = {"query_token_id": str, "doc_token_id": str, "query_maxlen": int, "doc_maxlen": int, "dim": int,
                    "mask_punctuation": bool, "attend_to_mask_tokens": bool}  # fmt: skip
+EXPANSION: Types = {"strategy": str, "token": str, "attend": bool, "length": int}  # of sentence-transformers
 PUNCTUATION = tuple(string.punctuation)
 QUERY_TOKENS, DOCUMENT_TOKENS = 32, 180  # PyLate's where nothing is said
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # the first of these names that a repository has
@@ -98,14 +99,14 @@ def _colbert(settings: Settings) -> Late:
 def _projection(settings: Settings, width: int) -> Module:
     """The Dense module of a ColBERT checkpoint. Raises ModelError if there is none."""
     folder = settings.folder
-    shape = [width, int(settings.config.get("hidden_size") or 0)]
+    shape = [width, settings.config.get("hidden_size")]  # of pickled weights, which are not read here
     holder = None
     for path in find_weights(folder, allow_pickle=settings.policy.allow_pickle):
         if path.suffix != ".safetensors":
             holder = path
         elif tensor := safetensors_header(path).get("linear.weight"):
-            holder, shape = path, tensor["shape"]
-    if holder is None or len(shape) != 2:
+            holder, shape = path, list(tensor.get("shape") or ())
+    if holder is None or len(shape) != 2 or not all(isinstance(size, int) for size in shape):
         raise ModelError(f"{folder} has no weights `linear.weight`: ColBERT's projection", "download the model again")
     config = {"in_features": shape[1], "out_features": shape[0], "bias": False, "activation": "Identity"}
     return Module("Dense", {**config, **ON_TOKENS, "only": "linear."}, holder)
@@ -149,11 +150,12 @@ def _multi_vector(settings: Settings, steps: Steps, mask: dict[str, Any]) -> Lat
         message = f"{settings.folder} is a late-interaction model with `{[*odd, name][0]}`, which is not supported"
         raise ModelError(message)
     own, prompts = steps.settings, settings.prompts
-    expansion = own.get("query_expansion") or {}
+    expansion: dict[str, Any] = own.get("query_expansion") or {}
+    check_types(expansion, EXPANSION, steps.transformer / "sentence_bert_config.json")
     fill_to = settings.length(expansion.get("length"), 0)
     longest = settings.length(own.get("query_length"), settings.longest)
     words = _words(mask.get("skiplist_words") or (), settings.folder)
-    skipped = dict.fromkeys(mask.get("skiplist_tasks") or ["document"], words)
+    skipped = dict.fromkeys(_words(mask.get("skiplist_tasks") or ["document"], settings.folder), words)
     query = TextEncoding(
         max_tokens=fill_to if expansion.get("strategy") == "fixed" else max(longest, fill_to),
         prompt=prompts[0],
@@ -194,5 +196,5 @@ def _or(value: Any, default: Any) -> Any:
 
 def _words(words: Any, folder: Path) -> tuple[str, ...]:
     if not all(isinstance(word, str) for word in words):
-        raise ModelError(f"{folder} has `skiplist_words` that are not a list of texts")
+        raise ModelError(f"{folder} has `skiplist_words` or `skiplist_tasks` that are not lists of texts")
     return tuple(words)

@@ -41,7 +41,8 @@ POOLING_FLAGS = {
 TRANSFORMER_FILES = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
                      "sentence_camembert_config.json", "sentence_albert_config.json",
                      "sentence_xlm-roberta_config.json", "sentence_xlnet_config.json")  # fmt: skip
-SETTINGS: Types = {"modality_config": dict, "processing_kwargs": dict}
+SETTINGS: Types = {"modality_config": dict, "processing_kwargs": dict, "query_expansion": dict, "query_length": int,
+                   "document_length": int}  # fmt: skip
 PROCESSING: Types = {"chat_template": dict, "text": dict}
 MODULE: Types = {"in_features": int, "out_features": int, "dimension": int, "true_token_id": int, "false_token_id": int,
                  "activation_function": str, "module_output_name": str, "skiplist_words": list,
@@ -141,7 +142,7 @@ def _module(kind: str, place: Path, folder: Path, allow_pickle: bool) -> Module:
 def pooling_modes(config: dict[str, Any], where: Path) -> list[str]:
     """The poolings that are concatenated, from either way of saving them. Raises ModelError for an unknown one."""
     saved = config.get("pooling_mode")
-    modes = [saved] if isinstance(saved, str) else list(saved or ())
+    modes = list(saved) if isinstance(saved, list) else [str(saved)] if saved else []
     modes = modes or [mode for flag, mode in POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
     unknown = [mode for mode in modes if mode not in POOLINGS]
     if unknown:

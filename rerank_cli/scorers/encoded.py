@@ -58,14 +58,6 @@ class EncodedScorer:
     documents: TextInputs
     memory: VectorMemory = field(default_factory=VectorMemory)
 
-    def usage(self) -> dict[str, float]:
-        """Local models bill nothing."""
-        return {}
-
-    def close(self) -> None:
-        """Free the engine."""
-        self.engine.close()
-
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
         """One score per pair, in input order; see `Scorer.score`."""
         queries = self._query_vectors(pairs, limits)
@@ -174,6 +166,15 @@ class EncodedScorer:
                 vectors = numbers.reshape(max(len(each.ids) for each in rows), -1)[side.kept(row)]
             found.append(np.ascontiguousarray(normalized(vectors) if self.encodings.normalized else vectors))
         return found
+
+    def close(self) -> None:
+        """Free the engine and the vectors."""
+        self.engine.close()
+        self.memory = VectorMemory()
+
+    def usage(self) -> dict[str, float]:
+        """Nothing is billed."""
+        return {}
 
 
 def _folded(cut: WindowCut, values: Sequence[float], offsets: Sequence[tuple[int, int]]) -> Score:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Multiplications of one product: OpenBLAS takes one thread for them. More threads are no faster here, and on a busy
 # machine they wait for each other (1,000 documents in up to 2 s for 0.1 s: benchmarks/maxsim.py).
 SMALL = 1 << 18
-MEMORY_BYTES = 512 << 20  # of vectors: about 5,500 passages of 180 tokens with 128 numbers each
+MEMORY_BYTES = 256 << 20  # of vectors: about 2,900 passages of 180 tokens with 128 numbers each
 
 
 def maxsim(query: NDArray[Any], document: NDArray[Any]) -> float:
