@@ -263,3 +263,16 @@ def test_odd_settings_are_used_or_refused_and_never_a_traceback(made, tmp_path: 
                     outcomes.add("refused")
                 (folder / file).write_text(text)
     assert outcomes == {"used", "refused"}
+
+
+def test_pickled_weights_of_colbert_are_read_only_if_they_are_allowed(run, tmp_path: Path, colbert: Path) -> None:
+    import torch
+
+    folder = Path(shutil.copytree(colbert, tmp_path / "own"))
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    refused = run("-q", QUERY, "-m", str(folder), stdin=STDIN)
+    assert refused.code == 4
+    assert "only pickled weights" in refused.err
+    found = scores(run("-q", QUERY, "-m", str(folder), "--allow-pickle", "--json", stdin=STDIN))
+    assert found == pytest.approx(scores(run("-q", QUERY, "-m", str(colbert), "--json", stdin=STDIN)), abs=1e-5)
