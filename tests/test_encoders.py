@@ -148,7 +148,7 @@ def test_a_mistake_in_the_input_changes_scores(made, mistake: str) -> None:
     folder = folder_of(made, name)
     right = scored(folder)
     assert changed(folder, lambda encodings: encodings) == pytest.approx(right, abs=1e-6)
-    assert np.abs(changed(folder, change) - right).max() > 0.02
+    assert np.abs(changed(folder, change) - right).max() > 0.3
 
 
 def word(number: int) -> str:
