@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rerank_cli.report import Report
-    from rerank_cli.scorers.local import LocalScorer
+    from rerank_cli.scorers.open_local import AnyLocalScorer
     from rerank_cli.settings import ModelSettings
 
 PACKAGES = ("numpy", "tokenizers", "onnxruntime", "openvino", "torch", "transformers", "huggingface_hub", "onnx")
@@ -90,7 +90,7 @@ def examine(settings: ModelSettings, report: Report) -> Diagnosis:
     return diagnosis
 
 
-def _guarded(check: Callable[[LocalScorer], Check], scorer: LocalScorer) -> Check:
+def _guarded(check: Callable[[AnyLocalScorer], Check], scorer: AnyLocalScorer) -> Check:
     """A check whose own error is a failed check."""
     try:
         return check(scorer)
@@ -120,7 +120,7 @@ def processor() -> dict[str, Any]:
     }
 
 
-def check_order(scorer: LocalScorer) -> Check:
+def check_order(scorer: AnyLocalScorer) -> Check:
     """Every relevant text above its irrelevant one."""
     pairs = [Pair(query, text) for query, *texts in ORDER for text in texts]
     values = [score.value or 0.0 for score in scorer.score(pairs, LIMITS)]
@@ -129,7 +129,7 @@ def check_order(scorer: LocalScorer) -> Check:
     return Check("order", not wrong, detail)
 
 
-def check_invariance(scorer: LocalScorer) -> Check:
+def check_invariance(scorer: AnyLocalScorer) -> Check:
     """A score does not depend on the other documents of a batch."""
     pairs = [Pair(query, text * length) for length, (query, text, _) in enumerate(ORDER, start=1)]
     together = [score.value or 0.0 for score in scorer.score(pairs, LIMITS)]
@@ -139,22 +139,24 @@ def check_invariance(scorer: LocalScorer) -> Check:
     return Check("invariance", worst <= allowed, f"alone and together differ by {worst:.2g} (allowed {allowed:g})")
 
 
-def check_prompt(scorer: LocalScorer) -> Check:
+def check_prompt(scorer: AnyLocalScorer) -> Check:
     """Query and document both reach the model, each in its own position; a template fits the tokenizer."""
     from rerank_cli.scorers.answers import prompt_problems
 
-    if problems := prompt_problems(scorer.model, scorer.encoder, scorer.prompt):
+    prompt = getattr(scorer, "prompt", None)  # none where query and document are encoded apart
+    if prompt and (problems := prompt_problems(scorer.model, scorer.encoder, prompt)):
         return Check("prompt", False, "; ".join(problems))
     query, text, other = ORDER[0]
-    swapped = [Pair(query, text), Pair(text, query), Pair(query, other), Pair(other, text)]
-    values = [score.value or 0.0 for score in scorer.score(swapped, LIMITS)]
-    same = [name for name, value in zip(("swapping", "the document", "the query"), values[1:], strict=True)
-            if value == values[0]]  # fmt: skip
+    changed = {"the document": Pair(query, other), "the query": Pair(other, text)}
+    if scorer.model.family != "embedding":  # a cosine is the same both ways
+        changed["swapping"] = Pair(text, query)
+    first, *values = [score.value or 0.0 for score in scorer.score([Pair(query, text), *changed.values()], LIMITS)]
+    same = [name for name, value in zip(changed, values, strict=True) if value == first]
     detail = f"{' and '.join(same)} does not change the score" if same else "query and document both count"
     return Check("prompt", not same, detail)
 
 
-def check_finite(scorer: LocalScorer) -> Check:
+def check_finite(scorer: AnyLocalScorer) -> Check:
     """No text gives NaN or infinity."""
     scores = scorer.score([Pair("odd characters", text) for text in ODD], LIMITS)
     bad = [repr(text[:10]) for text, score in zip(ODD, scores, strict=True)
@@ -162,7 +164,7 @@ def check_finite(scorer: LocalScorer) -> Check:
     return Check("finite", not bad, f"not finite for {', '.join(bad)}" if bad else f"{len(ODD)} odd texts")
 
 
-def check_engine(scorer: LocalScorer) -> Check:
+def check_engine(scorer: AnyLocalScorer) -> Check:
     """OpenVINO uses the requested settings: with its defaults, scores would depend on the padding."""
     settings = getattr(scorer.engine, "settings", {})
     if not settings:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 TRUE = {"1", "true", "yes", "on"}
-SMALL_FILES = re.compile(r"(.*/)?([^/]+\.json|[^/]+\.jinja|README\.md|LICENSE[^/]*)")
+SMALL_FILES = re.compile(r"(.*/)?([^/]+\.json|[^/]+\.jinja|artifact\.metadata|README\.md|LICENSE[^/]*)")
 GRAPHS = re.compile(r"(onnx/)?model\.onnx([._]data)?")
 IR = re.compile(r"(openvino/)?openvino_model\.(xml|bin)")
 SAFETENSORS = re.compile(r"(\d+_[A-Za-z]+/)?model(-\d+-of-\d+)?\.safetensors")

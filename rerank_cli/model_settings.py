@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from rerank_cli.options import CACHE, MODEL, REMOTE, nested, option
 
 Backend = Literal["auto", "onnx", "openvino", "torch"]
+LoadAs = Literal["auto", "embedding"]
 Dtype = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 CacheMode = Literal["rw", "ro"]
 
@@ -130,6 +131,14 @@ class ModelSettings:
         kind=int,
         minimum=1,
         maximum=4096,
+    )
+    load_as: LoadAs = _model(
+        "--as",
+        "auto, or embedding: rank by the cosine of an embedding model's vectors (a baseline).",
+        metavar="KIND",
+        default="auto",
+        choices=get_args(LoadAs),
+        name="as",
     )
     instruction: str | None = _model("--instruction", "Task for rerankers that take one.", metavar="TEXT")
     template: str | None = _model(

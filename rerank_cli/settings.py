@@ -17,6 +17,7 @@ from rerank_cli.model_settings import (
     Backend,
     CacheSettings,
     Dtype,
+    LoadAs,
     ModelSettings,
     RemoteSettings,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Backend",
     "CacheSettings",
     "Dtype",
+    "LoadAs",
     "ModelSettings",
     "RemoteSettings",
     "StageSettings",

@@ -11,7 +11,7 @@ from rerank_cli.cli.command import AsJson, Command, Group
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.facts import BUILTIN
 from rerank_cli.options import MODEL, OUTPUT, option, same
-from rerank_cli.settings import Backend, ModelSettings
+from rerank_cli.settings import Backend, LoadAs, ModelSettings
 from rerank_cli.text import escape_line
 
 if TYPE_CHECKING:
@@ -38,6 +38,13 @@ class Loading:
     trust_remote_code: bool = same(ModelSettings, "trust_remote_code")
     allow_pickle: bool = same(ModelSettings, "allow_pickle")
     template: str | None = same(ModelSettings, "template")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """As what a model is looked at."""
+
+    load_as: LoadAs = same(ModelSettings, "load_as")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +205,12 @@ COMMAND = Group(
     """,
     {
         "list": Command(list_models, (AsJson,)),
-        "show": Command(show, (Named, Loading, AsJson)),
+        "show": Command(show, (Named, Loading, Kind, AsJson)),
         "pull": Command(pull, (Named, Loading, AsJson), without=frozenset({"template"})),
         "verify": Command(
             verify, (Named, Loading, AsJson), without=frozenset({"offline", "trust_remote_code", "template"})
         ),
-        "convert": Command(convert, (Named, Conversion, Loading, AsJson), without=frozenset({"backend"})),
+        "convert": Command(convert, (Named, Conversion, Loading, Kind, AsJson), without=frozenset({"backend"})),
         "providers": providers_command.COMMAND,
     },
 )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from rerank_cli.models import LocalModel
-    from rerank_cli.scorers.local import LocalScorer
+    from rerank_cli.scorers.open_local import AnyLocalScorer
 
 FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx", "ir": "openvino_model.xml"}
 NAMES = ("tokenizer.json", "openvino_model.bin", *FILES.values(), *(f"{FILES[form]}.data" for form in ("fp32", "int8")))
@@ -141,7 +141,7 @@ def _recorded(target: Path) -> dict[str, str]:
     return files
 
 
-def _open_original(model: LocalModel, threads: int) -> LocalScorer:
+def _open_original(model: LocalModel, threads: int) -> AnyLocalScorer:
     """The torch scorer in float32 on the CPU."""
     from rerank_cli.scorers.open_local import build_scorer, scorer_info
     from rerank_cli.scorers.selection import EngineChoice, require, this_machine
@@ -154,12 +154,12 @@ def _open_original(model: LocalModel, threads: int) -> LocalScorer:
     return build_scorer(model, scorer_info(model, choice), opener)
 
 
-def _scores(scorer: LocalScorer) -> list[float]:
+def _scores(scorer: AnyLocalScorer) -> list[float]:
     """Logits of the check pairs; a pair without tokens counts as 0."""
     return [score.value or 0.0 for score in scorer.score(check_pairs(), LIMITS)]
 
 
-def _export(scorer: LocalScorer, folder: Path, notify: Callable[[str], None]) -> None:
+def _export(scorer: AnyLocalScorer, folder: Path, notify: Callable[[str], None]) -> None:
     from rerank_cli.convert.export_torch import export_network
 
     model = scorer.model

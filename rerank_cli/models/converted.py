@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from rerank_cli.errors import ModelError
 from rerank_cli.inside import check_inside, joined
-from rerank_cli.models.facts import Chat, Family, LocalModel
+from rerank_cli.models.facts import Chat, Encodings, Family, LocalModel, TextEncoding
 from rerank_cli.models.files import BrokenFileError, Types, check_types, read_json
 from rerank_cli.models.loaded import source_files
 from rerank_cli.models.templates import content_of
@@ -33,6 +33,8 @@ MEMBERS: Types = {"name": str, "revision": str, "graphs": dict, "digests": dict,
 OPTIONAL = {"revision", "chat", "window", "instruction"}  # may be null
 CHAT: Types = {"kind": str, "text": str, "instructed": str, "structured": bool, "tokens": dict, "options": dict,
                "answers": list, "scale": str, "name": str}  # fmt: skip
+ENCODING: Types = {"max_tokens": int, "prompt": str, "marker": str, "filler": str, "fill_to": int, "attends": bool,
+                   "skipped": list}  # fmt: skip
 FAMILIES = get_args(Family)
 FORMS = {"fp32", "int8", "ir"}
 
@@ -82,7 +84,8 @@ def with_converted(model: LocalModel) -> LocalModel:
     try:
         copy = read_converted(folder, model.name)
     except ModelError as error:
-        note = f"the converted copy is not used: {error.message}; `rerank models convert {model.name}` replaces it"
+        command = f"rerank models convert {model.name}{' --as embedding' if model.family == 'embedding' else ''}"
+        note = f"the converted copy is not used: {error.message}; `{command}` replaces it"
         return replace(model, notes=(*model.notes, note))
     taken = ("graphs", "chat", "instruction", "pad_id", "converted")
     return replace(model, **{name: getattr(copy, name) for name in taken})
@@ -105,6 +108,7 @@ def read_converted(folder: Path, name: str) -> LocalModel:
         revision=manifest["revision"],
         config=manifest["config"],
         chat=_chat(manifest["chat"], folder / MANIFEST),
+        encodings=_encodings(manifest.get("encodings"), folder / MANIFEST),
         converted=dict(manifest["digests"]),
         **{field: manifest[field] for field in FIELDS},
     )
@@ -150,6 +154,20 @@ def _chat(record: dict[str, Any] | None, path: Path) -> Chat | None:
         raise BrokenFileError(f"{path} has a broken `chat`: {error}") from error
 
 
+def _encodings(record: Any, path: Path) -> Encodings | None:
+    """How texts are encoded, of a copy that has it: earlier versions wrote none."""
+    if record is None:
+        return None
+    try:
+        sides = [record["query"], record["document"]]
+        for side in sides:
+            check_types(side, ENCODING, path)
+        query, document = (TextEncoding(**{**side, "skipped": tuple(map(str, side["skipped"]))}) for side in sides)
+        return Encodings(query, document, str(record["similarity"]), bool(record["normalized"]))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise BrokenFileError(f"{path} has broken `encodings`: {error!r}", "convert the model again") from error
+
+
 def manifest_of(
     model: LocalModel, graphs: dict[str, str], digests: dict[str, str], check: dict[str, Any], files: dict[str, str]
 ) -> dict[str, Any]:
@@ -170,6 +188,7 @@ def manifest_of(
         "check": check,
         "files": files,
         "chat": asdict(model.chat) if model.chat else None,
+        "encodings": asdict(model.encodings) if model.encodings else None,
         "config": {name: model.config[name] for name in ("model_type", "architectures") if name in model.config},
         **{field: getattr(model, field) for field in FIELDS},
     }

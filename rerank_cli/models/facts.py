@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
 
-Family = Literal["classification", "decoder", "modules", "seq2seq"]
+Family = Literal["classification", "decoder", "modules", "seq2seq", "late-interaction", "embedding"]
 YES_LOGIT = "logit of the yes token"  # the scale of a decoder's score where no `no` token is subtracted
 
 
@@ -30,6 +30,7 @@ class LoadPolicy:
     trust_remote_code: bool = False
     allow_pickle: bool = False
     backend: str = "auto"
+    load_as: str = "auto"
     endpoints: tuple[str, ...] = ()  # names that are not models, for the hint about a misspelt one
     converted: bool = True  # use the graphs of a converted copy
     template: str | None = None  # of the table or a file; it overrides what is recognised
@@ -37,7 +38,7 @@ class LoadPolicy:
     @staticmethod
     def of(settings: ModelSettings) -> LoadPolicy:
         """The part of the settings that is about files."""
-        names = ("offline", "require_revision", "trust_remote_code", "allow_pickle", "backend", "template")
+        names = ("offline", "require_revision", "trust_remote_code", "allow_pickle", "backend", "template", "load_as")
         own = {name: getattr(settings, name) for name in names}
         return LoadPolicy(**own, endpoints=tuple(settings.remote.endpoints))
 
@@ -71,6 +72,32 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
+class TextEncoding:
+    """How a query, or a document, becomes an input of a model that encodes the two apart.
+
+    An input is the tokenizer's template for one text, around the prompt and the text, with at most `max_tokens` tokens.
+    """
+
+    max_tokens: int
+    prompt: str = ""  # text before every text
+    marker: str = ""  # a token that is inserted after the first one; "": none
+    filler: str = ""  # the token that shorter inputs are filled up with
+    fill_to: int = 0  # tokens; 0: inputs are not filled up
+    attends: bool = False  # the model attends to the filler
+    skipped: tuple[str, ...] = ()  # tokens whose vectors are left out
+
+
+@dataclass(frozen=True, slots=True)
+class Encodings:
+    """A model that encodes query and document apart, and how their vectors are compared."""
+
+    query: TextEncoding
+    document: TextEncoding
+    similarity: str  # maxsim | meanmaxsim | cosine | dot: also the scale of its scores
+    normalized: bool = True  # vectors are scaled to length one before they are compared
+
+
+@dataclass(frozen=True, slots=True)
 class LocalModel:
     """A model on disk. Paths are absolute or relative to the working directory; none is opened by this record."""
 
@@ -99,6 +126,7 @@ class LocalModel:
     token_types: bool = True  # the model gets segment ids
     remote_code: bool = False  # needs code from the repository, and the user allowed it
     converted: dict[str, str] = field(default_factory=dict)  # form -> digest, for graphs that `models convert` made
+    encodings: Encodings | None = None  # None: the model reads query and document together
     notes: tuple[str, ...] = ()  # for the user, about how the model was loaded
     template: str | None = None  # as the user named it, if the prompt is not the repository's own
 

@@ -56,7 +56,8 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
             raise ModelError(
                 f"{folder} is not a reranker: its architecture is {', '.join(architectures) or 'not named'}, "
                 "and its scoring head would be randomly initialised",
-                "a cross-encoder has a sequence classification head; an embedding model has none",
+                "a cross-encoder has a sequence classification head; an embedding model has none, and `--as embedding` "
+                "ranks by the cosine of its vectors",
             )
     if family == "decoder":
         heads.logit_change(config, folder)
@@ -69,7 +70,7 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
 
 def labels_of(family: Family, config: dict[str, Any], steps: Steps | None, folder: Path) -> tuple[int, int]:
     """Number of logits, and which of two is the relevant one."""
-    if family in {"decoder", "seq2seq"}:
+    if family in {"decoder", "seq2seq", "late-interaction", "embedding"}:
         return 1, 0
     if family == "classification":
         return heads.head(config, folder)

@@ -13,9 +13,12 @@ from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import check_inside, is_hub_name
 from rerank_cli.models import sentencepiece
 from rerank_cli.models.chat import find_chat
+from rerank_cli.models.encodings import Encoded, read_encoded
 from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
 from rerank_cli.models.families import family_of, labels_of, scale_of
 from rerank_cli.models.files import Types, find_weights, optional_json, read_json
+from rerank_cli.models.late_interaction import SAVED as LATE
+from rerank_cli.models.late_interaction import Settings
 from rerank_cli.models.modules import Steps, read_steps
 from rerank_cli.models.seq2seq import is_seq2seq, with_recipe
 from rerank_cli.models.templates import chosen as choose_template
@@ -34,7 +37,7 @@ CONFIG: Types = {"max_position_embeddings": int, "pad_token_id": int, "architect
                  "num_labels": int, "id2label": dict, "vocab_size": int, "sentence_transformers": dict,
                  "text_config": dict, "sbert_ce_default_activation_function": str}  # fmt: skip
 TOKENIZER: Types = {"model_input_names": list}
-SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": str}
+SAVED: Types = {"activation_fn": str, "prompts": dict, "default_prompt_name": str, **LATE}
 
 
 def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
@@ -49,21 +52,22 @@ def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         check_inside(path, folder)
     steps = read_steps(folder, allow_pickle=policy.allow_pickle)
     base = steps.transformer if steps else folder
-    config = read_json(check_inside(base / "config.json", folder), CONFIG)
-    if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
-        raise ModelError(f"{base / 'config.json'} has `transformers_weights`, which is not supported")
-    tokenizer = _tokenizer(base, folder)
+    config = _config(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
-    family, chat = _family_and_chat(config, steps, folder, name, policy.template)
+    lengths = max_tokens(config, settings, steps), max_tokens(config, {})
+    encoded = read_encoded(Settings(folder, policy, config, steps, saved, settings, *lengths))
+    if encoded and policy.template:
+        raise takes_pairs(str(folder))
+    family, chat = (encoded.family, None) if encoded else _family_and_chat(config, steps, folder, name, policy.template)
     labels, positive = labels_of(family, config, steps, folder)
     graphs = find_graphs(base, folder) if family == "classification" else {}
-    return LocalModel(
+    model = LocalModel(
         name=name,
         folder=folder,
-        tokenizer=tokenizer,
+        tokenizer=_tokenizer(base, folder),
         graphs=graphs,
-        max_tokens=max_tokens(config, settings, steps),
+        max_tokens=lengths[0],
         labels=labels,
         positive=positive,
         scale=_template_scale(chat, family, labels) or scale_of(family, config, steps, saved, folder),
@@ -79,6 +83,28 @@ def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         token_types=uses_token_types(config, settings),
         remote_code=_remote_code(config, folder, policy, graphs),
         template=policy.template,
+    )
+    return _apart(model, encoded) if encoded else model
+
+
+def _config(base: Path, folder: Path) -> dict[str, Any]:
+    """The transformer's config.json."""
+    config: dict[str, Any] = read_json(check_inside(base / "config.json", folder), CONFIG)
+    if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
+        raise ModelError(f"{base / 'config.json'} has `transformers_weights`, which is not supported")
+    return config
+
+
+def _apart(model: LocalModel, encoded: Encoded) -> LocalModel:
+    """A model that encodes query and document apart."""
+    query, document = encoded.encodings.query, encoded.encodings.document
+    return replace(
+        model,
+        max_tokens=document.max_tokens,
+        scale=encoded.encodings.similarity,
+        modules=encoded.modules,
+        instruction=query.prompt or None,
+        encodings=encoded.encodings,
     )
 
 

@@ -6,6 +6,7 @@ It returns plain dictionaries for `rerank models` to print; it opens configurati
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli import hub
@@ -14,7 +15,7 @@ from rerank_cli.files import sha256
 from rerank_cli.inside import is_hub_name
 from rerank_cli.models.converted import folder_of, is_converted, models_folder, read_converted
 from rerank_cli.models.digests import problem_of
-from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LoadPolicy, LocalModel
+from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, Encodings, LoadPolicy, LocalModel
 from rerank_cli.models.files import BrokenFileError, read_json
 from rerank_cli.models.reference import is_path, resolve
 
@@ -96,14 +97,15 @@ def described(model: LocalModel) -> dict[str, Any]:
         "family": model.family,
         "architecture": ", ".join(map(str, model.config.get("architectures") or [model.config.get("model_type", "")])),
         "license": licence(model.folder),
-        "logits": model.labels,
+        "logits": None if model.encodings else model.labels,
         "positive": _positive(model),
         "scale": model.scale,
         "max_tokens": model.max_tokens,
         "window": model.window,
-        "prompt": "chat template" if model.chat else "pair template",
+        "prompt": "chat template" if model.chat else "texts apart" if model.encodings else "pair template",
         "template": model.template or (model.chat.name if model.chat else "") or None,
         "instruction": model.instruction,
+        **({"encodings": _encodings(model.encodings)} if model.encodings else {}),
         "modules": [module.kind for module in model.modules],
         "graphs": {form: str(path) for form, path in model.graphs.items()},
         "weights": [str(path) for path in model.weights],
@@ -111,6 +113,15 @@ def described(model: LocalModel) -> dict[str, Any]:
         "bytes": size_of(model),
         "card": str(card) if card else None,
     }
+
+
+def _encodings(encodings: Encodings) -> dict[str, Any]:
+    """How texts are encoded, without what is not set."""
+    sides = {name: asdict(getattr(encodings, name)) for name in ("query", "document")}
+    for side in sides.values():
+        side["skipped"] = list(side["skipped"])
+    kept = {name: {key: value for key, value in side.items() if value} for name, side in sides.items()}
+    return {**kept, "similarity": encodings.similarity, "normalized": encodings.normalized}
 
 
 def _positive(model: LocalModel) -> str | None:

@@ -41,7 +41,7 @@ def source_files(model: LocalModel, graph: Path | None) -> list[Path]:
     base = model.transformer or model.folder
     files = {*base.glob("*.json"), *base.glob("*.jinja"), *model.folder.glob("*.json"), *model.folder.glob("*/*.json")}
     files |= set(base.glob("additional_chat_templates/*.jinja"))
-    files.add(model.tokenizer)
+    files |= {model.tokenizer, *model.folder.glob("artifact.metadata")}
     files |= {module.weights for module in model.modules if module.weights}
     files |= set(graph_files(graph, model.folder) if graph else model.weights)
     if model.remote_code:
@@ -74,7 +74,8 @@ def facts_of(model: LocalModel) -> str:
     """The facts of a converted copy that can change a score, as text."""
     names = ("max_tokens", "window", "labels", "positive", "scale", "pad_id", "family", "instruction", "lower_case",
              "token_types", "chat")  # fmt: skip
-    return repr([getattr(model, name) for name in names])
+    encodings = [model.encodings] if model.encodings else []  # others keep the digests that they had
+    return repr([*(getattr(model, name) for name in names), *encodings])
 
 
 def _content(path: Path, folder: Path) -> str:

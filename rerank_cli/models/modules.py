@@ -18,15 +18,17 @@ from rerank_cli.models.heads import activation
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Where versions 1 to 6 of sentence-transformers keep their modules; new ones add the module's file: `….dense.Dense`.
+# Where versions 1 to 6 of sentence-transformers, and PyLate, keep modules; new ones add the file: `….dense.Dense`.
 PLACES = (
     "sentence_transformers.models",
     "sentence_transformers.base.modules",
     "sentence_transformers.sentence_transformer.modules",
     "sentence_transformers.cross_encoder.modules",
+    "sentence_transformers.multi_vector_encoder.modules",
+    "pylate.models",
 )
 WITH_WEIGHTS = {"Dense", "LayerNorm"}
-KINDS = {"Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout", "LogitScore"}
+KINDS = {"Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout", "LogitScore", "MultiVectorMask"}
 POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 # Before version 5.3 a pooling was a set of flags; several are concatenated in this order.
 POOLING_FLAGS = {
@@ -40,10 +42,12 @@ POOLING_FLAGS = {
 TRANSFORMER_FILES = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
                      "sentence_camembert_config.json", "sentence_albert_config.json",
                      "sentence_xlm-roberta_config.json", "sentence_xlnet_config.json")  # fmt: skip
-SETTINGS: Types = {"modality_config": dict, "processing_kwargs": dict}
+SETTINGS: Types = {"modality_config": dict, "processing_kwargs": dict, "query_expansion": dict, "query_length": int,
+                   "document_length": int}  # fmt: skip
 PROCESSING: Types = {"chat_template": dict, "text": dict}
 MODULE: Types = {"in_features": int, "out_features": int, "dimension": int, "true_token_id": int, "false_token_id": int,
-                 "activation_function": str, "module_output_name": str}  # fmt: skip
+                 "activation_function": str, "module_output_name": str, "skiplist_words": list,
+                 "skiplist_tasks": list}  # fmt: skip
 NEEDED = {"Dense": ("in_features", "out_features"), "LayerNorm": ("dimension",), "LogitScore": ("true_token_id",)}
 SIZE_OPTIONS = {"padding", "truncation", "max_length", "return_tensors", "restore_suffix"}
 
@@ -55,6 +59,7 @@ class Steps:
     transformer: Path
     settings: dict[str, Any]  # sentence_bert_config.json
     modules: tuple[Module, ...]
+    pylate: bool = False  # made by PyLate: a late-interaction model
 
     @property
     def task(self) -> str:
@@ -107,7 +112,8 @@ def read_steps(folder: Path, *, allow_pickle: bool) -> Steps | None:
             settings = optional_json(places[0] / name, SETTINGS)
             check_types(settings.get("processing_kwargs") or {}, PROCESSING, places[0] / name)
     modules = [_module(kind, place, folder, allow_pickle) for kind, place in zip(kinds[1:], places[1:], strict=True)]
-    return Steps(places[0], settings, tuple(modules))
+    pylate = any(str(entry.get("type")).startswith("pylate.") for entry in entries)
+    return Steps(places[0], settings, tuple(modules), pylate)
 
 
 def _kind(name: str, folder: Path) -> str:
@@ -145,7 +151,7 @@ def _module(kind: str, place: Path, folder: Path, allow_pickle: bool) -> Module:
 def pooling_modes(config: dict[str, Any], where: Path) -> list[str]:
     """The poolings that are concatenated, from either way of saving them. Raises ModelError for an unknown one."""
     saved = config.get("pooling_mode")
-    modes = [saved] if isinstance(saved, str) else list(saved or ())
+    modes = list(saved) if isinstance(saved, list) else [str(saved)] if saved else []
     modes = modes or [mode for flag, mode in POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
     unknown = [mode for mode in modes if mode not in POOLINGS]
     if unknown:
@@ -165,5 +171,6 @@ def output_labels(modules: tuple[Module, ...], where: Path) -> int:
     if not labels:
         kinds = ", ".join(module.kind for module in modules) or "only a transformer"
         hint = "a reranker ends in a Dense module with the output `scores`, or in LogitScore"
+        hint += "; `--as embedding` ranks by the cosine of its vectors"
         raise ModelError(f"{where} is an embedding model ({kinds}): nothing in it gives a score for a pair", hint)
     return labels

@@ -45,6 +45,8 @@ def resolve(reference: str, policy: LoadPolicy = DEFAULT_POLICY) -> LocalModel:
     if reference == BUILTIN:
         if policy.template:
             raise takes_pairs(BUILTIN)
+        if policy.load_as != "auto":
+            raise UsageError(f"--as {policy.load_as}: `builtin` is a reranker", "leave `--as` out, or name a model")
         return builtin()
     require_known(reference, policy.endpoints)
     if is_path(reference):
@@ -80,10 +82,19 @@ def _folder(reference: str, policy: LoadPolicy) -> LocalModel:
         if policy.template:
             message = f"--template: {reference} is a converted copy, which keeps the template it was made with"
             raise UsageError(message, "convert the model again with the other template")
-        return read_converted(folder, reference)
+        return _of_kind(read_converted(folder, reference), policy)
     # Trust is for code of a pinned revision, and a folder has none: whoever can write to it could change the code.
     model = read_folder(folder, reference, replace(policy, trust_remote_code=False))
     return with_converted(model) if policy.converted else model
+
+
+def _of_kind(copy: LocalModel, policy: LoadPolicy) -> LocalModel:
+    """A converted copy. Raises ModelError if it is not of the kind that was asked for."""
+    embedding = copy.family == "embedding"
+    if embedding != (policy.load_as == "embedding"):
+        hint = "`--as embedding` ranks by the cosine of its vectors" if embedding else "leave `--as` out"
+        raise ModelError(f"{copy.folder} is {'' if embedding else 'not '}a copy of an embedding model", hint)
+    return copy
 
 
 def _repository(reference: str, policy: LoadPolicy) -> LocalModel:

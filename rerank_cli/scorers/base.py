@@ -78,7 +78,7 @@ class DocumentError(InputError):
 class TooLongError(DocumentError):
     """A document exceeds the window and --long-documents is `error`."""
 
-    def __init__(self, pair: Pair, tokens: int, window: int) -> None:
-        problem = f"has {tokens} tokens; the model's window holds {window} besides this query"
+    def __init__(self, pair: Pair, tokens: int, window: int, *, apart: bool = False) -> None:
+        problem = f"has {tokens} tokens; the model's window holds {window}{'' if apart else ' besides this query'}"
         super().__init__(pair, problem, "use `--long-documents chunk` or `truncate`")
         self.tokens, self.window = tokens, window

@@ -191,6 +191,16 @@ class Encoder:
                 encodings = [self._encode(text) for text in block]
             yield from encodings
 
+    def single(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Special tokens before and after a text that stands alone."""
+        with library_errors(partial(TokenizerError, "a")):
+            encoding = self._tokenizer.encode("a", add_special_tokens=True)
+        parts = encoding.sequence_ids
+        if 0 not in parts:
+            raise ModelError(f"the tokenizer {self._path} does not encode `a`")
+        first, last = parts.index(0), len(parts) - parts[::-1].index(0)
+        return tuple(encoding.ids[:first]), tuple(encoding.ids[last:])
+
     def template(self) -> Template:
         """The pair template, read from an encoded pair. Raises ModelError if the tokenizer has none."""
         with library_errors(partial(TokenizerError, "a b")):

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rerank_cli import windows
-from rerank_cli.errors import ModelError, library_errors
+from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair, Score
-from rerank_cli.scorers.base import DocumentError, TooLongError
+from rerank_cli.scorers.base import TooLongError
 from rerank_cli.scorers.batching import batches
-from rerank_cli.scorers.encoding import TokenizerError
-from rerank_cli.scorers.prefixes import TooMuchTextError
+from rerank_cli.scorers.inputs import Row, cut_windows, engine_errors, errors_of, padded
 from rerank_cli.scorers.prompts import SPARE, DocumentSlice
 
 if TYPE_CHECKING:
@@ -121,23 +120,10 @@ class LocalScorer:
         Raises DocumentError for a pair that the tokenizer fails on, or of which too much would have to be read.
         """
         most = limits.max_tokens_per_doc + SPARE + 1
-        try:
+        with errors_of(pairs, self.model.name, limits):
             capacities = [self._capacity(pair.query) for pair in pairs]
             longest = max(1, min([limits.max_tokens_per_doc, *capacities]))
             return capacities, self.encoder.documents([pair.text for pair in pairs], longest, most)
-        except TokenizerError as error:
-            for pair in pairs:
-                if error.text in {pair.text, pair.query} or error.text.endswith(pair.query):
-                    what = "it" if error.text == pair.text else "its query"
-                    problem = f"cannot be scored: the tokenizer of {self.model.name} failed on {what}: {error.reason}"
-                    raise DocumentError(pair, problem, "`rerank doctor` checks a model") from error
-            raise
-        except TooMuchTextError as error:
-            pair = next((pair for pair in pairs if pair.text is error.text), pairs[0])  # else it is the query
-            problem = (
-                f"has no {limits.max_tokens_per_doc:,} tokens in its first {error.chars:,} characters, and goes on"
-            )
-            raise DocumentError(pair, problem, "does it hold text? cut it, or lower `--max-tokens-per-doc`") from None
 
     def _capacity(self, query: str) -> int:
         """Document tokens that fit into one window besides the query."""
@@ -147,33 +133,10 @@ class LocalScorer:
     def _windows(
         self, number: int, pair: Pair, tokens: Tokens, capacity: int, limits: Limits
     ) -> tuple[list[_Input], int, bool]:
-        """The windows of one pair under the limits: cut first, then chunk or truncate."""
-        count = min(len(tokens.ids), limits.max_tokens_per_doc)
-        truncated = count < len(tokens.ids)
-        if count == 0:
-            return [], 0, truncated
-        if count <= capacity or limits.long_documents == "truncate":
-            end = min(count, capacity)
-            spans, repeated = [windows.Span(0, end)], 0
-            truncated = truncated or end < count
-            count = end
-        else:
-            repeated = self._title_tokens(pair.title_chars, tokens, capacity)
-            overlap = max(1, (capacity - repeated) // 4)
-            spans = windows.split(count, capacity - repeated, overlap, tokens.word_starts or [])
-            if limits.max_chunks_per_doc and len(spans) > limits.max_chunks_per_doc:
-                spans = spans[: limits.max_chunks_per_doc]
-                truncated, count = True, spans[-1].end
+        """The windows of one pair under the limits, the tokens that they cover, and whether the document was cut."""
+        spans, repeated, count, truncated = cut_windows(tokens, pair.title_chars, capacity, limits)
         slices = [DocumentSlice(pair.text, tokens, span.start, span.end, repeated) for span in spans]
         return [self._input(number, pair.query, body) for body in slices], count, truncated
-
-    @staticmethod
-    def _title_tokens(title_chars: int, tokens: Tokens, capacity: int) -> int:
-        """Tokens of the first rank field to repeat in each window: at most a quarter of it."""
-        if not title_chars or tokens.offsets is None:
-            return 0
-        count = next((t for t, (start, _) in enumerate(tokens.offsets) if start >= title_chars), len(tokens.offsets))
-        return min(count, capacity // 4)
 
     def _input(self, number: int, query: str, body: DocumentSlice) -> _Input:
         ids, types = self.prompt.build(query, body)
@@ -202,20 +165,9 @@ class LocalScorer:
         """Logits of one batch. A single row is doubled: one-row products take another path and other roundings."""
         import numpy as np
 
-        rows = max(2, len(items))
-        length = max(len(item.ids) for item in items)
-        ids = np.full((rows, length), self.model.pad_id, dtype=np.int64)
-        mask = np.zeros((rows, length), dtype=np.int64)
-        types = np.zeros((rows, length), dtype=np.int64)
-        for row in range(rows):
-            item = items[min(row, len(items) - 1)]
-            start = length - len(item.ids) if self.model.left_padded else 0
-            end = start + len(item.ids)
-            ids[row, start:end] = item.ids
-            mask[row, start:end] = 1
-            if self.model.token_types:
-                types[row, start:end] = item.types
-        logits = self._logits({"input_ids": ids, "attention_mask": mask, "token_type_ids": types})
+        rows = [Row(item.ids, len(item.ids), item.types) for item in items]
+        with engine_errors(self.model, self.engine.name):
+            logits = self.engine.run(padded(rows, self.model))
         logits = logits[: len(items)].astype(np.float64)
         if logits.shape[1] != self.model.labels:
             raise ModelError(f"{self.model.name} gave {logits.shape[1]} logits per pair, expected {self.model.labels}")
@@ -223,10 +175,3 @@ class LocalScorer:
             positive = self.model.positive
             return [float(row[positive] - row[1 - positive]) for row in logits]
         return [float(row[0]) for row in logits]
-
-    def _logits(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        """The engine's logits. Raises ModelError, as when ids of an unfit tokenizer exceed the embedding table."""
-        hint = "do model and tokenizer belong together? `rerank doctor` checks them"
-        failed = f"{self.model.name} failed in {self.engine.name}"
-        with library_errors(lambda reason: ModelError(f"{failed}: {reason}", hint)):
-            return self.engine.run(feeds)

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
     from rerank_cli.models import LocalModel
     from rerank_cli.report import Report
+    from rerank_cli.scorers.encoded import EncodedScorer
     from rerank_cli.scorers.encoding import Encoder
     from rerank_cli.scorers.local import Engine, LocalScorer
     from rerank_cli.scorers.selection import EngineChoice
     from rerank_cli.settings import ModelSettings
+
+    AnyLocalScorer = LocalScorer | EncodedScorer
 
 SCORING = 1  # increased when a change of this package changes the scores of a model
 ARITHMETIC = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "arm64", "i8mm"}
@@ -46,12 +49,12 @@ def identify(settings: ModelSettings) -> ScorerInfo:
     return make_plan(settings).info
 
 
-def open_local(settings: ModelSettings, report: Report) -> LocalScorer:
+def open_local(settings: ModelSettings, report: Report) -> AnyLocalScorer:
     """The scorer of a local model on the chosen backend. Raises ModelError or UsageError with a hint."""
     return open_plan(make_plan(settings), settings, report)
 
 
-def open_plan(plan: Plan, settings: ModelSettings, report: Report) -> LocalScorer:
+def open_plan(plan: Plan, settings: ModelSettings, report: Report) -> AnyLocalScorer:
     """The scorer that was planned for these settings, ready to score. Raises ModelError or UsageError with a hint."""
     model, choice, info = plan
     for note in model.notes:
@@ -69,7 +72,7 @@ def build_scorer(
     engine_of: Callable[[LocalModel, Encoder], Engine],
     instruction: str | None = None,
     report: Report | None = None,
-) -> LocalScorer:
+) -> AnyLocalScorer:
     """A scorer from a model and the opener of its engine."""
     from rerank_cli.report import Report
     from rerank_cli.scorers.encoding import Encoder
@@ -78,13 +81,17 @@ def build_scorer(
 
     encoder = Encoder(model.tokenizer, lower_case=model.lower_case, t5=model.family == "seq2seq")
     model = replace(model, pad_id=pad_id(model, encoder))
+    if model.encodings is not None:
+        from rerank_cli.scorers.encoded import open_encoded
+
+        return open_encoded(model, encoder, engine_of(model, encoder), info, instruction, report or Report())
     prompt = make_prompt(model, encoder, instruction, report or Report())
     return LocalScorer(model, encoder, prompt, engine_of(model, encoder), info)
 
 
 def make_plan(settings: ModelSettings) -> Plan:
     """Resolve the model, choose its engine, and describe the scorer; nothing heavy is imported."""
-    if settings.model == models.BUILTIN and not settings.template:
+    if settings.model == models.BUILTIN and not settings.template and settings.load_as == "auto":
         model = models.builtin()
     else:
         backend: str = settings.backend
@@ -112,7 +119,7 @@ def scorer_info(model: LocalModel, choice: EngineChoice, make_digest: Callable[[
     )
 
 
-def open_form(model: LocalModel, form: str, threads: int) -> LocalScorer:
+def open_form(model: LocalModel, form: str, threads: int) -> AnyLocalScorer:
     """The scorer of one form of a converted copy, independent of this machine's choice."""
     choice = selection.choose_form(model, form)
     opener = partial(open_engine, choice=choice, threads=threads)
@@ -169,6 +176,7 @@ def digest_of(model: LocalModel, choice: EngineChoice, settings: ModelSettings) 
         ",".join(sorted(cpu.features() & ARITHMETIC)),
         repr(settings.instruction),
         *([repr(model.chat)] if model.chat else []),  # it may come from our table or the user, not from a file
+        *([settings.load_as, repr(model.encodings)] if model.encodings else []),
     )
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

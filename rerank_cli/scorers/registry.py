@@ -103,7 +103,7 @@ def chain_of(settings: ModelSettings) -> tuple[ModelSettings, ...]:
         allow_pickle=False,
     )  # fmt: skip
     if not is_remote(settings):
-        plain = replace(plain, backend="auto", device="auto", dtype="auto")
+        plain = replace(plain, backend="auto", device="auto", dtype="auto", load_as="auto")
     return (replace(settings, fallback=()), *(replace(plain, model=name) for name in settings.fallback))
 
 
@@ -146,7 +146,7 @@ def _chain_digest(chain: Sequence[ModelSettings]) -> str:
     from rerank_cli.models.templates import content_of
 
     deciding = [
-        (one.model, one.backend, one.dtype, one.instruction, one.remote.endpoint, one.remote.extra)
+        (one.model, one.backend, one.dtype, one.load_as, one.instruction, one.remote.endpoint, one.remote.extra)
         + ((content_of(one.template),) if one.template else ())
         for one in chain
     ]

@@ -186,6 +186,7 @@ def _graph(model: LocalModel, settings: ModelSettings, backend: str, reason: str
         int8 = settings.dtype == "int8"
         wanted = "int8 graph" if int8 else f"graph for the {backend} backend"
         command, other = (" --form int8", "leave `--dtype` out") if int8 else ("", "use `--backend torch`")
+        command += " --as embedding" if model.family == "embedding" else ""
         hint = f"make one: `rerank models convert {model.name}{command}`, or {other}"
         raise ModelError(f"{model.name} has no {wanted}", hint)
     if backend == "onnx" and settings.dtype in {"bf16", "fp16"}:

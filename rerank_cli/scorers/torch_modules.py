@@ -63,6 +63,8 @@ def _loaded(built: nn.Module, module: Module) -> nn.Module:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
+        if only := module.config.get("only"):  # the file holds other weights as well
+            state = {name: value for name, value in state.items() if name.startswith(only)}
         built.load_state_dict(state)
     return built
 

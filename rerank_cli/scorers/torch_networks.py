@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # Types of decoders whose logits tests compare with ours; those of others are compared when a model is loaded.
 COMPARED = {"qwen2", "qwen3", "llama", "mistral", "gemma", "gemma2", "granite", "cohere", *VISION_LANGUAGE}
+# What the modules of each family give.
+OUTPUTS = {"modules": "scores", "late-interaction": "token_embeddings", "embedding": "sentence_embedding"}
 UNUSED = ("pooler.",)  # weights that AutoModel adds and no reranker's modules read
 
 
@@ -44,7 +46,7 @@ def load_network(model: LocalModel, encoder: Encoder, dtype: torch.dtype) -> nn.
         network: nn.Module = DecoderNetwork(causal, answers, change)
         if model.config.get("model_type") not in COMPARED:
             _compare_logits(model, causal, network.eval(), answers)
-    elif model.family == "modules":
+    elif model.family in OUTPUTS:
         network = ModuleNetwork(_load(model, "AutoModel", dtype), model)
         network.head.to(dtype)
     elif model.family == "seq2seq":
@@ -210,21 +212,22 @@ def _difference(answers: torch.Tensor) -> torch.Tensor:
 
 
 class ModuleNetwork(nn.Module):  # type: ignore[misc] # torch is not type-checked
-    """A transformer and the modules after it; the last Dense writes the logits."""
+    """A transformer and the modules after it: logits, or the vectors of a model that encodes texts apart."""
 
     def __init__(self, network: Any, model: LocalModel) -> None:
         super().__init__()
         self.network = network
-        self.head = build_modules(model.modules, model.instruction)
+        self.head = build_modules(model.modules, None if model.encodings else model.instruction)
+        self._output = OUTPUTS[model.family]
         self._types = _takes(network, "token_type_ids")
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
     ) -> torch.Tensor:
-        """Logits [rows, labels]."""
+        """Logits [rows, labels], token vectors [rows, tokens, width] or text vectors [rows, width]."""
         more = {"token_type_ids": token_type_ids} if self._types else {}
         output = self.network(input_ids=input_ids, attention_mask=attention_mask, **more)
         features = {"token_embeddings": output.last_hidden_state, "attention_mask": attention_mask}
         for module in self.head:
             features = module(features)
-        return features["scores"]
+        return features[self._output]

@@ -260,8 +260,11 @@ def _complete(scores: Sequence[Score], count: int) -> Sequence[Score]:
 
 def measure_query(scorer: Scorer | None, query: str) -> tuple[int, bool]:
     """Tokens of a query and whether the model reads only a part of it; estimated for scorers that are not local."""
+    from rerank_cli.scorers.encoded import EncodedScorer
     from rerank_cli.scorers.local import LocalScorer
 
+    if isinstance(scorer, EncodedScorer):
+        return scorer.queries.measure(query)
     if not isinstance(scorer, LocalScorer):
         return len(query) // CHARS_PER_TOKEN + 1, False
     tokens = len(scorer.encoder.query(query))

@@ -137,6 +137,8 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
         raise MissingKeyError(message, "export it, or name another with --api-key-env NAME or --api-key-file FILE")
     if settings.template:
         raise UsageError(f"{provider.id} does not take --template", "it is for decoders that run on this machine")
+    if settings.load_as != "auto":
+        raise UsageError(f"--as is for local models, and {provider.id} is a provider", "leave `--as` out")
     _refuse_instruction(provider, model, settings.instruction)
     return Target(
         provider,
