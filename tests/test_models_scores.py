@@ -1,4 +1,3 @@
-# ruff: noqa: F811
 """Published models give the scores that sentence-transformers' own tests expect of them (`pytest -m hub`).
 
 None of these rows was run when they were written: the development machine has no access to the hub.
