@@ -1,4 +1,4 @@
-"""`rerank models list|show|pull|verify|convert`: the models on this machine. Nothing is ranked here."""
+"""`rerank models list|known|show|pull|verify|convert`: the models on this machine. Nothing is ranked here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli.command import AsJson, Command, Group
+from rerank_cli.cli.known_models import list_known
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.facts import BUILTIN
 from rerank_cli.options import MODEL, OUTPUT, option, same
@@ -183,6 +184,7 @@ COMMAND = Group(
 
     examples:
       rerank models list
+      rerank models known
       rerank models show cross-encoder/ms-marco-MiniLM-L6-v2
       rerank models pull BAAI/bge-reranker-v2-m3@main
       rerank models verify BAAI/bge-reranker-v2-m3 --json
@@ -190,6 +192,7 @@ COMMAND = Group(
     """,
     {
         "list": Command(list_models, (AsJson,)),
+        "known": Command(list_known, (AsJson,)),
         "show": Command(show, (Named, Loading, AsJson)),
         "pull": Command(pull, (Named, Loading, AsJson)),
         "verify": Command(verify, (Named, Loading, AsJson), without=frozenset({"offline", "trust_remote_code"})),

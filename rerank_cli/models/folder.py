@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import check_inside
+from rerank_cli.models import refusals
 from rerank_cli.models.chat import find_chat
 from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
 from rerank_cli.models.families import family_of, labels_of, scale_of
@@ -39,6 +40,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
     for path in (*folder.glob("*.j*"), *folder.glob("*/*.json")):
         check_inside(path, folder)
+    refusals.check_folder(folder)
     steps = read_steps(folder, allow_pickle=policy.allow_pickle)
     base = steps.transformer if steps else folder
     config = read_json(check_inside(base / "config.json", folder), CONFIG)
@@ -47,11 +49,17 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
+    graphs = find_graphs(base, folder)
+    runs_on_torch = refusals.check_config(folder, config, exported=bool(graphs))
     family = family_of(config, steps, folder)
     chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
     _check_chat(family, chat, folder)
     labels, positive = labels_of(family, config, steps, folder)
-    graphs = find_graphs(base, folder) if family == "classification" else {}
+    graphs = graphs if family == "classification" else {}
+    weights = _weights(base, folder, policy, graphs) if runs_on_torch else ()
+    remote_code = _remote_code(config, folder, policy, graphs)
+    if family == "classification" and not graphs and not remote_code:
+        refusals.check_head(folder, config, weights)
     return LocalModel(
         name=name,
         folder=folder,
@@ -64,14 +72,15 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
         config=config,
         family=family,
-        weights=_weights(base, folder, policy, graphs),
+        weights=weights,
         transformer=base,
         modules=steps.modules if steps else (),
         chat=chat,
         instruction=default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
         token_types=uses_token_types(config, settings),
-        remote_code=_remote_code(config, folder, policy, graphs),
+        remote_code=remote_code,
+        notes=_notes(config, policy, remote_code),
     )
 
 
@@ -162,9 +171,21 @@ def _remote_code(config: dict[str, Any], folder: Path, policy: LoadPolicy, graph
         return False
     if graphs and not list(folder.glob("*.py")):
         raise UsageError(f"{folder} does not contain code to trust", "leave `--trust-remote-code` out")
+    if refusals.is_built_in(config):
+        return False
     for path in folder.rglob("*.py"):
         check_inside(path, folder)
     if "--" in json.dumps(config["auto_map"]):  # `owner/name--file.Class`
         message = f"{folder / 'config.json'} takes code from another repository, whose revision is not pinned"
         raise ModelError(message, "use a repository that contains its code")
     return True
+
+
+def _notes(config: dict[str, Any], policy: LoadPolicy, remote_code: bool) -> tuple[str, ...]:
+    """That code was trusted in vain."""
+    if not policy.trust_remote_code or remote_code:
+        return ()
+    if not config.get("auto_map"):
+        return ("--trust-remote-code is not needed: the repository brings no code for its model",)
+    known = f"transformers has a class for the type `{config.get('model_type')}`"
+    return (f"--trust-remote-code is not needed: {known}, and the repository's code is not run",)
