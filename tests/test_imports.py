@@ -40,7 +40,7 @@ HOMES = {
     "onnx": {"convert/*.py"},
     "httpx2": {"scorers/remote/*.py"},
     "stamina": {"scorers/remote/*.py"},
-    "huggingface_hub": {"hub.py"},
+    "huggingface_hub": {"hub.py", "models/hub_errors.py"},
     "starlette": {"server/*.py"},
     "uvicorn": {"server/*.py"},
     "prometheus_client": {"server/*.py"},

@@ -26,7 +26,9 @@ def list_known(call: Call) -> int:
     if as_json:
         shown = json_text([row._asdict() | {"verdict": row.verdict} for row in known()])
     else:
-        cells = [[*row.cells(), row.verdict] for row in known()]
+        refused = [row for row in known() if row.status == "refused"]
+        cells = [[*row.cells(), "refused" if row in refused else row.verdict] for row in known()]
         shown = text([Section("", HEADERS, cells, names=len(HEADERS))])
+        shown += "\n" + "".join(f"{row.name}: {row.verdict}\n" for row in refused)
     write_report(shown, None, call.terminal, as_json=as_json)
     return 0

@@ -27,10 +27,8 @@ def error_of(error: Exception, repository: str, revision: str | None, cache: tup
     if isinstance(error, errors.RevisionNotFoundError):
         return ModelError(f"`{repository}` has no revision `{revision}`", "give a branch, a tag or a full commit")
     if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
-        hint = (
-            suggestion(repository, cached)
-            or "check the name; for a private model log in (`hf auth login`) or set HF_TOKEN"
-        )
+        hint = "check the name; for a private model log in (`hf auth login`) or set HF_TOKEN"
+        hint = suggestion(repository, cached) or hint
         return ModelError(f"no model `{reference}` on the hub, or it is private and no valid token was found", hint)
     from_afar = errors.HfHubHTTPError | errors.LocalEntryNotFoundError | ConnectionError
     if isinstance(error, OSError) and not isinstance(error, from_afar):

@@ -40,7 +40,7 @@ class Known(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """The status in words: works (verified by …), works by construction, or refused because …"""
+        """The status in words: works (verified by …), works by construction, or refused because … ."""
         text = STATUSES[self.status].format(self.reason)
         return f"{text} ({self.reason})" if self.status == "construction" and self.reason else text
 

@@ -82,9 +82,8 @@ def check_files(where: object, names: Iterable[str], adapter: Mapping[str, Any],
     instead = f"the repository that it was made from: `-m {base}`" if is_hub_name(base) else "one with safetensors"
     if gguf := sorted(name for name in files if name.endswith(".gguf")):
         hint = f"use {instead}; or start `llama-server -m {gguf[0]} --reranking`, then `-m llamacpp:NAME`"
-        raise ModelError(
-            f"{where} holds only GGUF files ({shortened(', '.join(gguf), 80)}), which llama.cpp runs", hint
-        )
+        shown = shortened(", ".join(gguf), 80)
+        raise ModelError(f"{where} holds only GGUF files ({shown}), which llama.cpp runs", hint)
     kinds = {kind for name in files for ending, kind in OTHERS.items() if name.endswith(ending)}
     if kinds:
         raise ModelError(f"{where} has weights only for {', '.join(sorted(kinds))}", f"use {instead}")
