@@ -60,6 +60,7 @@ _rerank_values() {
         "models convert -o" | "models convert --output") echo 'FOLDERS' ;;
         "models convert --threads") echo 'NOTHING' ;;
         "models convert --config") echo 'FILES' ;;
+        "models known --config") echo 'FILES' ;;
         "doctor -m" | "doctor --model") echo 'builtin' ;;
         "doctor --backend") echo 'auto onnx openvino torch' ;;
         "doctor --device" | "doctor --threads" | "doctor --instruction") echo 'NOTHING' ;;
@@ -82,12 +83,13 @@ _rerank_options() {
         "eval") echo '--qrels --queries --encoding --max-line --max-unpacked --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "compare") echo '--encoding --max-line --max-unpacked --depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "serve") echo '--host --port --keys-file --keys-env --strict --served-name --max-body --max-documents --max-query --max-document --max-tokens --max-queue --request-timeout --max-connections --allowed-host --cors-origin --playground --no-playground --access-log --no-access-log --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --fallback --fail-closed --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
-        "models") echo 'list show pull verify convert --help' ;;
+        "models") echo 'list show pull verify convert known --help' ;;
         "models list") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models show") echo '--backend --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models pull") echo '--backend --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models verify") echo '--backend --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models convert") echo '--form -o --output --threads --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models known") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
         "doctor") echo '-m --model --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "cache") echo 'info verify clear --help' ;;
         "cache info") echo '--cache-path --json -v --verbose --quiet --debug --config --no-config --help' ;;
@@ -111,6 +113,7 @@ _rerank_arguments() {
         "models pull") echo 'NOTHING' ;;
         "models verify") echo 'NOTHING' ;;
         "models convert") echo 'NOTHING' ;;
+        "models known") echo 'NOTHING' ;;
         "doctor") echo 'NOTHING' ;;
         "cache info") echo 'NOTHING' ;;
         "cache verify") echo 'NOTHING' ;;

@@ -17,7 +17,7 @@ def list_known(call: Call) -> int:
 
     examples:
       rerank models known
-      rerank models known --json | jq -r '.[] | select(.status != "refused") | .name'
+      rerank models known --json | jq -r '.[] | .name + ": " + .verdict'
     """
     from rerank_cli.models.known import known
     from rerank_cli.writers.sections import Section, json_text, text, write_report

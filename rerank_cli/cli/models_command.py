@@ -1,4 +1,4 @@
-"""`rerank models list|known|show|pull|verify|convert`: the models on this machine. Nothing is ranked here."""
+"""`rerank models list|show|pull|verify|convert|known`: the models on this machine. Nothing is ranked here."""
 
 from __future__ import annotations
 
@@ -184,19 +184,19 @@ COMMAND = Group(
 
     examples:
       rerank models list
-      rerank models known
       rerank models show cross-encoder/ms-marco-MiniLM-L6-v2
       rerank models pull BAAI/bge-reranker-v2-m3@main
       rerank models verify BAAI/bge-reranker-v2-m3 --json
       rerank models convert BAAI/bge-reranker-v2-m3 --form fp32 --form openvino
+      rerank models known
     """,
     {
         "list": Command(list_models, (AsJson,)),
-        "known": Command(list_known, (AsJson,)),
         "show": Command(show, (Named, Loading, AsJson)),
         "pull": Command(pull, (Named, Loading, AsJson)),
         "verify": Command(verify, (Named, Loading, AsJson), without=frozenset({"offline", "trust_remote_code"})),
         "convert": Command(convert, (Named, Conversion, Loading, AsJson), without=frozenset({"backend"})),
+        "known": Command(list_known, (AsJson,)),
     },
 )
 

@@ -157,7 +157,7 @@ def find_graphs(base: Path, folder: Path) -> dict[str, Path]:
 def _weights(base: Path, folder: Path, policy: LoadPolicy, graphs: dict[str, Path]) -> tuple[Path, ...]:
     """Torch weights; a folder with a graph may have none, and pickles next to a graph are not read."""
     try:
-        weights = find_weights(base, allow_pickle=policy.allow_pickle)
+        weights = find_weights(base, allow_pickle=policy.allow_pickle, home=folder)
     except ModelError:
         if graphs:
             return ()
@@ -171,14 +171,14 @@ def _remote_code(config: dict[str, Any], folder: Path, policy: LoadPolicy, graph
         return False
     if graphs and not list(folder.glob("*.py")):
         raise UsageError(f"{folder} does not contain code to trust", "leave `--trust-remote-code` out")
-    if refusals.is_built_in(config):
-        return False
     for path in folder.rglob("*.py"):
         check_inside(path, folder)
     if "--" in json.dumps(config["auto_map"]):  # `owner/name--file.Class`
         message = f"{folder / 'config.json'} takes code from another repository, whose revision is not pinned"
-        raise ModelError(message, "use a repository that contains its code")
-    return True
+        covered = refusals.is_built_in(config)
+        hint = "leave `--trust-remote-code` out" if covered else "use a repository that contains its code"
+        raise ModelError(message, hint)
+    return not refusals.is_built_in(config)
 
 
 def _notes(config: dict[str, Any], policy: LoadPolicy, remote_code: bool) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import ExitCode
+from rerank_cli.models.known import known
 from rerank_cli.readers.engines import shapes
 from tools.generate.facts import ENVIRONMENT
 
@@ -38,6 +39,7 @@ def blocks(table: tuple[Command, ...]) -> dict[str, str]:
         "environment": environment_table(),
         "exit-codes": exit_codes(),
         "engines": engines(),
+        "known": known_models(),
         "project-keys": ", ".join(f"`{name}`" for name in project_keys()) + "\n",
     }
 
@@ -53,6 +55,12 @@ def engines() -> str:
         score = ", ".join(f"`{name}`" for name in (*shape.score, *(["score"] if shape.distance else [])))
         rows.append((shape.name, records, ", ".join(f"`{name}`" for name in shape.inside), texts, score))
     return table_of(("answer of", "records", "members of", "scored by default", "`--prior-field`"), rows)
+
+
+def known_models() -> str:
+    """Known rerankers, and whether they run here."""
+    rows = [(f"`{name}`", *cells, row.verdict) for row in known() for name, *cells in [row.cells()]]
+    return table_of(("model", "parameters", "languages", "licence", "family", "tokens", "status"), rows)
 
 
 def command_table(table: tuple[Command, ...]) -> str:
