@@ -65,6 +65,7 @@ _rerank_values() {
         "models convert --threads") echo 'NOTHING' ;;
         "models convert --template" | "models convert --config") echo 'FILES' ;;
         "models convert --as") echo 'auto embedding' ;;
+        "models known --config") echo 'FILES' ;;
         "models providers --config") echo 'FILES' ;;
         "doctor -m" | "doctor --model") echo 'builtin' ;;
         "doctor --backend") echo 'auto onnx openvino torch' ;;
@@ -89,12 +90,13 @@ _rerank_options() {
         "eval") echo '--qrels --queries --encoding --max-line --max-unpacked --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "compare") echo '--encoding --max-line --max-unpacked --depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "serve") echo '--host --port --keys-file --keys-env --strict --served-name --max-body --max-documents --max-query --max-document --max-tokens --max-queue --request-timeout --max-connections --allowed-host --cors-origin --playground --no-playground --access-log --no-access-log --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --fallback --fail-closed --backend --device --dtype --threads --as --instruction --template --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --max-cost --window-size --window-step --passes --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
-        "models") echo 'list show pull verify convert providers --help' ;;
+        "models") echo 'list show pull verify convert known providers --help' ;;
         "models list") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models show") echo '--backend --offline --trust-remote-code --allow-pickle --template --as --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models pull") echo '--backend --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models verify") echo '--backend --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models convert") echo '--form -o --output --threads --offline --trust-remote-code --allow-pickle --template --as --json -v --verbose --quiet --debug --config --no-config --help' ;;
+        "models known") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models providers") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
         "doctor") echo '-m --model --backend --device --dtype --threads --as --instruction --template --offline --require-revision --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
         "cache") echo 'info verify clear --help' ;;
@@ -119,6 +121,7 @@ _rerank_arguments() {
         "models pull") echo 'NOTHING' ;;
         "models verify") echo 'NOTHING' ;;
         "models convert") echo 'NOTHING' ;;
+        "models known") echo 'NOTHING' ;;
         "models providers") echo 'NOTHING' ;;
         "doctor") echo 'NOTHING' ;;
         "cache info") echo 'NOTHING' ;;

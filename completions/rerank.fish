@@ -365,6 +365,7 @@ complete -c rerank -f -n '__rerank_chooses models' -a show -d 'Show one model: f
 complete -c rerank -f -n '__rerank_chooses models' -a pull -d 'Download a model from the Hugging Face hub, or check for a newer revision.'
 complete -c rerank -f -n '__rerank_chooses models' -a verify -d 'Compare the files of a model with their digests; exit 4 if one differs or is missing.'
 complete -c rerank -f -n '__rerank_chooses models' -a convert -d 'Convert a torch checkpoint to ONNX or OpenVINO.'
+complete -c rerank -f -n '__rerank_chooses models' -a known -d 'List known rerankers: size, languages, licence, family, and whether they work here.'
 complete -c rerank -f -n '__rerank_chooses models' -a providers -d 'List the remote providers: key, limits, billing; with NAME all that is known of one, and an example.'
 complete -c rerank -n '__rerank_in models list' -s h -l help -d 'Short help, complete help.'
 complete -c rerank -n '__rerank_in models list' -l json -d 'Print JSON.'
@@ -426,6 +427,14 @@ complete -c rerank -n '__rerank_in models convert' -l debug -d 'Tracebacks for e
 complete -c rerank -n '__rerank_in models convert' -l config -r -F -d 'Read this configuration file too; it overrides the others.'
 complete -c rerank -n '__rerank_in models convert' -l no-config -d 'Read no configuration file.'
 complete -c rerank -n '__rerank_in models convert' -f
+complete -c rerank -n '__rerank_in models known' -s h -l help -d 'Short help, complete help.'
+complete -c rerank -n '__rerank_in models known' -l json -d 'Print JSON.'
+complete -c rerank -n '__rerank_in models known' -s v -l verbose -d 'Say model, backend and why.'
+complete -c rerank -n '__rerank_in models known' -l quiet -d 'No notes, warnings or progress; errors stay.'
+complete -c rerank -n '__rerank_in models known' -l debug -d 'Tracebacks for errors.'
+complete -c rerank -n '__rerank_in models known' -l config -r -F -d 'Read this configuration file too; it overrides the others.'
+complete -c rerank -n '__rerank_in models known' -l no-config -d 'Read no configuration file.'
+complete -c rerank -n '__rerank_in models known' -f
 complete -c rerank -n '__rerank_in models providers' -s h -l help -d 'Short help, complete help.'
 complete -c rerank -n '__rerank_in models providers' -l json -d 'Print JSON.'
 complete -c rerank -n '__rerank_in models providers' -s v -l verbose -d 'Say model, backend and why.'

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,12 +94,16 @@ def locate(repository: str, revision: str | None, file_filter: FileFilter, *, of
 
     Raises ModelError: not found, gated, offline with the missing files named, no usable weights.
     """
+    from rerank_cli.models import refusals
+
     snapshot = cached(repository, revision)
     missing = missing_files(snapshot.folder, file_filter) if snapshot else ["config.json"]
     if snapshot and not missing:
         return snapshot
     if is_offline(offline):
         pull = f"`rerank models pull {reference_of(repository, revision)}`"
+        if snapshot:
+            refusals.check_folder(snapshot.folder)
         what = f"{', '.join(missing)} of `{repository}`" if snapshot else f"`{repository}`"
         at = f" at `{revision}`" if revision and not snapshot else ""
         hint = _near(repository, revision, pull) or f"fetch it once with the network: {pull}"
@@ -226,6 +230,9 @@ def download(
         os.environ.setdefault(f"HF_HUB_DISABLE_{what}", "1")
     from huggingface_hub import HfApi, hf_hub_download
 
+    from rerank_cli.models import refusals
+    from rerank_cli.models.hub_errors import error_of
+
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     try:
         info = api.model_info(repository, revision=revision)
@@ -238,7 +245,10 @@ def download(
         def fetch(name: str) -> Path:
             return Path(hf_hub_download(repository, name, **where, force_download=_is_damaged(folder / name)))
 
-        config: dict[str, Any] = _json(fetch("config.json"), {}) if "config.json" in files else {}
+        settings = {name: _json(fetch(name), {}) for name in ("config.json", refusals.ADAPTER) if name in files}
+        config: dict[str, Any] = settings.get("config.json", {})
+        if not refusals.check_repository(repository, files, settings, info.card_data) and file_filter.backend == "gpu":
+            file_filter = replace(file_filter, backend="auto")
         names = choose(files, file_filter, classifier=is_classifier(config))
         for number, name in enumerate(names, start=1):
             fetch(name)
@@ -247,7 +257,7 @@ def download(
     except ModelError:
         raise
     except Exception as error:  # the library raises its own errors, httpx2's and OS errors
-        raise _model_error(error, repository, revision) from error
+        raise error_of(error, repository, revision, (cache_folder(), cached_repositories())) from error
     if revision != commit:
         _write_ref(repository, revision or "main", commit)
     return Snapshot(repository, commit, folder)
@@ -274,26 +284,3 @@ def _write_ref(repository: str, revision: str, commit: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as write:
         write(commit.encode())
-
-
-def _model_error(error: Exception, repository: str, revision: str | None) -> ModelError:
-    """The hub's error as ours; it never contains a token."""
-    from huggingface_hub import errors
-
-    reference = reference_of(repository, revision)
-    if isinstance(error, errors.GatedRepoError):
-        hint = f"ask for access at https://huggingface.co/{repository}, then log in (`hf auth login`) or set HF_TOKEN"
-        return ModelError(f"`{repository}` is gated: its owner must grant access", hint)
-    if isinstance(error, errors.RevisionNotFoundError):
-        return ModelError(f"`{repository}` has no revision `{revision}`", "give a branch, a tag or a full commit")
-    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
-        known = did_you_mean(repository, set(cached_repositories()) - {repository})
-        hint = known or "check the name; for a private model log in (`hf auth login`) or set HF_TOKEN"
-        return ModelError(f"no model `{reference}` on the hub, or it is private and no valid token was found", hint)
-    from_afar = errors.HfHubHTTPError | errors.LocalEntryNotFoundError | ConnectionError
-    if isinstance(error, OSError) and not isinstance(error, from_afar):
-        return ModelError(f"cannot store `{reference}` in {cache_folder()}: {error}", "check the disk, or set HF_HOME")
-    return ModelError(
-        f"cannot download `{reference}`: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-        "check the network, or use what is cached with `--offline`",
-    )

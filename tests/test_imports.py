@@ -42,7 +42,7 @@ HOMES = {
     "stamina": {"scorers/remote/*.py"},
     "botocore": {"scorers/remote/signers.py"},
     "google": {"scorers/remote/signers.py"},
-    "huggingface_hub": {"hub.py"},
+    "huggingface_hub": {"hub.py", "models/hub_errors.py"},
     "starlette": {"server/*.py"},
     "uvicorn": {"server/*.py"},
     "prometheus_client": {"server/*.py"},

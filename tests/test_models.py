@@ -134,6 +134,7 @@ def test_three_labels_are_refused(made, tmp_path: Path) -> None:
 
 
 def test_a_head_that_would_be_randomly_initialised_is_refused(made, tmp_path: Path) -> None:
+    import torch
     from safetensors.torch import load_file, save_file
 
     folder = made.copied("bert", tmp_path / "headless")
@@ -141,9 +142,10 @@ def test_a_head_that_would_be_randomly_initialised_is_refused(made, tmp_path: Pa
     for name in [name for name in weights if name.startswith("classifier")]:
         del weights[name]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(
-        ModelError, match=r"no weights for classifier\.bias, classifier\.weight: they would be randomly initialised"
-    ):
+    refused(folder, r"no weights for its scoring head \(`classifier`\): they would be randomly initialised")
+    weights["classifier.bias"] = torch.zeros(1)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"no weights for classifier\.weight: they would be randomly initialised"):
         ours(folder, PAIRS, backend="torch")
 
 

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from repositories import folder_of
 from tiny_models import COMMIT, DOCUMENTS, QUERY, made, ours, own_caches  # noqa: F401 fixtures
 
 from rerank_cli import hub, models
@@ -29,6 +30,7 @@ class Hub(ThreadingHTTPServer):
         self.gated: set[str] = set()
         self.cut: dict[str, int] = {}  # file -> bytes after which the first answer breaks off
         self.asked: list[str] = []
+        self.card: dict[str, object] = {}  # what the hub says of every model card
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -70,7 +72,10 @@ class Answer(BaseHTTPRequestHandler):
         folder = self.server.repositories[repository]
         files = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
         siblings = [{"rfilename": name} for name in files]
-        self.send(json.dumps({"id": repository, "sha": COMMIT, "siblings": siblings}).encode(), "application/json")
+        self.send(
+            json.dumps({"id": repository, "sha": COMMIT, "siblings": siblings, "cardData": self.server.card}).encode(),
+            "application/json",
+        )
 
     def file(self, repository: str, name: str) -> None:
         if self.refused(repository):
@@ -240,6 +245,46 @@ def test_the_graph_of_a_decoder_is_not_chosen(made, server: Hub, tmp_path: Path)
     server.repositories["acme/decoder"] = folder
     model = models.resolve("acme/decoder")
     assert (model.graphs, [path.name for path in model.weights]) == ({}, ["model.safetensors"])
+
+
+REFUSED = {
+    "an adapter": ({"adapter_config.json": {"base_model_name_or_path": "own/base", "peft_type": "LORA"}},
+                   "adapter_model.safetensors", "is a LORA adapter of `own/base`"),
+    "GGUF": ({}, "model-Q8_0.gguf", "holds only GGUF files"),
+    "quantised weights": ({"config.json": {"quantization_config": {"quant_method": "awq"}}},
+                          "model.safetensors", r"quantised \(awq\)"),
+    "a listwise model": ({"config.json": {"architectures": ["JinaForRanking"]}}, "model.safetensors", "is a listwise"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "weights", "what"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_run_is_refused_before_its_weights_are_fetched(
+    server: Hub, tmp_path: Path, files: dict, weights: str, what: str
+) -> None:
+    server.card = {"base_model": ["own/base"]}
+    server.repositories["acme/other"] = folder_of(tmp_path / "source", {**files, weights: "x", "README.md": "x"})
+    with pytest.raises(ModelError, match=what) as caught:
+        models.resolve("acme/other")
+    assert caught.value.message.startswith("acme/other ")
+    assert not [line for line in server.asked if weights in line]
+    if weights.endswith(".gguf"):
+        assert "`-m own/base`" in caught.value.hint
+
+
+def test_a_gpu_gets_the_graph_of_a_network_with_code_of_its_own(server: Hub, tmp_path: Path) -> None:
+    config = {"architectures": ["XLMRobertaForSequenceClassification"], "model_type": "xlm-roberta", "num_labels": 1,
+              "auto_map": {"AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig"}}  # fmt: skip
+    files = {"config.json": config, "tokenizer.json": {}, "onnx/model.onnx": "x", "model.safetensors": "x"}
+    server.repositories["acme/flash"] = folder_of(tmp_path / "source", files)
+    model = models.resolve("acme/flash", LoadPolicy(backend="gpu"))
+    assert (list(model.graphs), model.weights) == (["fp32"], ())
+    assert not [line for line in server.asked if "safetensors" in line]
+
+
+def test_a_misspelt_known_reranker_is_suggested(server: Hub) -> None:
+    with pytest.raises(ModelError, match="no model `BAAI/bge-rerank-v2-m3` on the hub") as caught:
+        models.resolve("BAAI/bge-rerank-v2-m3")
+    assert caught.value.hint == "did you mean `-m BAAI/bge-reranker-v2-m3`?"
 
 
 PUBLISHED = json.loads((Path(__file__).parent / "models_published.json").read_text())

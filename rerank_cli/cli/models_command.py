@@ -1,4 +1,4 @@
-"""`rerank models list|show|pull|verify|convert|providers`: the models on this machine. Nothing is ranked here."""
+"""`rerank models list|show|pull|verify|convert|known|providers`: the models on this machine. Nothing is ranked here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli import providers_command
 from rerank_cli.cli.command import AsJson, Command, Group
+from rerank_cli.cli.known_models import list_known
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.facts import BUILTIN
 from rerank_cli.options import MODEL, OUTPUT, option, same
@@ -201,6 +202,7 @@ COMMAND = Group(
       rerank models pull BAAI/bge-reranker-v2-m3@main
       rerank models verify BAAI/bge-reranker-v2-m3 --json
       rerank models convert BAAI/bge-reranker-v2-m3 --form fp32 --form openvino
+      rerank models known
       rerank models providers cohere
     """,
     {
@@ -211,6 +213,7 @@ COMMAND = Group(
             verify, (Named, Loading, AsJson), without=frozenset({"offline", "trust_remote_code", "template"})
         ),
         "convert": Command(convert, (Named, Conversion, Loading, Kind, AsJson), without=frozenset({"backend"})),
+        "known": Command(list_known, (AsJson,)),
         "providers": providers_command.COMMAND,
     },
 )

@@ -74,17 +74,18 @@ def optional_json(path: Path, types: Types | None = None) -> dict[str, Any]:
     return value
 
 
-def find_weights(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:
+def find_weights(folder: Path, *, allow_pickle: bool, home: Path | None = None) -> tuple[Path, ...]:
     """The torch weights of a folder, all shards, headers checked; empty if there are none.
 
+    `home` is the folder of the whole model if this is one of its modules: a snapshot keeps all files in one place.
     Raises ModelError for pickled weights unless they are allowed, for a missing shard and for a broken header.
     """
-    weights = _by_index(folder, "model.safetensors")
+    weights = _by_index(folder, "model.safetensors", home or folder)
     for path in weights:
         safetensors_header(path)
     if weights:
         return weights
-    pickled = _by_index(folder, "pytorch_model.bin")
+    pickled = _by_index(folder, "pytorch_model.bin", home or folder)
     if pickled and not allow_pickle:
         raise ModelError(
             f"{folder} has only pickled weights ({pickled[0].name}), and a pickle can run any code when it is read",
@@ -93,15 +94,15 @@ def find_weights(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:
     return pickled
 
 
-def _by_index(folder: Path, name: str) -> tuple[Path, ...]:
+def _by_index(folder: Path, name: str, home: Path) -> tuple[Path, ...]:
     """One file, or the shards that its index names."""
     if (folder / name).is_file():
-        return (check_inside(folder / name, folder),)
+        return (check_inside(folder / name, home),)
     index = folder / f"{name}.index.json"
     if not index.is_file():
         return ()
     shards = sorted({str(shard) for shard in (read_json(index, {"weight_map": dict}).get("weight_map") or {}).values()})
-    paths = tuple(joined(folder, shard) for shard in shards)
+    paths = tuple(joined(folder, shard, home) for shard in shards)
     for path in paths:
         if not path.is_file():
             raise ModelError(f"{path} is missing, and {index.name} needs it", "download the model again")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import check_inside, is_hub_name
-from rerank_cli.models import sentencepiece
+from rerank_cli.models import refusals, sentencepiece
 from rerank_cli.models.chat import find_chat
 from rerank_cli.models.encodings import Encoded, read_encoded
 from rerank_cli.models.facts import Chat, Family, LoadPolicy, LocalModel
@@ -50,18 +50,25 @@ def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
     for path in (*folder.glob("*.j*"), *folder.glob("*/*.j*")):
         check_inside(path, folder)
+    refusals.check_folder(folder)
     steps = read_steps(folder, allow_pickle=policy.allow_pickle)
     base = steps.transformer if steps else folder
     config = _config(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
+    graphs = find_graphs(base, folder)
+    runs_on_torch = refusals.check_config(folder, config, exported=bool(graphs))
     lengths = max_tokens(config, settings, steps), max_tokens(config, {})
     encoded = read_encoded(Settings(folder, policy, config, steps, saved, settings, *lengths))
     if encoded and policy.template:
         raise takes_pairs(str(folder))
     family, chat = (encoded.family, None) if encoded else _family_and_chat(config, steps, folder, name, policy.template)
     labels, positive = labels_of(family, config, steps, folder)
-    graphs = find_graphs(base, folder) if family == "classification" else {}
+    graphs = graphs if family == "classification" else {}
+    remote_code = _remote_code(config, folder, policy, graphs)
+    weights = _weights(base, folder, policy, graphs) if runs_on_torch else ()
+    if family == "classification" and not graphs and not remote_code:
+        refusals.check_head(folder, config, weights)
     model = LocalModel(
         name=name,
         folder=folder,
@@ -74,14 +81,15 @@ def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         pad_id=_pad_id(config),
         config=config,
         family=family,
-        weights=_weights(base, folder, policy, graphs),
+        weights=weights,
         transformer=base,
         modules=steps.modules if steps else (),
         chat=chat,
         instruction=None if policy.template else default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
         token_types=uses_token_types(config, settings),
-        remote_code=_remote_code(config, folder, policy, graphs),
+        remote_code=remote_code,
+        notes=_notes(config, policy, remote_code),
         template=policy.template,
     )
     return _apart(model, encoded) if encoded else model
@@ -233,7 +241,7 @@ def find_graphs(base: Path, folder: Path) -> dict[str, Path]:
 def _weights(base: Path, folder: Path, policy: LoadPolicy, graphs: dict[str, Path]) -> tuple[Path, ...]:
     """Torch weights; a folder with a graph may have none, and pickles next to a graph are not read."""
     try:
-        weights = find_weights(base, allow_pickle=policy.allow_pickle)
+        weights = find_weights(base, allow_pickle=policy.allow_pickle, home=folder)
     except ModelError:
         if graphs:
             return ()
@@ -251,5 +259,17 @@ def _remote_code(config: dict[str, Any], folder: Path, policy: LoadPolicy, graph
         check_inside(path, folder)
     if "--" in json.dumps(config["auto_map"]):  # `owner/name--file.Class`
         message = f"{folder / 'config.json'} takes code from another repository, whose revision is not pinned"
-        raise ModelError(message, "use a repository that contains its code")
-    return True
+        covered = refusals.is_built_in(config)
+        hint = "leave `--trust-remote-code` out" if covered else "use a repository that contains its code"
+        raise ModelError(message, hint)
+    return not refusals.is_built_in(config)
+
+
+def _notes(config: dict[str, Any], policy: LoadPolicy, remote_code: bool) -> tuple[str, ...]:
+    """That code was trusted in vain."""
+    if not policy.trust_remote_code or remote_code:
+        return ()
+    if not config.get("auto_map"):
+        return ("--trust-remote-code is not needed: the repository brings no code for its model",)
+    known = f"transformers has a class for the type `{config.get('model_type')}`"
+    return (f"--trust-remote-code is not needed: {known}, and the repository's code is not run",)

@@ -137,7 +137,7 @@ def _module(kind: str, place: Path, folder: Path, allow_pickle: bool) -> Module:
             raise BrokenFileError(f"{place / 'config.json'} has no `{name}`")
     weights = None
     if kind in WITH_WEIGHTS:
-        files = find_weights(place, allow_pickle=allow_pickle)
+        files = find_weights(place, allow_pickle=allow_pickle, home=folder)
         if not files:
             raise ModelError(f"{place} has no weights for its {kind} module", "download the model again")
         weights = check_inside(files[0], folder)

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rerank_cli.errors import ModelError, UsageError, did_you_mean
+from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import is_commit, is_hub_name
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LoadPolicy, LocalModel
 from rerank_cli.models.files import read_json
+from rerank_cli.models.known import suggestion
 from rerank_cli.models.templates import takes_pairs
 from rerank_cli.text import has_surrogates
 
@@ -35,7 +36,7 @@ def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
     if reference == BUILTIN or is_path(reference) or is_hub_name(reference):
         return
     folder = f"a folder is written with a leading `./`: `-m ./{reference}`" if Path(reference).is_dir() else None
-    hint = folder or did_you_mean(reference, [BUILTIN, *endpoints])
+    hint = folder or suggestion(reference, [BUILTIN, *endpoints])
     hint = hint or "use `builtin`, a folder (`./path`) or a Hugging Face name"
     raise UsageError(f"unknown model `{reference}`", hint)
 

@@ -165,7 +165,7 @@ def choose_form(model: LocalModel, form: str) -> EngineChoice:
 def _torch(model: LocalModel, settings: ModelSettings, machine: Machine, reason: str) -> EngineChoice:
     if not model.weights:
         hint = "use `--backend onnx` if it has a graph, or a revision with model.safetensors"
-        raise ModelError(f"{model.folder} has no usable weights for torch: no safetensors file", hint)
+        raise ModelError(f"{model.folder} has no usable weights for torch", hint)
     device = settings.device
     if device == "auto":
         device = "cuda" if machine.cuda else "cpu"

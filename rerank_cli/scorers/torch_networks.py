@@ -71,7 +71,9 @@ def _load(model: LocalModel, auto: str, dtype: torch.dtype) -> Any:
         )
     base = model.transformer or model.folder
     if (base / "adapter_config.json").exists():  # with peft installed, transformers would load the model that it names
-        raise ModelError(f"{base} is an adapter of another model", "merge it into that model and save the result")
+        raise ModelError(
+            f"{base} is an adapter of another model", "remove adapter_config.json if its weights are merged"
+        )
     remote = model_type not in CONFIG_MAPPING_NAMES
     pickled = any(path.suffix == ".bin" for path in model.weights)
     failed = library_errors(lambda reason: ModelError(f"torch cannot load {model.name}: {reason}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import ExitCode
+from rerank_cli.models.known import known
 from rerank_cli.models.templates import table as prompts
 from rerank_cli.readers.engines import shapes
 from tools.generate.facts import ENVIRONMENT
@@ -40,6 +41,7 @@ def blocks(table: tuple[Command, ...]) -> dict[str, str]:
         "exit-codes": exit_codes(),
         "engines": engines(),
         "templates": templates(),
+        "known": known_models(),
         "project-keys": ", ".join(f"`{name}`" for name in project_keys()) + "\n",
     }
 
@@ -67,6 +69,12 @@ def templates() -> str:
         meaning = (answers, row.scale, takes) if not row.refused else (f"refused: {row.refused}", "", "")
         rows.append((f"`{row.name}`", ", ".join(row.model_types) or "any", *meaning, row.source))
     return table_of(("template", "type", "score", "scale", "instruction", "source"), rows)
+
+
+def known_models() -> str:
+    """Known rerankers, and whether they run here."""
+    rows = [(f"`{name}`", *cells, row.verdict) for row in known() for name, *cells in [row.cells()]]
+    return table_of(("model", "parameters", "languages", "licence", "family", "tokens", "status"), rows)
 
 
 def command_table(table: tuple[Command, ...]) -> str:

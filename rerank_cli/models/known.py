@@ -1,0 +1,73 @@
+"""Rerankers that people name after `-m`, as data: what they are, and whether they run here (`known.json`).
+
+It loads no model and opens no other file; `docs/models.md` holds the same table.
+"""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from rerank_cli.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CLOSE = 0.75  # names of models differ by a digit: less would suggest another family
+FILE = Path(__file__).with_name("known.json")
+STATUSES = {
+    "verified": "works (verified by {})",
+    "construction": "works by construction",
+    "refused": "refused because {}",
+}
+
+
+class Known(NamedTuple):
+    """One reranker. The members are those of a row of known.json."""
+
+    name: str  # as after -m
+    parameters: int  # trained weights
+    languages: str  # ISO 639-1 codes, or `multilingual`
+    license: str  # SPDX identifier in lower case, or the name of the licence
+    family: str  # of docs/models.md; of a refused model what it is
+    max_tokens: int  # of a whole input
+    status: Literal["verified", "construction", "refused"]
+    reason: str = ""  # what verified it, how it runs, or why it is refused
+    source: str = ""  # where the facts are from
+
+    @property
+    def verdict(self) -> str:
+        """The status in words: works (verified by …), works by construction, or refused because … ."""
+        text = STATUSES[self.status].format(self.reason)
+        return f"{text} ({self.reason})" if self.status == "construction" and self.reason else text
+
+    def cells(self) -> tuple[str, ...]:
+        """Name, parameters, languages, licence, family and tokens, as tables show them."""
+        millions = round(self.parameters / 1e6, 1 if self.parameters < 1e8 else None)
+        size = f"{self.parameters / 1e9:.1f} B" if self.parameters >= 1e9 else f"{millions} M"
+        return (self.name, size, self.languages, self.license, self.family, f"{self.max_tokens:,}")
+
+
+@cache
+def known() -> tuple[Known, ...]:
+    """All rows, in the order of the file."""
+    return tuple(Known(**row) for row in json.loads(FILE.read_bytes()))
+
+
+def suggestion(reference: str, others: Iterable[str] = ()) -> str | None:
+    """The hint for a model that is not there: a known reranker, or one of the `others`, that is called like it.
+
+    A bare name finds its repository: `bge-reranker-v2-m3` is `BAAI/bge-reranker-v2-m3`.
+    """
+    bare = {row.name.rpartition("/")[2].lower(): row.name for row in known() if "/" in row.name}
+    own = reference.partition("@")[0].rpartition("/")[2].lower()
+    same = bare.get(own)
+    if same and same != reference:
+        return f"did you mean `-m {same}`?"
+    if hint := did_you_mean(reference, others):
+        return hint
+    close = get_close_matches(own, [name for name in bare if name != own], n=1, cutoff=CLOSE)
+    return f"did you mean `-m {bare[close[0]]}`?" if close else None
