@@ -246,10 +246,8 @@ def download(
             return Path(hf_hub_download(repository, name, **where, force_download=_is_damaged(folder / name)))
 
         settings = {name: _json(fetch(name), {}) for name in ("config.json", refusals.ADAPTER) if name in files}
-        config: dict[str, Any] = settings.get("config.json", {})
-        if not refusals.check_repository(repository, files, settings, info.card_data) and file_filter.backend == "gpu":
-            file_filter = replace(file_filter, backend="auto")
-        names = choose(files, file_filter, classifier=is_classifier(config))
+        on_torch = refusals.check_repository(repository, files, settings, info.card_data)
+        names = _wanted(files, file_filter, settings.get("config.json", {}), on_torch=on_torch)
         for number, name in enumerate(names, start=1):
             fetch(name)
             if progress:
@@ -261,6 +259,13 @@ def download(
     if revision != commit:
         _write_ref(repository, revision or "main", commit)
     return Snapshot(repository, commit, folder)
+
+
+def _wanted(files: list[str], file_filter: FileFilter, config: dict[str, Any], *, on_torch: bool) -> list[str]:
+    """The files of a repository that are fetched; `on_torch`: its torch weights can be run."""
+    if not on_torch and file_filter.backend == "gpu":
+        file_filter = replace(file_filter, backend="auto")
+    return choose(files, file_filter, classifier=is_classifier(config))
 
 
 def _commit_of(text: Any) -> str:

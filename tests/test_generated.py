@@ -162,7 +162,7 @@ def test_bash_knows_sub_commands(group, folder: Path) -> None:
 def test_models_and_cache_are_groups() -> None:
     """The tests above loop over what is there."""
     assert {group.name: group.words for group in GROUPS} == {
-        "models": ("list", "show", "pull", "verify", "convert", "providers"),
+        "models": ("list", "show", "pull", "verify", "convert", "known", "providers"),
         "cache": ("info", "verify", "clear"),
     }
 

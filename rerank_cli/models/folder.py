@@ -56,24 +56,19 @@ def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     config = _config(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
-    graphs = find_graphs(base, folder)
-    runs_on_torch = refusals.check_config(folder, config, exported=bool(graphs))
+    exported = find_graphs(base, folder)
+    runs_on_torch = refusals.check_config(folder, config, exported=bool(exported))
     lengths = max_tokens(config, settings, steps), max_tokens(config, {})
     encoded = read_encoded(Settings(folder, policy, config, steps, saved, settings, *lengths))
     if encoded and policy.template:
         raise takes_pairs(str(folder))
     family, chat = (encoded.family, None) if encoded else _family_and_chat(config, steps, folder, name, policy.template)
     labels, positive = labels_of(family, config, steps, folder)
-    graphs = graphs if family == "classification" else {}
-    remote_code = _remote_code(config, folder, policy, graphs)
-    weights = _weights(base, folder, policy, graphs) if runs_on_torch else ()
-    if family == "classification" and not graphs and not remote_code:
-        refusals.check_head(folder, config, weights)
     model = LocalModel(
         name=name,
         folder=folder,
         tokenizer=_tokenizer(base, folder),
-        graphs=graphs,
+        graphs=exported if family == "classification" else {},
         max_tokens=lengths[0],
         labels=labels,
         positive=positive,
@@ -81,18 +76,26 @@ def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         pad_id=_pad_id(config),
         config=config,
         family=family,
-        weights=weights,
         transformer=base,
         modules=steps.modules if steps else (),
         chat=chat,
         instruction=None if policy.template else default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
         token_types=uses_token_types(config, settings),
-        remote_code=remote_code,
-        notes=_notes(config, policy, remote_code),
         template=policy.template,
     )
+    model = _with_weights(model, policy, runs_on_torch=runs_on_torch)
     return _apart(model, encoded) if encoded else model
+
+
+def _with_weights(model: LocalModel, policy: LoadPolicy, *, runs_on_torch: bool) -> LocalModel:
+    """The model with the weights that torch can run, and with its code if that is trusted. Raises ModelError."""
+    folder, config, graphs = model.folder, model.config, model.graphs
+    remote_code = _remote_code(config, folder, policy, graphs)
+    weights = _weights(model.transformer or folder, folder, policy, graphs) if runs_on_torch else ()
+    if model.family == "classification" and not graphs and not remote_code:
+        refusals.check_head(folder, config, weights)
+    return replace(model, weights=weights, remote_code=remote_code, notes=_notes(config, policy, remote_code))
 
 
 def _config(base: Path, folder: Path) -> dict[str, Any]:
