@@ -49,6 +49,13 @@ _rerank_values() {
         "serve --backend") echo 'auto onnx openvino torch' ;;
         "serve --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "serve --cache-mode") echo 'rw ro' ;;
+        "mcp --root") echo 'FOLDERS' ;;
+        "mcp --max-documents" | "mcp --device" | "mcp --threads" | "mcp --instruction" | "mcp --endpoint" | "mcp --api-key-env" | "mcp --auth-header" | "mcp --client-name" | "mcp --header" | "mcp --extra" | "mcp --batch-docs" | "mcp --concurrency" | "mcp --timeout" | "mcp --retries" | "mcp --max-wait" | "mcp --requests-per-minute" | "mcp --tokens-per-minute" | "mcp --max-units" | "mcp --max-tokens-per-doc" | "mcp --max-chunks-per-doc") echo 'NOTHING' ;;
+        "mcp -m" | "mcp --model" | "mcp --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: voyageai:' ;;
+        "mcp --backend") echo 'auto onnx openvino torch' ;;
+        "mcp --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
+        "mcp --api-key-file" | "mcp --ca-bundle" | "mcp --config") echo 'FILES' ;;
+        "mcp --long-documents") echo 'chunk truncate error' ;;
         "models list --config") echo 'FILES' ;;
         "models show --backend") echo 'auto onnx openvino torch' ;;
         "models show --config") echo 'FILES' ;;
@@ -82,6 +89,7 @@ _rerank_options() {
         "eval") echo '--qrels --queries --encoding --max-line --max-unpacked --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "compare") echo '--encoding --max-line --max-unpacked --depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "serve") echo '--host --port --keys-file --keys-env --strict --served-name --max-body --max-documents --max-query --max-document --max-tokens --max-queue --request-timeout --max-connections --allowed-host --cors-origin --playground --no-playground --access-log --no-access-log --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --fallback --fail-closed --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
+        "mcp") echo '--root --max-documents -m --model --fallback --fail-closed --backend --device --dtype --threads --instruction --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --allow-split --native-rank-fields --ca-bundle --insecure --max-tokens-per-doc --long-documents --max-chunks-per-doc -v --verbose --quiet --debug --config --no-config --help' ;;
         "models") echo 'list show pull verify convert --help' ;;
         "models list") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models show") echo '--backend --offline --trust-remote-code --allow-pickle --json -v --verbose --quiet --debug --config --no-config --help' ;;
@@ -106,6 +114,7 @@ _rerank_arguments() {
         "eval") echo 'FILES' ;;
         "compare") echo 'FILES' ;;
         "serve") echo 'NOTHING' ;;
+        "mcp") echo 'NOTHING' ;;
         "models list") echo 'NOTHING' ;;
         "models show") echo 'NOTHING' ;;
         "models pull") echo 'NOTHING' ;;
@@ -116,7 +125,7 @@ _rerank_arguments() {
         "cache verify") echo 'NOTHING' ;;
         "cache clear") echo 'NOTHING' ;;
         "completion") echo 'bash zsh fish' ;;
-        "config") echo 'rank batch eval compare serve models doctor cache completion config' ;;
+        "config") echo 'rank batch eval compare serve mcp models doctor cache completion config' ;;
     esac
 }
 
@@ -157,7 +166,7 @@ _rerank() {
     fi
     if [[ $COMP_CWORD -gt 1 ]]; then
         case "${COMP_WORDS[1]}" in
-            rank | batch | eval | compare | serve | models | doctor | cache | completion | config) command=${COMP_WORDS[1]} ;;
+            rank | batch | eval | compare | serve | mcp | models | doctor | cache | completion | config) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case "$command" in
@@ -195,7 +204,7 @@ _rerank() {
         [[ $COMP_CWORD -eq 1 ]] && values="$values --version"
         _rerank_reply "$values" NOTHING "$cur"
     elif [[ $COMP_CWORD -eq 1 ]]; then
-        _rerank_reply "rank batch eval compare serve models doctor cache completion config" FILES "$cur"
+        _rerank_reply "rank batch eval compare serve mcp models doctor cache completion config" FILES "$cur"
     else
         values=$(_rerank_arguments "$command")
         case "$values" in

@@ -61,13 +61,13 @@ class Reranker:
                 f.name for settings_class in (Limits, ModelSettings, RemoteSettings) for f in fields(settings_class)
             ]
             raise UsageError(f"Reranker has no option `{name}`", did_you_mean(name, known))
-        self._scorer = open_now(settings, os.environ, self.report)
+        self.scorer = open_now(settings, os.environ, self.report)
 
     def score(self, query: str, documents: Sequence[str | Mapping[str, Any]]) -> list[float]:
         """Logits of a local model or the provider's scores, one per document in input order; NaN for an empty one."""
         documents = _as_list(documents, "documents")
         records = _documents(documents, FieldSettings(), self.report, named=False)
-        scores = scoring.score_documents(query, records, self._scorer, RankSettings(limits=self._limits))
+        scores = scoring.score_documents(query, records, self.scorer, RankSettings(limits=self._limits))
         return [float("nan") if score.value is None else score.value for score in scores]
 
     def rank(
@@ -101,7 +101,7 @@ class Reranker:
         if after.active or context:
             records = [_whole(record, documents[record.index]) for record in records]
         settings = RankSettings(top_n=top_n, stages=after, limits=self._limits, join=join)
-        ranking = pipeline.rank(asked, [records], self._scorer, settings, report)
+        ranking = pipeline.rank(asked, [records], self.scorer, settings, report)
         if context:
             from rerank_cli.writers.context import block_of
 
@@ -111,7 +111,7 @@ class Reranker:
 
     def close(self) -> None:
         """Give back sessions, pools and connections."""
-        self._scorer.close()
+        self.scorer.close()
 
     def __enter__(self) -> Self:
         return self

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "rerank_cli"
 # From numpy upwards: nothing that help or a typo needs.
 HEAVY = {
     "numpy", "tokenizers", "onnxruntime", "openvino", "torch", "transformers", "safetensors", "onnx", "httpx2", "httpx",
-    "stamina", "huggingface_hub", "rich", "pydantic", "starlette", "uvicorn", "prometheus_client", "ray", "pytrec_eval",
+    "stamina", "huggingface_hub", "rich", "pydantic", "starlette", "uvicorn", "prometheus_client", "ray", "mcp", "pytrec_eval",
     "pyarrow", "yaml", "orjson", "sqlite3", "asyncio", "click", "platformdirs", "tomllib", "email", "ssl",
 }  # fmt: skip
 # Cheap enough for the top of a module that is itself loaded late.
@@ -44,6 +44,8 @@ HOMES = {
     "starlette": {"server/*.py"},
     "uvicorn": {"server/*.py"},
     "prometheus_client": {"server/*.py"},
+    "mcp": {"mcp_server.py"},
+    "pydantic": {"mcp_server.py"},
     "ray": {"distributed.py", "distributed/*.py"},
     "pytrec_eval": {"evaluation/*.py"},
     "pyarrow": {"readers/*.py", "writers/*.py", "batch/*.py", "distributed.py", "distributed/*.py"},
@@ -91,7 +93,7 @@ LAYERS = (
     {"scorers"},
     {"highlighting", "scoring"},
     {"pipeline", "convert", "doctor", "evaluation"},
-    {"batch", "server", "api"},
+    {"batch", "server", "api", "mcp_server"},
     {"distributed"},
     {"cli", "__main__", "rerank_cli"},
 )
