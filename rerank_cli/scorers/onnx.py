@@ -22,13 +22,13 @@ class OnnxEngine:
     """One session over one graph, for several threads: a run computes on the thread that calls it.
 
     Scores of a row depend on nothing but the row. Memory pattern off: it plans one arena per shape, and shapes vary
-    with every batch.
+    with every batch. An `optimized` graph is taken as it is: optimising is most of the time that loading takes.
     """
 
     name = "onnx"
     token_budget = TOKEN_BUDGET
 
-    def __init__(self, graph: Path, threads: int) -> None:
+    def __init__(self, graph: Path, threads: int, *, optimized: bool = False) -> None:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # the wheel writes identifiers into HOME otherwise
         import onnxruntime
 
@@ -37,6 +37,8 @@ class OnnxEngine:
         options.inter_op_num_threads = 1
         options.enable_mem_pattern = False
         options.log_severity_level = 3
+        if optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         with library_errors(lambda reason: ModelError(f"ONNX Runtime cannot load {graph}: {reason}")):
             self._session: Any = onnxruntime.InferenceSession(
                 str(graph), options, providers=["CPUExecutionProvider"], enable_fallback=0

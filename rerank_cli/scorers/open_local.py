@@ -138,7 +138,8 @@ def open_engine(model: LocalModel, encoder: Encoder, choice: EngineChoice, threa
         return OpenVinoEngine(choice.graph, threads, choice.dtype, models_folder() / "compiled")
     from rerank_cli.scorers.onnx import OnnxEngine
 
-    return OnnxEngine(choice.graph, threads)
+    optimized = model.name == models.BUILTIN and model.config["graphs"][choice.form]["optimized"]
+    return OnnxEngine(choice.graph, threads, optimized=optimized)
 
 
 def pad_id(model: LocalModel, encoder: Encoder) -> int:
