@@ -11,8 +11,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError, ModelError
-from rerank_cli.evaluation.measures import parse_measures
-from rerank_cli.evaluation.summary import before_after
 from rerank_cli.settings import DECODING, Decoding
 
 if TYPE_CHECKING:
@@ -124,6 +122,9 @@ class RelevanceDelta:
         """
         if not self._judgements:
             return []
+        from rerank_cli.evaluation.measures import parse_measures
+        from rerank_cli.evaluation.summary import before_after
+
         return before_after(self._judgements, self._before, self._after, parse_measures(MEASURES))
 
     def print_query(self, query: str, observer: LabelObserver, hits: Sequence[Hit]) -> None:

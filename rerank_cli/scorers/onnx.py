@@ -30,6 +30,7 @@ class OnnxEngine:
 
     def __init__(self, graph: Path, threads: int, *, optimized: bool = False) -> None:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # the wheel writes identifiers into HOME otherwise
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts a thread for each processor otherwise
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
