@@ -67,6 +67,7 @@ complete -c rerank -n '__rerank_in rank' -l fusion -x -a 'rrf weighted' -d 'rrf:
 complete -c rerank -n '__rerank_in rank' -l weight -x -d 'W of --fusion (default: rrf 1, weighted 0.5); without it, of --recency and --boost-field (1).'
 complete -c rerank -n '__rerank_in rank' -l join -x -a 'max mean rrf' -d 'A document\'s scores for several queries: the highest (max), their mean, or rrf: the sum of 1/(60+rank).'
 complete -c rerank -n '__rerank_in rank' -l raw-scores -d 'Show logits instead of 0 to 1.'
+complete -c rerank -n '__rerank_in rank' -l prefilter -x -d 'Score only the N documents that share most words with the query (BM25): for inputs of millions.'
 complete -c rerank -n '__rerank_in rank' -l recency -x -d 'Prefer newer documents, by the date in this field.'
 complete -c rerank -n '__rerank_in rank' -l half-life -x -d 'Of --recency: the age that makes no difference (default: 30d).'
 complete -c rerank -n '__rerank_in rank' -l boost -x -d 'Multiply the odds of documents with this value; repeatable.'

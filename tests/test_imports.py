@@ -92,6 +92,7 @@ LAYERS = (
     {"readers", "writers", "models", "hub", "stages"},
     {"scorers"},
     {"highlighting", "scoring"},
+    {"prefilter"},
     {"pipeline", "convert", "doctor", "evaluation"},
     {"batch", "server", "api", "mcp_server"},
     {"distributed"},

@@ -72,9 +72,11 @@ def relevance_delta(
 ) -> RelevanceDelta | None:
     """What reports before → after; None where nothing could be reported.
 
-    A ranking cut above the measures' depth has no fair "after", so a small --top-n or --min-score suppresses it.
+    A ranking cut above the measures' depth has no fair "after", so a small --top-n or --prefilter, or --min-score,
+    suppresses it.
     """
-    fair = (settings.top_n is None or settings.top_n >= DEPTH) and settings.min_score is None
+    cuts = (settings.top_n, settings.prefilter)
+    fair = all(cut is None or cut >= DEPTH for cut in cuts) and settings.min_score is None
     if qrels is None:
         return RelevanceDelta(terminal, None) if fair else None
     from rerank_cli.readers.qrels import read_qrels
