@@ -3,8 +3,8 @@
     python benchmarks/prefilter.py FOLDER [--queries 10] [--documents 4000] [--most 1000 100]
 
 FOLDER holds `*.jsonl.gz` of `{"id", "query", "documents": […]}` (the development sets). The documents of a set are one
-pool; for some of its queries the embedded model scores all of the pool, and the share of its ten best that the prefilter
-keeps is reported. Nothing is asserted.
+pool; for some of its queries the embedded model scores all of the pool, and the share of its ten best that the
+prefilter keeps is reported. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 from rerank_cli import Reranker
 from rerank_cli.prefilter import best_by_words
 from rerank_cli.records import Document, Source
 from rerank_cli.report import Report
+
+ROOT = Path(__file__).resolve().parent.parent
+
 
 BEST = 10
 
