@@ -152,12 +152,12 @@ def run_clients(server: Server, documents: list[str], seconds: float, clients: i
 
 
 def open_offline() -> Any:
-    """The same model in this process, its threads not spinning, as the server has it."""
+    """The same model in this process."""
     from rerank_cli.report import Report
     from rerank_cli.scorers.open_local import open_local
     from rerank_cli.settings import ModelSettings
 
-    return open_local(ModelSettings(spinning=False), Report())
+    return open_local(ModelSettings(), Report())
 
 
 def offline(scorer: Any, documents: list[str], seconds: float) -> float:

@@ -6,7 +6,7 @@
 # What follows an option: `command option` -> words, FILES, FOLDERS or NOTHING; fails for one that takes no value.
 _rerank_values() {
     case "$1 $2" in
-        "rank -q" | "rank --query" | "rank --delimiter" | "rank --encoding" | "rank --max-line" | "rank --max-unpacked" | "rank --rank-fields" | "rank --text-field" | "rank --id-field" | "rank --records" | "rank -n" | "rank --top-n" | "rank --min-score" | "rank --prior-field" | "rank --weight" | "rank --recency" | "rank --half-life" | "rank --boost" | "rank --boost-field" | "rank --boost-limit" | "rank --dedupe" | "rank --cutoff" | "rank --group-by" | "rank --group-size" | "rank --diversity" | "rank --max-context-tokens" | "rank --highlight" | "rank --max-tokens-per-doc" | "rank --max-chunks-per-doc" | "rank --expect" | "rank --result-key" | "rank --query-id" | "rank --run-tag" | "rank --device" | "rank --threads" | "rank --instruction" | "rank --endpoint" | "rank --api-key-env" | "rank --auth-header" | "rank --client-name" | "rank --header" | "rank --extra" | "rank --batch-docs" | "rank --concurrency" | "rank --timeout" | "rank --retries" | "rank --max-wait" | "rank --requests-per-minute" | "rank --tokens-per-minute" | "rank --max-units" | "rank --max-cost" | "rank --window-size" | "rank --window-step" | "rank --passes") echo 'NOTHING' ;;
+        "rank -q" | "rank --query" | "rank --delimiter" | "rank --encoding" | "rank --max-line" | "rank --max-unpacked" | "rank --rank-fields" | "rank --text-field" | "rank --id-field" | "rank --records" | "rank -n" | "rank --top-n" | "rank --min-score" | "rank --prior-field" | "rank --weight" | "rank --prefilter" | "rank --recency" | "rank --half-life" | "rank --boost" | "rank --boost-field" | "rank --boost-limit" | "rank --dedupe" | "rank --cutoff" | "rank --group-by" | "rank --group-size" | "rank --diversity" | "rank --max-context-tokens" | "rank --highlight" | "rank --max-tokens-per-doc" | "rank --max-chunks-per-doc" | "rank --expect" | "rank --result-key" | "rank --query-id" | "rank --run-tag" | "rank --device" | "rank --threads" | "rank --instruction" | "rank --endpoint" | "rank --api-key-env" | "rank --auth-header" | "rank --client-name" | "rank --header" | "rank --extra" | "rank --batch-docs" | "rank --concurrency" | "rank --timeout" | "rank --retries" | "rank --max-wait" | "rank --requests-per-minute" | "rank --tokens-per-minute" | "rank --max-units" | "rank --max-cost" | "rank --window-size" | "rank --window-step" | "rank --passes") echo 'NOTHING' ;;
         "rank --query-file" | "rank --tokenizer" | "rank --qrels" | "rank -o" | "rank --output" | "rank --template" | "rank --api-key-file" | "rank --ca-bundle" | "rank --cache-path" | "rank --config") echo 'FILES' ;;
         "rank --input-format") echo 'auto jsonl json yaml lines csv tsv files' ;;
         "rank --field-format") echo 'yaml text' ;;
@@ -52,6 +52,14 @@ _rerank_values() {
         "serve --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
         "serve --as") echo 'auto embedding' ;;
         "serve --cache-mode") echo 'rw ro' ;;
+        "mcp --root") echo 'FOLDERS' ;;
+        "mcp --max-documents" | "mcp --device" | "mcp --threads" | "mcp --instruction" | "mcp --endpoint" | "mcp --api-key-env" | "mcp --auth-header" | "mcp --client-name" | "mcp --header" | "mcp --extra" | "mcp --batch-docs" | "mcp --concurrency" | "mcp --timeout" | "mcp --retries" | "mcp --max-wait" | "mcp --requests-per-minute" | "mcp --tokens-per-minute" | "mcp --max-units" | "mcp --max-cost" | "mcp --window-size" | "mcp --window-step" | "mcp --passes" | "mcp --max-tokens-per-doc" | "mcp --max-chunks-per-doc") echo 'NOTHING' ;;
+        "mcp -m" | "mcp --model" | "mcp --fallback") echo 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: nebius: openrouter: vercel: deepinfra: bedrock: bedrock-invoke: vertex: cloudflare: baseten: chat: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: vercel-ai-gateway: vertex-ai: voyageai: workers-ai:' ;;
+        "mcp --backend") echo 'auto onnx openvino torch' ;;
+        "mcp --dtype") echo 'auto fp32 bf16 fp16 int8' ;;
+        "mcp --as") echo 'auto embedding' ;;
+        "mcp --template" | "mcp --api-key-file" | "mcp --ca-bundle" | "mcp --config") echo 'FILES' ;;
+        "mcp --long-documents") echo 'chunk truncate error' ;;
         "models list --config") echo 'FILES' ;;
         "models show --backend") echo 'auto onnx openvino torch' ;;
         "models show --template" | "models show --config") echo 'FILES' ;;
@@ -85,11 +93,12 @@ _rerank_values() {
 # The options of a command.
 _rerank_options() {
     case "$1" in
-        "rank") echo '-q --query --query-file --input-format --delimiter --encoding --max-line --max-unpacked --rank-fields --field-format --text-field --id-field --on-missing --records -z --null -n --top-n --min-score --keep-order --prior-field --fusion --weight --join --raw-scores --recency --half-life --boost --boost-field --boost-limit --dedupe --cutoff --group-by --group-size --diversity --max-context-tokens --tokenizer --highlight --max-tokens-per-doc --long-documents --max-chunks-per-doc --fail-if-empty --expect --qrels -f --format --json --context -o --output --explain --documents --no-documents --result-key --query-id --run-tag --color -m --model --fallback --fail-closed --backend --device --dtype --threads --as --instruction --template --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --max-cost --window-size --window-step --passes --dry-run --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
+        "rank") echo '-q --query --query-file --input-format --delimiter --encoding --max-line --max-unpacked --rank-fields --field-format --text-field --id-field --on-missing --records -z --null -n --top-n --min-score --keep-order --prior-field --fusion --weight --join --raw-scores --prefilter --recency --half-life --boost --boost-field --boost-limit --dedupe --cutoff --group-by --group-size --diversity --max-context-tokens --tokenizer --highlight --max-tokens-per-doc --long-documents --max-chunks-per-doc --fail-if-empty --expect --qrels -f --format --json --context -o --output --explain --documents --no-documents --result-key --query-id --run-tag --color -m --model --fallback --fail-closed --backend --device --dtype --threads --as --instruction --template --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --max-cost --window-size --window-step --passes --dry-run --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
         "batch") echo '--queries --query-format --documents --run --corpus --depth --input-format --delimiter --encoding --max-line --max-unpacked --rank-fields --field-format --text-field --id-field --on-missing --records -n --top-n --min-score --prior-field --fusion --weight --join --raw-scores --recency --half-life --boost --boost-field --boost-limit --dedupe --cutoff --group-by --group-size --diversity --max-context-tokens --tokenizer --highlight --max-tokens-per-doc --long-documents --max-chunks-per-doc --qrels -f --format -o --output --out-dir --errors --summary --return-documents --no-return-documents --result-key --explain --context --run-tag --strict --resume --shard --engine --ray-address --workers --gpus-per-worker -m --model --fallback --fail-closed --backend --device --dtype --threads --as --instruction --template --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --max-cost --window-size --window-step --passes --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
         "eval") echo '--qrels --queries --encoding --max-line --max-unpacked --measure --baseline --fail-under --fail-on-drop --by-query --worst --resamples --seed -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "compare") echo '--encoding --max-line --max-unpacked --depth --rbo-p --limit -f --format --json -o --output -v --verbose --quiet --debug --config --no-config --help' ;;
         "serve") echo '--host --port --keys-file --keys-env --strict --served-name --max-body --max-documents --max-query --max-document --max-tokens --max-queue --request-timeout --max-connections --allowed-host --cors-origin --playground --no-playground --access-log --no-access-log --max-tokens-per-doc --long-documents --max-chunks-per-doc -m --model --fallback --fail-closed --backend --device --dtype --threads --as --instruction --template --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --max-cost --window-size --window-step --passes --allow-split --native-rank-fields --ca-bundle --insecure --cache --no-cache --cache-path --cache-mode -v --verbose --quiet --debug --config --no-config --help' ;;
+        "mcp") echo '--root --max-documents -m --model --fallback --fail-closed --backend --device --dtype --threads --as --instruction --template --offline --require-revision --trust-remote-code --allow-pickle --endpoint --api-key-env --api-key-file --auth-header --client-name --header --extra --batch-docs --concurrency --timeout --retries --max-wait --requests-per-minute --tokens-per-minute --max-units --max-cost --window-size --window-step --passes --allow-split --native-rank-fields --ca-bundle --insecure --max-tokens-per-doc --long-documents --max-chunks-per-doc -v --verbose --quiet --debug --config --no-config --help' ;;
         "models") echo 'list show pull verify convert known providers --help' ;;
         "models list") echo '--json -v --verbose --quiet --debug --config --no-config --help' ;;
         "models show") echo '--backend --offline --trust-remote-code --allow-pickle --template --as --json -v --verbose --quiet --debug --config --no-config --help' ;;
@@ -116,6 +125,7 @@ _rerank_arguments() {
         "eval") echo 'FILES' ;;
         "compare") echo 'FILES' ;;
         "serve") echo 'NOTHING' ;;
+        "mcp") echo 'NOTHING' ;;
         "models list") echo 'NOTHING' ;;
         "models show") echo 'NOTHING' ;;
         "models pull") echo 'NOTHING' ;;
@@ -128,7 +138,7 @@ _rerank_arguments() {
         "cache verify") echo 'NOTHING' ;;
         "cache clear") echo 'NOTHING' ;;
         "completion") echo 'bash zsh fish' ;;
-        "config") echo 'rank batch eval compare serve models doctor cache completion config' ;;
+        "config") echo 'rank batch eval compare serve mcp models doctor cache completion config' ;;
     esac
 }
 
@@ -169,7 +179,7 @@ _rerank() {
     fi
     if [[ $COMP_CWORD -gt 1 ]]; then
         case "${COMP_WORDS[1]}" in
-            rank | batch | eval | compare | serve | models | doctor | cache | completion | config) command=${COMP_WORDS[1]} ;;
+            rank | batch | eval | compare | serve | mcp | models | doctor | cache | completion | config) command=${COMP_WORDS[1]} ;;
         esac
     fi
     case "$command" in
@@ -207,7 +217,7 @@ _rerank() {
         [[ $COMP_CWORD -eq 1 ]] && values="$values --version"
         _rerank_reply "$values" NOTHING "$cur"
     elif [[ $COMP_CWORD -eq 1 ]]; then
-        _rerank_reply "rank batch eval compare serve models doctor cache completion config" FILES "$cur"
+        _rerank_reply "rank batch eval compare serve mcp models doctor cache completion config" FILES "$cur"
     else
         values=$(_rerank_arguments "$command")
         case "$values" in

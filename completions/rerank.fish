@@ -5,7 +5,7 @@
 # The command of the line so far: its first word if that is one, else rank.
 function __rerank_command
     set -l words (commandline -opc)
-    if set -q words[2]; and contains -- $words[2] rank batch eval compare serve models doctor cache completion config
+    if set -q words[2]; and contains -- $words[2] rank batch eval compare serve mcp models doctor cache completion config
         echo $words[2]
     else
         echo rank
@@ -35,6 +35,7 @@ complete -c rerank -n __rerank_first -a batch -d 'Rank many queries: requests, q
 complete -c rerank -n __rerank_first -a eval -d 'Evaluate runs against judgements, as trec_eval does.'
 complete -c rerank -n __rerank_first -a compare -d 'Compare the order of two runs: rank changes, Kendall\'s tau-b, rank-biased overlap.'
 complete -c rerank -n __rerank_first -a serve -d 'Answer Cohere, Jina and TEI clients over HTTP, with local models or as a gateway to a provider.'
+complete -c rerank -n __rerank_first -a mcp -d 'Offer ranking to agents, as tools of the Model Context Protocol over stdin and stdout.'
 complete -c rerank -n __rerank_first -a models -d 'Show, fetch, check and convert models; list the remote providers.'
 complete -c rerank -n __rerank_first -a doctor -d 'Check this installation and a model; exit 4 if something is wrong.'
 complete -c rerank -n __rerank_first -a cache -d 'Show, check or empty the score cache.'
@@ -66,6 +67,7 @@ complete -c rerank -n '__rerank_in rank' -l fusion -x -a 'rrf weighted' -d 'rrf:
 complete -c rerank -n '__rerank_in rank' -l weight -x -d 'W of --fusion (default: rrf 1, weighted 0.5); without it, of --recency and --boost-field (1).'
 complete -c rerank -n '__rerank_in rank' -l join -x -a 'max mean rrf' -d 'A document\'s scores for several queries: the highest (max), their mean, or rrf: the sum of 1/(60+rank).'
 complete -c rerank -n '__rerank_in rank' -l raw-scores -d 'Show logits instead of 0 to 1.'
+complete -c rerank -n '__rerank_in rank' -l prefilter -x -d 'Score only the N documents that share most words with the query (BM25): for inputs of millions.'
 complete -c rerank -n '__rerank_in rank' -l recency -x -d 'Prefer newer documents, by the date in this field.'
 complete -c rerank -n '__rerank_in rank' -l half-life -x -d 'Of --recency: the age that makes no difference (default: 30d).'
 complete -c rerank -n '__rerank_in rank' -l boost -x -d 'Multiply the odds of documents with this value; repeatable.'
@@ -359,6 +361,57 @@ complete -c rerank -n '__rerank_in serve' -l config -r -F -d 'Read this configur
 complete -c rerank -n '__rerank_in serve' -l no-config -d 'Read no configuration file.'
 complete -c rerank -n '__rerank_in serve' -f
 
+# mcp
+complete -c rerank -n '__rerank_in mcp' -s h -l help -d 'Short help, complete help.'
+complete -c rerank -n '__rerank_in mcp' -l root -x -a '(__fish_complete_directories)' -d 'Only files inside this folder are read (default: the current one).'
+complete -c rerank -n '__rerank_in mcp' -l max-documents -x -d 'Most documents of one call.'
+complete -c rerank -n '__rerank_in mcp' -s m -l model -x -a 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: nebius: openrouter: vercel: deepinfra: bedrock: bedrock-invoke: vertex: cloudflare: baseten: chat: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: vercel-ai-gateway: vertex-ai: voyageai: workers-ai:' -d 'builtin, a Hugging Face name (owner/name[@revision]), a folder (./path), provider:model (cohere:rerank-v3.5) or a named endpoint.'
+complete -c rerank -n '__rerank_in mcp' -l fallback -x -a 'builtin cohere-v2: cohere-v1: azure-serverless: azure-foundry: jina: voyage: mixedbread: together: siliconflow: pinecone: nvidia-hosted: nvidia-nim: tei: vllm: infinity: llamacpp: localai: xinference: litellm: new-api: elasticsearch: zeroentropy: dashscope: dashscope-compat: isaacus: contextual: fireworks: nebius: openrouter: vercel: deepinfra: bedrock: bedrock-invoke: vertex: cloudflare: baseten: chat: azure: cohere: elastic: jinaai: llama-cpp: llama.cpp: mxbai: newapi: nim: nvidia: text-embeddings-inference: vercel-ai-gateway: vertex-ai: voyageai: workers-ai:' -d 'If -m is unusable, this model scores all documents; repeatable. passthrough: their order, no scores.'
+complete -c rerank -n '__rerank_in mcp' -l fail-closed -d 'Fail if -m is unusable, whatever fallback is configured.'
+complete -c rerank -n '__rerank_in mcp' -l backend -x -a 'auto onnx openvino torch' -d 'auto, onnx, openvino or torch.'
+complete -c rerank -n '__rerank_in mcp' -l device -x -d 'auto, cpu, cuda, cuda:N.'
+complete -c rerank -n '__rerank_in mcp' -l dtype -x -a 'auto fp32 bf16 fp16 int8' -d 'auto, fp32, bf16, fp16 or int8.'
+complete -c rerank -n '__rerank_in mcp' -l threads -x -d 'CPU threads (default: what this container may use).'
+complete -c rerank -n '__rerank_in mcp' -l as -x -a 'auto embedding' -d 'auto, or embedding: rank by the cosine of an embedding model\'s vectors (a baseline).'
+complete -c rerank -n '__rerank_in mcp' -l instruction -x -d 'Task for rerankers that take one.'
+complete -c rerank -n '__rerank_in mcp' -l template -r -F -d 'Prompt of a decoder: a built-in template, or a file.'
+complete -c rerank -n '__rerank_in mcp' -l offline -d 'Never use the network; name what is missing.'
+complete -c rerank -n '__rerank_in mcp' -l require-revision -d 'Refuse a hub model without a pinned revision.'
+complete -c rerank -n '__rerank_in mcp' -l trust-remote-code -d 'Run code of a Hugging Face model with a pinned revision.'
+complete -c rerank -n '__rerank_in mcp' -l allow-pickle -d 'Load .bin weights, which can run code.'
+complete -c rerank -n '__rerank_in mcp' -l endpoint -x -d 'Endpoint base URL.'
+complete -c rerank -n '__rerank_in mcp' -l api-key-env -x -d 'Variable with the key (default: the provider\'s own, as CO_API_KEY).'
+complete -c rerank -n '__rerank_in mcp' -l api-key-file -r -F -d 'File that holds the key.'
+complete -c rerank -n '__rerank_in mcp' -l auth-header -x -d 'Send the key in this header.'
+complete -c rerank -n '__rerank_in mcp' -l client-name -x -d 'X-Client-Name.'
+complete -c rerank -n '__rerank_in mcp' -l header -x -d 'Extra header; X: @env:NAME for secrets; repeatable.'
+complete -c rerank -n '__rerank_in mcp' -l extra -x -d 'Members added to the request body.'
+complete -c rerank -n '__rerank_in mcp' -l batch-docs -x -d 'Documents per request.'
+complete -c rerank -n '__rerank_in mcp' -l concurrency -x -d 'Requests at a time.'
+complete -c rerank -n '__rerank_in mcp' -l timeout -x -d 'Seconds a request may take.'
+complete -c rerank -n '__rerank_in mcp' -l retries -x -d 'Attempts after the first.'
+complete -c rerank -n '__rerank_in mcp' -l max-wait -x -d 'Longest wait that a provider may ask for.'
+complete -c rerank -n '__rerank_in mcp' -l requests-per-minute -x -d 'Client-side limit.'
+complete -c rerank -n '__rerank_in mcp' -l tokens-per-minute -x -d 'Client-side limit.'
+complete -c rerank -n '__rerank_in mcp' -l max-units -x -d 'Refuse to bill more search units.'
+complete -c rerank -n '__rerank_in mcp' -l max-cost -x -d 'Refuse to spend more, by [prices] of the configuration.'
+complete -c rerank -n '__rerank_in mcp' -l window-size -x -d 'Documents that a chat model orders at a time.'
+complete -c rerank -n '__rerank_in mcp' -l window-step -x -d 'How far its window moves towards the first.'
+complete -c rerank -n '__rerank_in mcp' -l passes -x -d 'How often it goes over all.'
+complete -c rerank -n '__rerank_in mcp' -l allow-split -d 'Split requests of listwise models.'
+complete -c rerank -n '__rerank_in mcp' -l native-rank-fields -d 'Let the provider choose the fields.'
+complete -c rerank -n '__rerank_in mcp' -l ca-bundle -r -F -d 'Trust these certificates.'
+complete -c rerank -n '__rerank_in mcp' -l insecure -d 'Do not check certificates (warns on every run).'
+complete -c rerank -n '__rerank_in mcp' -l max-tokens-per-doc -x -d 'Cut longer documents, before anything else.'
+complete -c rerank -n '__rerank_in mcp' -l long-documents -x -a 'chunk truncate error' -d 'Beyond the model\'s window: chunk (best window counts), truncate or error.'
+complete -c rerank -n '__rerank_in mcp' -l max-chunks-per-doc -x -d 'At most N windows per document.'
+complete -c rerank -n '__rerank_in mcp' -s v -l verbose -d 'Say model, backend and why.'
+complete -c rerank -n '__rerank_in mcp' -l quiet -d 'No notes, warnings or progress; errors stay.'
+complete -c rerank -n '__rerank_in mcp' -l debug -d 'Tracebacks for errors.'
+complete -c rerank -n '__rerank_in mcp' -l config -r -F -d 'Read this configuration file too; it overrides the others.'
+complete -c rerank -n '__rerank_in mcp' -l no-config -d 'Read no configuration file.'
+complete -c rerank -n '__rerank_in mcp' -f
+
 # models
 complete -c rerank -f -n '__rerank_chooses models' -a list -d 'List the embedded model, the rerankers in the Hugging Face cache and the converted copies.'
 complete -c rerank -f -n '__rerank_chooses models' -a show -d 'Show one model: family, licence, limits, files, the prompt of a sample pair, and the backend that would run it.'
@@ -515,4 +568,4 @@ complete -c rerank -n '__rerank_in config' -l quiet -d 'No notes, warnings or pr
 complete -c rerank -n '__rerank_in config' -l debug -d 'Tracebacks for errors.'
 complete -c rerank -n '__rerank_in config' -l config -r -F -d 'Read this configuration file too; it overrides the others.'
 complete -c rerank -n '__rerank_in config' -l no-config -d 'Read no configuration file.'
-complete -c rerank -n '__rerank_in config' -f -a 'rank batch eval compare serve models doctor cache completion config'
+complete -c rerank -n '__rerank_in config' -f -a 'rank batch eval compare serve mcp models doctor cache completion config'

@@ -63,13 +63,13 @@ class Reranker:
                 f.name for settings_class in (Limits, ModelSettings, RemoteSettings) for f in fields(settings_class)
             ]
             raise UsageError(f"Reranker has no option `{name}`", did_you_mean(name, known))
-        self._scorer = open_now(settings, os.environ, self.report)
+        self.scorer = open_now(settings, os.environ, self.report)
 
     def score(self, query: str, documents: Sequence[str | Mapping[str, Any]]) -> list[float]:
         """Logits of a local model or the provider's scores, one per document in input order; NaN for an empty one."""
         documents = _as_list(documents, "documents")
         records = _documents(documents, FieldSettings(), self.report, named=False)
-        scores = scoring.score_documents(query, records, self._scorer, RankSettings(limits=self._limits))
+        scores = scoring.score_documents(query, records, self.scorer, RankSettings(limits=self._limits))
         return [float("nan") if score.value is None else score.value for score in scores]
 
     def rank(
@@ -86,15 +86,18 @@ class Reranker:
 
         Documents without text (null, missing or empty) are ranked last, or left out with `on_missing="skip"`, or with
         "error" an InputError. `context=True` makes `.context`, the block for a prompt. `options` are `join`, which
-        says how scores for several queries are joined (max, mean or rrf), and those of the stages after scoring by
-        their names, as `recency="date"` or `highlight=2`. Raises InputError if no document has any of the fields,
-        UsageError for a wrong option.
+        says how scores for several queries are joined (max, mean or rrf), `prefilter`, how many documents are scored,
+        those that share most words with the query, and those of the stages after scoring by their names, as
+        `recency="date"` or `highlight=2`. Raises InputError if no document has any of the fields, UsageError for a
+        wrong option.
         """
         asked = _queries(query)
+        prefilter = options.pop("prefilter", None)
         join = _choice("join", options.pop("join", "max"), Join)
         _choice("on_missing", on_missing, OnMissing)
-        if top_n is not None and (not isinstance(top_n, int) or isinstance(top_n, bool) or top_n < 1):
-            raise UsageError(f"top_n is {top_n}", "give at least 1, or None for all")
+        for name, value in (("top_n", top_n), ("prefilter", prefilter)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise UsageError(f"{name} is {value}", "give at least 1, or None for all")
         report = Report()
         documents = _as_list(documents, "documents")
         after = _stages(options)
@@ -102,8 +105,8 @@ class Reranker:
         records = without_empty(_documents(documents, wanted, report), wanted, report)
         if after.active or context:
             records = [_whole(record, documents[record.index]) for record in records]
-        settings = RankSettings(top_n=top_n, stages=after, limits=self._limits, join=join)
-        ranking = pipeline.rank(asked, [records], self._scorer, settings, report)
+        settings = RankSettings(top_n=top_n, prefilter=prefilter, stages=after, limits=self._limits, join=join)
+        ranking = pipeline.rank(asked, [records], self.scorer, settings, report)
         if context:
             from rerank_cli.writers.context import block_of
 
@@ -113,7 +116,7 @@ class Reranker:
 
     def close(self) -> None:
         """Give back sessions, pools and connections."""
-        self._scorer.close()
+        self.scorer.close()
 
     def __enter__(self) -> Self:
         return self

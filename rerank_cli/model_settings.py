@@ -152,7 +152,6 @@ class ModelSettings:
         "--trust-remote-code", "Run code of a Hugging Face model with a pinned revision.", default=False
     )
     allow_pickle: bool = _model("--allow-pickle", "Load .bin weights, which can run code.", default=False)
-    spinning: bool = True  # threads wait actively between batches: faster, but a server that idles must not
     remote: RemoteSettings = nested(RemoteSettings)
 
 

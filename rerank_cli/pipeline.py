@@ -45,6 +45,8 @@ def rank(
 
     With a chain of models, all documents are kept, because the next model needs all of them.
     """
+    if settings.prefilter:
+        return rank_prefiltered(query, chunks, scorer, settings, report, advance)
     if isinstance(scorer, FallbackScorer):
         return rank_in_turn(query, list(chunks), scorer, settings, report, advance)
     if isinstance(query, str) and settings.join == "rrf":
@@ -69,6 +71,28 @@ def rank(
     ranking = assemble(query, kept, scores, scorer.info, settings, report)
     ranking = with_highlights(ranking, scorer, settings)
     return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
+
+
+def rank_prefiltered(
+    query: Queries,
+    chunks: Iterable[list[Document]],
+    scorer: Scorer,
+    settings: RankSettings,
+    report: Report,
+    advance: Advance | None,
+) -> Ranking:
+    """The ranking of the documents that share most words with the query; `meta.stages` counts the others."""
+    from rerank_cli.prefilter import best_by_words
+
+    most = settings.prefilter or 0
+    chunks = best_by_words(query, chunks, most, report)
+    ranking = rank(query, chunks, scorer, replace(settings, prefilter=None), report, advance)
+    left_out = report.counts["prefiltered"]
+    if not left_out:
+        return ranking
+    report.note(f"{left_out:,} documents that share fewer words with the query are not scored (--prefilter {most})")
+    row = {"stage": "prefilter", "documents": most + left_out, "kept": most}
+    return replace(ranking, meta=replace(ranking.meta, stages=(row, *ranking.meta.stages)))
 
 
 def rank_in_turn(

@@ -222,6 +222,13 @@ class RankSettings:
         choices=get_args(Join),
     )
     raw_scores: bool = _ranking("--raw-scores", "Show logits instead of 0 to 1.", default=False)
+    prefilter: int | None = _ranking(
+        "--prefilter",
+        "Score only the N documents that share most words with the query (BM25): for inputs of millions.",
+        metavar="N",
+        kind=int,
+        minimum=1,
+    )
     stages: StageSettings = nested(StageSettings)
     limits: Limits = nested(Limits)
     min_scores: tuple[float | None, ...] = ()  # of -m and each --fallback, where each model has its own min_score

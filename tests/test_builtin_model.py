@@ -196,6 +196,21 @@ def test_the_unquantized_graph_equals_the_checkpoint(export: ModuleType, tiny: P
     np.testing.assert_allclose(logits(session(tmp_path / "model.onnx"), inputs), expected, atol=1e-4)
 
 
+def test_the_optimized_graph_gives_the_logits_of_the_graph_before_bit_for_bit(
+    export: ModuleType, tiny: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "optimize", lambda _path: None)
+    export.export_all(tiny, tmp_path)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    path = str(exported / GRAPHS["per-token"])
+    as_it_is = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    assert (tmp_path / GRAPHS["per-token"]).read_bytes() != (exported / GRAPHS["per-token"]).read_bytes()
+    for seed in range(5):
+        inputs = feed(rows([4, 30, 64, 11, 50], 120, seed))
+        assert (logits(as_it_is, inputs) == logits(session(tmp_path / GRAPHS["per-token"]), inputs)).all()
+
+
 @pytest.mark.parametrize("change", ["segments", "mask", "order"])
 def test_every_input_of_the_graph_affects_the_score(exported: Path, change: str) -> None:
     inputs = feed(rows([30, 64, 50], 120))

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "rerank_cli"
 # From numpy upwards: nothing that help or a typo needs.
 HEAVY = {
     "numpy", "tokenizers", "onnxruntime", "openvino", "torch", "transformers", "safetensors", "onnx", "httpx2", "httpx",
-    "stamina", "huggingface_hub", "rich", "pydantic", "starlette", "uvicorn", "prometheus_client", "ray", "pytrec_eval",
+    "stamina", "huggingface_hub", "rich", "pydantic", "starlette", "uvicorn", "prometheus_client", "ray", "mcp", "pytrec_eval",
     "pyarrow", "botocore", "google", "yaml", "orjson", "sqlite3", "asyncio", "click", "platformdirs", "tomllib", "email", "ssl",
 }  # fmt: skip
 # Cheap enough for the top of a module that is itself loaded late.
@@ -46,6 +46,8 @@ HOMES = {
     "starlette": {"server/*.py"},
     "uvicorn": {"server/*.py"},
     "prometheus_client": {"server/*.py"},
+    "mcp": {"mcp_server.py"},
+    "pydantic": {"mcp_server.py"},
     "ray": {"distributed.py", "distributed/*.py"},
     "pytrec_eval": {"evaluation/*.py"},
     "pyarrow": {"readers/*.py", "writers/*.py", "batch/*.py", "distributed.py", "distributed/*.py"},
@@ -93,8 +95,9 @@ LAYERS = (
     {"readers", "writers", "models", "hub", "stages"},
     {"scorers"},
     {"highlighting", "scoring"},
+    {"prefilter"},
     {"pipeline", "convert", "doctor", "evaluation"},
-    {"batch", "server", "api"},
+    {"batch", "server", "api", "mcp_server"},
     {"distributed"},
     {"cli", "__main__", "rerank_cli"},
 )

@@ -135,6 +135,7 @@ def _write_all(source: Path, out: Path) -> None:
         weights.move(graph)
         save(graph, out / name)
     weights.write(out)
+    optimize(out / GRAPHS[Form.PER_TOKEN])
     _write_tokenizer(source / "tokenizer.json", out / "tokenizer.json")
     facts = package_config(json.loads((source / "config.json").read_text()))
     (out / "config.json").write_text(json.dumps(facts, indent=2) + "\n")
@@ -144,6 +145,25 @@ def _write_all(source: Path, out: Path) -> None:
         "source": {name: _sha256(source / name) for name in ("config.json", "model.safetensors", "tokenizer.json")},
     }
     (out / "digests.json").write_text(json.dumps(digests, indent=2) + "\n")
+
+
+def optimize(path: Path) -> None:
+    """What ONNX Runtime does to a graph at every start, done once: the levels that do not depend on the processor.
+
+    The program then loads it as it is (`OnnxEngine`). Logits stay the same bit for bit (tests/test_builtin_model.py).
+    """
+    import onnxruntime
+
+    before = load(path, load_external_data=False)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    graph = load(path, load_external_data=False)
+    del graph.opset_import[:]  # it lists all that the writer knows, and an older reader may not
+    graph.opset_import.extend(before.opset_import)
+    save(graph, path)
 
 
 def _write_tokenizer(source: Path, target: Path) -> None:
@@ -163,7 +183,10 @@ def package_config(config: dict[str, Any]) -> dict[str, Any]:
         "head": "log-odds",
         "inputs": list(INPUTS),
         "output": "logits",
-        "graphs": {form.value: {"file": name, "weights": WEIGHTS} for form, name in GRAPHS.items()},
+        "graphs": {
+            form.value: {"file": name, "weights": WEIGHTS, "optimized": form is Form.PER_TOKEN}
+            for form, name in GRAPHS.items()
+        },
         **{key: config[key] for key in SHAPE},
     }
 

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("eval_command", "measure runs against judgements, with assertions for CI"),
     "compare": ("compare_command", "how the order of two runs differs"),
     "serve": ("serve", "answer Cohere, Jina and TEI clients over HTTP"),
+    "mcp": ("mcp_command", "offer ranking to agents, over the Model Context Protocol"),
     "models": ("models_command", "list, show, fetch, check and convert models"),
     "doctor": ("doctor_command", "check this installation and a model"),
     "cache": ("cache_command", "show, check or empty the score cache"),

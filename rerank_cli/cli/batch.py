@@ -69,7 +69,7 @@ def run_plan(plan: BatchPlan, scorer: Scorer, call: Call, report: Report) -> Non
 COMMAND = Command(
     batch,
     (BatchFiles, InputSettings, RankSettings, Expectations, BatchOutputs, BatchRun, ModelSettings, CacheSettings),
-    without=frozenset({"null", "keep_order", "fail_if_empty", "expect", "dry_run"}),
+    without=frozenset({"null", "keep_order", "fail_if_empty", "expect", "dry_run", "prefilter"}),
     changed={"files": {"help": "Requests, one JSON object per line; `-` is stdin, the default."}},
 )
 

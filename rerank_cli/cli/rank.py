@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -128,6 +128,10 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     if model.remote.dry_run:
         from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
 
+        if settings.prefilter:
+            from rerank_cli.prefilter import best_by_words
+
+            stream = replace(stream, chunks=best_by_words(query, stream.chunks, settings.prefilter, report))
         dry_run(pairs_of(query, stream), unless_cached(model, cache), settings, output, terminal, report)
         return None
     watched = delta.observer(output.query_id) if delta else None

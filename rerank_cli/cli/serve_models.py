@@ -53,19 +53,19 @@ def fallbacks_of(call: Call, models: Sequence[ModelSettings]) -> list[ModelSetti
     if settings.fail_closed and settings.fallback:
         raise UsageError("--fallback and --fail-closed exclude each other", "give one of them")
     first = replace(models[0], fallback=settings.fallback)
-    chain = [replace(one, spinning=False) for one in chain_of(first)[1:]]
+    chain = list(chain_of(first)[1:])
     for one in chain:
         require_possible(one, call.terminal.env)
     return chain
 
 
 def models_of(call: Call) -> list[ModelSettings]:
-    """The settings of each model, in order. Threads that spin between batches would burn a core while nobody asks."""
+    """The settings of each model, in order."""
     named = call.values["model"]
     base = call.settings(ModelSettings)
     remote = replace(base.remote, endpoints=call.endpoints, prices=call.prices, refuse_waits=True)
     names = dict.fromkeys([named] if isinstance(named, str) else named)  # a single text: the default
-    return [replace(base, model=name, spinning=False, fallback=(), remote=remote) for name in names]
+    return [replace(base, model=name, fallback=(), remote=remote) for name in names]
 
 
 def names_of(models: Sequence[str], served_names: Sequence[str]) -> dict[str, list[str]]:

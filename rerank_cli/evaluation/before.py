@@ -11,8 +11,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError, ModelError
-from rerank_cli.evaluation.measures import parse_measures
-from rerank_cli.evaluation.summary import before_after
 from rerank_cli.settings import DECODING, Decoding
 
 if TYPE_CHECKING:
@@ -74,9 +72,11 @@ def relevance_delta(
 ) -> RelevanceDelta | None:
     """What reports before → after; None where nothing could be reported.
 
-    A ranking cut above the measures' depth has no fair "after", so a small --top-n or --min-score suppresses it.
+    A ranking cut above the measures' depth has no fair "after", so a small --top-n or --prefilter, or --min-score,
+    suppresses it.
     """
-    fair = (settings.top_n is None or settings.top_n >= DEPTH) and settings.min_score is None
+    cuts = (settings.top_n, settings.prefilter)
+    fair = all(cut is None or cut >= DEPTH for cut in cuts) and settings.min_score is None
     if qrels is None:
         return RelevanceDelta(terminal, None) if fair else None
     from rerank_cli.readers.qrels import read_qrels
@@ -124,6 +124,9 @@ class RelevanceDelta:
         """
         if not self._judgements:
             return []
+        from rerank_cli.evaluation.measures import parse_measures
+        from rerank_cli.evaluation.summary import before_after
+
         return before_after(self._judgements, self._before, self._after, parse_measures(MEASURES))
 
     def print_query(self, query: str, observer: LabelObserver, hits: Sequence[Hit]) -> None:

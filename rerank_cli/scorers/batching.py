@@ -10,21 +10,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-TOKEN_BUDGET = 2048  # padded tokens per batch: large enough to fill two cores, small enough for cache and memory
+TOKEN_BUDGET = 512  # padded tokens per batch of one CPU thread: what it computes stays in its caches
+MIN_ROWS = 2  # engines get no single row (see `LocalScorer`), so a second one costs nothing
 MAX_ROWS = 64
 
 
 def batches(lengths: Sequence[int], budget: int = TOKEN_BUDGET, max_rows: int = MAX_ROWS) -> Iterator[list[int]]:
-    """Positions grouped so that rows × longest ≤ budget (one row may exceed it alone), longest first.
+    """Positions grouped so that rows × longest ≤ budget (two rows may exceed it), longest first.
 
     Longest first: memory peaks at the start instead of at the end, and progress only gets faster.
     """
     batch: list[int] = []
     for position in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
         longest = lengths[batch[0]] if batch else lengths[position]
-        if batch and ((len(batch) + 1) * longest > budget or len(batch) == max_rows):
+        if len(batch) >= MIN_ROWS and ((len(batch) + 1) * longest > budget or len(batch) == max_rows):
             yield batch
             batch = []
         batch.append(position)
     if batch:
         yield batch
+
+
+def share(lengths: Sequence[int], budget: int, threads: int) -> int:
+    """The budget with which every thread gets a batch where there are few inputs; never more than `budget`."""
+    return max(1, min(budget, -(-sum(lengths) // threads)))

@@ -13,9 +13,9 @@ from rerank_cli import windows
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Score
 from rerank_cli.scorers.base import TooLongError
-from rerank_cli.scorers.batching import batches
 from rerank_cli.scorers.encoded_texts import QueryInputs, TextInputs
 from rerank_cli.scorers.inputs import WindowCut, cut_windows, engine_errors, errors_of, padded
+from rerank_cli.scorers.parallel import Threads
 from rerank_cli.scorers.prefixes import Tokens
 from rerank_cli.scorers.vectors import VectorMemory, normalized, similarity
 
@@ -57,6 +57,10 @@ class EncodedScorer:
     queries: QueryInputs
     documents: TextInputs
     memory: VectorMemory = field(default_factory=VectorMemory)
+    threads: Threads = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.threads = Threads(self.engine.threads)
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
         """One score per pair, in input order; see `Scorer.score`."""
@@ -146,8 +150,11 @@ class EncodedScorer:
                 waiting.setdefault(key, []).append(place)
         missing = list(waiting.items())
         lengths = [len(rows[places[0]].ids) for _, places in missing]
-        for batch in batches(lengths, self.engine.token_budget):
-            found = self._run([rows[missing[number][1][0]] for number in batch], side)
+        computed = self.threads.by_length(
+            lengths, self.engine.token_budget,
+            lambda batch: self._run([rows[missing[number][1][0]] for number in batch], side),
+        )  # fmt: skip
+        for batch, found in computed:
             for number, vectors in zip(batch, found, strict=True):
                 key, places = missing[number]
                 self.memory.put(key, vectors)
@@ -168,7 +175,8 @@ class EncodedScorer:
         return found
 
     def close(self) -> None:
-        """Free the engine and the vectors."""
+        """End the threads, free the engine and the vectors."""
+        self.threads.close()
         self.engine.close()
         self.memory = VectorMemory()
 

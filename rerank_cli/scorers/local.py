@@ -6,15 +6,15 @@ builds inputs, `models` describes models. Scores of a pair do not depend on the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rerank_cli import windows
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair, Score
 from rerank_cli.scorers.base import TooLongError
-from rerank_cli.scorers.batching import batches
 from rerank_cli.scorers.inputs import Row, cut_windows, engine_errors, errors_of, padded
+from rerank_cli.scorers.parallel import Threads
 from rerank_cli.scorers.prompts import SPARE, DocumentSlice
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Engine(Protocol):
 
     name: str
     token_budget: int  # padded tokens per batch that suit it
+    threads: int  # that may call `run` at the same time; each computes one batch
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -61,20 +62,25 @@ class _Input(NamedTuple):
 
 @dataclass(eq=False)
 class LocalScorer:
-    """Scores pairs with a local model. Not thread-safe; one at a time is also the fastest on a CPU."""
+    """Scores pairs with a local model, on several threads. Not thread-safe itself: one call at a time."""
 
     model: LocalModel
     encoder: Encoder
     prompt: Prompt
     engine: Engine
     info: ScorerInfo
+    threads: Threads = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.threads = Threads(self.engine.threads)
 
     def usage(self) -> dict[str, float]:
         """Local models bill nothing."""
         return {}
 
     def close(self) -> None:
-        """Free the engine."""
+        """End the threads and free the engine."""
+        self.threads.close()
         self.engine.close()
 
     def score(self, pairs: Sequence[Pair], limits: Limits, advance: Advance | None = None) -> list[Score]:
@@ -153,8 +159,12 @@ class LocalScorer:
         values = [0.0] * len(inputs)
         if advance:
             advance(sum(not windows_left for windows_left in left))
-        for batch in batches([len(item.ids) for item in inputs], self.engine.token_budget):
-            for position, value in zip(batch, self._batch([inputs[i] for i in batch]), strict=True):
+        lengths = [len(item.ids) for item in inputs]
+        computed = self.threads.by_length(
+            lengths, self.engine.token_budget, lambda batch: self._batch([inputs[i] for i in batch])
+        )
+        for batch, batch_values in computed:
+            for position, value in zip(batch, batch_values, strict=True):
                 values[position] = value
                 left[inputs[position].pair] -= 1
             if advance:

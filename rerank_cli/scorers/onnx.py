@@ -19,29 +19,32 @@ if TYPE_CHECKING:
 
 
 class OnnxEngine:
-    """One session over one graph; scores of a row depend on nothing but the row.
+    """One session over one graph, for several threads: a run computes on the thread that calls it.
 
-    Memory pattern off: it plans one arena per shape, and shapes vary with every batch.
+    Scores of a row depend on nothing but the row. Memory pattern off: it plans one arena per shape, and shapes vary
+    with every batch. An `optimized` graph is taken as it is: optimising is most of the time that loading takes.
     """
 
     name = "onnx"
     token_budget = TOKEN_BUDGET
 
-    def __init__(self, graph: Path, threads: int, *, spinning: bool = True) -> None:
+    def __init__(self, graph: Path, threads: int, *, optimized: bool = False) -> None:
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # the wheel writes identifiers into HOME otherwise
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts a thread for each processor otherwise
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.enable_mem_pattern = False
         options.log_severity_level = 3
-        if not spinning:
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         with library_errors(lambda reason: ModelError(f"ONNX Runtime cannot load {graph}: {reason}")):
             self._session: Any = onnxruntime.InferenceSession(
                 str(graph), options, providers=["CPUExecutionProvider"], enable_fallback=0
             )  # the fallback is the same provider, and is announced on stdout
+        self.threads = threads
         self.version: str = onnxruntime.__version__
         self.inputs = frozenset(node.name for node in self._session.get_inputs())
         unknown = self.inputs - {"input_ids", "attention_mask", "token_type_ids"}

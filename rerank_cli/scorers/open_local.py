@@ -62,7 +62,7 @@ def open_plan(plan: Plan, settings: ModelSettings, report: Report) -> AnyLocalSc
     threads = cpu.threads_of(settings.threads)
     if settings.threads and threads < settings.threads:
         report.note(f"--threads {settings.threads}: {threads} are used, one per processor of this machine")
-    opener = partial(open_engine, choice=choice, threads=threads, spinning=settings.spinning)
+    opener = partial(open_engine, choice=choice, threads=threads)
     return build_scorer(model, info, opener, settings.instruction, report)
 
 
@@ -126,9 +126,7 @@ def open_form(model: LocalModel, form: str, threads: int) -> AnyLocalScorer:
     return build_scorer(model, scorer_info(model, choice), opener)
 
 
-def open_engine(
-    model: LocalModel, encoder: Encoder, choice: EngineChoice, threads: int, *, spinning: bool = True
-) -> Engine:
+def open_engine(model: LocalModel, encoder: Encoder, choice: EngineChoice, threads: int) -> Engine:
     """The engine of a choice; imports its packages."""
     if choice.backend == "torch":
         from rerank_cli.scorers.torch_engine import TorchEngine
@@ -147,7 +145,8 @@ def open_engine(
         return OpenVinoEngine(choice.graph, threads, choice.dtype, models_folder() / "compiled")
     from rerank_cli.scorers.onnx import OnnxEngine
 
-    return OnnxEngine(choice.graph, threads, spinning=spinning)
+    optimized = model.name == models.BUILTIN and model.config["graphs"][choice.form]["optimized"]
+    return OnnxEngine(choice.graph, threads, optimized=optimized)
 
 
 def pad_id(model: LocalModel, encoder: Encoder) -> int:

@@ -7,6 +7,7 @@ would move by 4e-2 with the padding (measured). It knows nothing of texts, heads
 from __future__ import annotations
 
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
@@ -38,8 +39,7 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": HINTS[dtype],
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": threads,  # one thread each
             "ENABLE_HYPER_THREADING": True,
         }
         if dtype == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -56,18 +56,22 @@ class OpenVinoEngine:
         unknown = self.inputs - {"input_ids", "attention_mask", "token_type_ids"}
         if unknown:
             raise ModelError(f"{graph} declares inputs that text rerankers do not have: {', '.join(sorted(unknown))}")
-        self._request: Any = self._compiled.create_infer_request()
+        self.threads = threads
+        self._requests: Any = threading.local()  # a request computes one batch at a time
 
     def run(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Logits [rows, labels] of int64 [rows, tokens] inputs; only what the graph declares is fed."""
-        self._request.infer({name: feeds[name] for name in self.inputs}, share_inputs=True)
+        request = getattr(self._requests, "own", None)
+        if request is None:
+            request = self._requests.own = self._compiled.create_infer_request()
+        request.infer({name: feeds[name] for name in self.inputs}, share_inputs=True)
         # A copy: the request reuses its output memory in the next batch.
-        logits: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
+        logits: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
         return logits.reshape(logits.shape[0], -1)
 
     def close(self) -> None:
         """Free the model."""
-        self._request = self._compiled = None
+        self._requests = self._compiled = None
 
 
 def _openvino() -> Any:

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.errors import ModelError
+from rerank_cli.scorers.batching import TOKEN_BUDGET
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.encoding import Encoder
     from rerank_cli.scorers.selection import EngineChoice
 
-CPU_BUDGET = 2048  # padded tokens per batch; more does not fit into a CPU's caches
 GPU_BUDGET = 65536
 
 
@@ -42,17 +42,17 @@ class TorchEngine:
         self._torch = torch
         self._device = torch.device(choice.device)
         self._check_device(choice)
-        if self._device.type == "cpu":
-            torch.set_num_threads(threads)
+        on_cpu = self._device.type == "cpu"
+        self.threads = threads if on_cpu else 1
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[choice.dtype]
         self.network: Any = load_network(model, encoder, dtype).to(self._device)
-        if packed and self._device.type == "cpu" and choice.dtype == "fp32":
+        if packed and on_cpu and choice.dtype == "fp32":
             from rerank_cli.scorers.torch_packed import pack_linears
 
             pack_linears(self.network)
         self.version: str = torch.__version__
         self.inputs = frozenset({"input_ids", "attention_mask", "token_type_ids"})
-        self.token_budget = CPU_BUDGET if self._device.type == "cpu" else GPU_BUDGET
+        self.token_budget = TOKEN_BUDGET if on_cpu else GPU_BUDGET
         self._most_cells: int | None = None  # rows × tokens that fit, once a batch did not
 
     def _check_device(self, choice: EngineChoice) -> None:
@@ -93,6 +93,8 @@ class TorchEngine:
         return self.run(feeds)
 
     def _forward(self, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+        if self._device.type == "cpu":
+            self._torch.set_num_threads(1)  # of the thread that calls: others compute other batches
         with self._torch.inference_mode():
             tensors = {name: self._torch.from_numpy(feed).to(self._device) for name, feed in feeds.items()}
             logits = self.network(**tensors).float().cpu().numpy()

@@ -128,7 +128,7 @@ class Serving(Client):
 
 
 def builtin() -> Any:
-    return open_local(ModelSettings(spinning=False), Report())
+    return open_local(ModelSettings(), Report())
 
 
 @contextmanager

@@ -1,0 +1,114 @@
+"""What --prefilter costs and loses: time and memory on a million lines; recall of the model's own ten best.
+
+    python benchmarks/prefilter.py FOLDER [--queries 10] [--documents 4000] [--most 1000 100]
+
+FOLDER holds `*.jsonl.gz` of `{"id", "query", "documents": […]}` (the development sets). The documents of a set are one
+pool; for some of its queries the embedded model scores all of the pool, and the share of its ten best that the
+prefilter keeps is reported. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rerank_cli import Reranker
+from rerank_cli.prefilter import best_by_words
+from rerank_cli.records import Document, Source
+from rerank_cli.report import Report
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+BEST = 10
+
+
+def recall(path: Path, model: Reranker, queries: int, documents: int, most: list[int]) -> tuple[int, list[float]]:
+    """The size of the pool of a set, and the mean share of the ten best that is kept, for each limit."""
+    records = [json.loads(line) for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
+    draw = random.Random(3)  # noqa: S311 a sample, not a secret
+    pool = list(dict.fromkeys(text for record in records for text in record["documents"] if text.strip()))
+    chosen = draw.sample(records, min(queries, len(records)))
+    if len(pool) > documents:
+        own = [text for record in chosen for text in record["documents"] if text.strip()]
+        pool = list(dict.fromkeys([*own, *draw.sample(pool, documents)]))[:documents]
+    source = Source("pool", "line")
+    rows = [Document(number, b"", text, source) for number, text in enumerate(pool)]
+    shares: list[list[float]] = [[] for _ in most]
+    for record in chosen:
+        scores = model.score(record["query"], pool)
+        best = set(sorted(range(len(pool)), key=lambda number: -scores[number])[:BEST])
+        for number, limit in enumerate(most):
+            kept = {
+                document.index
+                for chunk in best_by_words(record["query"], [rows], limit, Report())
+                for document in chunk
+            }
+            shares[number].append(len(best & kept) / BEST)
+    return len(pool), [sum(column) / len(column) for column in shares]
+
+
+def a_million_lines() -> str:
+    """Seconds and memory of one process that cuts a million lines of 100 bytes to a thousand and ranks them."""
+    words = [
+        word
+        for word in json.loads((ROOT / "rerank_cli/builtin/tokenizer.json").read_text())["model"]["vocab"]
+        if word.isalpha()
+    ]
+    draw = random.Random(1)  # noqa: S311
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "lines.txt")
+        with path.open("w") as file:
+            for _ in range(1_000_000):
+                file.write(" ".join(draw.choices(words, k=15))[:99] + "\n")
+        argv = [
+            sys.executable,
+            "-m",
+            "rerank_cli",
+            "-q",
+            "how do banks lend money to rivers",
+            "--prefilter",
+            "1000",
+            "-n",
+            "10",
+        ]
+        start = time.perf_counter()
+        with path.open("rb") as stdin:
+            subprocess.run([*argv, "--input-format", "lines"], stdin=stdin, capture_output=True, check=True, cwd=ROOT)
+        seconds = time.perf_counter() - start
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = usage.ru_utime + usage.ru_stime
+    return f"a million lines of 100 bytes: {seconds:.1f} s ({spent:.1f} s of CPU), peak {usage.ru_maxrss / 1024:.0f} MB"
+
+
+def main() -> None:
+    """Both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--queries", type=int, default=10)
+    parser.add_argument("--documents", type=int, default=4000)
+    parser.add_argument("--most", type=int, nargs="+", default=[1000, 100])
+    arguments = parser.parse_args()
+    print(a_million_lines())
+    totals: list[list[float]] = []
+    with Reranker() as model:
+        for path in sorted(arguments.folder.glob("*.jsonl.gz")):
+            size, shares = recall(path, model, arguments.queries, arguments.documents, arguments.most)
+            totals.append(shares)
+            print(
+                f"{path.name.split('.')[0]:32} {size:6} documents  " + "  ".join(f"{share:.3f}" for share in shares),
+                flush=True,
+            )
+    print("mean".ljust(52) + "  ".join(f"{sum(column) / len(column):.3f}" for column in zip(*totals, strict=True)))
+
+
+if __name__ == "__main__":
+    main()
