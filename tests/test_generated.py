@@ -132,7 +132,8 @@ BASH = {
     "a star in a name": (["rerank", "rank", "a"], {"a*b.txt"}),
     "files after --": (["rerank", "-q", "x", "--", "d"], {"docs.jsonl", "data.csv"}),
     "models": (["rerank", "-m", "b"], {"builtin"}),
-    "providers": (["rerank", "-m", "zero"], {"zeroentropy:"}),
+    "providers": (["rerank", "-m", "silic"], {"siliconflow:"}),
+    "known rerankers": (["rerank", "-m", "BAAI/bge-reranker-b"], {"BAAI/bge-reranker-base"}),
     "local models only": (["rerank", "doctor", "-m", ""], {"builtin"}),
     "doctor's too": (["rerank", "doctor", "--model="], {"builtin"}),
     "providers after a colon": (["rerank", "-m", "cohere:"], set()),
@@ -162,7 +163,7 @@ def test_bash_knows_sub_commands(group, folder: Path) -> None:
 def test_models_and_cache_are_groups() -> None:
     """The tests above loop over what is there."""
     assert {group.name: group.words for group in GROUPS} == {
-        "models": ("list", "show", "pull", "verify", "convert"),
+        "models": ("list", "show", "pull", "verify", "convert", "known"),
         "cache": ("info", "verify", "clear"),
     }
 

@@ -6,6 +6,7 @@ The settings are in cases/known_models.json. `needs` names a part of the package
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.known import Known, known, suggestion
 from rerank_cli.models.reference import LoadPolicy
+from rerank_cli.models.refusals import OWN_CODE
+from rerank_cli.scorers.remote.providers import load_table
 from rerank_cli.scorers.selection import Machine, choose
 from rerank_cli.settings import ModelSettings
 
@@ -84,6 +87,16 @@ def test_the_command_lists_all_rows(run) -> None:
     for row in known():
         assert row.name in text
         assert row.verdict in text
+
+
+def test_what_the_hints_name_is_there() -> None:
+    runs = {row.name for row in known() if row.status != "refused"}
+    texts = [row.hint for row in OWN_CODE] + [row.reason for row in known()]
+    named = {name for text in texts for name in re.findall(r"`-m ([^`]+)`", text)}
+    assert len(named) >= 5
+    for name in named:
+        provider, colon, _ = name.partition(":")
+        assert provider in load_table().names() if colon else name in runs, name
 
 
 @pytest.mark.parametrize(("written", "meant"), [
