@@ -112,6 +112,12 @@ def test_a_name_leads_to_the_model_that_is_meant(written: str, meant: str) -> No
     assert suggestion(written) == f"did you mean `-m {meant}`?"
 
 
+def test_to_fetch_what_is_refused_is_not_proposed() -> None:
+    with pytest.raises(ModelError, match="is not in the cache") as caught:
+        models.resolve("jinaai/jina-reranker-v3", LoadPolicy(offline=True))
+    assert caught.value.hint.startswith("to fetch it does not help: it is refused because it is listwise")
+
+
 def test_other_names_lead_nowhere() -> None:
     assert suggestion("acme/model") is None
     assert suggestion("BAAI/bge-reranker-v2-m3") in {None, "did you mean `-m dragonkue/bge-reranker-v2-m3-ko`?"}
