@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rerank_cli.errors import ModelError, did_you_mean
 from rerank_cli.files import replacing
 from rerank_cli.inside import is_commit, is_relative, is_revision, joined
+from rerank_cli.text import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -113,9 +114,11 @@ def locate(repository: str, revision: str | None, file_filter: FileFilter, *, of
 
 def _near(repository: str, revision: str | None, pull: str) -> str | None:
     """The hint for a revision that is not in the cache: those of the repository that are, or a repository like it."""
-    known = cached_repositories()
-    if repository not in known:
-        return did_you_mean(repository, known)
+    from rerank_cli.models import known
+
+    names = cached_repositories()
+    if repository not in names:
+        return did_you_mean(repository, names) or known.refusal(repository)
     cached_names = [reference_of(repository, other) for other in cached_revisions(repository)]
     if cached(repository, revision) or not cached_names:
         return None
@@ -213,7 +216,8 @@ def choose(files: Iterable[str], file_filter: FileFilter, *, classifier: bool = 
     chosen = next((files for files in order if files), [])
     if not chosen:
         only = ", only pickled weights" if weights["pickle"] else ""
-        hint = "try another revision, or `--allow-pickle` if you trust its author" if only else "is it a model?"
+        holds = f"is it a model? it holds {shortened(', '.join(names), 80) or 'no files'}"
+        hint = "try another revision, or `--allow-pickle` if you trust its author" if only else holds
         raise ModelError(f"the repository has no usable weights: no safetensors, ONNX or OpenVINO file{only}", hint)
     return sorted({*small, *chosen, *filter(HEADS.match, weights["torch"])})
 

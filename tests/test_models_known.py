@@ -6,6 +6,7 @@ The settings are in cases/known_models.json. `needs` names a part of the package
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from rerank_cli import models
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.models.known import Known, known, suggestion
 from rerank_cli.models.reference import LoadPolicy
+from rerank_cli.models.refusals import OWN_CODE
+from rerank_cli.scorers.remote.providers import load_table
 from rerank_cli.scorers.selection import Machine, choose
 from rerank_cli.settings import ModelSettings
 
@@ -86,6 +89,16 @@ def test_the_command_lists_all_rows(run) -> None:
         assert row.verdict in text
 
 
+def test_what_the_hints_name_is_there() -> None:
+    runs = {row.name for row in known() if row.status != "refused"}
+    texts = [row.hint for row in OWN_CODE] + [row.reason for row in known()]
+    named = {name for text in texts for name in re.findall(r"`-m ([^`]+)`", text)}
+    assert len(named) >= 5
+    for name in named:
+        provider, colon, _ = name.partition(":")
+        assert provider in load_table().names() if colon else name in runs, name
+
+
 @pytest.mark.parametrize(("written", "meant"), [
     ("bge-reranker-v2-m3", "BAAI/bge-reranker-v2-m3"),
     ("baai/bge-reranker-v2-m3", "BAAI/bge-reranker-v2-m3"),
@@ -97,6 +110,12 @@ def test_the_command_lists_all_rows(run) -> None:
 ])  # fmt: skip
 def test_a_name_leads_to_the_model_that_is_meant(written: str, meant: str) -> None:
     assert suggestion(written) == f"did you mean `-m {meant}`?"
+
+
+def test_to_fetch_what_is_refused_is_not_proposed() -> None:
+    with pytest.raises(ModelError, match="is not in the cache") as caught:
+        models.resolve("jinaai/jina-reranker-v3", LoadPolicy(offline=True))
+    assert caught.value.hint.startswith("to fetch it does not help: it is refused because it is listwise")
 
 
 def test_other_names_lead_nowhere() -> None:

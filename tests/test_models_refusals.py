@@ -137,6 +137,14 @@ def test_a_graph_next_to_quantised_weights_runs(tmp_path: Path) -> None:
     assert len(ours(folder, PAIRS)) == 3
 
 
+def test_a_pointer_of_git_lfs_is_named(made, tmp_path: Path) -> None:
+    folder = made.copied("bert", tmp_path / "clone")
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    error = refusal(folder)
+    assert error.message == f"{folder / 'model.safetensors'} is a pointer of Git LFS, not the weights"
+    assert "`git lfs pull`" in error.hint
+
+
 # Code of their own
 
 

@@ -35,7 +35,8 @@ def shown(logit: float, name: str) -> float:
 @pytest.mark.parametrize("name", PUBLISHED["scores"])
 def test_a_published_model_gives_its_published_scores(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    reference = f"{name}@{PINNED[name]}" if name in PINNED else name
+    revision = PINNED.get(name) or PUBLISHED["revisions"].get(name)
+    reference = f"{name}@{revision}" if revision else name
     how = {"backend": PUBLISHED["backends"].get(name, "torch"), "allow_pickle": True}
     if name in PUBLISHED["refused"]:
         with pytest.raises(ModelError, match=PUBLISHED["refused"][name]):
@@ -47,7 +48,7 @@ def test_a_published_model_gives_its_published_scores(name: str, monkeypatch: py
 
 def test_every_row_is_complete() -> None:
     assert all(len(scores) == len(PAIRS) for scores in PUBLISHED["scores"].values())
-    for group in ("identity", "tanh", "backends", "divided", "refused"):
+    for group in ("identity", "tanh", "backends", "divided", "refused", "revisions"):
         assert set(PUBLISHED[group]) <= set(PUBLISHED["scores"]), group
     outside = {name for name, scores in PUBLISHED["scores"].items() if not all(0 <= score <= 1 for score in scores)}
     assert outside == {*PUBLISHED["identity"], *PUBLISHED["tanh"]}

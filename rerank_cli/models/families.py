@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli.errors import ModelError
 from rerank_cli.models import heads
 from rerank_cli.models.facts import YES_LOGIT
+from rerank_cli.models.known import OTHERS
 from rerank_cli.models.modules import output_labels
 from rerank_cli.models.seq2seq import is_seq2seq
 from rerank_cli.records import LOG_ODDS
@@ -39,12 +40,13 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
     if steps is not None:
         kinds = [module.kind for module in steps.modules]
         if steps.task not in TASKS:
-            raise ModelError(f"{folder} is made for the task `{steps.task}`, which is not reranking")
+            raise ModelError(f"{folder} is made for the task `{steps.task}`, which is not reranking", OTHERS)
         family = TASKS[steps.task]
         if family == "decoder" and kinds != ["LogitScore"]:
-            raise ModelError(f"{folder} is a decoder followed by {kinds or 'nothing'}; only LogitScore is supported")
+            what = f"{folder} is a decoder followed by {kinds or 'nothing'}; only LogitScore is supported"
+            raise ModelError(what, OTHERS)
         if family == "classification" and kinds:
-            raise ModelError(f"{folder} is a classifier followed by {kinds}, which is not supported")
+            raise ModelError(f"{folder} is a classifier followed by {kinds}, which is not supported", OTHERS)
     else:
         architectures = [str(name) for name in config.get("architectures") or []]
         family = "classification"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
+LFS_POINTER = b"version "  # how the small file begins that a clone without Git LFS has in place of a large one
 MOST_NUMBER = 1 << 31
 SURROGATE_SIGNS = (b"\\u", b"\xed")  # an escape, and the first byte of half a pair
 Types = dict[str, type]
@@ -27,6 +28,9 @@ WORDS = {int: "a whole number", bool: "true or false", str: "text", list: "a lis
 
 class BrokenFileError(ModelError):
     """A file of a model that is broken, for any kind of model."""
+
+    def __init__(self, message: str, hint: str = "download or save the model again") -> None:
+        super().__init__(message, hint)
 
 
 def read_json(path: Path, types: Types | None = None, kind: type = dict) -> Any:
@@ -116,9 +120,12 @@ def safetensors_header(path: Path) -> dict[str, Any]:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        length = int.from_bytes(start := file.read(8), "little")
+        if start == LFS_POINTER:
+            raise ModelError(f"{path} is a pointer of Git LFS, not the weights", "fetch them: `git lfs pull`")
         if size < 8 or length > min(size - 8, MAX_HEADER):
-            raise ModelError(f"{path} is not a safetensors file, or is truncated: its header has {length} bytes")
+            what = f"{path} is not a safetensors file, or is truncated: its header has {length} bytes"
+            raise ModelError(what, "download or copy it again")
         text = file.read(length)
     try:
         header = json.loads(text)

@@ -102,7 +102,8 @@ def _config(base: Path, folder: Path) -> dict[str, Any]:
     """The transformer's config.json."""
     config: dict[str, Any] = read_json(check_inside(base / "config.json", folder), CONFIG)
     if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
-        raise ModelError(f"{base / 'config.json'} has `transformers_weights`, which is not supported")
+        message = f"{base / 'config.json'} has `transformers_weights`, which is not supported"
+        raise ModelError(message, "take the member out if the weights are in model.safetensors")
     return config
 
 

@@ -70,7 +70,8 @@ def head(config: dict[str, Any], where: Path) -> tuple[int, int]:
     if count == 1:
         return 1, 0
     if labels and set(labels) != {"0", "1"}:
-        raise ModelError(f"{where} names its two labels {', '.join(map(str, labels))} in `id2label`, not 0 and 1")
+        message = f"{where} names its two labels {', '.join(map(str, labels))} in `id2label`, not 0 and 1"
+        raise ModelError(message, "number them 0 (irrelevant) and 1 (relevant), as the head has them")
     labelled = {int(key): str(label).lower() for key, label in labels.items()}
     by_label = {label: key for key, label in reversed(labelled.items())}
     return 2, next((by_label[label] for label in POSITIVE_LABELS if label in by_label), 1)

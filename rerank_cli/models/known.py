@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CLOSE = 0.75  # names of models differ by a digit: less would suggest another family
+OTHERS = "`rerank models known` lists rerankers that run"  # the hint where nothing else is to be said
 FILE = Path(__file__).with_name("known.json")
 STATUSES = {
     "verified": "works (verified by {})",
@@ -71,3 +72,9 @@ def suggestion(reference: str, others: Iterable[str] = ()) -> str | None:
         return hint
     close = get_close_matches(own, [name for name in bare if name != own], n=1, cutoff=CLOSE)
     return f"did you mean `-m {bare[close[0]]}`?" if close else None
+
+
+def refusal(repository: str) -> str | None:
+    """The hint for a known model that is not here and would be refused; None for any other."""
+    row = next((row for row in known() if row.name == repository and row.status == "refused"), None)
+    return f"to fetch it does not help: it is {row.verdict}" if row else None

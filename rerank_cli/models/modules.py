@@ -14,6 +14,7 @@ from rerank_cli.models.chat import TemplateForm
 from rerank_cli.models.facts import Module
 from rerank_cli.models.files import BrokenFileError, Types, check_types, find_weights, optional_json, read_json
 from rerank_cli.models.heads import activation
+from rerank_cli.models.known import OTHERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ class Steps:
         processing = self.settings.get("processing_kwargs") or {}
         other = set(processing) - {"chat_template", "text"} or set(processing.get("text") or {}) - {"max_length"}
         if other:
-            raise ModelError(f"{where} sets unsupported processing options: {', '.join(sorted(other))}")
+            raise ModelError(f"{where} sets unsupported processing options: {', '.join(sorted(other))}", OTHERS)
         options: dict[str, Any] = processing.get("chat_template") or {}
         return {name: value for name, value in options.items() if name not in SIZE_OPTIONS | {"chat_template"}}
 
@@ -101,10 +102,10 @@ def read_steps(folder: Path, *, allow_pickle: bool) -> Steps | None:
         return None
     entries = read_json(check_inside(folder / "modules.json", folder), kind=object)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries) or not entries:
-        raise ModelError(f"{folder / 'modules.json'} is not a list of modules")
+        raise BrokenFileError(f"{folder / 'modules.json'} is not a list of modules")
     kinds = [_kind(str(entry.get("type")), folder) for entry in entries]
     if kinds[0] != "Transformer" or "Transformer" in kinds[1:]:
-        raise ModelError(f"{folder} is {' + '.join(kinds)}: a reranker starts with its only transformer")
+        raise ModelError(f"{folder} is {' + '.join(kinds)}: a reranker starts with its only transformer", OTHERS)
     places = [_place(folder, str(entry.get("path", ""))) for entry in entries]
     settings: dict[str, Any] = {}
     for name in TRANSFORMER_FILES:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError
-from rerank_cli.inside import is_hub_name
+from rerank_cli.inside import check_inside, is_hub_name
 from rerank_cli.models.files import optional_json, safetensors_header
 from rerank_cli.text import shortened
 
@@ -56,7 +56,7 @@ OWN_CODE = (
             "use a repository with an ONNX export of it (onnx/model.onnx), or another multilingual reranker: "
             "`-m BAAI/bge-reranker-v2-m3`", exported=True),
     OwnCode(re.compile("JinaForRanking"),
-            "is a listwise reranker: it reads all documents at once and has a projection with code of its own; no pair "
+            "is a listwise model: it reads all documents at once and has a projection with code of its own; no pair "
             "has a score by itself",
             "`-m jina:jina-reranker-v3` is Jina's endpoint"),
     OwnCode(re.compile("JinaVLForRanking"),
@@ -122,7 +122,8 @@ def check_config(where: object, config: Mapping[str, Any], *, exported: bool) ->
 
     `exported` says that there is an ONNX or OpenVINO file, which needs neither code nor quantised weights.
     """
-    architectures = list(map(str, config.get("architectures") or []))
+    named = config.get("architectures")
+    architectures = list(map(str, named)) if isinstance(named, list) else []
     exported = exported and any("SequenceClassification" in name for name in architectures)
     names = [str(config.get("model_type")), *architectures]
     auto_map = config.get("auto_map")
@@ -169,8 +170,12 @@ def check_head(where: object, config: Mapping[str, Any], weights: Iterable[Path]
 
 def check_folder(folder: Path) -> None:
     """`check_files` for a folder on disk or a snapshot of the hub's cache."""
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    check_files(folder, names, optional_json(folder / ADAPTER), base_of(folder / "README.md"))
+    paths = (*folder.glob("*"), *folder.glob("*/*"))  # no deeper: the folder may be anything
+    names = [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
+    if any(WEIGHTS.fullmatch(name) for name in names):
+        return
+    adapter, card = (check_inside(folder / name, folder) for name in (ADAPTER, "README.md"))
+    check_files(folder, names, optional_json(adapter), base_of(card))
 
 
 def base_of(card: Path) -> str:

@@ -63,7 +63,8 @@ class Encoder:
     def __init__(self, path: Path, *, lower_case: bool = False, t5: bool = False) -> None:
         from tokenizers import Tokenizer
 
-        with library_errors(lambda reason: ModelError(f"cannot read the tokenizer {path}: {reason}")):
+        hint = "download or save the model again (after a clone: `git lfs pull`)"
+        with library_errors(lambda reason: ModelError(f"cannot read the tokenizer {path}: {reason}", hint)):
             self._mark = sentencepiece.MARK if t5 or path.suffix == ".model" else ""
             text = sentencepiece.marked_text(path) if self._mark else None
             self._tokenizer: Any = Tokenizer.from_str(text) if text else Tokenizer.from_file(str(path))

@@ -180,7 +180,8 @@ class LocalScorer:
             logits = self.engine.run(padded(rows, self.model))
         logits = logits[: len(items)].astype(np.float64)
         if logits.shape[1] != self.model.labels:
-            raise ModelError(f"{self.model.name} gave {logits.shape[1]} logits per pair, expected {self.model.labels}")
+            message = f"{self.model.name} gave {logits.shape[1]} logits per pair, expected {self.model.labels}"
+            raise ModelError(message, "`num_labels` or `id2label` of its config.json do not fit its weights")
         if self.model.labels == 2:
             positive = self.model.positive
             return [float(row[positive] - row[1 - positive]) for row in logits]

@@ -180,10 +180,12 @@ def argument_of(option: Declared) -> Argument:
 
 
 def models() -> tuple[str, ...]:
-    """What -m can begin with: the built-in and the providers of the table."""
+    """What -m can begin with: the built-in, the providers of the table, and known rerankers that run here."""
+    from rerank_cli.models.known import known
     from rerank_cli.scorers.remote.providers import load_table
 
-    return ("builtin", *(f"{name}:" for name in load_table().names()))
+    repositories = (row.name for row in known() if row.status != "refused" and row.name != "builtin")
+    return ("builtin", *(f"{name}:" for name in load_table().names()), *repositories)
 
 
 def leaves(table: tuple[Command, ...]) -> list[Command]:
