@@ -25,6 +25,7 @@ WEIGHTS = re.compile(
 EXPORTED = re.compile(r"(onnx/)?model\.onnx|(openvino/)?openvino_model\.xml")
 OTHERS = {".h5": "TensorFlow", ".msgpack": "Flax", ".npz": "MLX", ".mlpackage": "Core ML", ".ckpt": "TensorFlow",
           ".ot": "Rust"}  # fmt: skip
+ADAPTER_HEAD = re.compile(r"\.(score|classifier|out_proj)\.weight$")
 PEFT_CLASSES = {"CAUSAL_LM": "CausalLM", "SEQ_2_SEQ_LM": "Seq2SeqLM"}  # task_type -> class; else a classifier
 # Types that transformers has classes for, and the name of the weights of their scoring head.
 HEADS = dict.fromkeys(("albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "modernbert",
@@ -107,7 +108,8 @@ def adapter_error(where: object, adapter: Mapping[str, Any]) -> ModelError:
     kind = str(adapter.get("peft_type") or "PEFT")
     base = named if is_hub_name(named) else "BASE"
     head = PEFT_CLASSES.get(str(adapter.get("task_type")), "SequenceClassification")
-    labels = ", num_labels=1" if head == "SequenceClassification" else ""
+    count = adapter.get("num_labels")
+    labels = f", num_labels={count if isinstance(count, int) else 1}" if head == "SequenceClassification" else ""
     load = f"peft.AutoPeftModelFor{head}.from_pretrained('{where}'{labels})"
     command = (
         f"python -c \"import peft, transformers; {load}.merge_and_unload().save_pretrained('merged'); "
@@ -175,7 +177,15 @@ def check_folder(folder: Path) -> None:
     if any(WEIGHTS.fullmatch(name) for name in names):
         return
     adapter, card = (check_inside(folder / name, folder) for name in (ADAPTER, "README.md"))
-    check_files(folder, names, optional_json(adapter), base_of(card))
+    check_files(folder, names, {"num_labels": labels_of(folder), **optional_json(adapter)}, base_of(card))
+
+
+def labels_of(folder: Path) -> int:
+    """Logits of the head that an adapter's own weights hold; 1, as rerankers have it, if they hold none."""
+    path = check_inside(folder / "adapter_model.safetensors", folder)
+    header = safetensors_header(path) if path.is_file() else {}
+    heads = (tensor["shape"] for name, tensor in header.items() if ADAPTER_HEAD.search(name))
+    return next((int(shape[0]) for shape in heads if len(shape) == 2), 0) or 1
 
 
 def base_of(card: Path) -> str:
