@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rerank_cli.errors import ModelError, did_you_mean
 from rerank_cli.files import replacing
 from rerank_cli.inside import is_commit, is_relative, is_revision, joined
-from rerank_cli.text import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -212,10 +211,9 @@ def choose(files: Iterable[str], file_filter: FileFilter, *, classifier: bool = 
         order = [weights["torch"], pickle]
     chosen = next((files for files in order if files), [])
     if not chosen:
-        only = ", only pickled weights" if weights["pickle"] else ""
-        holds = f"is it a model? it holds {shortened(', '.join(names), 80) or 'no files'}"
-        hint = "try another revision, or `--allow-pickle` if you trust its author" if only else holds
-        raise ModelError(f"the repository has no usable weights: no safetensors, ONNX or OpenVINO file{only}", hint)
+        from rerank_cli.models.refusals import no_weights
+
+        raise no_weights(names, pickled=bool(weights["pickle"]))
     return sorted({*small, *chosen, *filter(HEADS.match, weights["torch"])})
 
 

@@ -90,6 +90,20 @@ def check_files(where: object, names: Iterable[str], adapter: Mapping[str, Any],
         raise ModelError(f"{where} has weights only for {', '.join(sorted(kinds))}", f"use {instead}")
 
 
+def no_weights(names: Iterable[str], *, pickled: bool) -> ModelError:
+    """The error for a repository whose weights, if it has any, have names or a format that is not used."""
+    files = list(names)
+    what = "the repository has no usable weights: no model.safetensors, no model.onnx and no openvino_model.xml"
+    if pickled:
+        return ModelError(
+            f"{what}, only pickled weights", "try another revision, or `--allow-pickle` if you trust its author"
+        )
+    if graphs := [name for name in files if name.endswith(".onnx")]:
+        hint = "put one as model.onnx into a folder with config.json and tokenizer.json, then use `-m ./FOLDER`"
+        return ModelError(f"{what}; its ONNX files are {shortened(', '.join(graphs), 80)}", hint)
+    return ModelError(what, f"is it a model? it holds {shortened(', '.join(files), 80) or 'no files'}")
+
+
 def check_repository(where: object, names: Iterable[str], settings: Mapping[str, Mapping[str, Any]], card: Any) -> bool:
     """`check_files` and `check_config` for a repository of the hub, before its weights are downloaded.
 
