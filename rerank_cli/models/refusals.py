@@ -46,11 +46,11 @@ OWN_CODE = (
     OwnCode(re.compile("JinaBert"),
             "is a JinaBERT: a network with code of its own, which comes from another repository and does not run on "
             "transformers 5",
-            "the newer `-m jinaai/jina-reranker-v2-base-multilingual` runs on its ONNX file"),
+            "a newer reranker that runs, on its ONNX file: `-m jinaai/jina-reranker-v2-base-multilingual`"),
     OwnCode(re.compile("XLMRobertaFlash"),
             "is an XLM-RoBERTa with code of its own (XLMRobertaFlash), which does not run on transformers 5, and whose "
             "weights do not fit transformers' own class",
-            "use a revision with onnx/model.onnx; `--backend onnx` runs it", exported=True),
+            "a cross-encoder of this kind runs if its repository or folder has onnx/model.onnx: `--backend onnx`", exported=True),
     OwnCode(re.compile(r"^new$|\bNew(Model|Config|For\w+)$"),
             "is a GTE model of the type `new`: a network with code of its own, which comes from another repository and "
             "does not run on transformers 5",
