@@ -10,8 +10,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from repositories import cached, folder_of, safetensors
 from tiny_graphs import model_folder
 from tiny_models import COMMIT, DOCUMENTS, QUERY, edit, into_hub_cache, made, ours, own_caches  # noqa: F401 fixtures
@@ -19,6 +22,7 @@ from tiny_models import COMMIT, DOCUMENTS, QUERY, edit, into_hub_cache, made, ou
 from rerank_cli import models
 from rerank_cli.errors import ModelError
 from rerank_cli.models.reference import LoadPolicy
+from rerank_cli.models.refusals import check_repository
 from rerank_cli.report import Report
 from rerank_cli.scorers.open_local import open_local
 from rerank_cli.settings import ModelSettings
@@ -144,6 +148,27 @@ def test_a_pointer_of_git_lfs_is_named(made, tmp_path: Path) -> None:
     error = refusal(folder)
     assert error.message == f"{folder / 'model.safetensors'} is a pointer of Git LFS, not the weights"
     assert "`git lfs pull`" in error.hint
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=8), each, max_size=3),
+    max_leaves=6,
+)
+MEMBERS = ("model_type", "architectures", "auto_map", "quantization_config", "quantization", "peft_type", "task_type",
+           "base_model_name_or_path", "num_labels")  # fmt: skip
+NAMES = st.lists(
+    st.sampled_from(["adapter_config.json", "a.gguf", "tf_model.h5", "model.safetensors", "x"]), max_size=4
+)
+
+
+@given(settings=st.dictionaries(st.sampled_from(MEMBERS), JSON), names=NAMES, base=JSON)
+def test_any_settings_are_taken_or_refused(settings: dict, names: list[str], base: object) -> None:
+    files = {"config.json": settings, "adapter_config.json": settings}
+    try:
+        check_repository("acme/model", names, files, SimpleNamespace(base_model=base))
+    except ModelError as error:
+        assert error.hint
 
 
 # Code of their own

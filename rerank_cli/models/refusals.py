@@ -23,8 +23,7 @@ WEIGHTS = re.compile(
     r"(.*/)?((model|pytorch_model)[^/]*\.(safetensors|bin)|[^/]*\.onnx|openvino_model\.xml)(\.index\.json)?"
 )
 EXPORTED = re.compile(r"(onnx/)?model\.onnx|(openvino/)?openvino_model\.xml")
-OTHERS = {".h5": "TensorFlow", ".msgpack": "Flax", ".npz": "MLX", ".mlpackage": "Core ML", ".ckpt": "TensorFlow",
-          ".ot": "Rust"}  # fmt: skip
+OTHERS = {".h5": "TensorFlow", ".msgpack": "Flax", ".npz": "MLX", ".ot": "Rust"}  # fmt: skip
 ADAPTER_HEAD = re.compile(r"\.(score|classifier|out_proj)\.weight$")
 PEFT_CLASSES = {"CAUSAL_LM": "CausalLM", "SEQ_2_SEQ_LM": "Seq2SeqLM"}  # task_type -> class; else a classifier
 # Types that transformers has classes for, and the name of the weights of their scoring head.
@@ -50,7 +49,7 @@ OWN_CODE = (
     OwnCode(re.compile("XLMRobertaFlash"),
             "is an XLM-RoBERTa with code of its own (XLMRobertaFlash), which does not run on transformers 5, and whose "
             "weights do not fit transformers' own class",
-            "a cross-encoder of this kind runs if its repository or folder has onnx/model.onnx: `--backend onnx`", exported=True),
+            "a cross-encoder of this kind runs on its ONNX file, if it has onnx/model.onnx", exported=True),
     OwnCode(re.compile(r"^new$|\bNew(Model|Config|For\w+)$"),
             "is a GTE model of the type `new`: a network with code of its own, which comes from another repository and "
             "does not run on transformers 5",
@@ -119,7 +118,7 @@ def check_repository(where: object, names: Iterable[str], settings: Mapping[str,
 def adapter_error(where: object, adapter: Mapping[str, Any]) -> ModelError:
     """The error for an adapter without the weights of its model: which model, and the command that merges the two."""
     named = str(adapter.get("base_model_name_or_path") or "")
-    kind = str(adapter.get("peft_type") or "PEFT")
+    kind = shortened(str(adapter.get("peft_type") or "PEFT"), 20)
     base = named if is_hub_name(named) else "BASE"
     head = PEFT_CLASSES.get(str(adapter.get("task_type")), "SequenceClassification")
     count = adapter.get("num_labels")
