@@ -59,11 +59,12 @@ def test_an_adapter_names_its_base_and_the_command_that_merges_the_two(tmp_path:
 def test_an_adapter_in_the_cache_is_not_a_download_that_lacks_files(
     tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     cached(tmp_path, "acme/lora", {"adapter_config.json": ADAPTER | {"task_type": "CAUSAL_LM"}})
     error = refusal("acme/lora", offline=True)
     assert "is a LORA adapter of `acme/base`" in error.message
     assert "AutoPeftModelForCausalLM" in error.hint
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     for command in ("verify", "show"):
         done = run("models", command, "acme/lora")
         assert (done.code, "is a LORA adapter of `acme/base`" in done.err) == (4, True), done.err

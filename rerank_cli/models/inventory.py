@@ -140,7 +140,8 @@ def verified(reference: str, needed: hub.FileFilter) -> dict[str, Any]:
     """Compare every file of a model with its recorded digest, without the network; find what is needed and missing.
 
     Returns name, folder, number of files, and `problems`: one line per file that differs or is missing.
-    Raises ModelError if the model is not in the cache or is no model that runs here, UsageError for a bare folder, which has no recorded digests.
+    Raises ModelError if the model is not in the cache or does not run here, UsageError for a bare folder, which has no
+    recorded digests.
     """
     if reference == BUILTIN:
         checks, folder = _builtin_checks(), BUILTIN_FOLDER
