@@ -137,10 +137,8 @@ def check_config(where: object, config: Mapping[str, Any], *, exported: bool) ->
 
     `exported` says that there is an ONNX or OpenVINO file, which needs neither code nor quantised weights.
     """
-    named = config.get("architectures")
-    architectures = list(map(str, named)) if isinstance(named, list) else []
-    exported = exported and any("SequenceClassification" in name for name in architectures)
-    names = [str(config.get("model_type")), *architectures]
+    exported = exported and is_classifier(config)
+    names = [str(config.get("model_type")), *architectures(config)]
     auto_map = config.get("auto_map")
     for value in auto_map.values() if isinstance(auto_map, dict) else ():
         names += map(str, value) if isinstance(value, list) else [str(value)]
@@ -155,6 +153,17 @@ def check_config(where: object, config: Mapping[str, Any], *, exported: bool) ->
         hint = "use the repository that it was made from; `rerank models convert NAME --form int8` makes that one small"
         raise ModelError(f"{where} holds weights that are quantised ({how}), which is not supported", hint)
     return True
+
+
+def architectures(config: Mapping[str, Any]) -> list[str]:
+    """The classes that config.json names."""
+    names = config.get("architectures")
+    return list(map(str, names)) if isinstance(names, list) else []
+
+
+def is_classifier(config: Mapping[str, Any]) -> bool:
+    """Whether published graphs of a model give scores; those of decoders and embedding models give something else."""
+    return any("SequenceClassification" in name for name in architectures(config))
 
 
 def quantised(config: Mapping[str, Any]) -> str:
@@ -175,7 +184,7 @@ def check_head(where: object, config: Mapping[str, Any], weights: Iterable[Path]
     """Raise ModelError if a classifier's weights hold no scoring head: torch would draw one at random."""
     head = HEADS.get(str(config.get("model_type")))
     files = [path for path in weights if path.suffix == ".safetensors"]
-    if head is None or not files:
+    if head is None or not files or not is_classifier(config):
         return
     own = re.compile(rf"(^|\.){head}\.")
     if not any(own.search(name) for path in files for name in safetensors_header(path)):
@@ -184,13 +193,14 @@ def check_head(where: object, config: Mapping[str, Any], weights: Iterable[Path]
 
 
 def check_folder(folder: Path) -> None:
-    """`check_files` for a folder on disk or a snapshot of the hub's cache."""
+    """`check_files` and `check_config` for a folder on disk or a snapshot of the hub's cache."""
     paths = (*folder.glob("*"), *folder.glob("*/*"))  # no deeper: the folder may be anything
     names = [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
-    if any(WEIGHTS.fullmatch(name) for name in names):
-        return
-    adapter, card = (check_inside(folder / name, folder) for name in (ADAPTER, "README.md"))
-    check_files(folder, names, {"num_labels": labels_of(folder), **optional_json(adapter)}, base_of(card))
+    if not any(WEIGHTS.fullmatch(name) for name in names):
+        adapter, card = (check_inside(folder / name, folder) for name in (ADAPTER, "README.md"))
+        check_files(folder, names, {"num_labels": labels_of(folder), **optional_json(adapter)}, base_of(card))
+    config = optional_json(check_inside(folder / "config.json", folder))
+    check_config(folder, config, exported=any(map(EXPORTED.fullmatch, names)))
 
 
 def labels_of(folder: Path) -> int:
