@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rerank_cli.errors import ModelError, did_you_mean
 from rerank_cli.files import replacing
 from rerank_cli.inside import is_commit, is_relative, is_revision, joined
-from rerank_cli.text import shortened
+from rerank_cli.models import refusals
+from rerank_cli.models.refusals import is_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,8 +96,6 @@ def locate(repository: str, revision: str | None, file_filter: FileFilter, *, of
 
     Raises ModelError: not found, gated, offline with the missing files named, no usable weights.
     """
-    from rerank_cli.models import refusals
-
     snapshot = cached(repository, revision)
     missing = missing_files(snapshot.folder, file_filter) if snapshot else ["config.json"]
     if snapshot and not missing:
@@ -179,12 +178,6 @@ def _weights(folder: Path, file_filter: FileFilter) -> list[Path]:
     return [] if (folder / "pytorch_model.bin").is_file() else [folder / "model.safetensors"]
 
 
-def is_classifier(config: dict[str, Any]) -> bool:
-    """Whether published graphs of a model give scores; those of decoders and embedding models give something else."""
-    names = config.get("architectures")
-    return isinstance(names, list) and any("SequenceClassification" in str(name) for name in names)
-
-
 def _json(path: Path, default: Any) -> Any:
     """A value of the default's type, or the default: `models` reports broken files."""
     try:
@@ -215,10 +208,7 @@ def choose(files: Iterable[str], file_filter: FileFilter, *, classifier: bool = 
         order = [weights["torch"], pickle]
     chosen = next((files for files in order if files), [])
     if not chosen:
-        only = ", only pickled weights" if weights["pickle"] else ""
-        holds = f"is it a model? it holds {shortened(', '.join(names), 80) or 'no files'}"
-        hint = "try another revision, or `--allow-pickle` if you trust its author" if only else holds
-        raise ModelError(f"the repository has no usable weights: no safetensors, ONNX or OpenVINO file{only}", hint)
+        raise refusals.no_weights(names, pickled=bool(weights["pickle"]))
     return sorted({*small, *chosen, *filter(HEADS.match, weights["torch"])})
 
 
@@ -234,7 +224,6 @@ def download(
         os.environ.setdefault(f"HF_HUB_DISABLE_{what}", "1")
     from huggingface_hub import HfApi, hf_hub_download
 
-    from rerank_cli.models import refusals
     from rerank_cli.models.hub_errors import error_of
 
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)

@@ -232,6 +232,12 @@ def test_repositories_without_usable_weights() -> None:
     for files, what in (["config.json"], "no usable weights"), (["config.json", "pytorch_model.bin"], "only pickled"):
         with pytest.raises(ModelError, match=what):
             hub.choose(files, hub.FileFilter())
+    with pytest.raises(ModelError, match=r"its ONNX files are onnx/model_int8\.onnx") as caught:
+        hub.choose(["config.json", "onnx/model_int8.onnx"], hub.FileFilter())
+    assert "as model.onnx into a folder" in caught.value.hint
+    with pytest.raises(ModelError, match="no usable weights") as caught:
+        hub.choose(["data.csv"], hub.FileFilter())
+    assert caught.value.hint == "is it a model? it holds data.csv"
     assert "pytorch_model.bin" in hub.choose(["pytorch_model.bin"], hub.FileFilter(allow_pickle=True))
     modules = ["modules.json", "config.json", "model.safetensors", "2_Dense/model.safetensors", "2_Dense/config.json",
                "onnx/model.onnx"]  # fmt: skip

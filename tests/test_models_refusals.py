@@ -9,9 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from repositories import cached, folder_of, safetensors
 from tiny_graphs import model_folder
 from tiny_models import COMMIT, DOCUMENTS, QUERY, edit, into_hub_cache, made, ours, own_caches  # noqa: F401 fixtures
@@ -19,6 +23,7 @@ from tiny_models import COMMIT, DOCUMENTS, QUERY, edit, into_hub_cache, made, ou
 from rerank_cli import models
 from rerank_cli.errors import ModelError
 from rerank_cli.models.reference import LoadPolicy
+from rerank_cli.models.refusals import check_repository
 from rerank_cli.report import Report
 from rerank_cli.scorers.open_local import open_local
 from rerank_cli.settings import ModelSettings
@@ -51,11 +56,20 @@ def test_an_adapter_names_its_base_and_the_command_that_merges_the_two(tmp_path:
     assert (done.code, "LORA adapter of `acme/base`" in done.err) == (4, True)
 
 
-def test_an_adapter_in_the_cache_is_not_a_download_that_lacks_files(tmp_path: Path) -> None:
+def test_an_adapter_in_the_cache_is_not_a_download_that_lacks_files(
+    tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     cached(tmp_path, "acme/lora", {"adapter_config.json": ADAPTER | {"task_type": "CAUSAL_LM"}})
     error = refusal("acme/lora", offline=True)
     assert "is a LORA adapter of `acme/base`" in error.message
     assert "AutoPeftModelForCausalLM" in error.hint
+    for command in ("verify", "show"):
+        done = run("models", command, "acme/lora")
+        assert (done.code, "is a LORA adapter of `acme/base`" in done.err) == (4, True), done.err
+        assert "is missing" not in done.err
+    assert [row["name"] for row in run("models", "list", "--json").json] == ["builtin"]
 
 
 @pytest.mark.parametrize("base", ["'); import os; ('", "../other", "", None])
@@ -73,18 +87,19 @@ def test_merged_weights_next_to_an_adapter_are_named(made, tmp_path: Path) -> No
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_the_command_of_the_hint_makes_a_model_that_runs(made, tmp_path: Path) -> None:
+@pytest.mark.parametrize("labels", [1, 2])
+def test_the_command_of_the_hint_makes_a_model_that_runs(made, tmp_path: Path, labels: int) -> None:
     peft = pytest.importorskip("peft")
     from transformers import AutoModelForSequenceClassification
 
-    base = made.folder("qwen3-classifier")
-    network = AutoModelForSequenceClassification.from_pretrained(base)
+    base = made.folder("qwen3")  # as published adapters: of a model that has no scoring head
+    network = AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels)
     settings = peft.LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["q_proj"], init_lora_weights=False)
     peft.get_peft_model(network, settings).save_pretrained(tmp_path / "lora")
     command = re.search(r"python -c .*", refusal(tmp_path / "lora").hint)[0].replace("BASE", str(base))
     subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True, capture_output=True)
-    merged = ours(tmp_path / "merged", PAIRS, backend="torch")
-    assert merged != pytest.approx(ours(base, PAIRS, backend="torch"), abs=1e-3)
+    assert models.resolve(str(tmp_path / "merged")).labels == labels
+    assert len(set(ours(tmp_path / "merged", PAIRS, backend="torch"))) == len(PAIRS)
 
 
 # Other formats
@@ -143,6 +158,25 @@ def test_a_pointer_of_git_lfs_is_named(made, tmp_path: Path) -> None:
     error = refusal(folder)
     assert error.message == f"{folder / 'model.safetensors'} is a pointer of Git LFS, not the weights"
     assert "`git lfs pull`" in error.hint
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=8), each, max_size=3),
+    max_leaves=6,
+)
+MEMBERS = ("model_type", "architectures", "auto_map", "quantization_config", "quantization", "peft_type", "task_type",
+           "base_model_name_or_path", "num_labels")  # fmt: skip
+NAMES = st.lists(
+    st.sampled_from(["adapter_config.json", "a.gguf", "tf_model.h5", "model.safetensors", "x"]), max_size=4
+)
+
+
+@given(settings=st.dictionaries(st.sampled_from(MEMBERS), JSON), names=NAMES, base=JSON)
+def test_any_settings_are_taken_or_refused(settings: dict, names: list[str], base: object) -> None:
+    files = {"config.json": settings, "adapter_config.json": settings}
+    with suppress(ModelError):
+        check_repository("acme/model", names, files, SimpleNamespace(base_model=base))
 
 
 # Code of their own

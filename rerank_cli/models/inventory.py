@@ -18,6 +18,7 @@ from rerank_cli.models.digests import problem_of
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, Encodings, LoadPolicy, LocalModel
 from rerank_cli.models.files import BrokenFileError, read_json
 from rerank_cli.models.reference import is_path, resolve
+from rerank_cli.models.refusals import check_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +152,8 @@ def verified(reference: str, needed: hub.FileFilter) -> dict[str, Any]:
     """Compare every file of a model with its recorded digest, without the network; find what is needed and missing.
 
     Returns name, folder, number of files, and `problems`: one line per file that differs or is missing.
-    Raises ModelError if the model is not in the cache, UsageError for a bare folder, which has no recorded digests.
+    Raises ModelError if the model is not in the cache or does not run here, UsageError for a bare folder, which has no
+    recorded digests.
     """
     if reference == BUILTIN:
         checks, folder = _builtin_checks(), BUILTIN_FOLDER
@@ -161,6 +163,7 @@ def verified(reference: str, needed: hub.FileFilter) -> dict[str, Any]:
         if snapshot is None:
             hint = "`rerank models pull` fetches it"
             raise ModelError(f"`{reference}` is not in the cache at {hub.cache_folder()}", hint)
+        check_folder(snapshot.folder)
         checks, folder = _hub_checks(snapshot.folder, needed), snapshot.folder
     else:
         raise UsageError(

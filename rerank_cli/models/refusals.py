@@ -23,8 +23,8 @@ WEIGHTS = re.compile(
     r"(.*/)?((model|pytorch_model)[^/]*\.(safetensors|bin)|[^/]*\.onnx|openvino_model\.xml)(\.index\.json)?"
 )
 EXPORTED = re.compile(r"(onnx/)?model\.onnx|(openvino/)?openvino_model\.xml")
-OTHERS = {".h5": "TensorFlow", ".msgpack": "Flax", ".npz": "MLX", ".mlpackage": "Core ML", ".ckpt": "TensorFlow",
-          ".ot": "Rust"}  # fmt: skip
+OTHERS = {".h5": "TensorFlow", ".msgpack": "Flax", ".npz": "MLX", ".ot": "Rust"}  # fmt: skip
+ADAPTER_HEAD = re.compile(r"\.(score|classifier|out_proj)\.weight$")
 PEFT_CLASSES = {"CAUSAL_LM": "CausalLM", "SEQ_2_SEQ_LM": "Seq2SeqLM"}  # task_type -> class; else a classifier
 # Types that transformers has classes for, and the name of the weights of their scoring head.
 HEADS = dict.fromkeys(("albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "modernbert",
@@ -45,11 +45,11 @@ OWN_CODE = (
     OwnCode(re.compile("JinaBert"),
             "is a JinaBERT: a network with code of its own, which comes from another repository and does not run on "
             "transformers 5",
-            "the newer `-m jinaai/jina-reranker-v2-base-multilingual` runs on its ONNX file"),
+            "a newer reranker that runs, on its ONNX file: `-m jinaai/jina-reranker-v2-base-multilingual`"),
     OwnCode(re.compile("XLMRobertaFlash"),
             "is an XLM-RoBERTa with code of its own (XLMRobertaFlash), which does not run on transformers 5, and whose "
             "weights do not fit transformers' own class",
-            "use a revision with onnx/model.onnx; `--backend onnx` runs it", exported=True),
+            "a cross-encoder of this kind runs on its ONNX file, if it has onnx/model.onnx", exported=True),
     OwnCode(re.compile(r"^new$|\bNew(Model|Config|For\w+)$"),
             "is a GTE model of the type `new`: a network with code of its own, which comes from another repository and "
             "does not run on transformers 5",
@@ -89,6 +89,20 @@ def check_files(where: object, names: Iterable[str], adapter: Mapping[str, Any],
         raise ModelError(f"{where} has weights only for {', '.join(sorted(kinds))}", f"use {instead}")
 
 
+def no_weights(names: Iterable[str], *, pickled: bool) -> ModelError:
+    """The error for a repository whose weights, if it has any, have names or a format that is not used."""
+    files = list(names)
+    what = "the repository has no usable weights: no model.safetensors, no model.onnx and no openvino_model.xml"
+    if pickled:
+        return ModelError(
+            f"{what}, only pickled weights", "try another revision, or `--allow-pickle` if you trust its author"
+        )
+    if graphs := [name for name in files if name.endswith(".onnx")]:
+        hint = "put one as model.onnx into a folder with config.json and tokenizer.json, then use `-m ./FOLDER`"
+        return ModelError(f"{what}; its ONNX files are {shortened(', '.join(graphs), 80)}", hint)
+    return ModelError(what, f"is it a model? it holds {shortened(', '.join(files), 80) or 'no files'}")
+
+
 def check_repository(where: object, names: Iterable[str], settings: Mapping[str, Mapping[str, Any]], card: Any) -> bool:
     """`check_files` and `check_config` for a repository of the hub, before its weights are downloaded.
 
@@ -104,10 +118,11 @@ def check_repository(where: object, names: Iterable[str], settings: Mapping[str,
 def adapter_error(where: object, adapter: Mapping[str, Any]) -> ModelError:
     """The error for an adapter without the weights of its model: which model, and the command that merges the two."""
     named = str(adapter.get("base_model_name_or_path") or "")
-    kind = str(adapter.get("peft_type") or "PEFT")
+    kind = shortened(str(adapter.get("peft_type") or "PEFT"), 20)
     base = named if is_hub_name(named) else "BASE"
     head = PEFT_CLASSES.get(str(adapter.get("task_type")), "SequenceClassification")
-    labels = ", num_labels=1" if head == "SequenceClassification" else ""
+    count = adapter.get("num_labels")
+    labels = f", num_labels={count if isinstance(count, int) else 1}" if head == "SequenceClassification" else ""
     load = f"peft.AutoPeftModelFor{head}.from_pretrained('{where}'{labels})"
     command = (
         f"python -c \"import peft, transformers; {load}.merge_and_unload().save_pretrained('merged'); "
@@ -122,10 +137,8 @@ def check_config(where: object, config: Mapping[str, Any], *, exported: bool) ->
 
     `exported` says that there is an ONNX or OpenVINO file, which needs neither code nor quantised weights.
     """
-    named = config.get("architectures")
-    architectures = list(map(str, named)) if isinstance(named, list) else []
-    exported = exported and any("SequenceClassification" in name for name in architectures)
-    names = [str(config.get("model_type")), *architectures]
+    exported = exported and is_classifier(config)
+    names = [str(config.get("model_type")), *architectures(config)]
     auto_map = config.get("auto_map")
     for value in auto_map.values() if isinstance(auto_map, dict) else ():
         names += map(str, value) if isinstance(value, list) else [str(value)]
@@ -140,6 +153,17 @@ def check_config(where: object, config: Mapping[str, Any], *, exported: bool) ->
         hint = "use the repository that it was made from; `rerank models convert NAME --form int8` makes that one small"
         raise ModelError(f"{where} holds weights that are quantised ({how}), which is not supported", hint)
     return True
+
+
+def architectures(config: Mapping[str, Any]) -> list[str]:
+    """The classes that config.json names."""
+    names = config.get("architectures")
+    return list(map(str, names)) if isinstance(names, list) else []
+
+
+def is_classifier(config: Mapping[str, Any]) -> bool:
+    """Whether published graphs of a model give scores; those of decoders and embedding models give something else."""
+    return any("SequenceClassification" in name for name in architectures(config))
 
 
 def quantised(config: Mapping[str, Any]) -> str:
@@ -160,7 +184,7 @@ def check_head(where: object, config: Mapping[str, Any], weights: Iterable[Path]
     """Raise ModelError if a classifier's weights hold no scoring head: torch would draw one at random."""
     head = HEADS.get(str(config.get("model_type")))
     files = [path for path in weights if path.suffix == ".safetensors"]
-    if head is None or not files:
+    if head is None or not files or not is_classifier(config):
         return
     own = re.compile(rf"(^|\.){head}\.")
     if not any(own.search(name) for path in files for name in safetensors_header(path)):
@@ -169,13 +193,22 @@ def check_head(where: object, config: Mapping[str, Any], weights: Iterable[Path]
 
 
 def check_folder(folder: Path) -> None:
-    """`check_files` for a folder on disk or a snapshot of the hub's cache."""
+    """`check_files` and `check_config` for a folder on disk or a snapshot of the hub's cache."""
     paths = (*folder.glob("*"), *folder.glob("*/*"))  # no deeper: the folder may be anything
     names = [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
-    if any(WEIGHTS.fullmatch(name) for name in names):
-        return
-    adapter, card = (check_inside(folder / name, folder) for name in (ADAPTER, "README.md"))
-    check_files(folder, names, optional_json(adapter), base_of(card))
+    if not any(WEIGHTS.fullmatch(name) for name in names):
+        adapter, card = (check_inside(folder / name, folder) for name in (ADAPTER, "README.md"))
+        check_files(folder, names, {"num_labels": labels_of(folder), **optional_json(adapter)}, base_of(card))
+    config = optional_json(check_inside(folder / "config.json", folder))
+    check_config(folder, config, exported=any(map(EXPORTED.fullmatch, names)))
+
+
+def labels_of(folder: Path) -> int:
+    """Logits of the head that an adapter's own weights hold; 1, as rerankers have it, if they hold none."""
+    path = check_inside(folder / "adapter_model.safetensors", folder)
+    header = safetensors_header(path) if path.is_file() else {}
+    heads = (tensor["shape"] for name, tensor in header.items() if ADAPTER_HEAD.search(name))
+    return next((int(shape[0]) for shape in heads if len(shape) == 2), 0) or 1
 
 
 def base_of(card: Path) -> str:
