@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from remote.loopback import Loopback, Seen, as_json, hang, reset
+from serve.harness import Program
 
+from rerank_cli import Reranker
 from rerank_cli.scorers.remote.order import messages, read_order, windows
 
 KEY = {"OPENAI_API_KEY": "sk-chat-0123456789"}
@@ -363,3 +365,23 @@ def test_an_instruction_goes_into_the_prompt(run) -> None:
     with Loopback(perfect) as server:
         ranked(run, server, ["1 m", "2 m"], "--instruction", "Prefer mountains.")
     assert server.seen[0].body["messages"][0]["content"].endswith("Prefer mountains.")
+
+
+def test_a_server_and_python_order_by_chat_too(tmp_path, monkeypatch) -> None:
+    texts = [f"it is {n} metres high" for n in (3, 9, 1)]
+    with Loopback(perfect) as server:
+        program = Program(tmp_path, "-m", "chat:judge-1", "--endpoint", server.url, env=KEY)
+        try:
+            answer = program.post("/v2/rerank", query="which is high", documents=texts)
+            again = program.post("/v2/rerank", query="which is high", documents=texts)
+        finally:
+            program.close()
+        assert [result["index"] for result in answer.json["results"]] == [1, 0, 2]
+        assert again.json["results"] == answer.json["results"]
+        assert len(server.seen) == 1, "the second answer is from the cache"
+        assert KEY["OPENAI_API_KEY"] not in program.log
+        monkeypatch.setenv("OPENAI_API_KEY", KEY["OPENAI_API_KEY"])
+        with Reranker("chat:judge-1", endpoint=server.url) as reranker:
+            ranking = reranker.rank("which is high", texts)
+    assert [hit.index for hit in ranking.hits] == [1, 0, 2]
+    assert ranking.meta.score_scale == "rank"

@@ -1,0 +1,28 @@
+"""The picture of the README is what the command prints today; only digits of scores, and so bars, may differ a little."""
+
+from __future__ import annotations
+
+import re
+
+from conftest import ROOT
+
+from tools import screenshot
+
+
+def words(svg: str) -> list[str]:
+    """The texts of a picture without numbers and bars."""
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    return [text for text in (re.sub(r"[0-9.█▉▊▋▌▍▎▏]|&#160;", "", each) for each in texts) if text]
+
+
+def test_the_picture_is_what_the_command_prints() -> None:
+    made = screenshot.svg(screenshot.printed())
+    stored = screenshot.FILE.read_text("utf-8")
+    assert words(made) == words(stored), "run `python -m tools.screenshot`"
+    assert "capital" in "".join(words(stored))
+
+
+def test_the_readme_shows_it_and_it_loads_nothing() -> None:
+    assert "(docs/table.svg)" in (ROOT / "README.md").read_text("utf-8")
+    links = re.findall(r"(?:href|src|url)\W+(https?:[^\"') ]+)", screenshot.FILE.read_text("utf-8"))
+    assert links == []
