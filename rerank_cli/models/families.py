@@ -49,7 +49,7 @@ def family_of(config: dict[str, Any], steps: Steps | None, folder: Path) -> Fami
             )
     scaled = [name for name in SCALED_LOGITS if config.get(name) not in (None, 1, 1.0)]
     if family == "decoder" and scaled:
-        raise ModelError(f"{folder} changes its logits by `{scaled[0]}`, which is not supported")
+        raise ModelError(f"{folder} changes its logits by `{scaled[0]}`, which is not supported", OTHERS)
     return family
 
 

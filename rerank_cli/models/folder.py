@@ -45,7 +45,8 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     base = steps.transformer if steps else folder
     config = read_json(check_inside(base / "config.json", folder), CONFIG)
     if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
-        raise ModelError(f"{base / 'config.json'} has `transformers_weights`, which is not supported")
+        message = f"{base / 'config.json'} has `transformers_weights`, which is not supported"
+        raise ModelError(message, "take the member out if the weights are in model.safetensors")
     tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)

@@ -61,7 +61,8 @@ class Encoder:
     def __init__(self, path: Path, *, lower_case: bool = False) -> None:
         from tokenizers import Tokenizer
 
-        with library_errors(lambda reason: ModelError(f"cannot read the tokenizer {path}: {reason}")):
+        hint = "download or save the model again (after a clone: `git lfs pull`)"
+        with library_errors(lambda reason: ModelError(f"cannot read the tokenizer {path}: {reason}", hint)):
             self._tokenizer: Any = Tokenizer.from_file(str(path))
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
