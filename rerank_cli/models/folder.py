@@ -45,16 +45,21 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
     base = steps.transformer if steps else folder
     config = read_json(check_inside(base / "config.json", folder), CONFIG)
     if config.get("transformers_weights"):  # torch would load other weights than those that are checked and digested
-        message = f"{base / 'config.json'} has `transformers_weights`, which is not supported"
-        raise ModelError(message, "take the member out if the weights are in model.safetensors")
+        raise ModelError(f"{base / 'config.json'} has `transformers_weights`, which is not supported")
     tokenizer = _tokenizer(base, folder)
     settings = optional_json(base / "tokenizer_config.json", TOKENIZER)
     saved = optional_json(folder / "config_sentence_transformers.json", SAVED)
+    graphs = find_graphs(base, folder)
+    runs_on_torch = refusals.check_config(folder, config, exported=bool(graphs))
     family = family_of(config, steps, folder)
     chat = _chat(base, (name, str(folder), str(config.get("_name_or_path", ""))), config, steps)
     _check_chat(family, chat, folder)
     labels, positive = labels_of(family, config, steps, folder)
-    graphs = find_graphs(base, folder) if family == "classification" else {}
+    graphs = graphs if family == "classification" else {}
+    weights = _weights(base, folder, policy, graphs) if runs_on_torch else ()
+    remote_code = _remote_code(config, folder, policy, graphs)
+    if family == "classification" and not graphs and not remote_code:
+        refusals.check_head(folder, config, weights)
     return LocalModel(
         name=name,
         folder=folder,
@@ -67,15 +72,15 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
         pad_id=-1 if config.get("pad_token_id") is None else int(config["pad_token_id"]),
         config=config,
         family=family,
-        weights=_weights(base, folder, policy, graphs, config),
-        notes=_notes(config, policy),
+        weights=weights,
         transformer=base,
         modules=steps.modules if steps else (),
         chat=chat,
         instruction=default_prompt(saved),
         lower_case=bool(steps and steps.settings.get("do_lower_case")),
         token_types=uses_token_types(config, settings),
-        remote_code=_remote_code(config, folder, policy, graphs),
+        remote_code=remote_code,
+        notes=_notes(config, policy, remote_code),
     )
 
 
@@ -149,20 +154,14 @@ def find_graphs(base: Path, folder: Path) -> dict[str, Path]:
     return graphs
 
 
-def _weights(
-    base: Path, folder: Path, policy: LoadPolicy, graphs: dict[str, Path], config: dict[str, Any]
-) -> tuple[Path, ...]:
+def _weights(base: Path, folder: Path, policy: LoadPolicy, graphs: dict[str, Path]) -> tuple[Path, ...]:
     """Torch weights; a folder with a graph may have none, and pickles next to a graph are not read."""
-    if not refusals.check_config(folder, config, exported=bool(graphs)):
-        return ()
     try:
         weights = find_weights(base, allow_pickle=policy.allow_pickle, home=folder)
     except ModelError:
         if graphs:
             return ()
         raise
-    if not graphs:
-        refusals.check_head(folder, config, weights)
     return tuple(check_inside(path, folder) for path in weights)
 
 
@@ -182,12 +181,11 @@ def _remote_code(config: dict[str, Any], folder: Path, policy: LoadPolicy, graph
     return not refusals.is_built_in(config)
 
 
-def _notes(config: dict[str, Any], policy: LoadPolicy) -> tuple[str, ...]:
+def _notes(config: dict[str, Any], policy: LoadPolicy, remote_code: bool) -> tuple[str, ...]:
     """That code was trusted in vain."""
-    brings_code = bool(config.get("auto_map"))
-    if not policy.trust_remote_code or (brings_code and not refusals.is_built_in(config)):
+    if not policy.trust_remote_code or remote_code:
         return ()
-    if not brings_code:
+    if not config.get("auto_map"):
         return ("--trust-remote-code is not needed: the repository brings no code for its model",)
     known = f"transformers has a class for the type `{config.get('model_type')}`"
     return (f"--trust-remote-code is not needed: {known}, and the repository's code is not run",)
