@@ -60,7 +60,7 @@ OWN_CODE = (
             "has a score by itself",
             "`-m jina:jina-reranker-v3` is Jina's endpoint"),
     OwnCode(re.compile("JinaVLForRanking"),
-            "has a prompt and a scoring head that exist only in its code",
+            "has a prompt and a scoring head that exist only in the repository's code",
             "`-m jina:jina-reranker-m0` is Jina's endpoint"),
     OwnCode(re.compile("(?i)LlamaBidirec|NemotronVL|llama_nemotron"),
             r"reads `question:QUERY \n \n passage:DOCUMENT` as one text, with attention in both directions and code of "
