@@ -152,11 +152,12 @@ def test_a_graph_next_to_quantised_weights_runs(tmp_path: Path) -> None:
     assert len(ours(folder, PAIRS)) == 3
 
 
-def test_a_pointer_of_git_lfs_is_named(made, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_pointer_of_git_lfs_is_named(made, tmp_path: Path, name: str) -> None:
     folder = made.copied("bert", tmp_path / "clone")
-    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     error = refusal(folder)
-    assert error.message == f"{folder / 'model.safetensors'} is a pointer of Git LFS, not the weights"
+    assert error.message == f"{folder / name} is a pointer of Git LFS, not the file"
     assert "`git lfs pull`" in error.hint
 
 

@@ -122,7 +122,7 @@ def safetensors_header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         length = int.from_bytes(start := file.read(8), "little")
         if start == LFS_POINTER:
-            raise ModelError(f"{path} is a pointer of Git LFS, not the weights", "fetch them: `git lfs pull`")
+            raise ModelError(f"{path} is a pointer of Git LFS, not the file", "fetch it: `git lfs pull`")
         if size < 8 or length > min(size - 8, MAX_HEADER):
             what = f"{path} is not a safetensors file, or is truncated: its header has {length} bytes"
             raise ModelError(what, "download or copy it again")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError
 from rerank_cli.inside import check_inside, is_hub_name
-from rerank_cli.models.files import optional_json, safetensors_header
+from rerank_cli.models.files import LFS_POINTER, optional_json, safetensors_header
 from rerank_cli.text import shortened
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ OWN_CODE = (
             "has a score by itself",
             "`-m jina:jina-reranker-v3` is Jina's endpoint"),
     OwnCode(re.compile("JinaVLForRanking"),
-            "has a prompt and a scoring head that exist only in its code",
+            "has a prompt and a scoring head that exist only in the repository's code",
             "`-m jina:jina-reranker-m0` is Jina's endpoint"),
     OwnCode(re.compile("(?i)LlamaBidirec|NemotronVL|llama_nemotron"),
             r"reads `question:QUERY \n \n passage:DOCUMENT` as one text, with attention in both directions and code of "
@@ -199,6 +199,9 @@ def check_folder(folder: Path) -> None:
     if not any(WEIGHTS.fullmatch(name) for name in names):
         adapter, card = (check_inside(folder / name, folder) for name in (ADAPTER, "README.md"))
         check_files(folder, names, {"num_labels": labels_of(folder), **optional_json(adapter)}, base_of(card))
+    tokenizer = check_inside(folder / "tokenizer.json", folder)
+    if tokenizer.is_file() and begins(tokenizer) == LFS_POINTER:
+        raise ModelError(f"{tokenizer} is a pointer of Git LFS, not the file", "fetch it: `git lfs pull`")
     config = optional_json(check_inside(folder / "config.json", folder))
     check_config(folder, config, exported=any(map(EXPORTED.fullmatch, names)))
 
@@ -216,3 +219,9 @@ def base_of(card: Path) -> str:
     text = card.read_text("utf-8", "replace")[:4000] if card.is_file() else ""
     found = re.search(r"^base_model:\s*(?:-\s*)?[\"']?([\w./-]+)", text, re.MULTILINE)
     return found[1] if found else ""
+
+
+def begins(path: Path) -> bytes:
+    """The first bytes of a file, as many as tell a pointer of Git LFS."""
+    with path.open("rb") as file:
+        return file.read(len(LFS_POINTER))
