@@ -154,3 +154,11 @@ def test_the_files_agree_with_each_other():
     assert used == set(ACTION["inputs"])
     readme = (KIT / "README.md").read_text()
     assert all(f"({path.name})" in readme for path in KIT.iterdir() if path.name != "README.md")
+
+
+def test_the_workflow_for_platforms_runs_tests_that_exist() -> None:
+    steps = yaml.safe_load((KIT / "platforms.yml").read_text())["jobs"]["core"]["steps"]
+    commands = " ".join(step.get("run", "") for step in steps)
+    files = re.findall(r"\S+\.(?:py|jsonl)", commands)
+    assert len(files) > 5
+    assert all((ROOT / file).is_file() for file in files)

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # Section -> pages, in reading order: first steps, tasks, reference, background. `tests/test_site.py` wants every page.
 MENU = {
-    "Start": ("guide", "faq", "glossary"),
+    "Start": ("install", "guide", "faq", "glossary"),
     "Rank": ("engines", "stages", "context", "fallback", "python", "api"),
     "Many queries": ("batch", "distributed"),
     "Serve": ("serve", "serve-clients", "mcp", "deploy/README"),
