@@ -153,8 +153,8 @@ def compare(found: dict[str, Callable[[list[str]], list[float]]], texts: list[st
     return medians
 
 
-def matrix_rate(threads: int, seconds: float = 2.0) -> float:
-    """Floating-point operations a second of the better of numpy's and torch's float32 products, 2048 × 1024 × 1024."""
+def matrix_rate(threads: int, seconds: float = 2.0, *, bf16: bool = False) -> float:
+    """Floating-point operations a second of the best of numpy's and torch's products, 2048 × 1024 × 1024."""
     import numpy as np
     import torch
 
@@ -168,6 +168,9 @@ def matrix_rate(threads: int, seconds: float = 2.0) -> float:
         lambda: torch.ops.mkldnn._linear_pointwise(ta, packed, None, "none", [], ""),  # noqa: SLF001
     ]
     best = 0.0
+    if bf16:
+        half, other = ta.bfloat16(), tb.bfloat16()
+        ways = [lambda: half @ other]
     with torch.inference_mode():
         for way in ways:
             way()
@@ -180,29 +183,34 @@ def matrix_rate(threads: int, seconds: float = 2.0) -> float:
     return best
 
 
-def share_of_rate(shape: str, copy: Path, threads: int) -> None:
-    """OpenVINO at 32 × 128 tokens against the matrix rate measured just before."""
+def share_of_rate(shape: str, copy: Path, threads: int, dtype: str = "fp32") -> float:
+    """OpenVINO's operations a second, batches of 4 × 128 tokens on each thread, as a share of the matrix rate."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
     from rerank_cli.scorers.openvino_engine import OpenVinoEngine
 
     hidden, layers, _, inner = SHAPES[shape]
-    tokens, rows = 128, 32
+    tokens, rows, batches = 128, 4, 8 * threads
     linear = 2 * (4 * hidden * hidden + 2 * hidden * inner)
-    flops = rows * tokens * layers * (linear + 4 * tokens * hidden)
-    engine = OpenVinoEngine(copy / "model.onnx", threads, "fp32", Path(tempfile.gettempdir()) / "rerank-compiled")
+    flops = batches * rows * tokens * layers * (linear + 4 * tokens * hidden)
+    engine = OpenVinoEngine(copy / "model.onnx", threads, dtype, Path(tempfile.gettempdir()) / "rerank-compiled")
     ids = np.random.default_rng(0).integers(1000, 20000, (rows, tokens))
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     times, rates = [], []
-    for _ in range(5):
-        rates.append(matrix_rate(threads, 0.5))
-        for _ in range(3):
-            start = time.perf_counter()
-            engine.run(feeds)
-            times.append(time.perf_counter() - start)
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(5):
+            rates.append(matrix_rate(threads, 0.5, bf16=dtype == "bf16"))
+            for _ in range(3):
+                start = time.perf_counter()
+                list(pool.map(engine.run, [feeds] * batches))
+                times.append(time.perf_counter() - start)
     rate = flops / min(times)
-    print(f"\nopenvino fp32 at {rows} × {tokens}: {rows / min(times):.0f} pairs/s, {rate / 1e9:.0f} GFLOP/s, "
-          f"{rate / max(rates):.0%} of the measured float32 matrix rate of {max(rates) / 1e9:.0f} GFLOP/s")  # fmt: skip
+    pairs, share = batches * rows / min(times), rate / max(rates)
+    print(f"openvino {dtype} at {rows} × {tokens}: {pairs:.0f} pairs/s, {rate / 1e9:.0f} GFLOP/s, "
+          f"{share:.0%} of the measured {dtype} matrix rate of {max(rates) / 1e9:.0f} GFLOP/s")  # fmt: skip
+    return share
 
 
 def processes(copy: Path, rounds: int) -> None:
@@ -266,7 +274,9 @@ def main() -> None:
     compare(backends(model, copy, threads), texts, asked.rounds)
     if asked.sentence_transformers_openvino:
         their_openvino(asked.sentence_transformers_openvino, model, texts)
-    share_of_rate(asked.shape, copy, threads)
+    print()
+    for dtype in ("fp32", "bf16") if has_bf16() else ("fp32",):
+        share_of_rate(asked.shape, copy, threads, dtype)
     processes(copy, max(3, asked.rounds))
     shutil.rmtree(folder)
 
