@@ -19,7 +19,7 @@ from rerank_cli.records import NO_ORDER, Score
 from rerank_cli.scorers.base import ScorerInfo
 from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.cost import check_cost, cost_of, estimate_order, estimate_tokens_of, passage_tokens
-from rerank_cli.scorers.remote.order import Order, messages, read_order, windows
+from rerank_cli.scorers.remote.order import Order, messages, read_order, step_of, windows
 from rerank_cli.scorers.remote.parse_response import TooLarge, with_url
 from rerank_cli.scorers.remote.redaction import redact
 from rerank_cli.scorers.remote.scorer import PartialError
@@ -44,8 +44,8 @@ CUT_REPLY = """a limit of output tokens cut a reply: raise it, as in --extra '{"
 
 def check_windows(remote: RemoteSettings) -> None:
     """Raise UsageError for windows that do not overlap: a document could never move from one to the next."""
-    if remote.window_step >= remote.window_size:
-        message = f"--window-step {remote.window_step} is not smaller than --window-size {remote.window_size}"
+    if step_of(remote) >= remote.window_size:
+        message = f"--window-step {step_of(remote)} is not smaller than --window-size {remote.window_size}"
         raise UsageError(message, "windows overlap: half of the size is usual")
 
 
@@ -68,7 +68,7 @@ class ChatScorer:
         routing = sorted((name.lower(), value) for name, value in target.headers if isinstance(value, str))
         made_of = [
             target.provider.id, target.url, target.model, target.extra, target.instruction, routing,
-            remote.window_size, remote.window_step, remote.passes, messages("", [""]),
+            remote.window_size, step_of(remote), remote.passes, messages("", [""]),
         ]  # fmt: skip
         return ScorerInfo(
             model=f"{target.provider.id}:{target.model}",
@@ -111,7 +111,7 @@ class ChatScorer:
 
         most = passage_tokens(limits)
         expected = estimate_order(self._target.provider, self._target.model, groups, self._remote, most)
-        check_cost(expected, self._channel.shared.cost, self._remote.max_cost)
+        check_cost(expected, self._channel.shared.budget.cost, self._remote.max_cost)
         workers = min(self._remote.concurrency, len(groups))
         try:
             run_all(groups, lambda group, pause: [self._rank(group, most, pause)], keep, workers)
@@ -124,7 +124,8 @@ class ChatScorer:
         passages = [_start(str(item.text), most) for item in group.items]
         order = list(range(len(passages)))
         usable = len(order) < 2
-        for start, end in windows(len(order), self._remote.window_size, self._remote.window_step, self._remote.passes):
+        remote = self._remote
+        for start, end in windows(len(order), remote.window_size, step_of(remote), remote.passes):
             span = order[start:end]
             if len(span) < 2:
                 continue
@@ -148,15 +149,15 @@ class ChatScorer:
         body = wire.constants(target, Limits()) | {"messages": asked}
         tokens = sum(estimate_tokens(message["content"])[0] for message in asked)
         expected = estimate_tokens_of(target.provider, target.model, tokens, len(passages), self._remote.prices)
-        check_cost(expected, shared.cost, self._remote.max_cost)
-        try:
-            payload, headers = self._channel.send(orjson.dumps(body), tokens, pause)
-        except TooLarge as refusal:
-            raise with_hint(refusal.error) from None
-        except RemoteError as error:
-            raise with_hint(error) from None
-        used = self._channel.count(payload, headers)
-        shared.spend(cost_of(expected, used, self._remote.prices))
+        with shared.budget.paying(expected, self._remote.max_cost):
+            try:
+                payload, headers = self._channel.send(orjson.dumps(body), tokens, pause)
+            except TooLarge as refusal:
+                raise with_hint(refusal.error) from None
+            except RemoteError as error:
+                raise with_hint(error) from None
+            used = self._channel.count(payload, headers)
+            shared.budget.pay(cost_of(expected, used, self._remote.prices))
         found = read_order(self._content(payload), len(passages))
         self._count_repairs(found)
         return found
