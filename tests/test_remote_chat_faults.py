@@ -226,3 +226,35 @@ def test_what_is_being_sent_counts_before_it_is_billed(tmp_path, config):
         program.close()
     assert sorted(statuses) == [200, 200, *[402] * 6]
     assert len(provider.seen) == 2
+
+
+@pytest.mark.parametrize("command", [("-q", "q"), ("-q", "q", "--dry-run"), ("serve", "--port", "0")])
+def test_a_limit_without_a_price_is_refused_at_the_start(run, config, command):
+    done = run(*command, "-m", "chat:other", "--config", config, "--max-cost", "1", stdin="a\nb\n", env=ENV)
+    assert (done.code, done.out) == (2, b"")
+    assert "--max-cost needs the price of chat:other" in done.err
+
+
+def test_a_limit_without_the_price_of_a_fallback_is_refused_at_the_start(run, config):
+    with Loopback(perfect) as server:
+        done = ask(run, server.url, "--config", config, "--max-cost", "1", "--fallback", "chat:other")
+    assert (done.code, done.out, server.seen) == (2, b"", [])
+    assert "--max-cost needs the price of chat:other" in done.err
+
+
+def test_one_limit_holds_for_several_providers(tmp_path, config):
+    """Cohere's request costs 0.002, the chat model's 0.0003; both together must stay within 0.0025."""
+    with Loopback(lambda seen: perfect(seen) if "messages" in seen.body else cohere(seen)) as provider:
+        named = f"""[endpoints.judge]\nprovider = "chat"\nurl = "{provider.url}"\nmodel = "m"\n
+[endpoints.search]\nprovider = "cohere"\nurl = "{provider.url}"\nmodel = "rerank-v3.5"\n"""
+        (tmp_path / "both.toml").write_text(PRICES + named)
+        program = Program(
+            tmp_path, "-m", "judge", "-m", "search", "--config", str(tmp_path / "both.toml"), "--max-cost", "0.0025",
+            "--no-cache", env=ENV | {"CO_API_KEY": KEY},
+        )  # fmt: skip
+        statuses = [
+            program.post("/v2/rerank", query="q", documents=["1", "2"], model=model).status
+            for model in ("judge", "search", "judge", "search")
+        ]
+        program.close()
+    assert statuses == [200, 200, 402, 402]
