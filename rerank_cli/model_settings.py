@@ -74,8 +74,13 @@ class RemoteSettings:
         minimum=2,
         maximum=200,
     )
-    window_step: int = _remote(
-        "--window-step", "How far its window moves towards the first.", metavar="N", default=10, minimum=1, maximum=199
+    window_step: int | None = _remote(
+        "--window-step",
+        "How far its window moves towards the first (default: half).",
+        metavar="N",
+        kind=int,
+        minimum=1,
+        maximum=199,
     )
     passes: int = _remote("--passes", "How often it goes over all.", metavar="N", default=1, minimum=1, maximum=20)
     dry_run: bool = _remote(

@@ -16,6 +16,7 @@ Failure = dict[str, Any]  # `model` as it was named, `cause`, and the `exit_code
 Queries = str | tuple[str, ...]  # one, or several different ones whose scores are joined
 Kind = Literal["line", "json", "row", "file"]
 LOG_ODDS = "log-odds"  # the one scale of scores whose sigmoid is a probability
+NO_ORDER = "replies_without_order"  # a counter of a chat model's usage
 UNSCORED = "none"  # the scale where nothing is scored
 
 

@@ -102,7 +102,7 @@ def test_each_command_of_the_pages_runs(run, world, monkeypatch, page, env, argv
         return
     assert len(done.json["results"]) == 2
     seen = (secure.seen + plain.seen)[-1]
-    assert re.search(r"/rerank$|:rank$|/invoke$|/v1/inference/|/ai/run/|/chat/completions$", seen.path)
+    assert re.search(r"/rerank$|:rank$|/invoke$|/v1/inference/|/ai/run/|/v1/decisions$|/chat/completions$", seen.path)
     if secure.seen:
         assert KEY in str(seen.headers)
         [host] = {asked.partition(":")[0] for asked in proxy.asked}

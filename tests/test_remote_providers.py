@@ -35,7 +35,7 @@ VARIABLES = {"AWS_REGION": "us-west-2", "GOOGLE_CLOUD_PROJECT": "my-project", "C
 TEXT, FLAG, COUNT = (str,), (bool,), (int,)
 MAYBE_TEXT, MAYBE_COUNT = (str, type(None)), (int, type(None))
 SCHEMA = {
-    "title": TEXT, "aliases": list, "when": list, "base": TEXT, "path": TEXT, "url_rule": {"overlap", "azure"},
+    "title": TEXT, "aliases": list, "when": list, "base": TEXT, "path": TEXT, "url_rule": {"overlap", "azure", "chat"},
     "auth": list, "headers": dict, "keys": list, "key_required": FLAG, "key_hosts": dict,
     "model": MAYBE_TEXT, "model_required": FLAG, "model_default": MAYBE_TEXT, "model_paths": dict,
     "query": TEXT, "docs": TEXT, "doc": (str, dict), "top": MAYBE_TEXT, "fixed": dict,

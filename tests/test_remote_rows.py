@@ -72,10 +72,11 @@ def with_index(name: str, value: object):
 
 def leaf(form, value, wanted: str):
     """What stands in a value where a form has a placeholder."""
-    if form == wanted:
-        return value
+    if isinstance(form, str) and wanted in form:
+        before, after = form.split(wanted)
+        return value.removeprefix(before).removesuffix(after)
     parts = zip(form.values(), value.values(), strict=True) if isinstance(form, dict) else zip(form, value, strict=True)
-    return next((found for part, of in parts if not isinstance(part, str) or part == wanted
+    return next((found for part, of in parts if not isinstance(part, str) or wanted in part
                  if (found := leaf(part, of, wanted)) is not None), None)  # fmt: skip
 
 

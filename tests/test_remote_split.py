@@ -169,3 +169,23 @@ def test_batches_keep_the_providers_limits():
 def test_more_than_the_hard_limit_is_refused(row, asked, max_chunks, words):
     with pytest.raises(UsageError, match=words):
         batches_of(row, ["a"], RemoteSettings(batch_docs=asked), max_chunks)
+
+
+@pytest.mark.parametrize("model", ["jina:jina-reranker-v3", "jina:jina-reranker-v3.5", "vllm:jinaai/jina-reranker-v3"])
+def test_a_listwise_model_reads_no_more_than_its_documentation_says(run, model):
+    """64 documents at a time; more are refused, unless the user says that they are to be split, or sent anyway."""
+    env = {"JINA_API_KEY": "k-1234"}
+    lines = "".join(f"text {number}\n" for number in range(65))
+    with Loopback() as server:
+        ask = ("-q", "q", "-m", model, "--endpoint", server.url, "--json")
+        refused = run(*ask, stdin=lines, env=env)
+        dry = run(*ask, "--dry-run", stdin=lines, env=env)
+        assert (refused.code, refused.out, server.seen) == (2, b"", [])
+        assert "65 documents would need 2 requests" in refused.err
+        assert dry.err == refused.err
+        assert len(run(*ask, "--allow-split", stdin=lines, env=env).json["results"]) == 65
+        assert sorted(len(seen.body["documents"]) for seen in server.seen) == [1, 64]
+        assert run(*ask, "--batch-docs", "65", stdin=lines, env=env).code == 0
+        assert len(server.seen) == 3
+        long = "".join(f"{number} {'word ' * 4000}\n" for number in range(30))  # 150,000 tokens
+        assert "30 documents would need 2 requests" in run(*ask, stdin=long, env=env).err

@@ -81,6 +81,7 @@ COMMAND = Command(
         "retries": {"default": 0, "help": "Attempts after the first (default: none; clients try again)."},
         "max_wait": {"default": 0.0, "help": "Longest wait for a rate limit or a retry; a longer one is a 429."},
         "max_units": {"help": "Refuse (402) to bill more search units in the life of the process."},
+        "max_cost": {"help": "Refuse (402) to spend more in the life of the process, by [prices]."},
         "cache": {"default": True, "help": "Scores of providers are kept and looked up first; not with --no-cache."},
     },
 )

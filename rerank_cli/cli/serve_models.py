@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 # Options of one endpoint: with two providers, one would get what is meant for the other.
-OF_ONE_PROVIDER = tuple(name for name in REMOTE_ONLY if name not in {"max_units", "native_rank_fields"})
+OF_ONE_PROVIDER = tuple(name for name in REMOTE_ONLY if name not in {"max_units", "max_cost", "native_rank_fields"})
 
 
 def plans_of(call: Call, served_names: Sequence[str], budget: Budget) -> list[ModelPlan]:

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 from rerank_cli.errors import ModelError, RemoteError
+from rerank_cli.records import NO_ORDER
 from rerank_cli.scorers.base import DocumentError
 from rerank_cli.scorers.deferred import DeferredScorer
 
@@ -135,14 +136,20 @@ class CachedScorer:
         size = self._policy.commit_every or len(keys)
         for start in range(0, len(keys), max(1, size)):
             block = keys[start : start + size]
+            before = self._without_order()
             try:
                 scores = self._scorer.score([pairs[missing[key]] for key in block], limits, advance)
             except (RemoteError, DocumentError) as error:
                 self._keep(block, getattr(error, "scores", ()))  # PartialError: answered pairs are paid for
                 raise
             result.update(zip(block, scores, strict=True))
-            self._keep(block, scores)
+            if self._without_order() == before:
+                self._keep(block, scores)
         return result
+
+    def _without_order(self) -> float:
+        """Replies of a chat model without an order so far. What they leave is not the model's order and is not kept."""
+        return self._scorer.usage().get(NO_ORDER, 0)
 
     def _keep(self, keys: Sequence[bytes], scores: Sequence[Score | None]) -> None:
         """Store scores, except those that are not finite: the pipeline raises an error for them."""

@@ -131,12 +131,14 @@ def require_possible(settings: ModelSettings, env: Mapping[str, str]) -> None:
     from rerank_cli.scorers.fallback import PASSTHROUGH
 
     if is_remote(settings):
-        from rerank_cli.scorers.remote.cost import check_budget, estimate
+        from rerank_cli.scorers.remote.cost import check_budget, check_cost, estimate
         from rerank_cli.scorers.remote.target import open_target
 
         with suppress(MissingKeyError):
             open_target(settings.model, settings, env)
-        check_budget(estimate(settings.model, (), settings), 0, settings.remote.max_units)
+        nothing = estimate(settings.model, (), settings)
+        check_budget(nothing, 0, settings.remote.max_units)
+        check_cost(nothing, 0, settings.remote.max_cost)
     elif settings.model != PASSTHROUGH:
         models.require_known(settings.model, (*settings.remote.endpoints, PASSTHROUGH))
 

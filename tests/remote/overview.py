@@ -14,7 +14,7 @@ PROMISED = {
     "cohere-v2": "cohere", "cohere-v1": "cohere", "azure-serverless": "azure", "azure-foundry": "azure", "jina": "jina",
     "voyage": "voyage", "bedrock": "bedrock", "bedrock-invoke": "bedrock", "vertex": "vertex",
     "cloudflare": "cloudflare", "nebius": "gateways", "openrouter": "gateways", "vercel": "gateways", "deepinfra": "gateways", "baseten": "gateways",
-    "tei": "tei", "vllm": "vllm", "litellm": "litellm", "new-api": "new-api", "chat": "chat",
+    "tei": "tei", "vllm": "vllm", "litellm": "litellm", "new-api": "new-api", "chat": "chat", "openai-decisions": "chat",
 }  # fmt: skip
 
 

@@ -36,13 +36,13 @@ def open_remote(
     several models together; else `--max-units` is this one's.
 
     Raises UsageError: an unknown provider (with a did-you-mean), a missing endpoint, something that must not be sent,
-    or --batch-docs and --max-units that the provider does not take; ConfigError: a missing key, a malformed named
-    endpoint, unreadable authorities.
+    --batch-docs and --max-units that the provider does not take, or --max-cost without a price; ConfigError: a missing
+    key, a malformed named endpoint, unreadable authorities.
     """
     from rerank_cli.key_files import check_rights
     from rerank_cli.scorers.remote.channel import Channel
     from rerank_cli.scorers.remote.client import Client
-    from rerank_cli.scorers.remote.cost import check_unit
+    from rerank_cli.scorers.remote.cost import check_cost, check_unit, estimate
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.scorers.remote.shared import Shared
     from rerank_cli.scorers.remote.split import find_bounds
@@ -50,6 +50,8 @@ def open_remote(
 
     if settings.remote.max_units is not None or (budget and budget.most is not None):
         check_unit(choose(reference, settings.remote))
+    if settings.remote.max_cost is not None:
+        check_cost(estimate(reference, (), settings), 0, settings.remote.max_cost)  # is there a price?
     target = open_target(reference, settings, env)
     find_bounds(target.provider, settings.remote, None)
     if budget and target.signer:

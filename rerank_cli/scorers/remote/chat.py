@@ -7,18 +7,21 @@ An order has no scores: what is returned is the place, as a share (`RANK`). It k
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from rerank_cli.errors import RemoteError, UsageError
-from rerank_cli.records import Score
+from rerank_cli.records import NO_ORDER, Score
 from rerank_cli.scorers.base import ScorerInfo
 from rerank_cli.scorers.remote import wire
 from rerank_cli.scorers.remote.cost import check_cost, cost_of, estimate_order, estimate_tokens_of, passage_tokens
-from rerank_cli.scorers.remote.order import Order, messages, read_order, windows
+from rerank_cli.scorers.remote.order import Order, messages, read_order, step_of, windows
 from rerank_cli.scorers.remote.parse_response import TooLarge, with_url
+from rerank_cli.scorers.remote.redaction import redact
 from rerank_cli.scorers.remote.scorer import PartialError
 from rerank_cli.scorers.remote.split import estimate_tokens, group_pairs
 from rerank_cli.scorers.remote.workers import run_all
@@ -35,13 +38,14 @@ if TYPE_CHECKING:
     from rerank_cli.settings import RemoteSettings
 
 RANK = "rank"  # 1 for the first of n documents, 1/n for the last
-CONTENT = "choices"  # of a reply
+TOO_LONG = re.compile(r"context|too (long|large|many)|maximum", re.IGNORECASE)
+CUT_REPLY = """a limit of output tokens cut a reply: raise it, as in --extra '{"max_completion_tokens": 4000}'"""
 
 
 def check_windows(remote: RemoteSettings) -> None:
     """Raise UsageError for windows that do not overlap: a document could never move from one to the next."""
-    if remote.window_step >= remote.window_size:
-        message = f"--window-step {remote.window_step} is not smaller than --window-size {remote.window_size}"
+    if step_of(remote) >= remote.window_size:
+        message = f"--window-step {step_of(remote)} is not smaller than --window-size {remote.window_size}"
         raise UsageError(message, "windows overlap: half of the size is usual")
 
 
@@ -51,6 +55,7 @@ class ChatScorer:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._target, self._remote, self._report = channel.target, channel.remote, channel.report
+        self._repairs: Counter[str] = Counter()
 
     def for_request(self, report: Report, rank_fields: tuple[str, ...], is_gone: Callable[[], bool]) -> ChatScorer:
         """A scorer of the same endpoint for one request among many; see `Channel`."""
@@ -63,7 +68,7 @@ class ChatScorer:
         routing = sorted((name.lower(), value) for name, value in target.headers if isinstance(value, str))
         made_of = [
             target.provider.id, target.url, target.model, target.extra, target.instruction, routing,
-            remote.window_size, remote.window_step, remote.passes, messages("", [""]),
+            remote.window_size, step_of(remote), remote.passes, messages("", [""]),
         ]  # fmt: skip
         return ScorerInfo(
             model=f"{target.provider.id}:{target.model}",
@@ -106,7 +111,7 @@ class ChatScorer:
 
         most = passage_tokens(limits)
         expected = estimate_order(self._target.provider, self._target.model, groups, self._remote, most)
-        check_cost(expected, self._channel.shared.cost, self._remote.max_cost)
+        check_cost(expected, self._channel.shared.budget.cost, self._remote.max_cost)
         workers = min(self._remote.concurrency, len(groups))
         try:
             run_all(groups, lambda group, pause: [self._rank(group, most, pause)], keep, workers)
@@ -119,7 +124,8 @@ class ChatScorer:
         passages = [_start(str(item.text), most) for item in group.items]
         order = list(range(len(passages)))
         usable = len(order) < 2
-        for start, end in windows(len(order), self._remote.window_size, self._remote.window_step, self._remote.passes):
+        remote = self._remote
+        for start, end in windows(len(order), remote.window_size, step_of(remote), remote.passes):
             span = order[start:end]
             if len(span) < 2:
                 continue
@@ -127,8 +133,8 @@ class ChatScorer:
             usable = usable or found.usable
             order[start:end] = [span[place] for place in found.places]
         if not usable:
-            error = RemoteError("no reply holds an order of the documents", "does this model follow instructions?")
-            raise with_url(self._target, error)
+            words = f"{self._target.shown_url}: no reply holds an order of the documents"
+            raise RemoteError(words, "does this model follow instructions?", refused=True)  # others of a batch may do
         ranked: list[tuple[int, Score]] = []
         for rank, number in enumerate(order):
             item = group.items[number]
@@ -143,24 +149,54 @@ class ChatScorer:
         body = wire.constants(target, Limits()) | {"messages": asked}
         tokens = sum(estimate_tokens(message["content"])[0] for message in asked)
         expected = estimate_tokens_of(target.provider, target.model, tokens, len(passages), self._remote.prices)
-        check_cost(expected, shared.cost, self._remote.max_cost)
-        try:
-            payload, headers = self._channel.send(orjson.dumps(body), tokens, pause)
-        except TooLarge as refusal:
-            refusal.error.hint = "lower --window-size or --max-tokens-per-doc"
-            raise refusal.error from None
-        used = self._channel.count(payload, headers)
-        shared.spend(cost_of(expected, used, self._remote.prices))
-        found = read_order(_content(payload), len(passages))
-        if not found.usable:
-            self._report.count("no_order")
-        elif found.unknown or found.repeated or found.missing:
-            self._report.count("order_repaired")
+        with shared.budget.paying(expected, self._remote.max_cost):
+            try:
+                payload, headers = self._channel.send(orjson.dumps(body), tokens, pause)
+            except TooLarge as refusal:
+                raise with_hint(refusal.error) from None
+            except RemoteError as error:
+                raise with_hint(error) from None
+            used = self._channel.count(payload, headers)
+            shared.budget.pay(cost_of(expected, used, self._remote.prices))
+        found = read_order(self._content(payload), len(passages))
+        self._count_repairs(found)
         return found
 
+    def _count_repairs(self, found: Order) -> None:
+        with self._channel.shared.lock:
+            if not found.usable:
+                self._repairs[NO_ORDER] += 1
+                self._report.count("no_order")
+            elif found.unknown or found.repeated or found.missing:
+                self._repairs["repaired_replies"] += 1
+                self._repairs["unknown_identifiers"] += found.unknown
+                self._repairs["repeated_identifiers"] += found.repeated
+                self._repairs["missing_identifiers"] += found.missing
+                self._report.count("order_repaired")
+
+    def _content(self, payload: Any) -> str:
+        """The text of a reply: a string, or the text parts of a list; empty if there is none, as in a refusal.
+
+        Raises RemoteError: it is not the reply of a chat endpoint.
+        """
+        choices = wire.get(payload, "choices")
+        if not isinstance(choices, list):
+            said = redact(wire.find_message(self._target.provider, payload), self._target.secrets)
+            words = f"the reply has no `choices`{': ' if said else ''}{wire.shortened(said)}"
+            raise with_url(self._target, RemoteError(words, "does --endpoint name a chat API, as https://host/v1?"))
+        first = choices[0] if choices else None
+        if wire.get(first, "finish_reason") == "length":
+            self._report.warn(CUT_REPLY)
+        content = wire.get(first, "message.content")
+        parts = content if isinstance(content, list) else [{"text": content}]
+        texts = [wire.get(part, "text") for part in parts]
+        return " ".join(text for text in texts if isinstance(text, str))
+
     def usage(self) -> dict[str, float]:
-        """Tokens of all replies so far."""
-        return self._channel.usage()
+        """Tokens of all replies so far, and how many replies and identifiers had to be repaired."""
+        with self._channel.shared.lock:
+            repairs = {name: count for name, count in self._repairs.items() if count}
+        return self._channel.usage() | repairs
 
     def close(self) -> None:
         """Close the connections."""
@@ -173,11 +209,10 @@ def _start(text: str, most: int) -> str:
     return text if tokens <= most else text[: len(text) * most * (size // tokens) // size or 1]
 
 
-def _content(payload: Any) -> str:
-    """The text of a reply: a string, or the text parts of a list; empty if there is none, as in a refusal."""
-    choices = payload.get(CONTENT) if isinstance(payload, dict) else None
-    first = choices[0] if isinstance(choices, list) and choices else None
-    content = wire.get(first, "message.content")
-    if isinstance(content, list):
-        return " ".join(str(part["text"]) for part in content if isinstance(part, dict) and "text" in part)
-    return content if isinstance(content, str) else ""
+def with_hint(error: RemoteError) -> RemoteError:
+    """A refusal with the option that helps, where its message is about what we send."""
+    if error.refused and "temperature" in error.message:
+        error.hint = """some models have one temperature only: --extra '{"temperature": 1}'"""
+    elif error.refused and TOO_LONG.search(error.message):
+        error.hint = "lower --window-size or --max-tokens-per-doc"
+    return error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.billing import DOCUMENTS_PER_UNIT, chunk_of, search_units
 from rerank_cli.errors import UsageError
-from rerank_cli.scorers.remote.order import windows
+from rerank_cli.scorers.remote.order import step_of, windows
 from rerank_cli.scorers.remote.providers import load_table
 from rerank_cli.scorers.remote.split import Batch, QueryGroup, cut, find_bounds, group_pairs
 from rerank_cli.scorers.remote.target import choose
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PASSAGE_TOKENS = 400  # of a passage in the prompt of a chat model: RankGPT cuts at 300 words
 PROMPT_TOKENS, PER_PASSAGE, PER_IDENTIFIER = 160, 4, 5  # of the prompt without its passages; `[12] > ` in a reply
+REASONING = "what a reasoning model writes before its order is billed too, and is not in the estimate"
 _SINGULAR = {"tokens": "token", "search_units": "search unit", "rerank_units": "rerank unit", "queries": "query"}
 
 
@@ -43,6 +44,14 @@ class Estimate:
     units: float | None = None
     cost: float | None = None  # in the currency of [prices]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEstimate(Estimate):
+    """An estimate whose `tokens` are those of prompts and replies together."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 def billing_of(provider: Provider, model: str) -> tuple[str | None, int | None]:
@@ -131,7 +140,7 @@ def estimate_order(
     found = [estimate_tokens_of(provider, model, 0, 0, prices, requests=0)]
     for group in groups:
         sizes = [min(item.tokens, most) + PER_PASSAGE for item in group.items]
-        for start, end in windows(len(sizes), remote.window_size, remote.window_step, remote.passes):
+        for start, end in windows(len(sizes), remote.window_size, step_of(remote), remote.passes):
             if end - start > 1:
                 tokens = PROMPT_TOKENS + 2 * group.query_tokens + sum(sizes[start:end])
                 found.append(estimate_tokens_of(provider, model, tokens, end - start, prices))
@@ -139,20 +148,23 @@ def estimate_order(
     for one in found[1:]:
         cost = None if whole.cost is None or one.cost is None else whole.cost + one.cost
         requests, tokens = whole.requests + one.requests, whole.tokens + one.tokens
+        asked, replied = whole.input_tokens + one.input_tokens, whole.output_tokens + one.output_tokens
         whole = replace(whole, requests=requests, tokens=tokens, units=float(tokens), cost=cost)
+        whole = replace(whole, input_tokens=asked, output_tokens=replied)
     return replace(whole, documents=sum(len(item.places) for group in groups for item in group.items))
 
 
 def estimate_tokens_of(
     provider: Provider, model: str, asked: int, passages: int, prices: Mapping[str, float], requests: int = 1
-) -> Estimate:
+) -> OrderEstimate:
     """The estimate of one prompt of `asked` tokens; the reply holds an identifier per passage."""
     replied = passages * PER_IDENTIFIER
     price, own = price_of(provider, model, prices), price_of(provider, f"{model}:output", prices)
     cost = None if price is None else asked * price + replied * (price if own is None else own)
     tokens = asked + replied
-    notes = ("tokens are estimated from the length of the texts",)
-    return Estimate(provider.id, model, requests, passages, tokens, "tokens", float(tokens), cost, notes)
+    notes = ("tokens are estimated from the length of the texts", REASONING)
+    billed = ("tokens", float(tokens), cost, notes)
+    return OrderEstimate(provider.id, model, requests, passages, tokens, *billed, asked, replied)
 
 
 def cost_of(expected: Estimate, used: Mapping[str, float], prices: Mapping[str, float]) -> float:
@@ -218,20 +230,22 @@ def check_unit(choice: ProviderModel) -> None:
 
 
 class UnitsSpentError(UsageError):
-    """A request would bill more search units than --max-units has left."""
+    """A request would use more than --max-units or --max-cost has left."""
 
 
 class Spent:
-    """Search units that a process has used: from replies, estimated where replies have none; guarded by `lock`."""
+    """What a process has used: from replies, estimated where replies have none; guarded by `lock`."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.used = 0.0
+        self.used = 0.0  # search units
         self.reserved = 0.0  # of requests that are being sent
+        self.cost = 0.0  # in the currency of [prices]
+        self.pending = 0.0  # what requests that are being sent will cost
 
 
 class Budget:
-    """--max-units for all requests of a process, over any number of threads and models; None = no limit.
+    """--max-units and --max-cost for all requests of a process, over any number of threads and models; None: no limit.
 
     What is sent is reserved at its estimate, so requests that are sent at the same time cannot exceed it together.
     """
@@ -240,15 +254,39 @@ class Budget:
         self.most = most
         self._spent = spent or Spent()
 
+    @property
+    def cost(self) -> float:
+        """What all replies of the process cost."""
+        return self._spent.cost
+
     @contextmanager
-    def reserve(self, expected: Estimate) -> Iterator[None]:
-        """Keep room for what is about to be sent. Raises as `check_budget` does."""
+    def paying(self, expected: Estimate, max_cost: float | None) -> Iterator[None]:
+        """Keep money for what is about to be sent. Raises as `check_cost` does."""
+        spent, cost = self._spent, expected.cost or 0
+        with spent.lock:
+            check_cost(expected, spent.cost + spent.pending, max_cost)
+            spent.pending += cost
+        try:
+            yield
+        finally:
+            with spent.lock:
+                spent.pending -= cost
+
+    def pay(self, cost: float) -> None:
+        """A reply cost so much."""
+        with self._spent.lock:
+            self._spent.cost += cost
+
+    @contextmanager
+    def reserve(self, expected: Estimate, max_cost: float | None = None) -> Iterator[None]:
+        """Keep room for what is about to be sent. Raises as `check_budget` and `check_cost` do."""
         spent, units = self._spent, expected.units or 0
         with spent.lock:
             check_budget(expected, spent.used + spent.reserved, self.most)
             spent.reserved += units
         try:
-            yield
+            with self.paying(expected, max_cost):
+                yield
         finally:
             with spent.lock:
                 spent.reserved -= units

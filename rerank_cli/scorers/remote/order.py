@@ -10,7 +10,9 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rerank_cli.settings import RemoteSettings
 
 SYSTEM = (
     "You are RankLLM, an intelligent assistant that can rank passages based on their relevancy to the query. Passages "
@@ -25,20 +27,13 @@ AFTER = (
     "passages should be included and listed using identifiers, in descending order of relevance. The output format "
     "should be [] > [], e.g., [2] > [1]. Only respond with the ranking results, do not say any word or explain."
 )
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
-_IDENTIFIER = re.compile(r"\[\s*(\d{1,9})\s*\]")
-_NUMBER = re.compile(r"\d{1,9}")
-_ANY = r"(?:\[\s*\d{1,9}\s*\]|\d{1,9})"
-# `[2] > [1]`, also without brackets; `[2], [1]`; `[2, 1]`; and identifiers one below the other.
-_CHAINS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"{_ANY}(?:\s*>\s*{_ANY})+",
-        r"\[\s*\d{1,9}(?:\s*,\s*\d{1,9})+\s*\]",
-        r"\[\s*\d{1,9}\s*\](?:[\s,;]*\[\s*\d{1,9}\s*\])+",
-    )
-)
-_ONLY_NUMBERS = re.compile(r"[\s\[\]().,;>]*(?:\d{1,9}[\s\[\]().,;>]*)+")
+_THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_THOUGHT_END = re.compile(r"\A.*</(think|thinking|reasoning)>", re.DOTALL | re.IGNORECASE)  # its start is in the prompt
+_IDENTIFIER = re.compile(r"\[\s*([0-9]{1,9})\s*\]")
+_NUMBER = re.compile(r"(?<![0-9.\w])([0-9]{1,9})(?![0-9\w])(?!\.[0-9])")
+_PLACE = re.compile(r"^[ \t]*[0-9]{1,9}[.):][ \t]+(?=.*[0-9])", re.MULTILINE)  # of `1. [3]`, which is no identifier
+_BETWEEN = re.compile(r"[\s>,;=|\"'*`→≻-]*(and|then)?[\s>,;=|\"'*`→≻-]*", re.IGNORECASE)
+_LONGEST_GAP = 40  # characters between two identifiers of a list
 
 
 class Order(NamedTuple):
@@ -49,6 +44,11 @@ class Order(NamedTuple):
     repeated: int = 0
     missing: int = 0  # passages that the reply leaves out: they follow in the order before
     usable: bool = True
+
+
+def step_of(remote: RemoteSettings) -> int:
+    """How far the window moves: half of its size unless --window-step says otherwise."""
+    return remote.window_step or max(1, remote.window_size // 2)
 
 
 def windows(count: int, size: int, step: int, passes: int = 1) -> Iterator[tuple[int, int]]:
@@ -79,7 +79,8 @@ def _plain(text: str) -> str:
 
 def read_order(reply: str, count: int) -> Order:
     """The order that a reply says, for `count` passages: always a permutation of all positions."""
-    named = _identifiers(_THOUGHT.sub(" ", reply))
+    said = _PLACE.sub("", _THOUGHT_END.sub("", _THOUGHT.sub("", reply)))
+    named = _identifiers(said, count)
     places: dict[int, None] = {}
     unknown = repeated = 0
     for number in named:
@@ -93,12 +94,37 @@ def read_order(reply: str, count: int) -> Order:
     return Order([*places, *missing], unknown, repeated, len(missing), usable=bool(places))
 
 
-def _identifiers(text: str) -> list[int]:
+def _identifiers(text: str, count: int) -> list[int]:
     """The identifiers of the longest list in a reply (the last of equals); else all in brackets; else bare numbers."""
-    for pattern in _CHAINS:
-        chains = [[int(number) for number in _NUMBER.findall(match[0])] for match in pattern.finditer(text)]
-        if chains:
-            return max(reversed(chains), key=len)
-    if found := _IDENTIFIER.findall(text):
-        return [int(number) for number in found]
-    return [int(number) for number in _NUMBER.findall(text)] if _ONLY_NUMBERS.fullmatch(text) else []
+    lists = list(_lists(text, _IDENTIFIER))
+    bracketed = [number for one in lists for number in one]
+    bare = _longest(_lists(text, _NUMBER), count)
+    for found in (_longest(lists, count), bracketed, bare):
+        if _known(found, count) > 1:
+            return found
+    alone = text.strip(" \t\r\n.[]*`").isdecimal()
+    return bracketed or (bare if alone else [])
+
+
+def _longest(lists: Iterable[list[int]], count: int) -> list[int]:
+    """The list that names most passages, the last of equals."""
+    return max(reversed(list(lists)), key=lambda one: _known(one, count), default=[])
+
+
+def _known(numbers: Sequence[int], count: int) -> int:
+    return len({number for number in numbers if 1 <= number <= count})
+
+
+def _lists(text: str, identifier: re.Pattern[str]) -> Iterator[list[int]]:
+    """Identifiers with nothing but separators between them."""
+    found: list[int] = []
+    end = 0
+    for match in identifier.finditer(text):
+        gap = match.start() - end
+        if found and (gap > _LONGEST_GAP or not _BETWEEN.fullmatch(text, end, match.start())):
+            yield found
+            found = []
+        found.append(int(match[1]))
+        end = match.end()
+    if found:
+        yield found

@@ -6,7 +6,7 @@ It knows nothing of keys, requests or the network.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,7 +37,7 @@ class Provider:
     base: str  # {placeholders} mean that --endpoint is needed, unless `variables` fills them
     # {model}: the name as one part of the path; {model_name}: its slashes stay; {model_path}: see `model_paths`.
     path: str
-    url_rule: Literal["overlap", "azure"]
+    url_rule: Literal["overlap", "azure", "chat"]
     # Placeholder of base, path, headers and model_form -> the environment variables that may hold its value.
     variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # authentication
@@ -135,7 +135,9 @@ class Table:
     """All providers by id, and what is common to them."""
 
     rows: Mapping[str, Provider]
-    listwise: tuple[str, ...]  # model names (parts of) whose scores depend on the other documents of the request
+    # Parts of the names of models whose scores depend on the other documents of the request -> how much they read at
+    # once: `max_docs` and `request_tokens`, as the model's documentation says; none: no limit is documented.
+    listwise: Mapping[str, Mapping[str, int]]
     max_body: int  # bytes per request where the provider has no own limit
 
     def names(self) -> list[str]:
@@ -167,13 +169,21 @@ class Table:
         """Whether a model's scores of different requests cannot be compared."""
         return any(name in model.lower() for name in self.listwise)
 
+    def with_limits(self, provider: Provider, model: str) -> Provider:
+        """The provider, with the limits of a listwise model where they are lower than its own."""
+        for name, limits in self.listwise.items():
+            if limits and name in model.lower():
+                tokens = min(provider.request_tokens or limits["request_tokens"], limits["request_tokens"])
+                return replace(provider, max_docs=min(provider.max_docs, limits["max_docs"]), request_tokens=tokens)
+        return provider
+
 
 @cache
 def load_table() -> Table:
     """The table of `providers.json`, parsed once per process."""
     data = orjson.loads(TABLE.read_bytes())
     rows = {name: Provider(id=name, **{k: _frozen(v) for k, v in row.items()}) for name, row in data["rows"].items()}
-    return Table(rows=rows, listwise=tuple(data["listwise"]), max_body=data["max_body"])
+    return Table(rows=rows, listwise=data["listwise"], max_body=data["max_body"])
 
 
 def _frozen(value: Any) -> Any:

@@ -17,7 +17,7 @@ from rerank_cli.errors import RemoteError
 from rerank_cli.records import Score
 from rerank_cli.scorers.base import ScorerInfo
 from rerank_cli.scorers.remote import wire
-from rerank_cli.scorers.remote.cost import check_cost, cost_of, estimate_batches
+from rerank_cli.scorers.remote.cost import cost_of, estimate_batches
 from rerank_cli.scorers.remote.native import fields_of
 from rerank_cli.scorers.remote.parse_response import TooLarge, parse_scores
 from rerank_cli.scorers.remote.split import (
@@ -124,8 +124,7 @@ class RemoteScorer:
             return nullcontext()
         batches = cut(groups, bounds, lambda: bounds.documents)
         expected = estimate_batches(self._target.provider, self._target.model, batches, self._remote.prices)
-        check_cost(expected, self._shared.cost, self._remote.max_cost)
-        return nullcontext() if self._shared.budget.most is None else self._shared.budget.reserve(expected)
+        return self._shared.budget.reserve(expected, self._remote.max_cost)
 
     def check(self, pairs: Sequence[Pair], limits: Limits) -> tuple[list[QueryGroup], list[int], Bounds]:
         """The batches' queries, blank documents and bounds. Raises UsageError for what is refused before a request."""
@@ -236,7 +235,7 @@ class RemoteScorer:
             return
         expected = estimate_batches(self._target.provider, self._target.model, [batch], self._remote.prices)
         self._shared.budget.spend((expected.units or 0) if units is None else units)
-        self._shared.spend(cost_of(expected, used, self._remote.prices))
+        self._shared.budget.pay(cost_of(expected, used, self._remote.prices))
 
     def usage(self) -> dict[str, float]:
         """Billed units and tokens of all replies so far."""

@@ -28,9 +28,3 @@ class Shared:
         self.budget = budget or Budget(remote.max_units)
         self.lock = threading.Lock()
         self.accepted: int | None = None
-        self.cost = 0.0  # of all replies, in the currency of [prices]
-
-    def spend(self, cost: float) -> None:
-        """A reply cost so much."""
-        with self.lock:
-            self.cost += cost

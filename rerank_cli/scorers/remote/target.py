@@ -6,7 +6,7 @@ localhost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlsplit
 
@@ -86,7 +86,7 @@ def choose(reference: str, remote: RemoteSettings) -> ProviderModel:
         by_name = reference in remote.endpoints
         hint = f'add model = "…" under [endpoints.{reference}]' if by_name else f"write {provider.id}:MODEL"
         raise UsageError(f"`{reference}` does not name a model", hint)
-    return choice
+    return replace(choice, provider=load_table().with_limits(provider, choice.model))
 
 
 def check_named(where: str, entry: Mapping[str, object]) -> None:

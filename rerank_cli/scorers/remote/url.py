@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from rerank_cli.scorers.remote.keys import Secret
 
+CHAT_ROUTE = "/chat/completions"
+VERSION = re.compile(r"v\d+\w*")  # a part of a path
 RERANK_ENDINGS = ("/rerank", "/reranking", "/reranks", "/rerankings", "/ranking", "/text-rerank", ":rank")
 
 
@@ -68,7 +70,7 @@ def build_url(
         hosts = (base for prefix, base in provider.key_hosts.items() if key and key.reveal().startswith(prefix))
         return fill(provider, next(hosts, _own_base(provider)) + path, escaped)
     given = checked(endpoint, "--endpoint")
-    rule = azure_path if provider.url_rule == "azure" else overlap_path
+    rule = {"azure": azure_path, "chat": chat_path}.get(provider.url_rule, overlap_path)
     full = fill(provider, rule(given, path), escaped)
     return given._replace(path=full, fragment="").geturl()
 
@@ -128,6 +130,18 @@ def azure_path(parts: SplitResult, _path: str) -> str:
     if not have and (parts.hostname or "").endswith(".services.ai.azure.com"):
         return "/providers/cohere/v2/rerank"
     return have + "/v2/rerank"
+
+
+def chat_path(parts: SplitResult, path: str) -> str:
+    """OpenAI's rule: an endpoint with a version in its path is a base, `/v1beta/openai` -> `…/chat/completions`.
+
+    Anything else gets what is missing of the provider's path, and a full URL is kept.
+    """
+    have = parts.path.rstrip("/")
+    versioned = any(VERSION.fullmatch(part) for part in have.split("/"))
+    if versioned and not have.endswith("/chat") and not have.endswith(CHAT_ROUTE):
+        return have + CHAT_ROUTE
+    return have if have.endswith(CHAT_ROUTE) else overlap_path(parts, path)
 
 
 def azure_candidates(url: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -80,9 +81,9 @@ def encode(provider: Provider, shared: Mapping[str, Any], query: str, texts: Seq
 
 
 def filled(form: Any, values: Mapping[str, str]) -> Any:
-    """A JSON value in which each string that is a placeholder is replaced; what replaces it is never searched."""
+    """A JSON value in whose strings the placeholders are replaced; what replaces them is never searched."""
     if isinstance(form, str):
-        return values.get(form, form)
+        return re.sub(r"{\w+}", lambda found: values.get(found[0], found[0]), form)
     if isinstance(form, dict):
         return {name: filled(part, values) for name, part in form.items()}
     return [filled(part, values) for part in form] if isinstance(form, list | tuple) else form
