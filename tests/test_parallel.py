@@ -15,7 +15,7 @@ from rerank_cli import models
 from rerank_cli.errors import ModelError
 from rerank_cli.records import Pair
 from rerank_cli.scorers import selection
-from rerank_cli.scorers.batching import batches, share
+from rerank_cli.scorers.batching import batches
 from rerank_cli.scorers.local import LocalScorer
 from rerank_cli.scorers.open_local import build_scorer, open_engine, scorer_info
 from rerank_cli.scorers.parallel import Threads
@@ -89,7 +89,7 @@ def test_results_come_in_the_order_of_the_batches_and_an_error_ends_the_rest() -
 
 @given(lengths=st.lists(st.integers(1, 600), max_size=80), threads=st.integers(1, 8), budget=st.integers(1, 4096))
 def test_batches_hold_every_input_once_within_the_budget(lengths: list[int], threads: int, budget: int) -> None:
-    made = list(batches(lengths, share(lengths, budget, threads)))
+    made = list(batches(lengths, budget, threads=threads))
     assert sorted(position for batch in made for position in batch) == list(range(len(lengths)))
     for batch in made:
         assert len(batch) <= 2 or len(batch) * max(lengths[i] for i in batch) <= budget
@@ -97,8 +97,9 @@ def test_batches_hold_every_input_once_within_the_budget(lengths: list[int], thr
 
 
 @pytest.mark.parametrize(
-    ("documents", "threads", "expected"), [(10, 2, [5, 5]), (10, 4, [2] * 5), (4, 2, [2, 2]), (2, 4, [2]), (1, 4, [1])]
+    ("documents", "threads", "expected"),
+    [(10, 2, [5, 3, 2]), (10, 4, [3, 2, 2, 2, 1]), (4, 2, [2, 2]), (2, 4, [2]), (1, 4, [1])],
 )
 def test_a_few_documents_are_shared_by_the_threads(documents: int, threads: int, expected: list[int]) -> None:
     lengths = [60] * documents
-    assert [len(batch) for batch in batches(lengths, share(lengths, 512, threads))] == expected
+    assert [len(batch) for batch in batches(lengths, 512, threads=threads)] == expected

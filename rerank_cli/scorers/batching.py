@@ -15,22 +15,22 @@ MIN_ROWS = 2  # engines get no single row (see `LocalScorer`), so a second one c
 MAX_ROWS = 64
 
 
-def batches(lengths: Sequence[int], budget: int = TOKEN_BUDGET, max_rows: int = MAX_ROWS) -> Iterator[list[int]]:
+def batches(
+    lengths: Sequence[int], budget: int = TOKEN_BUDGET, max_rows: int = MAX_ROWS, threads: int = 1
+) -> Iterator[list[int]]:
     """Positions grouped so that rows × longest ≤ budget (two rows may exceed it), longest first.
 
-    Longest first: memory peaks at the start instead of at the end, and progress only gets faster.
+    Longest first: memory peaks at the start instead of at the end, and progress only gets faster. No batch has more
+    than a thread's share of the rows that are left, so all of the `threads` have work until the end.
     """
     batch: list[int] = []
-    for position in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+    most = min(max_rows, -(-len(lengths) // threads))
+    for place, position in enumerate(sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)):
         longest = lengths[batch[0]] if batch else lengths[position]
-        if len(batch) >= MIN_ROWS and ((len(batch) + 1) * longest > budget or len(batch) == max_rows):
+        if len(batch) >= MIN_ROWS and ((len(batch) + 1) * longest > budget or len(batch) >= most):
             yield batch
+            most = min(max_rows, -(-(len(lengths) - place) // threads))
             batch = []
         batch.append(position)
     if batch:
         yield batch
-
-
-def share(lengths: Sequence[int], budget: int, threads: int) -> int:
-    """The budget with which every thread gets a batch where there are few inputs; never more than `budget`."""
-    return max(1, min(budget, -(-sum(lengths) // threads)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from rerank_cli.scorers.batching import batches, share
+from rerank_cli.scorers.batching import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ class Threads:
         self, lengths: Sequence[int], budget: int, run: Callable[[list[int]], Result]
     ) -> Iterator[tuple[list[int], Result]]:
         """The batches of inputs of these lengths (positions; see `batching`), each with what `run` makes of it."""
-        grouped = list(batches(lengths, share(lengths, budget, self.count)))
+        grouped = list(batches(lengths, budget, threads=self.count))
         return zip(grouped, self.map(run, grouped), strict=True)
 
     def close(self) -> None:
