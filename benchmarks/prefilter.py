@@ -3,8 +3,8 @@
     python benchmarks/prefilter.py FOLDER [--queries 10] [--documents 4000] [--most 1000 100]
 
 FOLDER holds `*.jsonl.gz` of `{"id", "query", "documents": […]}` (the development sets). The documents of a set are one
-pool; for some of its queries the embedded model scores all of the pool, and the share of its ten best that the
-prefilter keeps is reported. Nothing is asserted.
+pool; for some of its queries the embedded model scores all of the pool. Reported is the share of its ten best that the
+prefilter keeps, and of those among them whose relevance score is at least 0.5. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BEST = 10
 
 
-def recall(path: Path, model: Reranker, queries: int, documents: int, most: list[int]) -> tuple[int, list[float]]:
-    """The size of the pool of a set, and the mean share of the ten best that is kept, for each limit."""
+def recall(path: Path, model: Reranker, queries: int, documents: int, most: list[int]) -> tuple[int, list[str]]:
+    """The size of the pool of a set, and for each limit the share of the ten best and of the relevant that is kept."""
     records = [json.loads(line) for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
     draw = random.Random(3)  # noqa: S311 a sample, not a secret
     pool = list(dict.fromkeys(text for record in records for text in record["documents"] if text.strip()))
@@ -42,18 +42,19 @@ def recall(path: Path, model: Reranker, queries: int, documents: int, most: list
         pool = list(dict.fromkeys([*own, *draw.sample(pool, documents)]))[:documents]
     source = Source("pool", "line")
     rows = [Document(number, b"", text, source) for number, text in enumerate(pool)]
-    shares: list[list[float]] = [[] for _ in most]
+    kept_of: list[list[int]] = [[0, 0] for _ in most]
+    all_best = all_relevant = 0
     for record in chosen:
         scores = model.score(record["query"], pool)
         best = set(sorted(range(len(pool)), key=lambda number: -scores[number])[:BEST])
+        relevant = {number for number in best if scores[number] >= 0}
+        all_best, all_relevant = all_best + len(best), all_relevant + len(relevant)
         for number, limit in enumerate(most):
-            kept = {
-                document.index
-                for chunk in best_by_words(record["query"], [rows], limit, Report())
-                for document in chunk
-            }
-            shares[number].append(len(best & kept) / BEST)
-    return len(pool), [sum(column) / len(column) for column in shares]
+            chunks = best_by_words(record["query"], [rows], limit, Report())
+            kept = {document.index for chunk in chunks for document in chunk}
+            kept_of[number][0] += len(best & kept)
+            kept_of[number][1] += len(relevant & kept)
+    return len(pool), [f"{a / all_best:.3f} {b / max(1, all_relevant):.3f}" for a, b in kept_of]
 
 
 def a_million_lines() -> str:
@@ -98,16 +99,10 @@ def main() -> None:
     parser.add_argument("--most", type=int, nargs="+", default=[1000, 100])
     arguments = parser.parse_args()
     print(a_million_lines())
-    totals: list[list[float]] = []
     with Reranker() as model:
         for path in sorted(arguments.folder.glob("*.jsonl.gz")):
             size, shares = recall(path, model, arguments.queries, arguments.documents, arguments.most)
-            totals.append(shares)
-            print(
-                f"{path.name.split('.')[0]:32} {size:6} documents  " + "  ".join(f"{share:.3f}" for share in shares),
-                flush=True,
-            )
-    print("mean".ljust(52) + "  ".join(f"{sum(column) / len(column):.3f}" for column in zip(*totals, strict=True)))
+            print(f"{path.name.split('.')[0]:32} {size:6} documents  {'  '.join(shares)}", flush=True)
 
 
 if __name__ == "__main__":
