@@ -46,8 +46,8 @@ def cases(stock: Path) -> dict[str, list[str]]:
     }
 
 
-def main(rounds: int = 11) -> None:
-    """Time all cases `rounds` times and print medians and ratios."""
+def measure(rounds: int) -> dict[str, float]:
+    """The median seconds of each case, timed in turn."""
     with tempfile.TemporaryDirectory() as folder:
         stock = Path(folder, "stock.py")
         stock.write_text(STOCK)
@@ -55,9 +55,15 @@ def main(rounds: int = 11) -> None:
         for _ in range(rounds):
             for name, argv in cases(stock).items():
                 start = time.perf_counter()
-                subprocess.run(argv, capture_output=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})
+                env = os.environ | {"PYTHONPATH": str(ROOT)}
+                subprocess.run(argv, capture_output=True, check=False, env=env, cwd=ROOT)
                 times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def main(rounds: int = 11) -> None:
+    """Print medians and ratios."""
+    medians = measure(rounds)
     for name, median in medians.items():
         print(f"{name:24} {median * 1000:8.0f} ms")
     for ours, base, target in (

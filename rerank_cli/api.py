@@ -95,9 +95,7 @@ class Reranker:
         prefilter = options.pop("prefilter", None)
         join = _choice("join", options.pop("join", "max"), Join)
         _choice("on_missing", on_missing, OnMissing)
-        for name, value in (("top_n", top_n), ("prefilter", prefilter)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise UsageError(f"{name} is {value}", "give at least 1, or None for all")
+        _check_counts(top_n=top_n, prefilter=prefilter)
         report = Report()
         documents = _as_list(documents, "documents")
         after = _stages(options)
@@ -146,6 +144,13 @@ def _choice(name: str, value: Any, choices: Any) -> Any:
     if value not in known:
         raise UsageError(f"{name} is {value!r}", f"give {', '.join(known[:-1])} or {known[-1]}")
     return value
+
+
+def _check_counts(**counts: Any) -> None:
+    """Raise UsageError for a number of documents that is none."""
+    for name, value in counts.items():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise UsageError(f"{name} is {value}", "give at least 1, or None for all")
 
 
 def _stages(options: dict[str, Any]) -> StageSettings:

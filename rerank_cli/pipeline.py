@@ -13,11 +13,11 @@ from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli import ranking, scoring
-from rerank_cli.errors import UsageError
 from rerank_cli.language import mostly_foreign, other_language
 from rerank_cli.records import LOG_ODDS, UNSCORED, Hit, Ranking
 from rerank_cli.scorers.fallback import FallbackScorer
 from rerank_cli.scorers.meta import meta_of
+from rerank_cli.stage_checks import check_chain, check_stages, stage_context
 from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
     from rerank_cli.scorers.fallback import ChainModel
     from rerank_cli.settings import RankSettings
-    from rerank_cli.stages import Context
 
 make_hit = partial(tuple.__new__, Hit)  # without a Python call each: a million hits are made in a third of the time
 
@@ -165,38 +164,6 @@ def with_highlights(ranking: Ranking, scorer: Scorer, settings: RankSettings) ->
     from rerank_cli.highlighting import highlighted
 
     return highlighted(ranking, scorer, settings)
-
-
-def check_stages(query: Queries, info: ScorerInfo, settings: RankSettings, report: Report) -> None:
-    """Raise UsageError for stages and highlights that scores of this model do not allow, before they are paid for."""
-    if settings.stages.active:
-        from rerank_cli.highlighting import check
-
-        stage_context(query, info, settings, report)
-        check(settings, info.model, listwise=info.listwise)
-
-
-def check_chain(query: Queries, chain: FallbackScorer, settings: RankSettings, report: Report) -> None:
-    """Raise UsageError for stages that an endpoint of the chain could not do, not only when its turn comes."""
-    if settings.stages.active:
-        for model in chain.endpoints():
-            try:
-                check_stages(query, model.opened().info, model.settings_of(settings), report)
-            except UsageError as error:
-                raise UsageError(f"`{model.reference}`: {error.message}", error.hint) from None
-
-
-def stage_context(query: Queries, info: ScorerInfo, settings: RankSettings, report: Report) -> Context:
-    """What the stages know; raises UsageError for a stage that cannot work on scores of this scale."""
-    from rerank_cli import stages
-    from rerank_cli.scorers.tokenizing import tokenizer_of
-
-    fused = settings.fusion is not None or settings.join == "rrf"
-    asked = query if isinstance(query, str) else "\n".join(query)
-    open_tokenizer = partial(tokenizer_of, info)
-    context = stages.Context(asked, info.scale, report, settings.raw_scores, fused, settings.top_n, open_tokenizer)
-    stages.check(settings.stages, context)
-    return context
 
 
 def trim(

@@ -95,7 +95,7 @@ LAYERS = (
     {"readers", "writers", "models", "hub", "stages"},
     {"scorers"},
     {"highlighting", "scoring"},
-    {"prefilter"},
+    {"prefilter", "stage_checks"},
     {"pipeline", "convert", "doctor", "evaluation"},
     {"batch", "server", "api", "mcp_server"},
     {"distributed"},

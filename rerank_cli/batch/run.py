@@ -12,9 +12,9 @@ from rerank_cli.batch import results
 from rerank_cli.batch.fallback import rank_in_turn
 from rerank_cli.batch.scoring import Outcome, blocks_of, rank_block
 from rerank_cli.errors import InputError, RowsFailed
-from rerank_cli.pipeline import check_chain
 from rerank_cli.records import RequestOptions
 from rerank_cli.scorers.fallback import FallbackScorer
+from rerank_cli.stage_checks import check_chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

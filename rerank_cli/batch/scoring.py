@@ -14,6 +14,7 @@ from rerank_cli.errors import InputError, NonFiniteError, RemoteError, RerankErr
 from rerank_cli.report import Report
 from rerank_cli.request import as_members
 from rerank_cli.scorers.base import DocumentError
+from rerank_cli.stage_checks import check_stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -98,7 +99,7 @@ def stage_error(prepared: Prepared, scorer: Scorer, report: Report) -> InputErro
     """
     row, query, settings, *_ = prepared
     try:
-        pipeline.check_stages(query, scorer.info, settings, report)
+        check_stages(query, scorer.info, settings, report)
     except UsageError as error:
         if not (row.request and row.request.body.stages):
             raise

@@ -118,9 +118,9 @@ def estimated(
     pairs: Sequence[Pair], model: ModelSettings, settings: RankSettings, terminal: Terminal, report: Report
 ) -> Estimate:
     """What scoring these pairs would use, and the sentences for --highlight. Raises UsageError as the run would."""
-    from rerank_cli.pipeline import check_stages
     from rerank_cli.scorers.remote.cost import estimate, together
     from rerank_cli.scorers.remote.dry_run import check_run
+    from rerank_cli.stage_checks import check_stages
 
     info = check_run(pairs, model, settings.limits, terminal.env, report)
     check_stages(tuple(dict.fromkeys(pair.query for pair in pairs)), info, settings, report)

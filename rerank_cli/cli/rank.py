@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rerank_cli.cli.sources import Call
-    from rerank_cli.records import Document, Ranking
+    from rerank_cli.records import Document, DocumentStream, Queries, Ranking
     from rerank_cli.report import Report
     from rerank_cli.terminal import Terminal
 
@@ -126,13 +126,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     model, cache = rules.model_of(call, stream.body), rules.cache_of(call)
     delta = relevance_delta(call.values["qrels"], settings, terminal, inputs.decoding)
     if model.remote.dry_run:
-        from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
-
-        if settings.prefilter:
-            from rerank_cli.prefilter import best_by_words
-
-            stream = replace(stream, chunks=best_by_words(query, stream.chunks, settings.prefilter, report))
-        dry_run(pairs_of(query, stream), unless_cached(model, cache), settings, output, terminal, report)
+        estimate_only(call, query, stream, model, settings, report)
         return None
     watched = delta.observer(output.query_id) if delta else None
     chunks = watched.chunks(stream.chunks) if watched else stream.chunks
@@ -146,6 +140,21 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
     if delta and watched:
         delta.print_query(output.query_id, watched, ranking.hits)
     return ranking
+
+
+def estimate_only(
+    call: Call, query: Queries, stream: DocumentStream, model: ModelSettings, settings: RankSettings, report: Report
+) -> None:
+    """Print what the run would send and cost. Raises what it would raise."""
+    from rerank_cli.cli import rules
+    from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
+
+    if settings.prefilter:
+        from rerank_cli.prefilter import best_by_words
+
+        stream = replace(stream, chunks=best_by_words(query, stream.chunks, settings.prefilter, report))
+    output, asked = rules.output_of(call, stream.body), unless_cached(model, rules.cache_of(call))
+    dry_run(pairs_of(query, stream), asked, settings, output, call.terminal, report)
 
 
 def with_total(chunks: Iterator[list[Document]], files: Sequence[str], advance: Any) -> Iterator[list[Document]]:

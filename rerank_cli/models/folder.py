@@ -46,11 +46,7 @@ def read_folder(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
 
 
 def _read(folder: Path, name: str, policy: LoadPolicy) -> LocalModel:
-    if not folder.is_dir():
-        raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
-    for path in (*folder.glob("*.j*"), *folder.glob("*/*.j*")):
-        check_inside(path, folder)
-    refusals.check_folder(folder)
+    _check_folder(folder)
     steps = read_steps(folder, allow_pickle=policy.allow_pickle)
     base = steps.transformer if steps else folder
     config = _config(base, folder)
@@ -96,6 +92,15 @@ def _with_weights(model: LocalModel, policy: LoadPolicy, *, runs_on_torch: bool)
     if model.family == "classification" and not graphs and not remote_code:
         refusals.check_head(folder, config, weights)
     return replace(model, weights=weights, remote_code=remote_code, notes=_notes(config, policy, remote_code))
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise ModelError for a folder that is not there, leads out of itself, or is not that of a whole model."""
+    if not folder.is_dir():
+        raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
+    for path in (*folder.glob("*.j*"), *folder.glob("*/*.j*")):
+        check_inside(path, folder)
+    refusals.check_folder(folder)
 
 
 def _config(base: Path, folder: Path) -> dict[str, Any]:

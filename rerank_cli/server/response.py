@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rerank_cli import pipeline, scoring
+from rerank_cli import pipeline, scoring, stage_checks
 from rerank_cli.billing import chunk_of, search_units
 from rerank_cli.errors import NonFiniteError, UsageError
 from rerank_cli.records import UNSCORED
@@ -42,7 +42,7 @@ def rank_scores(request: RerankRequest, job: Job, info: ScorerInfo) -> Ranking:
 def check_stages(request: RerankRequest, info: ScorerInfo) -> None:
     """Raise HttpError 422 for stages and highlights that this model's scores do not allow, before they are paid for."""
     try:
-        pipeline.check_stages(request.query, info, settings_of(request), Report())
+        stage_checks.check_stages(request.query, info, settings_of(request), Report())
     except UsageError as error:
         raise HttpError(422, as_members(error.message)) from None
 

@@ -42,16 +42,12 @@ def open_remote(
     from rerank_cli.key_files import check_rights
     from rerank_cli.scorers.remote.channel import Channel
     from rerank_cli.scorers.remote.client import Client
-    from rerank_cli.scorers.remote.cost import check_cost, check_unit, estimate
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.scorers.remote.shared import Shared
     from rerank_cli.scorers.remote.split import find_bounds
-    from rerank_cli.scorers.remote.target import choose, open_target
+    from rerank_cli.scorers.remote.target import open_target
 
-    if settings.remote.max_units is not None or (budget and budget.most is not None):
-        check_unit(choose(reference, settings.remote))
-    if settings.remote.max_cost is not None:
-        check_cost(estimate(reference, (), settings), 0, settings.remote.max_cost)  # is there a price?
+    _check_limits(reference, settings, budget)
     target = open_target(reference, settings, env)
     find_bounds(target.provider, settings.remote, None)
     if budget and target.signer:
@@ -69,3 +65,14 @@ def open_remote(
         check_windows(settings.remote)
         return ChatScorer(channel)
     return RemoteScorer(channel)
+
+
+def _check_limits(reference: str, settings: ModelSettings, budget: Budget | None) -> None:
+    """Raise UsageError for --max-units where something else is billed, and for --max-cost without a price."""
+    from rerank_cli.scorers.remote.cost import check_cost, check_unit, estimate
+    from rerank_cli.scorers.remote.target import choose
+
+    if settings.remote.max_units is not None or (budget and budget.most is not None):
+        check_unit(choose(reference, settings.remote))
+    if settings.remote.max_cost is not None:
+        check_cost(estimate(reference, (), settings), 0, settings.remote.max_cost)
