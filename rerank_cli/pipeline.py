@@ -10,7 +10,8 @@ import math
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count, repeat
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rerank_cli import ranking, scoring
 from rerank_cli.language import mostly_foreign, other_language
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.fallback import ChainModel
     from rerank_cli.settings import RankSettings
 
+Item = TypeVar("Item")
 make_hit = partial(tuple.__new__, Hit)  # without a Python call each: a million hits are made in a third of the time
 
 
@@ -207,10 +209,16 @@ def select(
     if places:
         ordered = sorted(ordered)
     ranks = map(places.__getitem__, ordered) if places else count(1)
-    columns = ([column[i] for i in ordered] for column in (shown, documents, scores, fused))
-    # The ranks and what the stages did may be endless.
-    rows = zip([documents[i].index for i in ordered], ranks, *columns, repeat(None), strict=False)
-    return list(map(make_hit, rows))
+    placed = take(documents, ordered)
+    columns = (take(shown, ordered), placed, take(scores, ordered), take(fused, ordered) if is_fused else repeat(None))
+    # The ranks, absent fused scores, and what the stages did are endless.
+    return list(map(make_hit, zip(map(itemgetter(0), placed), ranks, *columns, repeat(None), strict=False)))
+
+
+def take(column: Sequence[Item], positions: Sequence[int]) -> Sequence[Item]:
+    """The items at these positions: in C, because a million documents show."""
+    found: Sequence[Item] = itemgetter(*positions)(column) if len(positions) > 1 else [column[i] for i in positions]
+    return found
 
 
 def show_all(values: Sequence[float | None], settings: RankSettings, info: ScorerInfo) -> list[float | None]:

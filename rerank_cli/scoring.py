@@ -83,7 +83,7 @@ def unique_pairs(query: Queries, documents: Sequence[Document]) -> UniquePairs:
         pairs, places, _ = unique_pairs(query[0], documents)
         return UniquePairs([pair._replace(query=one) for one in query for pair in pairs], places, len(query))
     texts = [document.text for document in documents]
-    if len(set(texts)) == len(texts) and not any(map(is_blank, texts)):
+    if len(set(texts)) == len(texts) and all(map(str.strip, texts)):  # none is blank
         titles = [document.title_chars for document in documents]
         return UniquePairs(list(map(make_pair, zip(repeat(query), texts, titles))), None)
     first: dict[tuple[str, int], int] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from rerank_cli.settings import OutputSettings
 
 BLOCK = 128  # hits written at once: enough to share costs, few enough that blocks of 1 MB documents fit in memory
-FURTHER = ("fused_score", "final_score")  # scores of a hit beside relevance_score
 HIGHLIGHTS = ("highlights",)
 PLACED = ("context_tokens", "context_truncated", "context_end")
 TITLE_KEYS = ("title", "name", "subject", "headline", "heading")
@@ -57,8 +57,10 @@ def sources_of(ranking: Ranking) -> list[Source]:
 def shape_of(ranking: Ranking, settings: OutputSettings) -> Shape:
     """What the hits of a ranking carry: further scores if any has one, an explanation if asked for."""
     local = ranking.meta.score_scale in {"probability", "logit"}
-    further = tuple(name for name in FURTHER if any(getattr(hit, name) is not None for hit in ranking.hits))
-    staged = [hit.staged for hit in ranking.hits if hit.staged]
+    fused = any(score is not None for score in set(map(attrgetter("fused_score"), ranking.hits)))
+    staged = list(filter(None, map(attrgetter("staged"), ranking.hits)))
+    final = any(one.final_score is not None for one in staged)
+    further = (*(("fused_score",) if fused else ()), *(("final_score",) if final else ()))
     highlights = HIGHLIGHTS if any(one.highlights is not None for one in staged) else ()
     placed = PLACED if any(one.place for one in staged) else ()
     name = "logit" if local else "score"
