@@ -112,15 +112,21 @@ def _open_to_read(path: Path, busy_s: float) -> sqlite3.Connection:
     """A reading connection; in a folder that cannot be written, WAL needs `immutable`, right if nobody writes."""
     import sqlite3
 
-    connection = _connect(path, "ro", busy_s)
     try:
-        _check_owner(connection)
+        return _owned(_connect(path, "ro", busy_s))
     except sqlite3.OperationalError:
-        connection.close()
         if path.with_name(path.name + "-wal").exists():
             raise  # `immutable` would not see the log
-        connection = _connect(path, "ro&immutable=1", busy_s)
+        return _owned(_connect(path, "ro&immutable=1", busy_s))
+
+
+def _owned(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection, if it is to a score cache; else it is closed, and what `_check_owner` raises goes on."""
+    try:
         _check_owner(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -112,7 +112,7 @@ def test_a_cache_in_a_read_only_folder_can_be_read(path):
 READ_AS_NOBODY = """
 import os, sys
 from pathlib import Path
-import platformdirs, sqlite3
+import platformdirs, sqlite3, urllib.parse  # before the rights to read them are given up
 from rerank_cli.cache import ScoreCache
 from rerank_cli.records import Score
 from rerank_cli.report import Report
@@ -151,7 +151,9 @@ def test_a_full_cache_evicts_the_least_recently_used_rows(path, monkeypatch):
     store = opened(path, max_bytes=limit)
     store.put({key(i): Score(1.0) for i in range(1000, 1200)})  # 1,100 rows: down to 800
     store.close()
-    left = opened(path).get([key(i) for i in range(1200)])
+    reader = opened(path)
+    left = reader.get([key(i) for i in range(1200)])
+    reader.close()
     assert len(left) == cache.info(path).rows == 800
     kept = [
         sum(key(i) in left for i in span) for span in (range(300), range(300, 600), range(600, 900), range(1000, 1200))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -140,8 +141,11 @@ def test_a_nan_score_is_not_stored(path):
 
 def test_a_model_that_changed_since_its_digest_was_taken_is_refused(path):
     other = ScorerInfo("m", None, "test", "fp64", "log-odds", lambda: "another digest")
-    with pytest.raises(ModelError, match="changed while it was opened"):
-        cached(path, [], facts=other).score(PAIRS, Limits())
+    with (
+        contextlib.closing(cached(path, [], facts=other)) as scorer,
+        pytest.raises(ModelError, match="changed while it was opened"),
+    ):
+        scorer.score(PAIRS, Limits())
 
 
 texts = st.text(st.characters(codec=None), max_size=6)
@@ -169,7 +173,8 @@ def test_digest_and_limits_are_part_of_the_key():
 
 
 def test_a_full_hit_imports_no_engine(path):
-    cached(path, []).score(PAIRS, Limits())
+    with contextlib.closing(cached(path, [])) as scorer:
+        scorer.score(PAIRS, Limits())
     code = (
         "import sys\nfrom pathlib import Path\nfrom rerank_cli.cache import ScoreCache\n"
         "from rerank_cli.records import Pair\nfrom rerank_cli.report import Report\n"

@@ -201,7 +201,7 @@ def test_files_that_cannot_be_read_fail_before_anything_is_read(tmp_path: Path) 
         (str(tmp_path / "dosc.jsonl"), "no such file", f"did you mean `{good}`?"),
         (str(tmp_path / "nowhere" / "a"), "no such file", f"there is no folder `{tmp_path / 'nowhere'}`"),
         (str(tmp_path), "is a directory", f"{tmp_path}/*"),
-        (good + "\0", "cannot be opened: embedded null byte", None),
+        (good + "\0", "cannot be opened: its name holds a NUL character", None),
     ):
         with pytest.raises(InputError) as caught:
             read(b"", good, name)

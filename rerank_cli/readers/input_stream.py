@@ -267,7 +267,8 @@ def unreadable(name: str, exc: Exception) -> InputError:
         return InputError("is a directory", f"name its files, as in `{shlex.quote(name.rstrip('/'))}/*`", name)
     if isinstance(exc, PermissionError):
         return InputError("permission denied", "its owner can allow it, as with `chmod a+r`", name)
-    return InputError(f"cannot be opened: {reason_of(exc).lower()}", "is the name right?", name)
+    reason = "its name holds a NUL character" if "\0" in name else reason_of(exc).lower()
+    return InputError(f"cannot be opened: {reason}", "is the name right?", name)
 
 
 def _similar_file(name: str) -> str:
