@@ -16,6 +16,8 @@ from heapq import merge
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from rerank_cli.errors import InputError
+from rerank_cli.files import reason_of
 from rerank_cli.records import Document
 from rerank_cli.stages.words import words_of
 
@@ -59,12 +61,21 @@ def best_by_words(
             yield from first  # nothing to leave out
             return
         first.append(chunk)
-    with tempfile.TemporaryFile(prefix="rerank-") as file:
-        waiting = _Waiting(_Words(query), file, most)
-        for chunk in chain(first, chunks):
-            waiting.add(chunk)
-        report.count("prefiltered", waiting.documents - most)
-        yield from waiting.best()
+    try:
+        with tempfile.TemporaryFile(prefix="rerank-") as file:
+            waiting = _Waiting(_Words(query), file, most)
+            for chunk in chain(first, chunks):
+                waiting.add(chunk)
+            report.count("prefiltered", waiting.documents - most)
+            yield from waiting.best()
+    except OSError as error:  # readers raise errors of their own
+        raise _no_room(error) from None
+
+
+def _no_room(error: OSError) -> InputError:
+    """The error for a temporary file that cannot be written."""
+    hint = "TMPDIR names another folder for temporary files; it needs about as much space as the input"
+    return InputError(f"--prefilter cannot keep the documents in a temporary file: {reason_of(error)}", hint)
 
 
 class _Words:
@@ -138,6 +149,7 @@ class _Waiting:
             self._ends.append(self._ends[-1] + len(part))
         self.documents += len(chunk)
         self._file.write(b"".join(parts))
+        self._file.flush()  # a full disk is met here
 
     def _number(self, source: Source) -> int:
         return self._sources.setdefault(id(source), (len(self._sources), source))[0]

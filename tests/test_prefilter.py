@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import bm25s
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,7 +104,7 @@ def test_the_command_line_scores_only_what_is_kept(run, tmp_path: Path) -> None:
     assert [hit["index"] for hit in result.json["results"][:1]] == [250]
     assert len(result.json["results"]) == 20
     assert result.json["meta"]["stages"] == [{"stage": "prefilter", "documents": 300, "kept": 20}]
-    assert re.search(r"note: 280 documents .* are not scored \(--prefilter 20\)", result.err)
+    assert re.search(r"note: 280 documents share .* not scored \(--prefilter 20\)", result.err)
     alone = run("-q", "capital of the United States", "--json", stdin=(lines[250] + "\n").encode())
     assert alone.json["results"][0]["relevance_score"] == result.json["results"][0]["relevance_score"]
 
@@ -149,3 +153,14 @@ def test_python_takes_it_too() -> None:
         assert [hit.index for hit in model.rank("capital of France", texts, prefilter=1).hits] == [30]
         with pytest.raises(Exception, match="prefilter is 0"):
             model.rank("x", texts, prefilter=0)
+
+
+def test_a_temporary_file_that_cannot_be_written_is_an_error_with_a_hint() -> None:
+    """Files may have 8 KiB at most, as on a disk that is nearly full."""
+    lines = "".join(f"line {n} about the capital\n" for n in range(3000))
+    argv = f"ulimit -f 8; exec {sys.executable} -m rerank_cli -q capital --prefilter 5"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(["bash", "-c", argv], input=lines, capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "--prefilter cannot keep the documents in a temporary file" in done.stderr
+    assert "TMPDIR" in done.stderr
