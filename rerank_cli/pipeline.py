@@ -7,15 +7,17 @@ nothing, and knows neither formats nor terminals.
 from __future__ import annotations
 
 import math
+from array import array
 from dataclasses import replace
 from functools import partial
-from itertools import chain, count, repeat
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from rerank_cli import ranking, scoring
+from rerank_cli.hits import Hits
 from rerank_cli.language import mostly_foreign, other_language
-from rerank_cli.records import LOG_ODDS, UNSCORED, Hit, Ranking
+from rerank_cli.records import LOG_ODDS, UNSCORED, Document, Ranking, Score
+from rerank_cli.rows import Rows, column, take
 from rerank_cli.scorers.fallback import FallbackScorer
 from rerank_cli.scorers.meta import meta_of
 from rerank_cli.stage_checks import check_chain, check_stages, stage_context
@@ -24,14 +26,13 @@ from rerank_cli.text import is_blank
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rerank_cli.records import Document, Queries, Score, Source
+    from rerank_cli.records import Hit, Queries, Source
     from rerank_cli.report import Report
     from rerank_cli.scorers.base import Advance, Scorer, ScorerInfo
     from rerank_cli.scorers.fallback import ChainModel
     from rerank_cli.settings import RankSettings
 
-Item = TypeVar("Item")
-make_hit = partial(tuple.__new__, Hit)  # without a Python call each: a million hits are made in a third of the time
+MORE = 8192  # documents beyond twice top_n before those that cannot reach the result are dropped
 
 
 def rank(
@@ -52,8 +53,7 @@ def rank(
         return rank_in_turn(query, list(chunks), scorer, settings, report, advance)
     if isinstance(query, str) and settings.join == "rrf":
         settings = replace(settings, join="max")
-    kept: list[Document] = []
-    scores: list[Score] = []
+    kept, scores = Rows(Document), Rows(Score)
     seen: set[bytes] = set()
     sources: dict[int, Source] = {}
     check_stages(query, scorer.info, settings, report)
@@ -66,9 +66,12 @@ def rank(
             check_language(query, documents, scorer.info, report)
         new = scoring.score_documents(query, documents, scorer, settings, advance)
         tally(new, report, scorer.info)
-        kept += documents
-        scores += new
-        kept, scores = trim(kept, scores, settings, scorer.info)
+        promising = trim(documents, new, settings, scorer.info)
+        kept.extend(promising[0])
+        scores.extend(promising[1])
+        if settings.top_n and len(kept) > 2 * settings.top_n + MORE:
+            best = trim(kept, scores, settings, scorer.info)
+            kept, scores = Rows(Document, best[0]), Rows(Score, best[1])
     ranking = assemble(query, kept, scores, scorer.info, settings, report)
     ranking = with_highlights(ranking, scorer, settings)
     return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
@@ -153,7 +156,7 @@ def staged(
     """The hits after the stages, and what each stage did. Raises UsageError as `assemble` does."""
     from rerank_cli import stages
 
-    hits = select(documents, scores, replace(settings, top_n=None, keep_order=False), info)
+    hits = list(select(documents, scores, replace(settings, top_n=None, keep_order=False), info))
     hits, done = stages.run(hits, settings.stages, stage_context(query, info, settings, report))
     if settings.keep_order:
         hits.sort(key=lambda hit: hit.index)
@@ -170,56 +173,42 @@ def with_highlights(ranking: Ranking, scorer: Scorer, settings: RankSettings) ->
 
 
 def trim(
-    documents: list[Document], scores: list[Score], settings: RankSettings, info: ScorerInfo
-) -> tuple[list[Document], list[Score]]:
+    documents: Sequence[Document], scores: Sequence[Score], settings: RankSettings, info: ScorerInfo
+) -> tuple[Sequence[Document], Sequence[Score]]:
     """What can still reach the result, in input order so that ties hold: nothing below threshold or top_n can."""
     if settings.fusion or settings.join == "rrf" or settings.keep_order or settings.stages.needs_all:
         return documents, scores
-    keep: list[int] | None = None
-    if settings.min_score is not None:
-        keep = [i for i, score in enumerate(scores) if passes(score.value, settings, info)]
-    if settings.top_n is not None and len(scores) > settings.top_n:
-        positions = range(len(scores)) if keep is None else keep
-        best = ranking.order([scores[i].value for i in positions])[: settings.top_n]
-        keep = sorted(positions[i] for i in best)
-    if keep is None:
+    if settings.min_score is None and (settings.top_n is None or len(scores) <= settings.top_n):
         return documents, scores
-    return [documents[i] for i in keep], [scores[i] for i in keep]
+    values = column(scores, "value")
+    keep: Sequence[int] = range(len(values)) if settings.min_score is None else passing(values, settings, info)
+    if settings.top_n is not None and len(keep) > settings.top_n:
+        best = ranking.order([values[place] for place in keep])[: settings.top_n]
+        keep = sorted(keep[place] for place in best)
+    return take(documents, keep), take(scores, keep)
 
 
-def select(
-    documents: Sequence[Document], scores: Sequence[Score], settings: RankSettings, info: ScorerInfo
-) -> list[Hit]:
+def select(documents: Sequence[Document], scores: Sequence[Score], settings: RankSettings, info: ScorerInfo) -> Hits:
     """The hits in their final order: fused or by score, cut by threshold and top_n; `keep_order` keeps input order."""
-    values = [score.value for score in scores]
-    shown = show_all(values, settings, info)
-    fused: list[float | None] = [None] * len(values)
+    values = column(scores, "value")
+    fused: list[float | None] | None = None
     if settings.fusion:
         # Without a score of the retriever (an empty document, which is not fused) others must not lose by it.
-        priors = [-math.inf if document.prior is None else document.prior for document in documents]
-        base = shown if settings.fusion == "weighted" else values
+        priors = [-math.inf if prior is None else prior for prior in column(documents, "prior")]
+        base = show_all(values, settings, info) if settings.fusion == "weighted" else values
         fused = ranking.fuse(base, priors, settings.fusion, settings.weight)
     elif settings.join == "rrf":
-        fused = ranking.fuse_queries([score.by_query for score in scores])
-    is_fused = settings.fusion or settings.join == "rrf"
-    ordered = ranking.order(fused, values) if is_fused else ranking.order(values)
+        fused = ranking.fuse_queries(column(scores, "by_query"))
+    ordered = ranking.order(values) if fused is None else ranking.order(fused, values)
     if settings.min_score is not None:
-        ordered = [i for i in ordered if (number := shown[i]) is not None and number >= settings.min_score]
+        passed = set(passing(values, settings, info))
+        ordered = [place for place in ordered if place in passed]
     ordered = ordered if settings.top_n is None else ordered[: settings.top_n]
-    places = {position: place for place, position in enumerate(ordered, start=1)} if settings.keep_order else None
-    if places:
-        ordered = sorted(ordered)
-    ranks = map(places.__getitem__, ordered) if places else count(1)
-    placed = take(documents, ordered)
-    columns = (take(shown, ordered), placed, take(scores, ordered), take(fused, ordered) if is_fused else repeat(None))
-    # The ranks, absent fused scores, and what the stages did are endless.
-    return list(map(make_hit, zip(map(itemgetter(0), placed), ranks, *columns, repeat(None), strict=False)))
-
-
-def take(column: Sequence[Item], positions: Sequence[int]) -> Sequence[Item]:
-    """The items at these positions: in C, because a million documents show."""
-    found: Sequence[Item] = itemgetter(*positions)(column) if len(positions) > 1 else [column[i] for i in positions]
-    return found
+    ranks: Sequence[int] = range(1, len(ordered) + 1)
+    if settings.keep_order:
+        in_input_order = sorted(zip(ordered, ranks, strict=True))
+        ordered, ranks = [place for place, _ in in_input_order], [rank for _, rank in in_input_order]
+    return Hits(documents, scores, array("Q", ordered), ranks, partial(show_all, settings=settings, info=info), fused)
 
 
 def show_all(values: Sequence[float | None], settings: RankSettings, info: ScorerInfo) -> list[float | None]:
@@ -230,10 +219,11 @@ def show_all(values: Sequence[float | None], settings: RankSettings, info: Score
     return [None if value is None else sigmoid(value) for value in values]
 
 
-def passes(value: float | None, settings: RankSettings, info: ScorerInfo) -> bool:
-    """Whether --min-score lets a document through: it compares the number shown; empty documents never pass."""
-    (shown,) = show_all([value], settings, info)
-    return settings.min_score is None or (shown is not None and shown >= settings.min_score)
+def passing(values: Sequence[float | None], settings: RankSettings, info: ScorerInfo) -> list[int]:
+    """The positions that --min-score lets through: it compares the numbers shown; empty documents never pass."""
+    least = -math.inf if settings.min_score is None else settings.min_score
+    shown = show_all(values, settings, info)
+    return [place for place, number in enumerate(shown) if number is not None and number >= least]
 
 
 def check_threshold(settings: RankSettings, info: ScorerInfo, report: Report) -> None:

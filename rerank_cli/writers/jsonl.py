@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rerank_cli.hits import column
 from rerank_cli.writers.members import Names, encode_string, one_line, splice
 from rerank_cli.writers.results import blocks_of, id_member, row_cells, score_members, shape_of
 
@@ -43,12 +44,12 @@ def lines(
     """One line per hit. The usual block, objects without our keys, is recognised as a whole and is very cheap."""
     if not settings.documents:
         return [b"{%b%b}\n" % (member, id_member(hit, settings)) for hit, member in zip(hits, members, strict=True)]
-    raws = [hit.document.raw for hit in hits]
-    kinds = {hit.document.source.kind for hit in hits}
+    raws = column(hits, "raw")
+    kinds = {source.kind for source in column(hits, "source")}
     if kinds == {"json"} and are_plain(raws, names):
         return [b"%b,%b}\n" % (raw[:-1], member) for raw, member in zip(raws, members, strict=True)]
     if kinds == {"line"} and "text" not in names.names:
-        texts = [encode_string(hit.document.text) for hit in hits]
+        texts = [encode_string(text) for text in column(hits, "text")]
         return [b'{"text":%b,%b}\n' % pair for pair in zip(texts, members, strict=True)]
     return [record(hit.document, member, names, report) for hit, member in zip(hits, members, strict=True)]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rerank_cli.hits import column
 from rerank_cli.text import to_utf8
 from rerank_cli.writers.members import decode_string, one_line
 from rerank_cli.writers.results import blocks_of, id_of
@@ -23,8 +24,8 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
     """Original bytes: lines, rows and paths as they were, JSON objects on one line, JSON strings as their text."""
     end = b"\0" if settings.null else b"\n"
     for hits in blocks_of(ranking.hits):
-        if {hit.document.source.kind for hit in hits} <= {"line", "row"}:
-            yield end.join([hit.document.raw for hit in hits]) + end
+        if {source.kind for source in column(hits, "source")} <= {"line", "row"}:
+            yield end.join(column(hits, "raw")) + end
         else:
             yield end.join([line(hit.document, settings, report) for hit in hits]) + end
 

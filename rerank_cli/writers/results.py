@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
-
+from rerank_cli.hits import column
 from rerank_cli.writers.members import decode_string, encode, encode_string, members, numbers, one_line
 
 if TYPE_CHECKING:
@@ -57,8 +55,8 @@ def sources_of(ranking: Ranking) -> list[Source]:
 def shape_of(ranking: Ranking, settings: OutputSettings) -> Shape:
     """What the hits of a ranking carry: further scores if any has one, an explanation if asked for."""
     local = ranking.meta.score_scale in {"probability", "logit"}
-    fused = any(score is not None for score in set(map(attrgetter("fused_score"), ranking.hits)))
-    staged = list(filter(None, map(attrgetter("staged"), ranking.hits)))
+    fused = any(score is not None for score in column(ranking.hits, "fused_score"))
+    staged = list(filter(None, column(ranking.hits, "staged")))
     final = any(one.final_score is not None for one in staged)
     further = (*(("fused_score",) if fused else ()), *(("final_score",) if final else ()))
     highlights = HIGHLIGHTS if any(one.highlights is not None for one in staged) else ()
@@ -75,13 +73,11 @@ def blocks_of(hits: Sequence[Hit]) -> Iterator[Sequence[Hit]]:
 
 def score_members(hits: Sequence[Hit], shape: Shape) -> list[bytes]:
     """The JSON members of each hit, without braces."""
-    placed: list[dict[str, Any]]
-    placed = [{"index": h.index, "rank": h.rank, "relevance_score": h.relevance_score} for h in hits]
-    for name in shape.further_scores:
-        for result, hit in zip(placed, hits, strict=True):
-            result[name] = getattr(hit, name)
-    # All at once, then split: half the time of formatting each, and no text in them can contain a brace.
-    plain = orjson.dumps(placed, default=float)[2:-2].split(b"},{")
+    names = ("index", "rank", "relevance_score", *shape.further_scores)
+    form = ",".join(f'"{name}":%b' for name in names).encode()
+    # A column at a time, then split: half the time of formatting each number.
+    columns = [numbers(column(hits, name)) for name in names]
+    plain = [form % row for row in zip(*columns, strict=True)]
     if shape.parts:
         plain = [b"%b%b" % (tail, parts_members(hit)) for tail, hit in zip(plain, hits, strict=True)]
     if shape.explain:

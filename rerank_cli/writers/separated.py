@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rerank_cli.hits import column
 from rerank_cli.text import to_utf8
 from rerank_cli.writers.members import numbers
 from rerank_cli.writers.results import blocks_of, columns, keys, row_fields, shape_of, sources_of
@@ -65,10 +66,10 @@ def are_alike(sources: list[Source], delimiter: str) -> bool:
 def places(hits: Sequence[Hit], shape: Shape) -> list[list[bytes]]:
     """Index, rank and scores of each hit as texts; a missing score is empty."""
     numbered = [
-        [b"%d" % hit.index for hit in hits],
-        [b"%d" % hit.rank for hit in hits],
+        [b"%d" % index for index in column(hits, "index")],
+        [b"%d" % rank for rank in column(hits, "rank")],
         *(
-            [b"" if number == b"null" else number for number in numbers([getattr(hit, name) for hit in hits])]
+            [b"" if number == b"null" else number for number in numbers(column(hits, name))]
             for name in ("relevance_score", *shape.further_scores)
         ),
     ]
@@ -78,7 +79,7 @@ def places(hits: Sequence[Hit], shape: Shape) -> list[list[bytes]]:
 def scored_lines(hits: Sequence[Hit], frame: Frame, settings: OutputSettings) -> Iterator[bytes]:
     """Rank, scores and the line's own bytes; tabs in the line stay, as it is the last column. No header."""
     for some in blocks_of(hits):
-        texts = [[hit.document.raw] if settings.documents else [] for hit in some]
+        texts = [[raw] if settings.documents else [] for raw in column(some, "raw")]
         joined = [b"\t".join(place[1:] + text) for place, text in zip(places(some, frame.shape), texts, strict=True)]
         yield frame.end.join(joined) + frame.end
 
@@ -94,7 +95,7 @@ def rows(hits: Sequence[Hit], source: Source, frame: Frame, report: Report) -> I
     """The rows' own bytes with our columns appended, which replace columns of the same names."""
     kept = [number for number, column in enumerate(source.columns) if column not in frame.names]
     replaces = len(kept) < len(source.columns)
-    width = max([len(source.columns), *(count_fields(hit.document.raw, source.delimiter) for hit in hits)])
+    width = max([len(source.columns), *(count_fields(raw, source.delimiter) for raw in column(hits, "raw"))])
     kept += range(len(source.columns), width)  # fields beyond the header are kept, under no name
     header = source.header or frame.delimiter.join(field(column, frame.delimiter) for column in source.columns)
     names = [field(name, frame.delimiter) for name in frame.names]
@@ -103,8 +104,7 @@ def rows(hits: Sequence[Hit], source: Source, frame: Frame, report: Report) -> I
     )
     report.replace([column for column in source.columns if column in frame.names], len(hits))
     for some in blocks_of(hits):
-        raws = [hit.document.raw for hit in some]
-        whole = [padded(raw, source.delimiter, width, kept if replaces else None) for raw in raws]
+        whole = [padded(raw, source.delimiter, width, kept if replaces else None) for raw in column(some, "raw")]
         placed = places(some, frame.shape)
         joined = [frame.delimiter.join([raw, *place]) for raw, place in zip(whole, placed, strict=True)]
         yield frame.end.join(joined) + frame.end

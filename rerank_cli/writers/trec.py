@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from rerank_cli.errors import InputError, UsageError
@@ -34,12 +35,15 @@ def blocks(ranking: Ranking, settings: OutputSettings, report: Report) -> Iterat
         if value.split() != [value]:
             message = f"`{option}` {value!r} cannot be used in a TREC run: it is empty or contains white space"
             raise UsageError(message, "give one word")
-    hits = sorted(ranking.hits, key=lambda hit: (hit.relevance_score is None, hit.rank))  # empty documents are last
-    ids = [document_id(hit, report) for hit in hits]
+    placed = [
+        (hit.relevance_score is None, hit.rank, document_id(hit, report), hit.order_score) for hit in ranking.hits
+    ]
+    placed.sort(key=itemgetter(0, 1))  # empty documents are last
+    ids = [name for _, _, name, _ in placed]
     if len(set(ids)) < len(ids):
         repeated = Counter(ids).most_common(1)[0][0]
         report.warn(f"several documents share an id (for example {repeated!r}): trec_eval rejects such a run")
-    scores = decreasing(hit.order_score for hit in hits)
+    scores = decreasing(score for *_, score in placed)
     lines = [
         f"{settings.query_id} Q0 {name} {rank} {score:.9g} {settings.run_tag}\n"
         for rank, (name, score) in enumerate(zip(ids, scores, strict=True), start=1)
