@@ -2,7 +2,8 @@
 
     python benchmarks/threads.py [--threads 2] [--rounds 5] [--busy]
 
-`--busy` keeps one other process computing. Nothing is asserted.
+`--busy` keeps one other process computing. `ceiling` is what the machine allows: two processes that share nothing.
+Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -58,18 +59,36 @@ def measure(threads: int, rounds: int) -> dict[str, tuple[float, float]]:
     return found
 
 
+def ceiling(rounds: int) -> float:
+    """How many times the work of one process two get done that do the same on one thread each, and share nothing."""
+    (name, _), *_ = SHAPES.items()
+    alone = measure(1, rounds)[name][0]
+    other = subprocess.Popen([sys.executable, __file__, "--endless"], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        other.stdout.readline()  # it computes from now on
+        return 2 * measure(1, rounds)[name][0] / alone
+    finally:
+        other.kill()
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--endless", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.endless:
+        print("ready", flush=True)
+        measure(1, sys.maxsize)
     other = subprocess.Popen([sys.executable, "-c", NEIGHBOUR]) if asked.busy else None
     try:
         for name, (one, several) in measure(asked.threads, asked.rounds).items():
             ratio = several / one
             print(f"{name:16} 1 thread {one:6.0f} pairs/s  {asked.threads} threads {several:6.0f}  ratio {ratio:.2f}")
+        print(f"two processes do {ceiling(asked.rounds):.2f} times the work of one")
     finally:
         if other:
             other.kill()
