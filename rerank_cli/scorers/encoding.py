@@ -124,10 +124,16 @@ class Encoder:
         return self._opened(lambda: marked_text(tokenizer_text(self._path), self._reserved))
 
     def _as_text(self, text: str, encoding: Any) -> Any:
-        """The encoding of a text, made again if it has a control token."""
-        if not self._guarded or self._guarded.isdisjoint(encoding.ids):
+        """The encoding of a text, made again if a control token was read in it."""
+        ids = encoding.ids
+        if self._guarded.isdisjoint(ids):
             return encoding
         with library_errors(partial(TokenizerError, text)):
+            normalizer = self._tokenizer.normalizer
+            normal = normalizer.normalize_str(text) if normalizer else text
+            names = map(self._tokenizer.id_to_token, self._guarded.intersection(ids))
+            if all(name.isascii() and name not in normal and name not in self._reserved for name in names):
+                return encoding  # nobody typed it: it stands for characters that the model does not know
             return self._marked.encode(text, add_special_tokens=False)
 
     def _encode(self, text: str) -> Any:
