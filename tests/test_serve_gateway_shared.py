@@ -109,8 +109,12 @@ def test_a_first_client_that_leaves_does_not_cancel_the_others(serve, provider):
         first.close()
         inside(program, 3)
         provider.held.set()
-        assert all(one.result().scores == expected(DOCS) for one in others)
+        answers = [one.result() for one in others]
+    assert all(answer.scores == expected(DOCS) for answer in answers)
     assert len(provider.seen) == len(DOCS)
+    units = sorted(answer.json["meta"]["billed_units"]["search_units"] for answer in answers)
+    assert units == [0, 0, len(DOCS)], "what the first began is billed to one of the others"
+    assert sum(figures(program, "rerank_search_units_total").values()) == len(DOCS)
 
 
 def test_a_request_that_all_have_left_is_not_joined(serve, provider):

@@ -49,7 +49,7 @@ class Gateway:
     ) -> RemoteResult:
         """Scores in input order. Raises what `RemoteScorer.score` raises; nothing more is sent once `is_gone`.
 
-        A request that equals one in flight gets its scores or its error. Only the first has usage: it is billed once.
+        A request that equals one in flight gets its scores or its error. Only one of them has usage: it is billed once.
         """
         report = Report()
         if self._store is None:
@@ -60,8 +60,8 @@ class Gateway:
         def make(all_gone: Callable[[], bool]) -> RemoteResult:
             return self._score(self._remote.for_request(report, rank_fields, all_gone), pairs, limits, report)
 
-        result, is_first = self._calls.run(key, is_gone, make)
-        return result if is_first else result._replace(usage={}, cached=len(pairs))
+        result, is_own = self._calls.run(key, is_gone, make)
+        return result if is_own else result._replace(usage={}, cached=len(pairs))
 
     def _score(
         self, remote: RemoteScorer | ChatScorer, pairs: Sequence[Pair], limits: Limits, report: Report

@@ -22,6 +22,7 @@ class _Call(Generic[T]):
         self.done = threading.Event()
         self.result: T
         self.error: BaseException | None = None
+        self.owner = 0  # position of the first who asked and was still there at the end
 
 
 class SharedCalls(Generic[T]):
@@ -32,24 +33,25 @@ class SharedCalls(Generic[T]):
         self._calls: dict[bytes, _Call[T]] = {}
 
     def run(self, key: bytes, is_gone: Callable[[], bool], make: Callable[[Callable[[], bool]], T]) -> tuple[T, bool]:
-        """What `make` returned, and whether this call of `run` made it; `make` gets the `is_gone` of all who asked.
+        """What `make` returned, and whether it is this caller's own: exactly one who is still there owns the result.
 
+        `make` gets the `is_gone` of all who asked together.
         Raises what `make` raised, for all of them; RemoteError to one who waits and is gone.
         """
         with self._lock:
             call = self._calls.get(key)
-            leads = call is None
             if call is None:
                 call = self._calls[key] = _Call()
+            place = len(call.askers)
             call.askers.append(is_gone)
-        if leads:
+        if place == 0:
             self._make(key, call, make)
         while not call.done.wait(LOOK_S):
             if is_gone():
                 raise RemoteError("nobody waits for the reply any more")
         if call.error is not None:
             raise call.error
-        return call.result, leads
+        return call.result, place == call.owner
 
     def _make(self, key: bytes, call: _Call[T], make: Callable[[Callable[[], bool]], T]) -> None:
         try:
@@ -58,6 +60,7 @@ class SharedCalls(Generic[T]):
             call.error = error
         with self._lock:
             self._forget(key, call)
+            call.owner = next((place for place, is_gone in enumerate(call.askers) if not is_gone()), 0)
         call.done.set()
 
     def _all_gone(self, key: bytes, call: _Call[T]) -> bool:
