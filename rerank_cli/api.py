@@ -15,7 +15,8 @@ from rerank_cli.member_words import expected
 from rerank_cli.records import Document, Ranking, Source
 from rerank_cli.report import Report
 from rerank_cli.request import MemberError, read_options
-from rerank_cli.scorers.registry import open_now
+from rerank_cli.scorers.model_options import check_reach, keywords_of
+from rerank_cli.scorers.registry import chain_of, open_now
 from rerank_cli.settings import (
     DEFAULT_ID_FIELDS,
     FieldSettings,
@@ -47,12 +48,13 @@ class Reranker:
         options: keyword options as on the command line (`backend`, `threads`, `offline`, `endpoint`, `api_key_env`,
             `max_tokens_per_doc`, `long_documents`, `max_chunks_per_doc` …).
 
-    Raises UsageError: an option is unknown; ModelError: the model or its backend is unavailable; the message says what
-    to do.
+    Raises UsageError: an option is unknown, or none of the models takes it; ModelError: the model or its backend is
+    unavailable; the message says what to do.
     """
 
     def __init__(self, model: str = "builtin", *, fallback: Sequence[str] = (), **options: Any) -> None:
         self.report = Report()
+        given = {name: f"`{keyword}`" for name, keyword in keywords_of(options).items()}
         self._limits = _take(options, Limits)
         remote = _take(options, RemoteSettings)
         chain = tuple(_as_list(fallback, "fallback"))
@@ -63,6 +65,7 @@ class Reranker:
                 f.name for settings_class in (Limits, ModelSettings, RemoteSettings) for f in fields(settings_class)
             ]
             raise UsageError(f"Reranker has no option `{name}`", did_you_mean(name, known))
+        check_reach(given, [settings], chain_of(settings)[1:])
         self.scorer = open_now(settings, os.environ, self.report)
 
     def score(self, query: str, documents: Sequence[str | Mapping[str, Any]]) -> list[float]:

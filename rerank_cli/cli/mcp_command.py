@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli.command import Command
+from rerank_cli.cli.rules import refuse_without_reach
 from rerank_cli.errors import UsageError
 from rerank_cli.options import INPUT, option
 from rerank_cli.settings import Limits, ModelSettings
@@ -54,16 +55,17 @@ def mcp(call: Call) -> int:
         raise UsageError("`rerank mcp` needs the package `mcp`", "pip install 'rerank-cli[mcp]'")
     from rerank_cli.api import Reranker
     from rerank_cli.mcp_server import Tools, make_server
-    from rerank_cli.scorers.registry import is_remote
+    from rerank_cli.scorers.model_options import with_reach
+    from rerank_cli.scorers.registry import chain_of, is_remote
 
     settings = call.settings(McpSettings)
     if not settings.root.is_dir():
         raise UsageError(f"--root: {settings.root} is not a folder", "name the folder whose files may be read")
     model = call.settings(ModelSettings)
     model = replace(model, remote=replace(model.remote, endpoints=call.endpoints, prices=call.prices))
-    with closing(
-        Reranker(model.model, fallback=model.fallback, **options_of(model, call.settings(Limits)))
-    ) as reranker:
+    refuse_without_reach(call, [model])
+    options = with_reach(options_of(model, call.settings(Limits)), model, chain_of(model)[1:])
+    with closing(Reranker(model.model, fallback=model.fallback, **options)) as reranker:
         call.terminal.note(f"{reranker.scorer.info.model} for agents, over stdin and stdout; files of {settings.root}")
         tools = Tools(reranker, settings.root, settings.max_documents, call.terminal)
         make_server(tools, local=not is_remote(model)).run("stdio")

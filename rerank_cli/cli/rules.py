@@ -29,11 +29,7 @@ if TYPE_CHECKING:
     from rerank_cli.records import RequestOptions
 
 TAKEN = frozenset({"document", "truncated", "chunks", "best_chunk", "query_id"})  # what writers put beside a result
-# What says where an endpoint is, who asks or what it may do: typed for a local model, the wrong model would score.
-REMOTE_ONLY = (
-    "endpoint", "api_key_env", "api_key_file", "auth_header", "header", "extra", "max_units", "max_cost",
-    "native_rank_fields",
-)  # fmt: skip
+OF_MODELS = tuple(one.name for one in options_of(ModelSettings))
 # How a command declares that it takes local models only.
 LOCAL_ONLY: dict[str, Any] = {
     "without": frozenset(one.name for one in options_of(RemoteSettings)) | {"fallback", "fail_closed"},
@@ -151,7 +147,7 @@ def check_result_key(key: str) -> None:
 
 
 def model_of(call: Call, request: RequestOptions | None = None) -> ModelSettings:
-    """Which scorer; remote settings ride along untouched. Raises UsageError if they were typed for a local model."""
+    """Which scorer; remote settings ride along untouched. Raises UsageError for an option that no model takes."""
     settings = call.settings(ModelSettings)
     # Rank fields ride along in case the provider chooses fields itself.
     rank_fields = call.values.get("rank_fields") or (request.rank_fields if request else None) or ()
@@ -164,19 +160,23 @@ def model_of(call: Call, request: RequestOptions | None = None) -> ModelSettings
     if settings.fail_closed and settings.fallback:
         raise UsageError("--fallback and --fail-closed exclude each other", "give one of them")
     settings = replace(settings, remote=remote)
-    if any(call.is_typed(name) for name in REMOTE_ONLY):
-        refuse_remote_options(call, [settings])
+    if any(call.is_typed(name) for name in OF_MODELS):
+        refuse_without_reach(call, [settings])
     return settings
 
 
-def refuse_remote_options(call: Call, models: Sequence[ModelSettings]) -> None:
-    """Raise UsageError if the command line has an option of remote endpoints and none of the models is one."""
-    from rerank_cli.scorers.registry import is_remote
+def refuse_without_reach(call: Call, models: Sequence[ModelSettings]) -> None:
+    """Raise UsageError if the command line has an option that neither the models nor their fallbacks take.
 
-    typed = next((name for name in REMOTE_ONLY if call.is_typed(name)), None)
-    if typed and not any(map(is_remote, models)):
-        message = f"--{typed.replace('_', '-')} belongs to a remote endpoint, and `{models[0].model}` is a local model"
-        raise UsageError(message, "name the provider, as in `-m tei:` or `-m cohere:rerank-v3.5`")
+    What a file or a variable sets may wait for its model.
+    """
+    from rerank_cli.scorers.model_options import check_reach
+    from rerank_cli.scorers.registry import chain_of
+
+    ray = call.values.get("engine") == "ray"  # reserves --threads processors for any model
+    names = [name for name in OF_MODELS if call.is_typed(name) and not (ray and name == "threads")]
+    fallbacks = chain_of(replace(models[0], fallback=call.settings(ModelSettings).fallback))[1:]
+    check_reach({name: f"--{name.replace('_', '-')}" for name in names}, models, fallbacks)
 
 
 def local_model_of(call: Call, message: str, hint: str) -> ModelSettings:

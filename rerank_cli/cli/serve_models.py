@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rerank_cli.cli.rules import REMOTE_ONLY, refuse_remote_options
+from rerank_cli.cli.rules import refuse_without_reach
 from rerank_cli.errors import UsageError
 from rerank_cli.settings import CacheSettings, ModelSettings, RemoteSettings
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Terminal
 
 # Options of one endpoint: with two providers, one would get what is meant for the other.
-OF_ONE_PROVIDER = tuple(name for name in REMOTE_ONLY if name not in {"max_units", "max_cost", "native_rank_fields"})
+OF_ONE_PROVIDER = ("endpoint", "api_key_env", "api_key_file", "auth_header", "header", "extra")
 
 
 def plans_of(call: Call, served_names: Sequence[str], budget: Budget) -> list[ModelPlan]:
@@ -30,11 +30,16 @@ def plans_of(call: Call, served_names: Sequence[str], budget: Budget) -> list[Mo
 
     models = models_of(call)
     remote = [model for model in models if is_remote(model)]
-    refuse_remote_options(call, models)
+    refuse_without_reach(call, models)
     refuse_mixed_providers(call, remote)
+    fallbacks = fallbacks_of(call, models)
     names = names_of([model.model for model in models], served_names)
     settings = call.settings(CacheSettings)
     cache = settings if settings.enabled else None
+    kept = next((name for name in ("cache_path", "cache_mode", "cache") if call.is_typed(name)), None)
+    if cache and kept and not any(map(is_remote, (*models, *fallbacks))):
+        message = f"--{kept.replace('_', '-')} is for scores of providers, and no model is a provider's"
+        raise UsageError(message, "leave it out")
 
     def plan(model: ModelSettings, own: Sequence[str]) -> ModelPlan:
         if is_remote(model):
@@ -42,7 +47,7 @@ def plans_of(call: Call, served_names: Sequence[str], budget: Budget) -> list[Mo
         return local_plan(model, own, call.terminal)
 
     plans = [plan(model, names[model.model]) for model in models]
-    return [*plans, *(replace(plan(model, ()), fallback=True) for model in fallbacks_of(call, models))]
+    return [*plans, *(replace(plan(model, ()), fallback=True) for model in fallbacks)]
 
 
 def fallbacks_of(call: Call, models: Sequence[ModelSettings]) -> list[ModelSettings]:

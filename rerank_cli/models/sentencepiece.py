@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 FILE = "spiece.model"
 UNIGRAM, UNKNOWN, CONTROL = 1, 2, 3
 SIZES = {1: 8, 5: 4}  # bytes of the numbers of fixed size, by protobuf's kind
-MARK = " "
 EXTRA_IDS = 100  # T5's sentinels, which are not in its SentencePiece model
 MOST_EXTRA_IDS = 1000
 SPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
@@ -32,24 +31,6 @@ def tokenizer_text(path: Path) -> str:
     Raises what `json` raises, or ValueError, for a file that cannot be read.
     """
     return json.dumps(_from_model(path)) if path.suffix == ".model" else path.read_text(encoding="utf-8")
-
-
-def marked_text(path: Path) -> str:
-    """The same, with a space before the name of every control token: it is then never found in a text.
-
-    A Unigram model has its control tokens among its pieces, so `</s>` in a document would become the control token. A
-    piece with a space is never found, because texts are split at spaces first. Raises as `tokenizer_text` does.
-    """
-    record = json.loads(tokenizer_text(path))
-    controls = {token["content"] for token in record["added_tokens"] if token["special"]}
-    if record["model"]["type"] != "Unigram":
-        raise ValueError(f"it is of the kind {record['model']['type']}, and T5's are Unigram")
-    pieces = record["model"]["vocab"]
-    record["model"]["vocab"] = [[MARK + piece if piece in controls else piece, score] for piece, score in pieces]
-    for token in record["added_tokens"]:
-        token["content"] = MARK * token["special"] + token["content"]
-    record["post_processor"] = None  # it names control tokens, and prompts hold their own
-    return json.dumps(record)
 
 
 def _from_model(path: Path) -> dict[str, Any]:

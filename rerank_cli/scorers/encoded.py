@@ -222,6 +222,7 @@ def open_encoded(
         poolings = [module for module in model.modules if module.kind == "Pooling"]
         if any(module.config.get("include_prompt") is False for module in poolings):
             raise ModelError(f"{model.name} leaves its prompt out of the pooling, which is not supported")
+    encoder.reserve({encodings.query.marker, encodings.document.marker})  # PyLate's are plain added tokens
     queries = QueryInputs(encoder, encodings.query, model, report)
     documents = TextInputs(encoder, encodings.document, model)
     return EncodedScorer(model, encoder, engine, info, encodings, queries, documents)

@@ -5,16 +5,17 @@ Only this module imports `tokenizers`. It knows nothing of models, windows or sc
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import ModelError, library_errors
-from rerank_cli.models import sentencepiece
+from rerank_cli.models.control_tokens import marked_text
+from rerank_cli.models.sentencepiece import tokenizer_text
 from rerank_cli.scorers.prefixes import WHOLE, Splitting, Tokens, first_tokens, splitting, tokens_of
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -53,27 +54,19 @@ class TokenizerError(ModelError):
 
 
 class Encoder:
-    """A tokenizer.json without truncation and padding, and without special tokens from document text.
+    """A tokenizer.json, or a SentencePiece model, without truncation and padding; control tokens in a text are text.
 
-    `t5`: it is that of a T5; a SentencePiece model always is.
     `Tokenizer.from_file` obeys the truncation and padding stored in the file, and by default turns `[SEP]` in a
     document into the control token; both would change scores silently.
     """
 
     def __init__(self, path: Path, *, lower_case: bool = False, t5: bool = False) -> None:
-        from tokenizers import Tokenizer
-
-        hint = "download or save the model again (after a clone: `git lfs pull`)"
-        with library_errors(lambda reason: ModelError(f"cannot read the tokenizer {path}: {reason}", hint)):
-            self._mark = sentencepiece.MARK if t5 or path.suffix == ".model" else ""
-            text = sentencepiece.marked_text(path) if self._mark else None
-            self._tokenizer: Any = Tokenizer.from_str(text) if text else Tokenizer.from_file(str(path))
-            self._tokenizer.no_padding()
-            self._tokenizer.no_truncation()
-            self._tokenizer.encode_special_tokens = True
-            if lower_case:
-                self._lower_case()
-        self._path = path
+        self._path, self._lower_case = path, lower_case
+        self._tokenizer = self._opened(lambda: tokenizer_text(path) if path.suffix == ".model" else None)
+        if t5 and self._kind != "Unigram":
+            raise self._unreadable(f"it is of the kind {self._kind}, and T5's are Unigram")
+        self._guarded = self._readable_controls()
+        self._reserved: frozenset[str] = frozenset()
         self._splits: Splitting | None = None  # found out at the first long text
         self.query = lru_cache(maxsize=1024)(self._query)  # bounded for servers: a query may be long
 
@@ -82,16 +75,71 @@ class Encoder:
             return tuple(self.first(text, MOST_QUERY).ids)
         return tuple(self.ids(text))
 
+    def _opened(self, text_of: Callable[[], str | None]) -> Any:
+        """The tokenizer of a text, or of the file itself; lower case comes first, as sentence-transformers has it."""
+        from tokenizers import Tokenizer, normalizers
+
+        with library_errors(self._unreadable):
+            text = text_of()
+            tokenizer = Tokenizer.from_file(str(self._path)) if text is None else Tokenizer.from_str(text)
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+            tokenizer.encode_special_tokens = True
+            if self._lower_case:
+                own = tokenizer.normalizer
+                tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *([own] if own else [])])
+        return tokenizer
+
+    def _unreadable(self, reason: str) -> ModelError:
+        hint = "download or save the model again (after a clone: `git lfs pull`)"
+        return ModelError(f"cannot read the tokenizer {self._path}: {reason}", hint)
+
+    @property
+    def _kind(self) -> str:
+        return type(self._tokenizer.model).__name__
+
+    def _readable_controls(self) -> frozenset[int]:
+        """Control tokens that could be read in a text: those of the model's own vocabulary, which it looks up there."""
+        own = {token: n for token, n in self.controls().items() if self._tokenizer.model.token_to_id(token) is not None}
+        return frozenset(number for token, number in own.items() if self._finds(token, number))
+
+    def _finds(self, token: str, number: int) -> bool:
+        """Whether a control token may be read in a text. A model of whole words finds words only: `[SEP]` is three."""
+        if self._kind not in {"WordPiece", "WordLevel"}:
+            return True
+        try:
+            with library_errors(partial(TokenizerError, token)):
+                return number in self._tokenizer.encode(token, add_special_tokens=False).ids
+        except TokenizerError:
+            return True
+
+    def reserve(self, tokens: Iterable[str]) -> None:
+        """Take added tokens for control tokens, too, before anything is tokenised."""
+        self._reserved = self.added().intersection(tokens)
+        self._guarded |= {self._tokenizer.token_to_id(token) for token in self._reserved}
+
+    @cached_property
+    def _marked(self) -> Any:
+        """The same tokenizer without control tokens that a text could be. Slow to make, and rarely needed."""
+        return self._opened(lambda: marked_text(tokenizer_text(self._path), self._reserved))
+
+    def _as_text(self, text: str, encoding: Any) -> Any:
+        """The encoding of a text, made again if a control token was read in it."""
+        ids = encoding.ids
+        if self._guarded.isdisjoint(ids):
+            return encoding
+        with library_errors(partial(TokenizerError, text)):
+            normalizer = self._tokenizer.normalizer
+            normal = normalizer.normalize_str(text) if normalizer else text
+            names = map(self._tokenizer.id_to_token, self._guarded.intersection(ids))
+            if all(name.isascii() and name not in normal and name not in self._reserved for name in names):
+                return encoding  # nobody typed it: it stands for characters that the model does not know
+            return self._marked.encode(text, add_special_tokens=False)
+
     def _encode(self, text: str) -> Any:
         with library_errors(partial(TokenizerError, text)):
-            return self._tokenizer.encode(text, add_special_tokens=False)
-
-    def _lower_case(self) -> None:
-        """Lower-case before the tokenizer's own normalisation, as sentence-transformers' `do_lower_case` does."""
-        from tokenizers import normalizers
-
-        own = self._tokenizer.normalizer
-        self._tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *([own] if own else [])])
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return self._as_text(text, encoding)
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text, nothing added, control tokens in it read as text."""
@@ -100,25 +148,22 @@ class Encoder:
 
     def controlled(self, text: str) -> list[int]:
         """Token ids of a text with control tokens: for templates only, never for a user's text."""
-        if self._mark:
-            for token in self.controls():
-                text = text.replace(token, self._mark + token)
         self._tokenizer.encode_special_tokens = False
         try:
-            return self.ids(text)
+            with library_errors(partial(TokenizerError, text)):
+                ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+            return ids
         finally:
             self._tokenizer.encode_special_tokens = True
 
     def controls(self) -> dict[str, int]:
         """Control tokens and their ids."""
         added = self._tokenizer.get_added_tokens_decoder()
-        return {token.content.removeprefix(self._mark): number for number, token in added.items() if token.special}
+        return {token.content: number for number, token in added.items() if token.special}
 
     def added(self) -> frozenset[str]:
         """Tokens beside the vocabulary, control tokens and others: each is one token wherever a template has it."""
-        return frozenset(
-            token.content.removeprefix(self._mark) for token in self._tokenizer.get_added_tokens_decoder().values()
-        )
+        return frozenset(token.content for token in self._tokenizer.get_added_tokens_decoder().values())
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of token ids, control tokens included."""
@@ -137,8 +182,8 @@ class Encoder:
 
     def token_id(self, token: str) -> int | None:
         """The id of one token, or None if it is not in the vocabulary."""
-        found: tuple[int | None, ...] = tuple(map(self._tokenizer.token_to_id, (token, self._mark + token)))
-        return found[1] if found[0] is None else found[0]
+        number: int | None = self._tokenizer.token_to_id(token)
+        return number
 
     def documents(self, texts: Sequence[str], long: int, most: int | None = None) -> list[Tokens]:
         """Token ids of each text, in input order; of more than `most` tokens, the first are enough.
@@ -190,7 +235,7 @@ class Encoder:
                     encodings = encode(block, add_special_tokens=False)
             except TokenizerError:
                 encodings = [self._encode(text) for text in block]
-            yield from encodings
+            yield from map(self._as_text, block, encodings)
 
     def single(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Special tokens before and after a text that stands alone."""

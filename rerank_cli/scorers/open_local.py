@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     AnyLocalScorer = LocalScorer | EncodedScorer
 
-SCORING = 1  # increased when a change of this package changes the scores of a model
+SCORING = 2  # increased when a change of this package changes the scores of a model
 ARITHMETIC = {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "arm64", "i8mm"}
 
 
