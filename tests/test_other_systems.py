@@ -54,7 +54,8 @@ for name in (*functions, *flags):
     if hasattr(os, name):
         delattr(os, name)
 for name in signals:
-    delattr(signal, name)
+    if hasattr(signal, name):
+        delattr(signal, name)
 everything()
 json.dump([run(job) for job in jobs], sys.stdout)
 """
