@@ -26,7 +26,7 @@ FLAGS = ("O_ACCMODE", "O_CLOEXEC", "O_DIRECTORY", "O_DSYNC", "O_NOCTTY", "O_NOFO
 SIGNALS = ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 
 PROGRAM = """
-import importlib, io, json, os, pkgutil, signal, sys
+import importlib, io, json, os, pkgutil, re, signal, sys, threading, time, urllib.request
 modules, functions, flags, signals, jobs = json.loads(sys.argv[1])
 
 def everything():
@@ -43,7 +43,32 @@ def run(job):
     files = {name: open(name).read() for name in job["files"]}
     return [code, out.getvalue().decode(), err.getvalue(), files]
 
+def serve():
+    # the answer of a server that is then told to end, and its exit code
+    from rerank_cli.cli.main import main, signals
+    from rerank_cli.terminal import Terminal
+    err, answers = io.StringIO(), []
+
+    def ask():
+        while not (found := re.search(r"http://\\S+:(\\d+)", err.getvalue())):
+            time.sleep(0.01)
+        body = json.dumps({"query": "capital of France", "documents": ["A dog.", "Paris is the capital."]}).encode()
+        url, headers = f"http://127.0.0.1:{found[1]}/v2/rerank", {"content-type": "application/json"}
+        try:
+            request = urllib.request.Request(url, body, headers)
+            answers.append(json.load(urllib.request.urlopen(request, timeout=60)))
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    with signals():
+        code = main(["serve", "--port", "0"], Terminal(io.BytesIO(), io.BytesIO(), err, dict(os.environ)))
+    thread.join()
+    return [code, answers[0]["results"][0]["index"]]
+
 everything()
+serve()
 for job in jobs:
     run(job)
 for name in [name for name in sys.modules if name.partition(".")[0] == "rerank_cli"]:
@@ -57,7 +82,7 @@ for name in signals:
     if hasattr(signal, name):
         delattr(signal, name)
 everything()
-json.dump([run(job) for job in jobs], sys.stdout)
+json.dump([serve(), *map(run, jobs)], sys.stdout)
 """
 
 
@@ -101,7 +126,7 @@ def found(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return dict(zip(JOBS, json.loads(done.stdout), strict=True))
+    return dict(zip(["a server", *JOBS], json.loads(done.stdout), strict=True))
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -120,6 +145,10 @@ def test_a_batch_writes_results_and_errors(found):
     _, _, _, files = found["a batch"]
     assert json.loads(files["out.jsonl"])["id"] == "1"
     assert len(files["bad"].splitlines()) == 1
+
+
+def test_a_server_answers_and_ends(found):
+    assert found["a server"] == [143, 1]
 
 
 def guarded(tree: ast.AST) -> set[int]:
