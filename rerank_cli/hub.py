@@ -220,8 +220,8 @@ def download(
     `revision` is a branch, tag or commit; None is the default branch. `progress` gets (files done, files in all).
     Raises ModelError: not found, gated, no usable weights, or the hub did not answer.
     """
-    for what in ("TELEMETRY", "PROGRESS_BARS", "UPDATE_CHECK"):
-        os.environ.setdefault(f"HF_HUB_DISABLE_{what}", "1")
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_UPDATE_CHECK"):
+        os.environ.setdefault(name, "1")
     from huggingface_hub import HfApi, hf_hub_download
 
     from rerank_cli.models.hub_errors import error_of

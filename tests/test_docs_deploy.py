@@ -46,15 +46,18 @@ def test_the_image_has_what_it_copies_and_its_build_ignores_nothing_of_it():
 def test_the_image_runs_as_another_user_than_root():
     (user,) = of("USER")
     assert user == "10001"
-    assert any(f"--uid {user}" in line for line in of("RUN"))
+    assert any(f"rerank:x:{user}:{user}:" in line for line in of("RUN"))
     last = max(number for number, line in enumerate(DOCKERFILE) if line.startswith("USER"))
     assert not any(line.startswith(("RUN", "COPY")) for line in DOCKERFILE[last:])
 
 
-def test_the_image_starts_a_server_that_its_check_finds_healthy(tmp_path):
-    program, *argv = command_of(of("ENTRYPOINT")[0])
-    assert (program, argv[0]) == ("rerank", "serve")
-    server = Program(tmp_path, *argv[1:])
+def test_the_image_is_a_filter_and_its_stage_serve_a_server_that_its_check_finds_healthy(tmp_path):
+    (program,), ((server_command,), plain) = command_of(of("ENTRYPOINT")[0]), map(command_of, of("CMD"))
+    assert (program, server_command, plain) == ("rerank", "serve", ["--help"])
+    assert DOCKERFILE.index("FROM base AS serve") < DOCKERFILE.index("FROM base")
+    name, _, host = of("ENV")[-1].partition("=")
+    assert name == "RERANK_HOST"
+    server = Program(tmp_path, "--host", host)
     check = [sys.executable, *command_of(of("HEALTHCHECK")[0])[1:]]
     here = [word.replace(":8080", f":{server.port}") for word in check]
     try:

@@ -22,7 +22,7 @@ MENU = {
     "Serve": ("serve", "serve-clients", "mcp", "deploy/README"),
     "Models": ("models", "MODEL_CARD", "training", "providers/README", "providers/*"),
     "Measure": ("eval", "ci/README", "comparison"),
-    "Reference": ("reference", "config", "exit-codes", "troubleshooting", "security"),
+    "Reference": ("reference", "config", "environment", "exit-codes", "troubleshooting", "security"),
     "Background": ("architecture", "CHANGELOG", "CONTRIBUTING"),
 }
 ELSEWHERE = {  # page of the site -> file of the checkout

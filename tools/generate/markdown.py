@@ -8,10 +8,11 @@ from rerank_cli.errors import ExitCode
 from rerank_cli.models.known import known
 from rerank_cli.models.templates import table as prompts
 from rerank_cli.readers.engines import shapes
-from tools.generate.facts import ENVIRONMENT
+from tools.generate.environment import environment_table, option_variables, provider_variables
+from tools.generate.table import code, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from tools.generate.facts import Command, Option
 
@@ -27,7 +28,10 @@ def reference(table: tuple[Command, ...]) -> str:
     """docs/reference.md."""
     parts = [HEAD, "## Commands\n\n" + command_table(table)]
     parts += [command_page(each) for command in table for each in (command, *command.children)]
-    parts += ["## Environment\n\n" + environment_table(), "## Exit codes\n\n" + exit_codes()]
+    parts += [
+        "## Environment\n\n[One page](environment.md) has all variables.\n\n" + environment_table(),
+        "## Exit codes\n\n" + exit_codes(),
+    ]
     return "\n".join(parts)
 
 
@@ -38,6 +42,8 @@ def blocks(table: tuple[Command, ...]) -> dict[str, str]:
         "commands": command_table(table),
         "options": "\n".join(group_text(group, options, level=3) for group, options in rank.by_group().items()),
         "environment": environment_table(),
+        "option-variables": option_variables(table),
+        "provider-variables": provider_variables(),
         "exit-codes": exit_codes(),
         "engines": engines(),
         "templates": templates(),
@@ -119,16 +125,6 @@ def variable_of(option: Option) -> str:
     return code(option.variable) if option.variable else ""
 
 
-def environment_table() -> str:
-    """The rule and the variables beside it."""
-    rule = (
-        "Each option with a variable in the tables takes its default from it: `RERANK_TOP_N=5`. An empty variable\n"
-        "counts as unset; values of repeatable options are separated by newlines; switches take `1` or `0`.\n\n"
-    )
-    rows = [(", ".join(code(name) for name in names.split(", ")), text) for names, text in ENVIRONMENT]
-    return rule + table_of(("variable", "meaning"), rows)
-
-
 def exit_codes() -> str:
     """The table of exit codes."""
     return table_of(("code", "meaning"), [(str(int(code)), code.meaning) for code in ExitCode])
@@ -143,14 +139,3 @@ def project_keys() -> list[str]:
     options = (option for options in Options(root()).everywhere().values() for option in options)
     allowed = {one.name for one in options if one.group in PROJECT_GROUPS and one.configurable and not one.names_path}
     return sorted(allowed | {"model", "fallback"})
-
-
-def code(text: str) -> str:
-    """Inline code."""
-    return f"`{text}`"
-
-
-def table_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; a bar in a cell is escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
