@@ -1,7 +1,7 @@
 """All figures that have a goal, in one run: `python -m benchmarks all` prints one table and keeps it in results.md.
 
     python -m benchmarks all [--peers FOLDER]
-    python -m benchmarks peers [--peers FOLDER] [--documents 400] [--rounds 5] [--threads N]
+    python -m benchmarks peers [--peers FOLDER] [--documents 200] [--rounds 5] [--threads N]
 
 Ratios are measured side by side; read them rather than the absolute figures. `all` takes about ten minutes on two idle
 cores. `peers` compares with other rerankers and keeps its table in peers.md; `all` does so too if FOLDER says where
@@ -164,7 +164,7 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("all", "peers"))
     parser.add_argument("--peers", type=Path, metavar="FOLDER", help="where the environments of other rerankers are")
-    parser.add_argument("--documents", type=int, default=400)
+    parser.add_argument("--documents", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="0: all (peers only, like the two above)")
     asked = parser.parse_args()

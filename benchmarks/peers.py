@@ -1,9 +1,9 @@
 """Other rerankers beside ours: the same model, pairs and threads, in turn in one run.
 
-    python -m benchmarks peers [--peers FOLDER] [--documents 400] [--rounds 5] [--threads N]
+    python -m benchmarks peers [--peers FOLDER] [--documents 200] [--rounds 5] [--threads N]
 
-Each peer has a virtual environment in FOLDER with the versions below; it is made when it is missing (about ten minutes
-and 5 GB for all). Without --peers a temporary folder is used and removed. A model of the shape of MiniLM-L6 is made and
+Each peer has a virtual environment in FOLDER with the versions below; it is made when it is missing (about five minutes
+and 8 GB for all). Without --peers a temporary folder is used and removed. A model of the shape of MiniLM-L6 is made and
 exported; a peer and our backend of the same kind load it in processes of their own and score all pairs in turn. The
 table has medians, ratios (ours / theirs for pairs/s), seconds from the start of the process to the scores of ten
 documents, peak memory, and how far the logits agree. A peer that cannot be installed or run is a row with the reason.
@@ -272,6 +272,7 @@ def measure(peer: Peer, job: Job, folder: Path) -> str:
 
 def table(folder: Path, documents: int, rounds: int, threads: int) -> Iterator[str]:
     """The lines of the table, one by one; environments are in `folder`."""
+    folder = folder.absolute()
     yield HEAD
     with tempfile.TemporaryDirectory() as made:
         os.environ["RERANK_CACHE_DIR"] = str(Path(made, "cache"))
