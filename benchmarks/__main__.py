@@ -1,11 +1,16 @@
 """All figures that have a goal, in one run: `python -m benchmarks all` prints one table and keeps it in results.md.
 
-Ratios are measured side by side; read them rather than the absolute figures. It takes about ten minutes on two idle
-cores. Each program of this folder also runs by itself and shows more.
+    python -m benchmarks all [--peers FOLDER]
+    python -m benchmarks peers [--peers FOLDER] [--documents 200] [--rounds 5] [--threads N]
+
+Ratios are measured side by side; read them rather than the absolute figures. `all` takes about ten minutes on two idle
+cores. `peers` compares with other rerankers and keeps its table in peers.md; `all` does so too if FOLDER says where
+their environments are (peers.py explains). Each program of this folder also runs by itself and shows more.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -18,7 +23,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-RESULTS = Path(__file__).with_name("results.md")
+RESULTS, PEERS = Path(__file__).with_name("results.md"), Path(__file__).with_name("peers.md")
 
 
 class Row(NamedTuple):
@@ -108,32 +113,66 @@ def of_prefilter() -> list[Row]:
     return [Row("--prefilter 1000", prefilter.a_million_lines(), "15 s, 400 MB")]
 
 
-def main() -> int:
-    """Measure, print, keep."""
+def facts() -> list[str]:
+    """The machine, the versions and the load."""
     from rerank_cli import cpu
     from rerank_cli.scorers.selection import installed
 
-    if sys.argv[1:] != ["all"]:
-        sys.stderr.write("usage: python -m benchmarks all\n")
-        return 2
     packages = ("onnxruntime", "openvino", "torch", "tokenizers", "sentence_transformers")
     model = next((line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if "model name" in line), "?")  # noqa: PTH123, SIM115
-    facts = [
+    return [
         f"- {model}, {cpu.available_threads()} threads, {', '.join(sorted(cpu.features()))}",
         f"- Python {platform.python_version()}, " + ", ".join(f"{name} {installed(name)}" for name in packages),
         f"- load average at the start {os.getloadavg()[0]:.1f}",
     ]
+
+
+def measure_all() -> None:
+    """Everything of ours: results.md."""
+    head = facts()
     rows = [*of_threads(), *of_start(), *of_records(), *of_prefilter(), *of_backends()]
-    table = [
-        "| figure | found | goal |",
-        "|---|---|---|",
-        *(f"| {row.what} | {row.found} | {row.goal} |" for row in rows),
-    ]
-    text = "\n".join(["# Results of `python -m benchmarks all`", "", *facts, "", *table]) + "\n"
-    RESULTS.write_text(text, "utf-8")
+    table = [f"| {row.what} | {row.found} | {row.goal} |" for row in rows]
+    keep(RESULTS, "all", [*head, "", "| figure | found | goal |", "|---|---|---|", *table])
+
+
+def measure_peers(asked: argparse.Namespace) -> None:
+    """Other rerankers beside ours: peers.md."""
+    from benchmarks import peers
+    from rerank_cli import cpu
+
+    head = [*facts(), f"- {asked.documents} documents, medians of {asked.rounds} rounds"]
+    folder = asked.peers or Path(tempfile.mkdtemp())
+    try:
+        table = peers.table(folder, asked.documents, asked.rounds, asked.threads or cpu.available_threads())
+        keep(PEERS, "peers", [*head, f"- {peers.versions()}", "", *table, "", peers.NOTES])
+    finally:
+        if not asked.peers:
+            shutil.rmtree(folder)
+
+
+def keep(path: Path, what: str, lines: list[str]) -> None:
+    """Print a report and keep it."""
+    text = "\n".join([f"# Results of `python -m benchmarks {what}`", "", *lines]) + "\n"
+    path.write_text(text, "utf-8")
     print(text)
-    return 0
+
+
+def main() -> None:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("all", "peers"))
+    parser.add_argument("--peers", type=Path, metavar="FOLDER", help="where the environments of other rerankers are")
+    parser.add_argument("--documents", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0, help="0: all (peers only, like the two above)")
+    asked = parser.parse_args()
+    if asked.what == "all":
+        measure_all()
+    if asked.what == "peers" or asked.peers:
+        measure_peers(asked)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

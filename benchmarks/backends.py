@@ -1,13 +1,11 @@
 """Backends side by side in one run: ours and sentence-transformers on the same model, pairs and threads.
 
     python benchmarks/backends.py [--documents 1000] [--rounds 3] [--threads N] [--shape minilm-l6]
-        [--sentence-transformers-openvino PYTHON]
 
 A model of the shape is made with random weights (speed does not depend on them) and the built-in's tokenizer,
 converted, and scored by every backend in turn, round after round; medians, ratios and the largest difference of logits
-are printed. Then the share of the machine's measured matrix rate, and whole processes. `PYTHON` is an interpreter of
-another environment with sentence-transformers and optimum-intel, which cannot be installed beside ours. Nothing is
-asserted.
+are printed. Then the share of the machine's measured matrix rate, and whole processes. Nothing is asserted. Other
+rerankers, and sentence-transformers' other backends, are compared by peers.py in environments of their own.
 """
 
 from __future__ import annotations
@@ -96,21 +94,6 @@ def theirs(folder: Path, threads: int) -> Callable[[list[str]], list[float]]:
         return [float(v) for v in model.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)]
 
     return score
-
-
-THEIR_OPENVINO = """
-import json, sys, time
-from sentence_transformers import CrossEncoder
-folder, path, precision = sys.argv[1:4]
-query, texts = json.load(open(path))
-config = {"INFERENCE_PRECISION_HINT": precision, "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
-model = CrossEncoder(folder, backend="openvino", model_kwargs={"ov_config": config})
-pairs = [(query, text) for text in texts]
-model.predict(pairs[:64], show_progress_bar=False)
-start = time.perf_counter()
-model.predict(pairs, show_progress_bar=False)
-print(json.dumps(time.perf_counter() - start))
-"""
 
 
 def has_bf16() -> bool:
@@ -237,16 +220,6 @@ def processes(copy: Path, rounds: int) -> None:
         print(f"{name:30} {1000 * statistics.median(values):7.0f} {statistics.median(values) / base:7.2f}")
 
 
-def their_openvino(python: str, model: Path, texts: list[str]) -> None:
-    """sentence-transformers' own OpenVINO backend in its environment, at the precision of ours."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump([QUERY, texts], file)
-        file.flush()
-        command = [python, "-c", THEIR_OPENVINO, str(model), file.name, "bf16" if has_bf16() else "f32"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-    print(f"sentence-transformers openvino: {len(texts) / json.loads(done.stdout.splitlines()[-1]):.1f} pairs/s")
-
-
 def main() -> None:
     """Make, convert, compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -254,7 +227,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--shape", choices=SHAPES, default="minilm-l6")
-    parser.add_argument("--sentence-transformers-openvino", metavar="PYTHON")
     asked = parser.parse_args()
     from rerank_cli import cpu, models
     from rerank_cli.convert.model import convert
@@ -272,8 +244,6 @@ def main() -> None:
     print(f"{asked.shape}, {len(texts)} documents, {threads} threads, {', '.join(sorted(cpu.features()))}; {packages}")
     print(f"load average {os.getloadavg()[0]:.1f} (other work on the machine makes figures worse, ratios less so)\n")
     compare(backends(model, copy, threads), texts, asked.rounds)
-    if asked.sentence_transformers_openvino:
-        their_openvino(asked.sentence_transformers_openvino, model, texts)
     print()
     for dtype in ("fp32", "bf16") if has_bf16() else ("fp32",):
         share_of_rate(asked.shape, copy, threads, dtype)
