@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from readers_support import read
+from readers_support import read, zstd
 
 from rerank_cli.errors import InputError, RerankError, UsageError
 from rerank_cli.readers.request import parse_request
 from rerank_cli.report import Report
 from rerank_cli.settings import FieldSettings
-
-try:
-    from compression import zstd
-except ImportError:
-    from backports import zstd
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
