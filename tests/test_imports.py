@@ -60,6 +60,7 @@ LAYERS = (
         "version",
         "errors",
         "model_settings",
+        "nesting",
         "stage_settings",
         "options",
         "records",
