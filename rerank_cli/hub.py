@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rerank_cli import nesting
+from rerank_cli import lookup, nesting
 from rerank_cli.errors import ModelError, did_you_mean
 from rerank_cli.files import replacing
 from rerank_cli.inside import is_commit, is_relative, is_revision, joined
@@ -88,7 +88,7 @@ def cached(repository: str, revision: str | None) -> Snapshot | None:
         except OSError:
             return None
     folder = home / "snapshots" / commit
-    return Snapshot(repository, commit, folder) if is_commit(commit) and folder.is_dir() else None
+    return Snapshot(repository, commit, folder) if is_commit(commit) and lookup.is_folder(folder) else None
 
 
 def locate(repository: str, revision: str | None, file_filter: FileFilter, *, offline: bool) -> Snapshot:

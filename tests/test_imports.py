@@ -72,6 +72,7 @@ LAYERS = (
     },
     {
         "files",
+        "lookup",
         "sync",
         "descriptors",
         "inside",

@@ -41,7 +41,9 @@ def read_json(path: Path, types: Types | None = None, kind: type = dict) -> Any:
     BrokenFileError for anything else; both name the file.
     """
     try:
-        value = nesting.loads(data := path.read_bytes())
+        value = json.loads(data := path.read_bytes())
+        if len(data) > 2 * nesting.MAX_NESTING:
+            nesting.require_shallow(value)
         if any(sign in data for sign in SURROGATE_SIGNS):
             _require_encodable(value)
     except FileNotFoundError:
