@@ -6,11 +6,11 @@ It looks at documents after they were read, whatever their format, and only unti
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli import nesting
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.field_hints import EMPTY_HINT, MAX_KEYS, TEXT_HINT, field_hint, likely_fields, name_list
 from rerank_cli.paths import fields_of, has_path, last_key
@@ -213,7 +213,7 @@ def record_of(document: Document) -> Any:
         if source.kind == "row":
             cells = next(csv.reader([raw.decode("utf-8", "replace")], delimiter=source.delimiter), [])
             return dict(zip(source.columns, cells, strict=False))
-        value = json.loads(raw) if is_record(document) else None
+        value = nesting.loads(raw) if is_record(document) else None
         return source.members(value) if source.members and isinstance(value, dict) else value
     except (ValueError, RecursionError, csv.Error):
         return None

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rerank_cli import lookup
 from rerank_cli.cache_file import (
     BYTES_PER_ROW,
     CacheMode,
@@ -69,7 +70,7 @@ class ScoreCache:
         self._damaged: list[bytes] = []  # failed their checksum, to be replaced
         self._connection: sqlite3.Connection | None = None
         with self._guarded():
-            if self._writable and path.exists() and not may_write(path):
+            if self._writable and lookup.exists(path) and not may_write(path):
                 self._writable = False
                 report.warn(f"the score cache {path} cannot be written: new scores are not kept")
             self._connection = open_file(path, "rw" if self._writable else "ro", busy_s)
@@ -238,7 +239,7 @@ def clear(path: Path) -> int:
     file, OutputError if another process holds it.
     """
     try:
-        return _empty(path) if path.exists() else 0
+        return _empty(path) if lookup.exists(path) else 0
     except failures() as error:
         if isinstance(error, OSError) or is_in_use(error):
             hint = "check its permissions, and whether another rerank is writing to it"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from zlib import crc32
 
+from rerank_cli import lookup
 from rerank_cli.records import Score
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def today() -> int:
 def open_file(path: Path, mode: CacheMode, busy_s: float) -> sqlite3.Connection | None:
     """A connection to a score cache, created if necessary; None if mode is `ro` and there is no file."""
     if mode == "ro":
-        return _open_to_read(path, busy_s) if path.exists() else None
+        return _open_to_read(path, busy_s) if lookup.exists(path) else None
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = _connect(path, "rwc", busy_s)
     try:

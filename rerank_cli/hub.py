@@ -6,13 +6,13 @@ checking for a newer one; `rerank models pull` checks.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rerank_cli import lookup, nesting
 from rerank_cli.errors import ModelError, did_you_mean
 from rerank_cli.files import replacing
 from rerank_cli.inside import is_commit, is_relative, is_revision, joined
@@ -88,7 +88,7 @@ def cached(repository: str, revision: str | None) -> Snapshot | None:
         except OSError:
             return None
     folder = home / "snapshots" / commit
-    return Snapshot(repository, commit, folder) if is_commit(commit) and folder.is_dir() else None
+    return Snapshot(repository, commit, folder) if is_commit(commit) and lookup.is_folder(folder) else None
 
 
 def locate(repository: str, revision: str | None, file_filter: FileFilter, *, offline: bool) -> Snapshot:
@@ -181,7 +181,7 @@ def _weights(folder: Path, file_filter: FileFilter) -> list[Path]:
 def _json(path: Path, default: Any) -> Any:
     """A value of the default's type, or the default: `models` reports broken files."""
     try:
-        value = json.loads(path.read_bytes())
+        value = nesting.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return default
     return value if isinstance(value, type(default)) else default

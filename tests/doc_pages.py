@@ -37,6 +37,7 @@ PART = re.compile(
 )
 PORT = "8480"  # of servers in pages; each story has a free one in its place, since stories run beside each other
 END = "\x1e"
+PROGRAMS = ("jq", "curl")  # that pages call and not every machine has; all have awk, diff, grep and sort
 # By how many logits a score may differ from the page's, which another processor may have written.
 TOLERANCE = {"": similar_output.PROCESSORS, "worst": similar_output.PROCESSORS + 0.08}
 SEED = similar_output.PROCESSORS + 0.06
@@ -72,6 +73,19 @@ def blocks(page: str) -> list[Block]:
         found.append(Block(kind, match[name], match.start(name), marks))
         marks = {}
     return found
+
+
+def missing_program(name: str) -> str | None:
+    """A program that the page calls without a mark, and that this machine lacks; its blocks build on each other."""
+    called = [
+        block.body
+        for block in blocks((ROOT / "docs" / name).read_text())
+        if not {"needs", "not run"} & set(block.marks)
+    ]
+    used = [
+        program for program in PROGRAMS if re.search(rf"(^|[|;&(]|do) *{program} ", "\n".join(called), re.MULTILINE)
+    ]
+    return next((program for program in used if shutil.which(program) is None), None)
 
 
 def commands(body: str) -> list[tuple[str, str]]:

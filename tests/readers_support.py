@@ -1,9 +1,13 @@
-"""Reads documents through `open_documents` over a real Terminal of byte streams, to the end."""
+"""Reads documents through `open_documents` over a real Terminal of byte streams, to the end.
+
+`zstd` is the standard library's module, or its backport before Python 3.14.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +19,12 @@ from rerank_cli.report import Report
 from rerank_cli.settings import Decoding, FieldSettings, InputSettings
 from rerank_cli.terminal import Terminal
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+__all__ = ["Reading", "load_value", "read", "zstd"]
 DECODING_KEYS = ("encoding", "max_line", "max_unpacked")
 FIELD_KEYS = (
     "rank_fields",

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from backports import zstd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from readers_support import zstd
 
 from rerank_cli.fields import build_document, build_document_fast
 from rerank_cli.records import Source

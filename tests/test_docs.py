@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 import pytest
-from doc_pages import FAKE_PROGRAMS, PAGES, ROOT, blocks, run_page
+from doc_pages import FAKE_PROGRAMS, PAGES, ROOT, blocks, missing_program, run_page
 
 # Pages with shell blocks that something else runs; docs/providers and docs/ci have tests of their own.
 ELSEWHERE = {"README.md": ".ci/run", "CONTRIBUTING.md": ".ci/run"}
@@ -22,6 +22,8 @@ ELSEWHERE = {"README.md": ".ci/run", "CONTRIBUTING.md": ".ci/run"}
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PAGES)
 def test_page(name: str, tmp_path: Path) -> None:
+    if program := missing_program(name):
+        pytest.skip(f"{program} is not installed")
     update = os.environ.get("UPDATE_GOLDEN")
     found = run_page(name, tmp_path, exact=update == "exact")
     if update:

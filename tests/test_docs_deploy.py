@@ -70,8 +70,9 @@ def test_the_image_is_a_filter_and_its_stage_serve_a_server_that_its_check_finds
 def test_a_draining_server_is_not_healthy():
     with serving() as server:
         server.app.admission.draining = True
-        with pytest.raises(urllib.error.HTTPError, match="503"):
+        with pytest.raises(urllib.error.HTTPError, match="503") as caught:
             urllib.request.urlopen(f"{server.url}/ready", timeout=3)
+        caught.value.close()
 
 
 def unit():

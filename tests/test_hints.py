@@ -117,7 +117,8 @@ def test_following_a_hint_gets_further(run, tmp_path: Path, name: str, data: byt
             kept = () if words[0] in options else options
             again = run("-q", "q", *kept, *words, name)
         else:
-            fixed = subprocess.run(words, input=data, capture_output=True, check=True).stdout
+            # POSIX lets `iconv -c` end with 1 if it left anything out; what counts is what it wrote.
+            fixed = subprocess.run(words, input=data, capture_output=True, check=words[:2] != ["iconv", "-c"]).stdout
             (tmp_path / f"fixed-{name}").write_bytes(fixed)
             again = run("-q", "q", *options, f"fixed-{name}")
         assert error not in again.err

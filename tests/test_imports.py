@@ -60,6 +60,7 @@ LAYERS = (
         "version",
         "errors",
         "model_settings",
+        "nesting",
         "stage_settings",
         "options",
         "records",
@@ -71,6 +72,7 @@ LAYERS = (
     },
     {
         "files",
+        "lookup",
         "sync",
         "descriptors",
         "inside",

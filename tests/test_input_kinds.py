@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -20,16 +21,11 @@ import pytest
 from free_scorer import FreeScorer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from readers_support import read
+from readers_support import read, zstd
 
 from rerank_cli.compression import decompress, program_of
 from rerank_cli.readers.binary import file_type
 from rerank_cli.readers.delimiters import numbered
-
-try:
-    from compression import zstd
-except ImportError:
-    from backports import zstd
 
 PACKED = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd.compress}
 ROWS = [("1", 'a "quoted" one\nover two lines, with a comma'), ("2", "plain; text | with\tsigns"), ("3", "")]
@@ -302,9 +298,9 @@ def array() -> bytes:
 
 
 def database() -> bytes:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE t (x)")
-    return connection.serialize()
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE t (x)")
+        return connection.serialize()
 
 
 BINARY = {

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 from conftest import ROOT, SAMPLES
-from doc_pages import PAGES, SHIFTED_LOGITS, run_page
+from doc_pages import PAGES, SHIFTED_LOGITS, missing_program, run_page
 from similar_output import same
 
 WAYS = ["worst", "1", *[pytest.param(seed, marks=pytest.mark.slow) for seed in ("2", "3")]]
@@ -24,6 +24,8 @@ ROWS = [(2.0, "a"), (1.0, "b"), (0.9, "c"), (-1.0, "d"), (-1.1, "e"), (-1.1, "E"
 @pytest.mark.parametrize("name", PAGES)
 def test_page_with_shifted_logits(name: str, moved: str, tmp_path: Path) -> None:
     """`worst` swaps every pair of neighbours that is too close; the others are seeds."""
+    if program := missing_program(name):
+        pytest.skip(f"{program} is not installed")
     found = run_page(name, tmp_path, moved)
     print("\n".join(found.ties))
     assert not found.failed + found.wrong, "\n".join(found.failed + found.wrong)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from batch_support import rows
+from conftest import ROOT
 
 from rerank_cli import files
 from rerank_cli.batch import journal as journals
@@ -110,6 +111,10 @@ def test_a_second_output_that_cannot_be_written_is_reported_before_the_first_is_
     assert (found.code, "b.responses.jsonl.state: cannot write" in found.err) == (3, True)
 
 
+def all_may_read(folder: Path) -> bool:
+    return all(part.stat().st_mode & stat.S_IXOTH for part in (folder, *folder.parents))
+
+
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
@@ -136,6 +141,7 @@ sys.exit(main(sys.argv[2:], Terminal.of_process()))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+@pytest.mark.skipif(not all_may_read(ROOT), reason="the checkout is in a folder that another user may not read")
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CAPITAL, SAMPLES
+from readers_support import zstd
 
 from rerank_cli.writers import FORMATS
 
@@ -90,9 +91,6 @@ def test_nul_separated_records_stay_nul_separated(run) -> None:
 
 
 def test_gzip_and_zstd_are_read_by_content(run, tmp_path: Path) -> None:
-    import sys
-
-    zstd = pytest.importorskip("compression.zstd") if sys.version_info >= (3, 14) else __import__("backports.zstd").zstd
     plain = run("-q", CAPITAL, stdin=TWO).out
     assert run("-q", CAPITAL, stdin=gzip.compress(TWO)).out == plain
     (tmp_path / "d.jsonl.zst").write_bytes(zstd.compress(TWO))

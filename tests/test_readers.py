@@ -11,16 +11,11 @@ from pathlib import Path
 
 import pytest
 from conftest import CAPITAL, SAMPLES
-from readers_support import load_value, read
+from readers_support import load_value, read, zstd
 
 from rerank_cli.readers import read_query
 from rerank_cli.records import RequestOptions
 from rerank_cli.terminal import Terminal
-
-try:
-    from compression import zstd
-except ImportError:
-    from backports import zstd
 
 
 @pytest.mark.parametrize(

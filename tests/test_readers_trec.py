@@ -7,9 +7,9 @@ import io
 import json
 
 import pytest
-from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from readers_support import zstd
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import title_and_text

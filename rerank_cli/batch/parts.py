@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rerank_cli import lookup
 from rerank_cli.absence import FieldCheck
 from rerank_cli.batch.rows import row_of
 from rerank_cli.batch.run import run_rows
@@ -84,7 +85,7 @@ def files_of(names: Sequence[str]) -> list[str]:
     files: list[str] = []
     for name in names:
         folder = Path(name)
-        if not folder.is_dir():
+        if not lookup.is_folder(folder):
             check_file(name)
             files.append(name)
             continue

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from rerank_cli import nesting
 from rerank_cli.absence import FieldCheck, without_empty
 from rerank_cli.errors import InputError, RerankError
 from rerank_cli.field_hints import EMPTY_HINT
@@ -81,7 +82,7 @@ def row_of(number: int, name: str, line: int, raw: bytes, check: FieldCheck, rep
 def _id_of(raw: bytes) -> str | None:
     """The id of a bad row if it has one, for --errors."""
     try:
-        value = json.loads(raw)
+        value = nesting.loads(raw)
     except (ValueError, RecursionError):
         return None
     names = [value.get(key) for key in ("id", "query_id")] if isinstance(value, dict) else []

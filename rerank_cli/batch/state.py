@@ -11,6 +11,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli import nesting
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from hashlib import _Hash
@@ -44,7 +46,7 @@ def encode(state: State, identity: Mapping[str, str]) -> bytes:
 def decode(raw: bytes) -> tuple[State, dict[str, str]]:
     """The state and identity in the bytes of a state file. Raises ValueError for anything else."""
     try:
-        record = json.loads(raw)
+        record = nesting.loads(raw)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(record, dict) or "version" not in record:

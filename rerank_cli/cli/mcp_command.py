@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli import lookup
 from rerank_cli.cli.command import Command
 from rerank_cli.cli.rules import refuse_without_reach
 from rerank_cli.errors import UsageError
@@ -59,7 +60,7 @@ def mcp(call: Call) -> int:
     from rerank_cli.scorers.registry import chain_of, is_remote
 
     settings = call.settings(McpSettings)
-    if not settings.root.is_dir():
+    if not lookup.is_folder(settings.root):
         raise UsageError(f"--root: {settings.root} is not a folder", "name the folder whose files may be read")
     model = call.settings(ModelSettings)
     model = replace(model, remote=replace(model.remote, endpoints=call.endpoints, prices=call.prices))

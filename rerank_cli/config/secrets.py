@@ -73,10 +73,10 @@ def _url(where: str, value: str) -> None:
 def _loaded(where: str, value: Any) -> Any:
     if isinstance(value, dict):
         return value
-    import json
+    from rerank_cli import nesting
 
     try:
-        return json.loads(value)
+        return nesting.loads(value)
     except (ValueError, RecursionError):
         raise ConfigError(f"{where}: not JSON", "write a table: extra = { priority = 1 }") from None
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli import lookup
 from rerank_cli.convert.pairs import check_pairs
 from rerank_cli.convert.workspace import OLD, new_folder, remove_left, sync_files
 from rerank_cli.errors import ModelError
@@ -114,10 +115,10 @@ def _removable(target: Path, model: LocalModel) -> Collection[str]:
     In our own cache a file of ours that has changed is damaged and may be replaced; elsewhere it is the user's work.
     Raises ModelError for anything else.
     """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    if not lookup.exists(target) or (lookup.is_folder(target) and not any(target.iterdir())):
         return ()
     ours = target == folder_of(model).resolve()
-    files = dict.fromkeys(NAMES, "") if ours and target.is_dir() else _recorded(target)
+    files = dict.fromkeys(NAMES, "") if ours and lookup.is_folder(target) else _recorded(target)
     if others := foreign(target, {MANIFEST, *files}):
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         message = f"{target} also holds {', '.join(others[:3])}{more}, which `models convert` did not write"

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from rerank_cli import lookup
 from rerank_cli.errors import ModelError
 from rerank_cli.inside import check_inside, joined
 from rerank_cli.models.facts import Chat, Encodings, Family, LocalModel, TextEncoding
@@ -69,7 +70,7 @@ def folder_of(model: LocalModel) -> Path:
 
 def is_converted(folder: Path) -> bool:
     """Whether a folder is a converted copy."""
-    return (folder / MANIFEST).is_file()
+    return lookup.is_file(folder / MANIFEST)
 
 
 def with_converted(model: LocalModel) -> LocalModel:

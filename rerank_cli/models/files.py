@@ -9,6 +9,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli import nesting
 from rerank_cli.errors import ModelError
 from rerank_cli.files import sha256
 from rerank_cli.inside import check_inside, joined
@@ -41,6 +42,8 @@ def read_json(path: Path, types: Types | None = None, kind: type = dict) -> Any:
     """
     try:
         value = json.loads(data := path.read_bytes())
+        if len(data) > 2 * nesting.MAX_NESTING:
+            nesting.require_shallow(value)
         if any(sign in data for sign in SURROGATE_SIGNS):
             _require_encodable(value)
     except FileNotFoundError:
@@ -128,7 +131,7 @@ def safetensors_header(path: Path) -> dict[str, Any]:
             raise ModelError(what, "download or copy it again")
         text = file.read(length)
     try:
-        header = json.loads(text)
+        header = nesting.loads(text)
         _require_encodable(header)
         header.pop("__metadata__", None)
         end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)

@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli import lookup
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import check_inside, is_hub_name
 from rerank_cli.models import refusals, sentencepiece
@@ -96,7 +97,7 @@ def _with_weights(model: LocalModel, policy: LoadPolicy, *, runs_on_torch: bool)
 
 def _check_folder(folder: Path) -> None:
     """Raise ModelError for a folder that is not there, leads out of itself, or is not that of a whole model."""
-    if not folder.is_dir():
+    if not lookup.is_folder(folder):
         raise ModelError(f"no model folder at {folder}", "give a folder with config.json, tokenizer.json and weights")
     for path in (*folder.glob("*.j*"), *folder.glob("*/*.j*")):
         check_inside(path, folder)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rerank_cli import lookup
 from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.inside import is_commit, is_hub_name
 from rerank_cli.models.facts import BUILTIN, BUILTIN_FOLDER, LoadPolicy, LocalModel
@@ -35,7 +36,9 @@ def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
     """Raise UsageError for a reference that is neither the built-in, nor a path, nor a hub name."""
     if reference == BUILTIN or is_path(reference) or is_hub_name(reference):
         return
-    folder = f"a folder is written with a leading `./`: `-m ./{reference}`" if Path(reference).is_dir() else None
+    folder = (
+        f"a folder is written with a leading `./`: `-m ./{reference}`" if lookup.is_folder(Path(reference)) else None
+    )
     hint = folder or suggestion(reference, [BUILTIN, *endpoints])
     hint = hint or "use `builtin`, a folder (`./path`) or a Hugging Face name"
     raise UsageError(f"unknown model `{reference}`", hint)
@@ -115,7 +118,7 @@ def _repository(reference: str, policy: LoadPolicy) -> LocalModel:
     try:
         snapshot = hub.locate(repository, revision or None, files, offline=policy.offline)
     except ModelError as error:
-        if Path(repository).is_dir() and hub.cached(repository, revision or None) is None:
+        if lookup.is_folder(Path(repository)) and hub.cached(repository, revision or None) is None:
             error.hint = f"the folder is written with a leading `./`: `-m ./{repository}`"
         raise
     model = replace(read_folder(snapshot.folder, repository, policy), revision=snapshot.commit)

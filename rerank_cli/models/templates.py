@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rerank_cli import lookup
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 from rerank_cli.models.facts import YES_LOGIT, Chat
 from rerank_cli.records import LOG_ODDS
@@ -86,7 +87,7 @@ def chosen(name: str) -> Template:
     if row is not None:
         return row
     path = Path(name).expanduser()
-    if not path.is_file() and not ({"/", "\\", "."} & set(name)):
+    if not lookup.is_file(path) and not ({"/", "\\", "."} & set(name)):
         hint = did_you_mean(name, scoring_names()) or f"give a file, or one of {', '.join(scoring_names())}"
         raise UsageError(f"--template: there is no template and no file `{name}`", hint)
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rerank_cli import lookup
 from rerank_cli.errors import InputError
 from rerank_cli.readers.formats import by_name
 
@@ -62,7 +63,7 @@ def _is_folder(path: Path) -> bool:
 def _files(folder: Path, stem: str) -> list[Path]:
     """`stem` with a known extension, else the files of the folder `stem`."""
     beside = [file for file in sorted(folder.glob(f"{stem}.*")) if file.is_file() and _is_known(file.name)]
-    if beside or not (folder / stem).is_dir():
+    if beside or not lookup.is_folder(folder / stem):
         return beside
     return [file for file in sorted((folder / stem).iterdir()) if file.is_file() and _is_known(file.name)]
 

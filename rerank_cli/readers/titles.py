@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rerank_cli import nesting
 from rerank_cli.fields import is_beir, title_and_text
 
 if TYPE_CHECKING:
@@ -24,12 +25,10 @@ def note_titles(document: Document, report: Report) -> None:
 
 
 def _is_joined(document: Document) -> bool:
-    import json
-
     if b'"_id"' not in document.raw or b'"title"' not in document.raw:
         return False
     try:
-        value = json.loads(document.raw)
+        value = nesting.loads(document.raw)
     except (ValueError, RecursionError):
         return False
     return isinstance(value, dict) and is_beir(value) and document.text == title_and_text(value)

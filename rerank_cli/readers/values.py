@@ -1,7 +1,7 @@
 """JSON text to values, exactly: the standard library's parser where orjson would round or refuse.
 
-orjson reads integers beyond 64 bits as floats and refuses lone surrogates, numbers beyond 1e308 and depths over 1,024;
-the standard library reads all of them. Neither accepts NaN or Infinity here.
+orjson reads integers beyond 64 bits as floats and refuses lone surrogates and numbers beyond 1e308; the standard
+library reads all of them. Neither accepts NaN or Infinity here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank_cli.errors import InputError
 from rerank_cli.fields import type_name
+from rerank_cli.nesting import MAX_NESTING, is_opened_deep, require_shallow
 from rerank_cli.readers.encodings import encoding_hint
 from rerank_cli.text import shown
 
@@ -76,20 +77,25 @@ def value_at(text: str, position: int) -> tuple[Any, int]:
     """One JSON value and where it ends.
 
     Raises:
-        JSONDecodeError: no JSON value there, or a number of more digits than Python reads.
+        JSONDecodeError: no JSON value there, one nested too deeply, or a number of more digits than Python reads.
     """
     try:
-        return _DECODER.raw_decode(text, position)
+        value, end = _DECODER.raw_decode(text, position)
+        if end - position > 2 * MAX_NESTING:  # a shorter text cannot be too deep
+            require_shallow(value)
     except RecursionError as exc:
         raise json.JSONDecodeError(TOO_DEEP, text, position) from exc
     except _Constant as exc:
         start = next(match.start() for match in _CONSTANT.finditer(text, position) if match[1])
         raise json.JSONDecodeError(str(exc), text, start) from exc
-    except json.JSONDecodeError:
+    except json.JSONDecodeError as exc:
+        if is_opened_deep(text, position, exc.pos):
+            raise json.JSONDecodeError(TOO_DEEP, text, position) from exc
         raise
     except ValueError as exc:  # Python does not say where
         longest = max(_DIGITS.finditer(text, position), key=lambda match: len(match[0]), default=None)
         raise json.JSONDecodeError(DIGITS, text, longest.start() if longest else position) from exc
+    return value, end
 
 
 def values_in(text: str) -> Iterator[Span]:

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from rerank_cli import lookup
 from rerank_cli.errors import ConfigError, ProviderReply, RemoteError, UsageError
 from rerank_cli.files import reason_of
 from rerank_cli.net import find_proxy
@@ -179,7 +180,7 @@ def tls_context(url: str, remote: RemoteSettings, env: Mapping[str, str], *, pro
 def _context_of(file: str | None, folder: str | None) -> ssl.SSLContext:
     from pathlib import Path
 
-    if file and Path(file).is_dir():
+    if file and lookup.is_folder(Path(file)):
         file, folder = None, file
     try:
         return ssl.create_default_context(cafile=file, capath=folder)

@@ -6,13 +6,13 @@ not finite, as it does with any scorer.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from rerank_cli import nesting
 from rerank_cli.errors import RemoteError, UsageError
 from rerank_cli.records import Highlight
 from rerank_cli.text import shown
@@ -127,7 +127,7 @@ def decode(body: bytes, content_type: str, clean: Clean = str) -> Any:
 def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeError, clean: Clean) -> Any:
     """Python's parser knows NaN and Infinity, so that the bad score can be named instead of a byte position."""
     try:
-        return json.loads(body)
+        return nesting.loads(body)
     except (ValueError, RecursionError):
         pass
     start = clean(body[:QUOTED].decode("utf-8", "replace")).strip()[:80]
