@@ -14,6 +14,7 @@ from array import array
 from collections import Counter
 from heapq import merge
 from itertools import chain, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
@@ -21,6 +22,7 @@ from rerank_cli.errors import InputError
 from rerank_cli.files import reason_of
 from rerank_cli.records import Document
 from rerank_cli.stages.words import words_of
+from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,7 +56,7 @@ def best_by_words(
 ) -> Iterator[list[Document]]:
     """At most `most` documents of a stream, those with the highest BM25 for the query, in input order.
 
-    Ties go to the earlier document. Where too few documents share a word with the query, the first others follow.
+    Ties go to the earlier document. Where too few documents share a word with the query, the first others follow, those without text last.
     What is left out is counted in `report` as `prefiltered`.
     """
     chunks = iter(chunks)
@@ -138,6 +140,7 @@ class _Waiting:
         self.found = array("I")  # how many different words of the query are in each document
         self._lengths, self._ends = array("Q"), array("Q", [0])
         self._others: list[Document] = []  # the first that share no word
+        self._blank: list[Document] = []  # the first without text
 
     def add(self, chunk: list[Document]) -> None:
         """Take the documents of a chunk."""
@@ -146,8 +149,9 @@ class _Waiting:
             self._characters += len(document.text)
             counts = self._words.counts(document.text)
             if not counts:
-                if len(self._others) < self._most:
-                    self._others.append(document)
+                others = self._blank if is_blank(document.text) else self._others
+                if len(others) < self._most:
+                    others.append(document)
                 continue
             part = marshal.dumps((*document[:3], self._number(document.source), *document[4:]))
             parts.append(part)
@@ -169,8 +173,8 @@ class _Waiting:
         import numpy as np
 
         order = np.argsort(-self._scores(), kind="stable")[: self._most]
-        others = self._others[: self._most - len(order)]
-        documents = merge(self._read(np.sort(order).tolist()), others, key=lambda document: document.index)
+        others = sorted([*self._others, *self._blank][: self._most - len(order)], key=attrgetter("index"))
+        documents = merge(self._read(np.sort(order).tolist()), others, key=attrgetter("index"))
         while chunk := list(islice(documents, CHUNK)):
             yield chunk
 

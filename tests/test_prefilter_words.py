@@ -51,6 +51,12 @@ def test_the_command_line_says_it_too(run) -> None:
     ]
 
 
+def test_documents_without_text_take_no_place_of_others() -> None:
+    texts = ["", " ", "", "boat", "ship", "kettle", "", "raft"]
+    assert [document.index for document in kept("kettle", texts, 3)[0]] == [3, 4, 5]
+    assert [document.index for document in kept("kettle", texts, 5)[0]] == [0, 3, 4, 5, 7]
+
+
 def test_a_query_of_many_words_is_like_one_of_few() -> None:
     """Time followed words of the query times documents: 500 words took 60 times as long as 5; 60,000 never ended."""
     texts = [f"word{number}z" for number in range(60_000)]
