@@ -56,7 +56,8 @@ def best_by_words(
 ) -> Iterator[list[Document]]:
     """At most `most` documents of a stream, those with the highest BM25 for the query, in input order.
 
-    Ties go to the earlier document. Where too few documents share a word with the query, the first others follow, those without text last.
+    Ties go to the earlier document. Where too few documents share a word with the query, the first others follow, those
+    without text last.
     What is left out is counted in `report` as `prefiltered`.
     """
     chunks = iter(chunks)
