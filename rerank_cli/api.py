@@ -90,12 +90,13 @@ class Reranker:
         Documents without text (null, missing or empty) are ranked last, or left out with `on_missing="skip"`, or with
         "error" an InputError. `context=True` makes `.context`, the block for a prompt. `options` are `join`, which
         says how scores for several queries are joined (max, mean or rrf), `prefilter`, how many documents are scored,
-        those that share most words with the query, and those of the stages after scoring by their names, as
-        `recency="date"` or `highlight=2`. Raises InputError if no document has any of the fields, UsageError for a
-        wrong option.
+        those that share most words with the query, `advance`, which is called with the number of documents that were
+        scored since its last call, and those of the stages after scoring by their names, as `recency="date"` or
+        `highlight=2`. Raises InputError if no document has any of the fields, UsageError for a wrong option, and what
+        `advance` raises.
         """
         asked = _queries(query)
-        prefilter = options.pop("prefilter", None)
+        prefilter, advance = options.pop("prefilter", None), options.pop("advance", None)
         join = _choice("join", options.pop("join", "max"), Join)
         _choice("on_missing", on_missing, OnMissing)
         _check_counts(top_n=top_n, prefilter=prefilter)
@@ -107,7 +108,7 @@ class Reranker:
         if after.active or context:
             records = [_whole(record, documents[record.index]) for record in records]
         settings = RankSettings(top_n=top_n, prefilter=prefilter, stages=after, limits=self._limits, join=join)
-        ranking = pipeline.rank(asked, [records], self.scorer, settings, report)
+        ranking = pipeline.rank(asked, [records], self.scorer, settings, report, advance)
         if context:
             from rerank_cli.writers.context import block_of
 

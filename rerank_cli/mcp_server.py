@@ -6,12 +6,14 @@ command lines. Specification: modelcontextprotocol.io, revision 2025-06-18 and l
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import orjson
+from anyio.from_thread import check_cancelled
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
@@ -21,10 +23,11 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 from rerank_cli import pipeline
 from rerank_cli.errors import InputError, RerankError
 from rerank_cli.fields import identity
+from rerank_cli.files import reason_of
 from rerank_cli.readers import open_documents
 from rerank_cli.report import Report
-from rerank_cli.settings import DEFAULT_ID_FIELDS, FieldSettings, InputSettings, RankSettings
-from rerank_cli.text import shortened
+from rerank_cli.settings import DEFAULT_ID_FIELDS, Decoding, FieldSettings, InputSettings, RankSettings
+from rerank_cli.text import shortened, shown, well_formed
 from rerank_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 MOST_RESULTS = 100
 MOST_CHARS = 2000  # of a document that is returned: results go into a prompt
+MOST_BYTES = 256 * 2**20  # of the files of a call, and of what one compressed file holds
+TURN_S = 0.1  # how often a call that waits for its turn looks whether it was cancelled
+_ARGUMENT = re.compile(r"--(input-format|rank-fields)\b")  # options that are arguments of the tools
 INSTRUCTIONS = (
     "Ranks texts by how well they answer a query, with a cross-encoder. Use it after a search that finds too much: "
     "pass what was found, keep the best. Scores of one call can be compared with each other."
@@ -94,14 +100,15 @@ class Tools:
         with self._answering():
             if len(documents) > self._max_documents:
                 raise self._too_many()
-            ranking = self._reranker.rank(query, documents, top_n, rank_fields)
+            ranking = self._reranker.rank(query, documents, top_n, rank_fields, advance=go_on)
         return _results(ranking, len(documents), _given)
 
     def rank_files(
         self,
         query: Query,
         paths: Annotated[
-            list[str], Field(description="Files, or patterns as `docs/**/*.md`, relative to the root folder.")
+            list[str],
+            Field(description="Files, or patterns as `docs/**/*.md`, relative to the root folder.", min_length=1),
         ],
         top_n: TopN = 10,
         input_format: Format = "auto",
@@ -111,51 +118,93 @@ class Tools:
         report = Report()
         fields = FieldSettings(rank_fields=tuple(rank_fields or ()))
         with self._answering():
-            files = tuple(str(path) for path in self._files(paths))
-            inputs = InputSettings(files=files, input_format=input_format, fields=fields)
+            files = tuple(str(path) for path in self._files(paths, report))
+            decoding = Decoding(max_unpacked=MOST_BYTES)
+            inputs = InputSettings(files=files, input_format=input_format, fields=fields, decoding=decoding)
             chunks = self._counted(open_documents(inputs, self._terminal, report).chunks)
-            ranking = pipeline.rank(query, chunks, self._reranker.scorer, RankSettings(top_n=top_n), report)
-        return _results(ranking, report.counts["documents"], self._described)
+            ranking = pipeline.rank(query, chunks, self._reranker.scorer, RankSettings(top_n=top_n), report, go_on)
+        results = _results(ranking, report.counts["documents"], self._described)
+        return Results({**results, "warnings": list(map(self._told, results["warnings"]))})
 
     def _described(self, hit: Hit) -> Described:
         """Of a document of a file: its id, the file's name within the root, what was scored."""
-        file = Path(hit.document.source.name if hit.document.source.kind != "file" else hit.document.raw.decode())
-        return hit.document.id, file.relative_to(self._root).as_posix(), hit.document.text
+        document = hit.document
+        whole = document.source.kind == "file"
+        file = self._told(document.raw.decode("utf-8", "replace") if whole else well_formed(document.source.name))
+        return file if whole else document.id, file, document.text
+
+    def _told(self, text: str) -> str:
+        """A text for the agent: files as it names them, options as its arguments."""
+        text = _ARGUMENT.sub(lambda found: found[1].replace("-", "_"), text)
+        return well_formed(text).replace(f"{self._root}/", "")
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
         """One call at a time; an error of ours is told with its hint, and no other detail of this machine."""
-        with self._turn:
-            try:
-                yield
-            except RerankError as error:
-                text = f"{error}" + (f" ({error.hint})" if error.hint else "")
-                raise ToolError(text.replace(f"{self._root}/", "")) from error
+        while not self._turn.acquire(timeout=TURN_S):
+            go_on()
+        try:
+            yield
+        except RerankError as error:
+            raise ToolError(self._told(f"{error}" + (f" ({error.hint})" if error.hint else ""))) from error
+        finally:
+            self._turn.release()
 
-    def _files(self, paths: Sequence[str]) -> list[Path]:
+    def _files(self, paths: Sequence[str], report: Report) -> list[Path]:
         """The files of paths and patterns, each once, sorted within a pattern. Raises InputError."""
         found: dict[Path, None] = {}
         for name in paths:
-            for path in self._named(name):
-                found.setdefault(path)
-                if len(found) > self._max_documents:
-                    raise self._too_many()
+            found |= dict.fromkeys(self._named(name, report))
+            if len(found) > self._max_documents:
+                raise self._too_many()
+        size = sum(path.stat().st_size for path in found)
+        if size > MOST_BYTES:
+            raise InputError(f"the files have {size:,} bytes, more than {MOST_BYTES:,}", "give fewer, or smaller ones")
         return list(found)
 
-    def _named(self, name: str) -> list[Path]:
+    def _named(self, name: str, report: Report) -> list[Path]:
+        """The file of a name, or those of a pattern. What is outside of the root is not looked at."""
         try:
-            exact = self._root / name
-            matches = [exact] if exact.exists() else sorted(self._root.glob(name))
-            real = [path.resolve() for path in matches]
+            exact = (self._root / name).resolve()
+            if not exact.is_relative_to(self._root):
+                raise self._outside(name)
+            if exact.is_file():
+                return [exact]
+            if exact.is_dir():
+                raise InputError(f"`{shown(name)}` is a folder", "give a pattern for its files, as `folder/**/*`")
+            other = ".." in Path(name).parts or Path(name).is_absolute()
+            found = [] if other else self._matches(name, report)
         except (ValueError, NotImplementedError, OSError, RuntimeError) as error:  # NUL, an absolute pattern, a loop
-            raise InputError(f"cannot use the path `{name}`: {error}", "give paths relative to the root") from None
-        inside = [path for path in real if path.is_relative_to(self._root)]
-        if len(inside) < len(real):
-            raise InputError(f"`{name}` is outside of the root folder", "give paths inside it, without links out of it")
-        files = [path for path in inside if path.is_file()]
-        if not files:
-            raise InputError(f"no file is called `{name}`", "give a file or a pattern, relative to the root")
-        return files
+            hint = "give paths relative to the root"
+            raise InputError(f"cannot use the path `{shown(name)}`: {reason_of(error)}", hint) from None
+        if not found:
+            raise InputError(f"no file is called `{shown(name)}`", "give a file or a pattern, relative to the root")
+        return found
+
+    def _matches(self, pattern: str, report: Report) -> list[Path]:
+        """The files of a pattern, without those to which links lead out of the root."""
+        found, left_out = [], False
+        for path in self._root.glob(pattern):
+            try:
+                real = path.resolve()
+                is_file = real.is_file()
+            except (OSError, RuntimeError):  # a link that leads to itself, a folder that may not be read
+                continue
+            if not real.is_relative_to(self._root):
+                left_out = True
+            elif is_file:
+                found.append(real)
+                if len(found) > self._max_documents:
+                    raise self._too_many()
+        if left_out and not found:
+            raise self._outside(pattern)
+        if left_out:
+            report.warn(f"`{shown(pattern)}` also matches links out of the root folder: left out")
+        return sorted(found)
+
+    def _outside(self, name: str) -> InputError:
+        hint = "give paths inside it, without links out of it"
+        return InputError(f"`{shown(name)}` is outside of the root folder", hint)
 
     def _counted(self, chunks: Iterator[list[Document]]) -> Iterator[list[Document]]:
         """The chunks, up to the limit. Raises InputError beyond it."""
@@ -185,8 +234,13 @@ def _results(ranking: Ranking, documents: int, described: Callable[[Hit], Descri
 def _given(hit: Hit) -> Described:
     """Of a document as the agent passed it: the id of an object, no file, the text or the object as JSON."""
     document: str | dict[str, Any] = hit.document
-    text = document if isinstance(document, str) else orjson.dumps(document).decode()
+    text = document if isinstance(document, str) else json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return identity(document, DEFAULT_ID_FIELDS), None, text
+
+
+def go_on(_scored: int = 0) -> None:
+    """End the work of a call that the agent has cancelled, or whose agent is gone."""
+    check_cancelled()
 
 
 def make_server(tools: Tools, *, local: bool) -> MCPServer[Any]:

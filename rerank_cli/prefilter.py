@@ -8,18 +8,21 @@ is that of its text in characters, which suits every script. It knows nothing of
 from __future__ import annotations
 
 import marshal
-import math
 import re
 import tempfile
 from array import array
+from collections import Counter
 from heapq import merge
 from itertools import chain, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from rerank_cli.errors import InputError
 from rerank_cli.files import reason_of
 from rerank_cli.records import Document
 from rerank_cli.stages.words import words_of
+from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 K1, B = 1.2, 0.75
 CHUNK = 4096  # documents of a chunk that is given back
+BLOCK = 65_536  # documents whose scores are computed together
 MOST = 255  # occurrences of a word that are counted; more of them add nothing to BM25
 # Words that say nothing about what is asked; a query of nothing else keeps them.
 FUNCTION_WORDS = frozenset(
@@ -42,8 +46,9 @@ FUNCTION_WORDS = frozenset(
     were what when where which while who whom whose why will with would you your
     """.split()  # noqa: SIM905 a list of strings reads worse
 )
-_ENDING = re.compile(r"(?<=[a-z]{3})(?:ies|ied|ing|es|ed|s|y|e)$")
-_ENDINGS = "(?:ies|ied|ing|ings|es|ed|er|ers|ly|s|y|e)?"
+_ENDING = re.compile(r"(?<=[a-z]{3})(?:ying|ies|ied|ing|es|ed|s|y|e)$")
+_ENDINGS = "ies ied ying ing ings es ed er ers ly s y e".split()  # noqa: SIM905 as above
+_ACCENTS = re.compile("[\u0300-\u036f]+")
 
 
 def best_by_words(
@@ -51,7 +56,8 @@ def best_by_words(
 ) -> Iterator[list[Document]]:
     """At most `most` documents of a stream, those with the highest BM25 for the query, in input order.
 
-    Ties go to the earlier document. Where too few documents share a word with the query, the first others follow.
+    Ties go to the earlier document. Where too few documents share a word with the query, the first others follow, those
+    without text last.
     What is left out is counted in `report` as `prefiltered`.
     """
     chunks = iter(chunks)
@@ -67,6 +73,8 @@ def best_by_words(
             for chunk in chain(first, chunks):
                 waiting.add(chunk)
             report.count("prefiltered", waiting.documents - most)
+            if not waiting.found:
+                report.warn(f"no document shares a word with the query: --prefilter keeps the first {most:,}")
             yield from waiting.best()
     except OSError as error:  # readers raise errors of their own
         raise _no_room(error) from None
@@ -79,44 +87,46 @@ def _no_room(error: OSError) -> InputError:
 
 
 class _Words:
-    """The words of a query, found in texts by one regular expression, English words with their endings."""
+    """The words of a query, found in texts whatever their case and accents, English words with their endings."""
 
     def __init__(self, query: Queries) -> None:
-        words = words_of(query if isinstance(query, str) else "\n".join(query))
+        words = words_of(_plain(query if isinstance(query, str) else "\n".join(query)))
         stems = dict.fromkeys(_stem(word) for word in [w for w in words if w not in FUNCTION_WORDS] or words)
         self.count = len(stems)
-        self._number = {stem: number for number, stem in enumerate(stems)}
-        self._find = re.compile("|".join(map(_pattern, sorted(stems, key=len, reverse=True))) or r"(?!)").findall
+        numbers: dict[str, int] = {}
+        for number, stem in sorted(enumerate(stems, start=1), key=lambda pair: -len(pair[1])):
+            for form in _forms(stem):
+                numbers.setdefault(form, number)
+        self._number_of = numbers.get
 
-    def counts(self, text: str) -> bytes | None:
-        """How often each word occurs in a text; None if none does."""
-        found = self._find(text.casefold())
-        if not found:
-            return None
-        counts = bytearray(self.count)
-        for word in found:
-            number = self._number.get(word)
-            if number is None:
-                number = self._number[word] = self._number_of(word)
-            if counts[number] < MOST:
-                counts[number] += 1
-        return bytes(counts)
+    def counts(self, text: str) -> list[tuple[int, int]]:
+        """The numbers (from 1) of the words that occur in a text, in order, and how often each does."""
+        found = list(filter(None, map(self._number_of, words_of(_plain(text)))))
+        return sorted(Counter(found).items()) if found else []
 
-    def _number_of(self, word: str) -> int:
-        """The number of the longest stem that a word which was found begins with."""
-        return next(self._number[word[:end]] for end in range(len(word), 0, -1) if word[:end] in self._number)
+
+def _plain(text: str) -> str:
+    """Text without accents, its characters in their usual form: `café` is found as `cafe`, full-width digits as 0-9."""
+    if text.isascii():
+        return text
+    return normalize("NFC", _ACCENTS.sub("", normalize("NFKD", text)))
 
 
 def _stem(word: str) -> str:
-    return _ENDING.sub("", word) if word.isascii() else word
+    """A word without its English ending; of a doubled last letter (`running`) one stays."""
+    if not word.isascii():
+        return word
+    stem = _ENDING.sub("", word)
+    return stem[:-1] if len(stem) > 3 and stem[-1] == stem[-2] else stem
 
 
-def _pattern(stem: str) -> str:
-    """A stem as a whole word: with an English ending if it is one, and anywhere in a script without blanks."""
-    if stem.isascii():
-        ending = _ENDINGS if stem.isalpha() and len(stem) > 2 else ""
-        return rf"(?<!\w){re.escape(stem)}{ending}(?!\w)"
-    return re.escape(stem) if len(stem) == 1 else rf"(?<!\w){re.escape(stem)}(?!\w)"
+def _forms(stem: str) -> Iterator[str]:
+    """What stands for a stem in texts: itself, and English words with each ending."""
+    yield stem
+    if stem.isascii() and stem.isalpha() and len(stem) > 2:
+        for end in ("", stem[-1]):
+            yield stem + end
+            yield from (stem + end + ending for ending in _ENDINGS)
 
 
 class _Waiting:
@@ -127,9 +137,11 @@ class _Waiting:
         self._words, self._file, self._most = words, file, most
         self._sources: dict[int, tuple[int, Source]] = {}  # by identity: number and source
         self._characters = 0  # of all documents
-        self._counts = [array("B") for _ in range(words.count)]  # one column for each word
+        self._numbers, self._counts = array("I"), array("B")  # of the words of each document, one after the other
+        self.found = array("I")  # how many different words of the query are in each document
         self._lengths, self._ends = array("Q"), array("Q", [0])
         self._others: list[Document] = []  # the first that share no word
+        self._blank: list[Document] = []  # the first without text
 
     def add(self, chunk: list[Document]) -> None:
         """Take the documents of a chunk."""
@@ -137,14 +149,17 @@ class _Waiting:
         for document in chunk:
             self._characters += len(document.text)
             counts = self._words.counts(document.text)
-            if counts is None:
-                if len(self._others) < self._most:
-                    self._others.append(document)
+            if not counts:
+                others = self._blank if is_blank(document.text) else self._others
+                if len(others) < self._most:
+                    others.append(document)
                 continue
             part = marshal.dumps((*document[:3], self._number(document.source), *document[4:]))
             parts.append(part)
-            for column, count in zip(self._counts, counts, strict=True):
-                column.append(count)
+            for number, count in counts:
+                self._numbers.append(number)
+                self._counts.append(min(count, MOST))
+            self.found.append(len(counts))
             self._lengths.append(len(document.text))
             self._ends.append(self._ends[-1] + len(part))
         self.documents += len(chunk)
@@ -159,8 +174,8 @@ class _Waiting:
         import numpy as np
 
         order = np.argsort(-self._scores(), kind="stable")[: self._most]
-        others = self._others[: self._most - len(order)]
-        documents = merge(self._read(np.sort(order).tolist()), others, key=lambda document: document.index)
+        others = sorted([*self._others, *self._blank][: self._most - len(order)], key=attrgetter("index"))
+        documents = merge(self._read(np.sort(order).tolist()), others, key=attrgetter("index"))
         while chunk := list(islice(documents, CHUNK)):
             yield chunk
 
@@ -168,14 +183,19 @@ class _Waiting:
         """BM25 of each document that waits."""
         import numpy as np
 
-        lengths = np.asarray(self._lengths, dtype=np.float64)
-        scores = np.zeros(len(lengths))
+        lengths, found = np.asarray(self._lengths, dtype=np.float64), np.asarray(self.found)
         norm = K1 * (1 - B + B * lengths * (self.documents / max(1, self._characters)))
-        for column in self._counts:
-            counts = np.asarray(column, dtype=np.float64)
-            holding = np.count_nonzero(counts)
-            idf = math.log1p((self.documents - holding + 0.5) / (holding + 0.5))
-            scores += idf * counts / (counts + norm)
+        holding = np.bincount(np.asarray(self._numbers), minlength=self._words.count + 1)
+        idf = np.log1p((self.documents - holding + 0.5) / (holding + 0.5))
+        scores = np.zeros(len(lengths))
+        start = 0
+        for first in range(0, len(scores), BLOCK):  # bounded memory
+            rows = np.repeat(np.arange(first, min(first + BLOCK, len(scores))), found[first : first + BLOCK])
+            end = start + len(rows)
+            counts = np.asarray(self._counts[start:end], dtype=np.float64)
+            parts = idf[np.asarray(self._numbers[start:end])] * counts / (counts + norm[rows])
+            scores[first : first + BLOCK] = np.bincount(rows - first, parts, min(BLOCK, len(scores) - first))
+            start = end
         return scores
 
     def _read(self, numbers: Iterable[int]) -> Iterator[Document]:

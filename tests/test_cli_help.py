@@ -209,6 +209,8 @@ MEANT = {
     "no sub-command is close": (["cache", "zzz"], "unknown command `cache zzz`\nhint: choose one of info, verify, clear"),
     "no sub-command": (["models", "--json"], "`COMMAND` is missing\nhint: see `rerank models --help`"),
     "option of a sub-command": (["models", "list", "--jsn"], "unknown option `--jsn`\nhint: did you mean `--json`?"),
+    "option of a sub-command that is like no other": (["models", "known", "-q"], "unknown option `-q`\nhint: see `rerank models known --help`"),
+    "a provider without a model": (["-q", "x", "-m", "jina"], "unknown model `jina`\nhint: use `builtin`, a folder (`./path`), a Hugging Face name, or `PROVIDER:MODEL` (`rerank models providers`)"),
     "option before a sub-command": (["models", "--jsn", "list"], "unknown option `--jsn`\nhint: did you mean `--json`?"),
     "a choice of another sub-command": (["models", "list", "--form", "fp8"], "--form: unknown value `fp8`"),
     "a model that is missing": (["models", "show"], "`MODEL` is missing\nhint: see `rerank models show --help`"),

@@ -101,7 +101,7 @@ LAYERS = (
     {"highlighting", "scoring"},
     {"prefilter", "stage_checks"},
     {"pipeline", "convert", "doctor", "evaluation"},
-    {"batch", "server", "api", "mcp_server"},
+    {"batch", "server", "api", "mcp_server", "mcp_input"},
     {"distributed"},
     {"cli", "__main__", "rerank_cli"},
 )

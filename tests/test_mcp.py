@@ -94,7 +94,8 @@ def test_nothing_outside_the_root_is_read(tmp_path: Path) -> None:
     for name, result in zip(names, results, strict=True):
         text = message(result)
         assert "the secret" not in text
-        assert "outside of the root" in text or "no file is called" in text or "cannot use the path" in text, name
+        words = ("outside of the root", "no file is called", "cannot use the path", "is a folder")
+        assert any(word in text for word in words), name
 
 
 def test_limits_and_bad_arguments_are_results_that_an_agent_can_read(tmp_path: Path) -> None:

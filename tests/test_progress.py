@@ -57,3 +57,10 @@ def test_the_total_is_estimated_by_bytes_until_all_is_read(tmp_path) -> None:
     advance = Progress()
     totals = [advance.total for _ in with_total(iter([documents[:2], documents[2:5]]), ("-",), advance)]
     assert totals == [None, 5], "of a pipe only when it has ended"
+
+
+def test_the_total_is_what_a_prefilter_leaves() -> None:
+    documents = [Document(n, b"x" * 9, "x" * 9, Source("-", "line"), None) for n in range(9)]
+    advance = Progress(None, None)
+    chunks = with_total(iter([documents[:2], documents[2:5], documents[5:]]), ("-",), advance, 4)
+    assert [advance.total for _ in chunks][-1] == 4

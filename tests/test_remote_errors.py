@@ -25,6 +25,7 @@ BOMB = gzip.compress(bytes(64 * 2**20), 9)
 BAD_REPLIES = {
     "html-200": (HTML, r"the reply is text/html instead of JSON: `<!DOCTYPE html>"),
     "html-unnamed": ((200, {}, b"<html>"), r"the reply is a page instead of JSON"),
+    "html-as-json": ((200, {"Content-Type": "application/json"}, b"<html>"), r"the reply is a page instead of JSON"),
     "empty-200": ((200, {}, b""), r"the reply is empty"),
     "truncated-json": ((200, {}, b'{"results": [{"index": 0, "relev'), r"the reply is not complete JSON"),
     "no-results": (as_json({"id": "x"}), r"the reply has no `results`"),

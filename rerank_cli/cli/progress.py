@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,15 @@ if TYPE_CHECKING:
     from rerank_cli.terminal import Progress
 
 
-def with_total(chunks: Iterator[list[Document]], files: Sequence[str], advance: Progress) -> Iterator[list[Document]]:
-    """The chunks, read one ahead; the bar gets the total as far as it is known before each is scored."""
+def with_total(
+    chunks: Iterator[list[Document]], files: Sequence[str], advance: Progress, most: int | None = None
+) -> Iterator[list[Document]]:
+    """The chunks, read one ahead; the bar gets the total as far as it is known before each is scored.
+
+    `most`: how many are scored at most (`--prefilter`).
+    """
     size = size_of(files)
+    limit = math.inf if most is None else most
     documents = read = 0
     before: list[Document] | None = None
     for chunk in chunks:
@@ -24,11 +31,11 @@ def with_total(chunks: Iterator[list[Document]], files: Sequence[str], advance: 
         read += sum(len(document.raw) + 1 for document in chunk)
         if before is not None:
             if size and read:
-                advance.expect(max(documents, round(documents * size / read)))
+                advance.expect(int(min(limit, max(documents, round(documents * size / read)))))
             yield before
         before = chunk
     if before is not None:
-        advance.expect(documents)
+        advance.expect(int(min(limit, documents)))
         yield before
 
 

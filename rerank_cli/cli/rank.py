@@ -134,7 +134,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
         if terminal.verbosity > 0:
             terminal.detail(describe(scorer.info))
         with terminal.progress("ranking") as advance:
-            chunks = with_total(chunks, inputs.files, advance) if terminal.animated() else chunks
+            chunks = with_total(chunks, inputs.files, advance, settings.prefilter) if terminal.animated() else chunks
             ranking = rank_chunks(query, chunks, scorer, settings, report, advance)
     write_ranking(ranking, output, terminal, report)
     if delta and watched:
@@ -157,11 +157,13 @@ def estimate_only(
     dry_run(pairs_of(query, stream), asked, settings, output, call.terminal, report)
 
 
-def with_total(chunks: Iterator[list[Document]], files: Sequence[str], advance: Any) -> Iterator[list[Document]]:
-    """The chunks, which also say how many documents there will be."""
+def with_total(
+    chunks: Iterator[list[Document]], files: Sequence[str], advance: Any, most: int | None
+) -> Iterator[list[Document]]:
+    """The chunks, which also say how many documents will be scored."""
     from rerank_cli.cli import progress
 
-    return progress.with_total(chunks, files, advance)
+    return progress.with_total(chunks, files, advance, most)
 
 
 def describe(info: Any) -> str:

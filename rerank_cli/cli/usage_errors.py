@@ -32,7 +32,7 @@ def usage_error(error: Any) -> UsageError:
 def option_hint(option: str, error: Any) -> str:
     """The option that was meant, from the command's own list."""
     known = [flag for one in error.ctx.command.options for flag in (*one.flags, one.negation) if flag]
-    return did_you_mean(option, [*known, "--help", "--version"]) or "see `rerank --help`"
+    return did_you_mean(option, [*known, "--help", "--version"]) or f"see `{command_of(error)} --help`"
 
 
 def command_of(error: Any) -> str:

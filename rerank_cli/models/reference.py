@@ -40,7 +40,10 @@ def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
         f"a folder is written with a leading `./`: `-m ./{reference}`" if lookup.is_folder(Path(reference)) else None
     )
     hint = folder or suggestion(reference, [BUILTIN, *endpoints])
-    hint = hint or "use `builtin`, a folder (`./path`) or a Hugging Face name"
+    hint = (
+        hint
+        or "use `builtin`, a folder (`./path`), a Hugging Face name, or `PROVIDER:MODEL` (`rerank models providers`)"
+    )
     raise UsageError(f"unknown model `{reference}`", hint)
 
 

@@ -135,7 +135,8 @@ def _decode_loosely(body: bytes, content_type: str, error: orjson.JSONDecodeErro
         raise RemoteError("the reply is empty instead of JSON", INCOMPLETE_HINT) from None
     if start.startswith("<") or "html" in content_type:
         hint = "this URL is a web page or a login, not a rerank route: check --endpoint"
-        raise RemoteError(f"the reply is {content_type or 'a page'} instead of JSON: `{start}`", hint) from None
+        kind = "a page" if not content_type or "json" in content_type else content_type
+        raise RemoteError(f"the reply is {kind} instead of JSON: `{start}`", hint) from None
     raise RemoteError(f"the reply is not complete JSON ({error}): `{start}`", INCOMPLETE_HINT) from None
 
 
