@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 CLOSE = 0.75  # names of models differ by a digit: less would suggest another family
 OTHERS = "`rerank models known` lists rerankers that run"  # the hint where nothing else is to be said
 FILE = Path(__file__).with_name("known.json")
-STATUSES = {
-    "verified": "works (verified by {})",
-    "construction": "should work",
-    "refused": "refused because {}",
-}
+STATUSES = {"verified": "works (verified by {})", "construction": "should work", "refused": "refused because {}"}
 
 
 class Known(NamedTuple):
