@@ -177,11 +177,9 @@ def test_a_dry_run_prints_the_cost_or_how_to_get_it(run, tmp_path):
     call = ("-q", "q", "-m", "jina:m", "--dry-run")
     unknown = run(*call, stdin=DOCS)
     assert "cost:" not in unknown.text
-    assert (
-        hint := re.search(r'price of one token under \[prices\] in a configuration file: (".+" = \S+)', unknown.err)
-    )
+    (line,) = re.findall(r'price of one token under \[prices\] in a configuration file: (".+" = \S+)', unknown.err)
     prices = tmp_path / "prices.toml"
-    prices.write_text(f"[prices]\n{hint[1]}\n")
+    prices.write_text(f"[prices]\n{line}\n")
     priced = run(*call, "--config", prices, "--json", stdin=DOCS).json
     assert priced["cost"] == pytest.approx(priced["units"] * 0.0000002)
     lines = run(*call, "--config", prices, stdin=DOCS).lines
