@@ -208,7 +208,8 @@ class RankSettings:
     )
     weight: float = _ranking(
         "--weight",
-        "W of --fusion (default: rrf 1, weighted 0.5); without it, of --recency and --boost-field (1).",
+        "Of the prior's ranking with --fusion rrf (default: 1), of the relevance score with --fusion weighted (0.5), "
+        "of --recency and --boost-field without --fusion (1).",
         metavar="W",
         kind=float,
         unset=0.5,
@@ -240,9 +241,9 @@ class OutputSettings:
 
     format: OutputFormat = _output(
         "--format -f",
-        "table, json, jsonl, lines (as they came, no scores), ids (else the index), csv, tsv, trec, markdown, context "
-        "(for a prompt). auto: a table on a terminal, else lines as lines, rows as rows, anything else as jsonl; "
-        "scripts should say which.",
+        "table, json, jsonl, lines (as they came, no scores), ids (else the index), csv, tsv (of lines: rank, score, "
+        "text, no header), trec, markdown, context (for a prompt). auto: a table on a terminal, else lines as lines, "
+        "rows as rows, anything else as jsonl; scripts should say which.",
         metavar="FORMAT",
         default="auto",
         choices=OUTPUT_FORMATS,
