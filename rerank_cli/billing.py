@@ -1,4 +1,4 @@
-"""Search units: how Cohere, and servers that answer like it, count what a request costs.
+"""Search units: how Cohere, and servers that answer like it, count what a request costs; amounts of money as text.
 
 It knows model names and token counts: no providers, prices, requests or replies.
 """
@@ -6,6 +6,7 @@ It knows model names and token counts: no providers, prices, requests or replies
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,3 +38,8 @@ def search_units(query_tokens: int, document_tokens: Iterable[int], chunk: int) 
     """Search units of one request: one per 100 chunks, rounded up."""
     chunks = sum(chunks_of(query_tokens, tokens, chunk) for tokens in document_tokens)
     return max(1, -(-chunks // DOCUMENTS_PER_UNIT))
+
+
+def digits(amount: float) -> str:
+    """An amount of money without an exponent, four digits of it significant: `0.00001056`."""
+    return f"{Decimal(f'{amount:.4g}'):,f}"

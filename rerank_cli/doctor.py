@@ -72,7 +72,7 @@ def examine(settings: ModelSettings, report: Report) -> Diagnosis:
     diagnosis = Diagnosis({"versions": versions(), "cpu": processor(), "threads": threads})
     try:
         plan = make_plan(settings)
-        facts = ("name", "revision", "family", "max_tokens", "scale")
+        facts = ("name", "revision", "family", "max_tokens", "window", "scale")
         chosen = ("backend", "device", "dtype", "reason")
         diagnosis.info["model"] = {name: getattr(plan.model, name) for name in facts}
         diagnosis.info["model"] |= {name: getattr(plan.choice, name) for name in chosen}
@@ -125,7 +125,8 @@ def check_order(scorer: AnyLocalScorer) -> Check:
     pairs = [Pair(query, text) for query, *texts in ORDER for text in texts]
     values = [score.value or 0.0 for score in scorer.score(pairs, LIMITS)]
     wrong = [ORDER[n][0] for n in range(len(ORDER)) if not values[2 * n] > values[2 * n + 1]]
-    detail = f"wrong for: {'; '.join(wrong)}" if wrong else f"{len(ORDER)} of {len(ORDER)} pairs"
+    right = f"the relevant text scores higher in {len(ORDER) - len(wrong)} of {len(ORDER)} pairs"
+    detail = f"{right}; wrong for: {'; '.join(wrong)}" if wrong else right
     return Check("order", not wrong, detail)
 
 
@@ -136,7 +137,8 @@ def check_invariance(scorer: AnyLocalScorer) -> Check:
     alone = [scorer.score([pair], LIMITS)[0].value or 0.0 for pair in pairs]
     worst = max(abs(a - b) / max(1.0, abs(a)) for a, b in zip(alone, together, strict=True))
     allowed = TOLERANCE.get(scorer.info.dtype, HALF_TOLERANCE)
-    return Check("invariance", worst <= allowed, f"alone and together differ by {worst:.2g} (allowed {allowed:g})")
+    detail = f"scores alone and in a batch differ by {worst:.2g} (allowed: {allowed:g})"
+    return Check("invariance", worst <= allowed, detail)
 
 
 def check_prompt(scorer: AnyLocalScorer) -> Check:
@@ -152,7 +154,7 @@ def check_prompt(scorer: AnyLocalScorer) -> Check:
         changed["swapping"] = Pair(text, query)
     first, *values = [score.value or 0.0 for score in scorer.score([Pair(query, text), *changed.values()], LIMITS)]
     same = [name for name, value in zip(changed, values, strict=True) if value == first]
-    detail = f"{' and '.join(same)} does not change the score" if same else "query and document both count"
+    detail = f"{' and '.join(same)} does not change the score" if same else "query and document both change the score"
     return Check("prompt", not same, detail)
 
 
@@ -161,7 +163,8 @@ def check_finite(scorer: AnyLocalScorer) -> Check:
     scores = scorer.score([Pair("odd characters", text) for text in ODD], LIMITS)
     bad = [repr(text[:10]) for text, score in zip(ODD, scores, strict=True)
            if score.value is not None and not math.isfinite(score.value)]  # fmt: skip
-    return Check("finite", not bad, f"not finite for {', '.join(bad)}" if bad else f"{len(ODD)} odd texts")
+    detail = f"not finite for {', '.join(bad)}" if bad else f"{len(ODD)} unusual texts have finite scores"
+    return Check("finite", not bad, detail)
 
 
 def check_engine(scorer: AnyLocalScorer) -> Check:

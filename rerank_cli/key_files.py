@@ -1,4 +1,4 @@
-"""Files with keys: one that everybody may change is refused, one that others may read is warned of.
+"""Files with keys: one that everybody may change is refused, one that others may read gives a warning.
 
 Both say more than a message about the file's content could: whoever can write the file chooses the key, and whoever can
 read it has it. This module knows nothing of what the keys are for. Windows has other rights, which are not read.

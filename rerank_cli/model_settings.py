@@ -28,7 +28,7 @@ class RemoteSettings:
 
     endpoint: str | None = _remote("--endpoint", "Endpoint base URL.", metavar="URL")
     api_key_env: str | None = _remote(
-        "--api-key-env", "Variable with the key (default: the provider's own, as CO_API_KEY).", metavar="NAME"
+        "--api-key-env", "Variable with the key (default: the provider's own, such as CO_API_KEY).", metavar="NAME"
     )
     api_key_file: Path | None = _remote("--api-key-file", "File that holds the key.", metavar="FILE", kind=Path)
     auth_header: str | None = _remote("--auth-header", "Send the key in this header.", metavar="NAME")
@@ -76,13 +76,15 @@ class RemoteSettings:
     )
     window_step: int | None = _remote(
         "--window-step",
-        "How far its window moves towards the first (default: half).",
+        "How far the window moves towards the first document (default: half of it).",
         metavar="N",
         kind=int,
         minimum=1,
         maximum=199,
     )
-    passes: int = _remote("--passes", "How often it goes over all.", metavar="N", default=1, minimum=1, maximum=20)
+    passes: int = _remote(
+        "--passes", "How often a chat model goes over all documents.", metavar="N", default=1, minimum=1, maximum=20
+    )
     dry_run: bool = _remote(
         "--dry-run", "Print requests, tokens and units, send nothing.", default=False, configurable=False
     )

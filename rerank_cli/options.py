@@ -1,6 +1,6 @@
 """What makes a field of a settings record an option: its flags, help, bounds, and where it may be set.
 
-    top_n: int | None = option("--top-n -n", "Print the N best only.", metavar="N", kind=int, minimum=1, group=RANKING)
+    top_n: int | None = option("--top-n -n", "Print only the N best.", metavar="N", kind=int, minimum=1, group=RANKING)
 
 Parsing, configuration files, help, completions, the man page and the reference all come from these records. Nothing is
 parsed here, and nothing is known of Typer.

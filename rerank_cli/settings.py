@@ -139,7 +139,9 @@ class FieldSettings:
 class Decoding:
     """How the bytes of an input become text, and how many of them are held at once."""
 
-    encoding: str | None = _input("--encoding", "As cp1252 (default: UTF-8, or by its mark).", metavar="NAME")
+    encoding: str | None = _input(
+        "--encoding", "The encoding, such as cp1252 (default: by its byte order mark, else UTF-8).", metavar="NAME"
+    )
     max_line: int = _input(
         "--max-line",
         "Longest line that is read, and longest field of CSV.",
@@ -149,7 +151,7 @@ class Decoding:
     )
     max_unpacked: int = _input(
         "--max-unpacked",
-        "Most that a compressed file may hold if it has to be read whole, as JSON and YAML.",
+        "Largest unpacked size of a compressed file that must be read whole (JSON, YAML).",
         metavar="BYTES",
         default=DEFAULT_MAX_UNPACKED,
         minimum=1,
@@ -175,7 +177,7 @@ class InputSettings:
         choices=INPUT_FORMATS,
     )
     delimiter: str | None = _input(
-        "--delimiter", "Of CSV: a character or `tab` (default: by the rows).", metavar="CHAR"
+        "--delimiter", "The delimiter of CSV: a character or `tab` (default: detected).", metavar="CHAR"
     )
     decoding: Decoding = nested(Decoding)
     fields: FieldSettings = nested(FieldSettings)
@@ -188,7 +190,7 @@ class RankSettings:
     """How scores become an order."""
 
     top_n: int | None = _ranking(
-        "--top-n -n", "Print the N best only.", metavar="N", kind=int, minimum=1, in_short_help=True
+        "--top-n -n", "Print only the N best documents.", metavar="N", kind=int, minimum=1, in_short_help=True
     )
     min_score: float | None = _ranking(
         "--min-score",
@@ -199,7 +201,9 @@ class RankSettings:
         in_short_help=True,
     )
     keep_order: bool = _ranking("--keep-order", "Print in input order, with scores: for paste and awk.", default=False)
-    prior_field: str | None = _ranking("--prior-field", "Fuse with the retriever's score here.", metavar="NAME")
+    prior_field: str | None = _ranking(
+        "--prior-field", "Fuse with the retriever's score in this field.", metavar="NAME"
+    )
     fusion: Fusion | None = _ranking(
         "--fusion",
         "rrf: 1/(60+rank) + W/(60+prior's rank); weighted: W * score + (1-W) * prior's percentile rank.",
@@ -208,7 +212,8 @@ class RankSettings:
     )
     weight: float = _ranking(
         "--weight",
-        "W of --fusion (default: rrf 1, weighted 0.5); without it, of --recency and --boost-field (1).",
+        "Weight of the prior's ranking with --fusion rrf (default: 1), of the relevance score with --fusion weighted "
+        "(0.5), of --recency and --boost-field without --fusion (1).",
         metavar="W",
         kind=float,
         unset=0.5,
@@ -221,10 +226,10 @@ class RankSettings:
         default="max",
         choices=get_args(Join),
     )
-    raw_scores: bool = _ranking("--raw-scores", "Show logits instead of 0 to 1.", default=False)
+    raw_scores: bool = _ranking("--raw-scores", "Print logits instead of scores from 0 to 1.", default=False)
     prefilter: int | None = _ranking(
         "--prefilter",
-        "Score only the N documents that share most words with the query (BM25): for inputs of millions.",
+        "Score only the N documents that share most words with the query (BM25), for very large inputs.",
         metavar="N",
         kind=int,
         minimum=1,
@@ -240,9 +245,9 @@ class OutputSettings:
 
     format: OutputFormat = _output(
         "--format -f",
-        "table, json, jsonl, lines (as they came, no scores), ids (else the index), csv, tsv, trec, markdown, context "
-        "(for a prompt). auto: a table on a terminal, else lines as lines, rows as rows, anything else as jsonl; "
-        "scripts should say which.",
+        "table, json, jsonl, lines (as they came, no scores), ids (else the index), csv, tsv (of lines: rank, score, "
+        "text, no header), trec, markdown, context (for a prompt). auto: a table on a terminal, else lines as lines, "
+        "rows as rows, anything else as jsonl; scripts should say which.",
         metavar="FORMAT",
         default="auto",
         choices=OUTPUT_FORMATS,

@@ -21,7 +21,7 @@ class StageSettings:
 
     recency: str | None = _stage("--recency", "Prefer newer documents, by the date in this field.", metavar="FIELD")
     half_life: str | None = _stage(
-        "--half-life", "Of --recency: the age that makes no difference (default: 30d).", metavar="TIME"
+        "--half-life", "With --recency: the age that makes no difference (default: 30d).", metavar="TIME"
     )
     boost: tuple[str, ...] = _stage(
         "--boost",
@@ -50,11 +50,11 @@ class StageSettings:
     )
     group_by: str | None = _stage("--group-by", "Keep the best chunks of each value of this field.", metavar="FIELD")
     group_size: int | None = _stage(
-        "--group-size", "Of --group-by: how many (default: 1).", metavar="N", kind=int, minimum=1
+        "--group-size", "With --group-by: chunks per value (default: 1).", metavar="N", kind=int, minimum=1
     )
     diversity: float | None = _stage(
         "--diversity",
-        "How much likeness to documents above counts against one, from 0 to 1.",
+        "How much similarity to the documents above lowers a document, from 0 to 1.",
         metavar="X",
         kind=float,
         minimum=0,
@@ -69,7 +69,7 @@ class StageSettings:
     )
     tokenizer: str | None = _stage(
         "--tokenizer",
-        "Of --max-context-tokens: a tokenizer.json, its folder, or a model in the hub's cache (default: the model's).",
+        "For --max-context-tokens: a tokenizer.json, its folder, or a model in the hub's cache (default: the model's).",
         metavar="FILE",
     )
     highlight: int | None = _stage(

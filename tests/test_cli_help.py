@@ -121,7 +121,7 @@ def test_every_command_has_examples_that_parse(leaf) -> None:
     known = {flag for option in leaf.options for flag in (*option.flags, *option.negations)} | {"-h", "--help"}
     known |= {flag for other in LEAVES for option in other.options for flag in option.flags}
     assert leaf.examples, f"`{leaf.name}` has no example"
-    for line in leaf.examples:
+    for line in (line for line in leaf.examples if "rerank " in line):  # `mkdir` comes before one of them
         part = line.partition("#")[0].rpartition("rerank ")[2]
         flags = re.findall(r"(?<=\s)(--?[a-z][\w-]*)", " " + re.sub(r'"[^"]*"', "", part).partition("|")[0])
         assert set(flags) <= known, line

@@ -35,7 +35,9 @@ def test_the_builtin_is_healthy(run) -> None:
     assert set(found["cpu"]) == {"machine", "features", "vnni", "bf16", "gpu"}
     text = run("doctor")
     assert text.code == 0
-    assert "ok order: 5 of 5 pairs" in text.text
+    assert "ok order: the relevant text scores higher in 5 of 5 pairs" in text.text
+    assert text.lines[-1] == "result: all 6 checks passed"
+    assert "  window: 96" in text.lines, "as `models show` says"
 
 
 def test_a_model_of_random_weights_fails_the_order_and_exits_4(run, made) -> None:
@@ -49,6 +51,7 @@ def test_a_model_that_cannot_be_opened_is_reported(run, tmp_path: Path) -> None:
     result = run("doctor", "-m", str(tmp_path / "none"))
     assert result.code == 4
     assert "FAILED opens: no model folder" in result.text
+    assert result.lines[-1] == "result: 1 of 1 checks FAILED: opens"
     assert run("doctor", "-m", "cohere:rerank-v3.5").code == 2
 
 

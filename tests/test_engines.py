@@ -28,7 +28,7 @@ def test_hits_are_ranked_and_come_out_as_they_were(run, answer: Answer, indent: 
     records = result.records
     assert [record["index"] for record in records] == [1, 0]
     assert DOG in json.dumps(records[0])
-    assert "has the shape of" in result.err
+    assert "looks like a response from" in result.err
     assert ("own score" in result.err) == (answer.prior is not None)
     if answer.prior:
         assert f"`--prior-field {answer.prior}`" in result.err

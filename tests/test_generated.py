@@ -140,6 +140,7 @@ BASH = {
     "providers after a colon": (["rerank", "-m", "cohere:"], set()),
     "an argument that is a command": (["rerank", "config", "ra"], {"rank"}),
     "an argument with choices": (["rerank", "completion", ""], {"bash", "zsh", "fish"}),
+    "an argument that is a provider": (["rerank", "models", "providers", "coh"], {"cohere", "cohere-v1", "cohere-v2"}),
     "nothing known": (["rerank", "--zzz"], set()),
 }  # fmt: skip
 
@@ -206,6 +207,7 @@ FISH = {
     "rerank config ra": {"rank"},
     "rerank cache ": {"info", "verify", "clear"},
     "rerank models show --back": {"--backend"},
+    "rerank models providers siliconf": {"siliconflow"},
     "rerank models convert --form ": {"fp32", "int8", "openvino"},
 }
 
@@ -239,6 +241,7 @@ ZSH_LINES = {
     "rerank completion ": {"bash", "zsh", "fish"},
     "rerank cache ": {"info", "verify", "clear"},
     "rerank models show --back": {"--backend"},
+    "rerank models providers siliconf": {"siliconflow"},
     "rerank models convert --form ": {"fp32", "int8", "openvino"},
 }
 

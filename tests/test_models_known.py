@@ -54,6 +54,12 @@ def test_a_row_is_true_of_the_published_settings(row: Known, tmp_path: Path) -> 
     assert on == ("onnx" if "ONNX" in row.reason else "torch")
 
 
+def test_the_window_of_the_embedded_model_is_its_own() -> None:
+    (row,) = [row for row in known() if row.window]
+    model = models.resolve(row.name, LoadPolicy())
+    assert (row.name, row.window, row.max_tokens) == ("builtin", model.window, model.max_tokens)
+
+
 def test_rows_and_cases_belong_together() -> None:
     assert {row.name for row in ROWS} == set(CASES)
     assert len({row.name for row in known()}) == len(known()) >= 40
@@ -70,8 +76,8 @@ def test_what_is_refused_here_is_refused_among_the_published_scores() -> None:
 
 @pytest.mark.parametrize(("status", "reason", "verdict"), [
     ("verified", "tests/x.py", "works (verified by tests/x.py)"),
-    ("construction", "", "works by construction"),
-    ("construction", "two logits", "works by construction (two logits)"),
+    ("construction", "", "should work"),
+    ("construction", "two logits", "should work (two logits)"),
     ("refused", "it is listwise", "refused because it is listwise"),
 ])  # fmt: skip
 def test_a_status_is_one_of_three(status, reason: str, verdict: str) -> None:

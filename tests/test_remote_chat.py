@@ -316,7 +316,7 @@ def test_what_costs_too_much_is_not_begun_and_a_run_ends_when_its_money_does(run
         assert len(server.seen) == 1
     with Loopback(perfect) as server:
         result = ranked(run, server, texts, "--max-cost", "1", code=2)
-        assert '[prices] "chat:judge-1"' in result.err
+        assert 'under [prices] in a configuration file: "chat:judge-1" = 0.0000002' in result.err
 
 
 def test_a_cost_limit_holds_for_other_providers_too(run, tmp_path) -> None:

@@ -172,6 +172,22 @@ def test_a_dry_run_writes_text_or_json(run, tmp_path):
     )
 
 
+def test_a_dry_run_prints_the_cost_or_how_to_get_it(run, tmp_path):
+    """The hint is followed: the same run with the price prints an amount without an exponent."""
+    call = ("-q", "q", "-m", "jina:m", "--dry-run")
+    unknown = run(*call, stdin=DOCS)
+    assert "cost:" not in unknown.text
+    (line,) = re.findall(r'price of one token under \[prices\] in a configuration file: (".+" = \S+)', unknown.err)
+    prices = tmp_path / "prices.toml"
+    prices.write_text(f"[prices]\n{line}\n")
+    priced = run(*call, "--config", prices, "--json", stdin=DOCS).json
+    assert priced["cost"] == pytest.approx(priced["units"] * 0.0000002)
+    lines = run(*call, "--config", prices, stdin=DOCS).lines
+    assert f"units: {int(priced['units'])}" in lines
+    assert f"cost: {priced['cost']:.7f} (in the currency of [prices])" in lines
+    assert "the cost is not known" not in run(*call, "--config", prices, stdin=DOCS).err
+
+
 def test_a_dry_run_says_that_max_units_would_stop_the_run(run):
     call = ("-q", "q", "-m", "cohere:rerank-v3.5", "--dry-run", "--max-units")
     done = run(*call, "0", stdin=DOCS)

@@ -22,6 +22,20 @@ from evaluate import cases, compare, groups, measure
 TARGET = common.HERE.parent / "rerank_cli" / "builtin" / "MODEL_CARD.md"
 BASELINES = {"bm25": "BM25", "minilm": "all-MiniLM-L6-v2", "mpnet": "all-mpnet-base-v2"}
 PAIRED = ("duplicates", "differences", "traps", "long")
+# Kind of case -> the right document, and the wrong ones beside it.
+CASES = {
+    "exact": "the query's own text, among texts on related subjects",
+    "paraphrase": "a paraphrase of the query, among texts on related subjects",
+    "entity": "the answer, and the same text with another name",
+    "exchange": "the answer, and the same text with two names exchanged",
+    "number": "the answer, and the same text with another number",
+    "negation": "the answer, and the same text with a negation added or removed",
+    "soup": "the answer, and the words of the query in random order",
+    "punctuation": "the answer, and punctuation only",
+    "empty": "the answer, and an empty text",
+    "topic": "the answer, and a text on the same subject without the answer",
+    "long": "the answer within a document of 4,000 tokens, among nine such documents without it",
+}
 
 
 def is_measured(system: str, half: str, config: dict[str, Any]) -> bool:
@@ -50,8 +64,16 @@ def table(half: str, system: str, config: dict[str, Any]) -> str:
 
 
 def won(system: str, config: dict[str, Any]) -> str:
-    """One row per set of cases that was measured: how many have the best document first."""
-    return "\n".join(f"- {cases(system, kind, config)}" for kind in PAIRED if is_measured(system, kind, config))
+    """One row per kind of case that was measured: where the right document is."""
+    lines = [
+        "| right document, and wrong ones | cases | first | first or second | not above a wrong one |",
+        "|---|" + "---:|" * 4,
+    ]
+    for kind in PAIRED:
+        if is_measured(system, kind, config):
+            found = cases(system, kind, config).items()
+            lines += [f"| {CASES[k]} | {n} | {a} | {b} | {c} |" for k, (a, b, c, n) in found]
+    return "\n".join(lines)
 
 
 def calibration(folder: Path) -> str:

@@ -42,8 +42,8 @@ def summary(figures: Figures, half: str, config: dict[str, Any]) -> str:
     return f"{half}: mean {mean:.4f} [{low:.4f}, {high:.4f}]  {each}"
 
 
-def cases(system: str, kind: str, config: dict[str, Any], limit: int = 0) -> str:
-    """Of the cases of a set, by their kind, in how many the best document is first, or among the first two."""
+def cases(system: str, kind: str, config: dict[str, Any], limit: int = 0) -> dict[str, list[int]]:
+    """By kind of case: the best document first, among the first two, not above a wrong one; and the number of cases."""
     sets = systems.load_sets(kind, config, limit)
     ((name, records),) = sets.items()
     won: dict[str, list[int]] = {}
@@ -53,9 +53,7 @@ def cases(system: str, kind: str, config: dict[str, Any], limit: int = 0) -> str
         low = max((s for s, r in zip(scores, record["relevance"], strict=True) if r == 0), default=-np.inf)
         counts = won.setdefault(record["id"].split("-")[0] if kind != "long" else kind, [0, 0, 0, 0])
         counts[:] = [a + b for a, b in zip(counts, (rank == 0, rank < 2, scores[best] <= low, 1), strict=True)]
-    return f"{kind}: " + "; ".join(
-        f"{k} first {a}, in two {b}, below a wrong one {c}, of {n}" for k, (a, b, c, n) in won.items()
-    )
+    return won
 
 
 def compare(first: Figures, second: Figures, half: str, config: dict[str, Any]) -> tuple[float, float, float]:
@@ -78,7 +76,9 @@ def main() -> None:
         figures = measure(system, arguments.sets, config, arguments.limit)
         for kind in arguments.sets:
             if kind in systems.PAIRED:
-                print(f"{system:24} {cases(system, kind, config, arguments.limit)}", flush=True)
+                found = cases(system, kind, config, arguments.limit).items()
+                won = (f"{k} first {a}, in two {b}, below a wrong one {c}, of {n}" for k, (a, b, c, n) in found)
+                print(f"{system:24} {kind}: {'; '.join(won)}", flush=True)
                 continue
             print(f"{system:24} {summary(figures, kind, config)}", flush=True)
             if system != last:

@@ -29,8 +29,10 @@ def completion(call: Call) -> int:
     """Print a completion script.
 
     examples:
+      mkdir -p ~/.local/share/bash-completion/completions
       rerank completion bash > ~/.local/share/bash-completion/completions/rerank
-      rerank completion zsh > ~/.zfunc/_rerank        # a folder of $fpath
+      mkdir -p ~/.zfunc && rerank completion zsh > ~/.zfunc/_rerank  # in $fpath
+      mkdir -p ~/.config/fish/completions
       rerank completion fish > ~/.config/fish/completions/rerank.fish
     """
     from rerank_cli.writers.output import open_output

@@ -45,13 +45,16 @@ COMMAND = Command(doctor, (ModelSettings, AsJson), **LOCAL_ONLY)
 
 
 def as_text(found: Diagnosis) -> str:
-    """ScorerInfo by section, then a line for each check; words carry the meaning, not colours."""
+    """Facts by section, a line for each check, then the result; words carry the meaning, not colours."""
     lines = []
     for section, facts in found.info.items():
         lines.append(section)
         lines += [f"  {name}: {_plain(value)}" for name, value in facts.items()]
     lines.append("checks")
     lines += [f"  {'ok' if check.passed else 'FAILED'} {check.name}: {check.detail}" for check in found.checks]
+    failed, count = [check.name for check in found.checks if not check.passed], len(found.checks)
+    result = f"{len(failed)} of {count} checks FAILED: {', '.join(failed)}" if failed else f"all {count} checks passed"
+    lines.append(f"result: {result}")
     return "\n".join(map(escape_line, lines)) + "\n"
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from rerank_cli.billing import digits
 from rerank_cli.errors import UsageError
 from rerank_cli.records import Pair
 from rerank_cli.text import escape_line
@@ -77,7 +78,7 @@ def dry_run(
     too low.
     """
     from rerank_cli.scorers.registry import chain_of
-    from rerank_cli.scorers.remote.cost import check_budget, check_cost
+    from rerank_cli.scorers.remote.cost import check_budget, check_cost, price_hint
     from rerank_cli.writers import open_output
 
     form = check(model, output, terminal)
@@ -97,6 +98,8 @@ def dry_run(
     if form == "text":
         for note in found.notes:
             terminal.note(note)
+        if found.units is not None and found.cost is None:
+            terminal.note(f"the cost is not known: {price_hint(found)}")
     if refused:
         terminal.warn(f"without --dry-run this is refused: {refused}")
 
@@ -132,9 +135,11 @@ def estimated(
 def as_text(found: Estimate, further: Sequence[Mapping[str, Any]] = ()) -> bytes:
     """The estimate as lines, without what is unknown."""
     facts = {name: value for name, value in asdict(found).items() if value is not None and name != "notes"}
-    lines = [
-        f"{name}: {value:,}" if isinstance(value, int | float) else f"{name}: {value}" for name, value in facts.items()
-    ]
+    facts |= {name: int(value) for name, value in facts.items() if name == "units" and value == int(value)}
+    if found.cost is not None:
+        facts["cost"] = f"{digits(found.cost)} (in the currency of [prices])"
+    lines = [f"{name}: {value:,}" if isinstance(value, int | float) else f"{name}: {value}"
+             for name, value in facts.items()]  # fmt: skip
     for one in further:
         used = ", ".join(f"{name} {one[name]}" for name in ("requests", "unit", "units", "cost") if one.get(name))
         lines.append(f"fallback: {one['model']}" + (f" ({used})" if used else ""))

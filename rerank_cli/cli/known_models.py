@@ -29,6 +29,7 @@ def list_known(call: Call) -> int:
         refused = [row for row in known() if row.status == "refused"]
         cells = [[*row.cells(), "refused" if row in refused else row.verdict] for row in known()]
         shown = text([Section("", HEADERS, cells, names=len(HEADERS))])
-        shown += "\n" + "".join(f"{row.name}: {row.verdict}\n" for row in refused)
+        shown += "\nshould work: models of this family are tested, but these weights were not run\n"
+        shown += "".join(f"{row.name}: {row.verdict}\n" for row in refused)
     write_report(shown, None, call.terminal, as_json=as_json)
     return 0

@@ -76,7 +76,8 @@ def mcp(call: Call) -> int:
     refuse_without_reach(call, [model])
     options = with_reach(options_of(model, call.settings(Limits)), model, chain_of(model)[1:])
     with closing(Reranker(model.model, fallback=model.fallback, **options)) as reranker:
-        call.terminal.note(f"{reranker.scorer.info.model} for agents, over stdin and stdout; files of {settings.root}")
+        name, root = reranker.scorer.info.model, settings.root
+        call.terminal.note(f"serving {name} to an agent over stdin and stdout; it may read files in {root}")
         tools = Tools(reranker, settings.root, settings.max_documents, call.terminal)
         repair_stdin()
         serve(make_server(tools, local=not is_remote(model)))

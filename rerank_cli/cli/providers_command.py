@@ -28,7 +28,11 @@ class Asked:
     """Which provider."""
 
     provider: str | None = option(
-        "", "A provider, as before the colon of `-m` (default: all).", metavar="NAME", configurable=False, group=REMOTE
+        "",
+        "A provider, as before the colon of `-m` (default: all).",
+        metavar="[NAME]",
+        configurable=False,
+        group=REMOTE,
     )
 
 

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 CLOSE = 0.75  # names of models differ by a digit: less would suggest another family
 OTHERS = "`rerank models known` lists rerankers that run"  # the hint where nothing else is to be said
 FILE = Path(__file__).with_name("known.json")
-STATUSES = {
-    "verified": "works (verified by {})",
-    "construction": "works by construction",
-    "refused": "refused because {}",
-}
+STATUSES = {"verified": "works (verified by {})", "construction": "should work", "refused": "refused because {}"}
 
 
 class Known(NamedTuple):
@@ -38,10 +34,11 @@ class Known(NamedTuple):
     status: Literal["verified", "construction", "refused"]
     reason: str = ""  # what verified it, how it runs, or why it is refused
     source: str = ""  # where the facts are from
+    window: int = 0  # document tokens that are read at a time; 0: all that fit
 
     @property
     def verdict(self) -> str:
-        """The status in words: works (verified by …), works by construction, or refused because … ."""
+        """The status in words: works (verified by …), should work, or refused because … ."""
         text = STATUSES[self.status].format(self.reason)
         return f"{text} ({self.reason})" if self.status == "construction" and self.reason else text
 
@@ -49,7 +46,8 @@ class Known(NamedTuple):
         """Name, parameters, languages, licence, family and tokens, as tables show them."""
         millions = round(self.parameters / 1e6, 1 if self.parameters < 1e8 else None)
         size = f"{self.parameters / 1e9:.1f} B" if self.parameters >= 1e9 else f"{millions} M"
-        return (self.name, size, self.languages, self.license, self.family, f"{self.max_tokens:,}")
+        tokens = f"{self.max_tokens:,}" + (f" (windows of {self.window})" if self.window else "")
+        return (self.name, size, self.languages, self.license, self.family, tokens)
 
 
 @cache

@@ -128,7 +128,7 @@ def _note(members: dict[str, Any], shape: Shape, fields: FieldSettings, report: 
     score = next((name for name in names if is_number(lookup(members, name))), None)
     offer = f"; `--prior-field {score}` fuses the engine's own score" if score and not fields.prior_field else ""
     records = f"the records of `{shape.records}`" if "*" not in shape.records and shape.records else "its records"
-    report.note(f"{where.partition(':')[0]} has the shape of {shape.name}: {records} are ranked{offer}")
+    report.note(f"{where.partition(':')[0]} looks like a response from {shape.name}: {records} are ranked{offer}")
 
 
 def _request_members(value: dict[str, Any], query: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class ServeSettings:
     """How a server behaves. Sizes in bytes or characters, times in seconds."""
 
     host: str = _server(
-        "--host", "Listen here; 0.0.0.0 is everywhere.", metavar="ADDRESS", default="127.0.0.1", in_short_help=True
+        "--host", "Address to listen on; 0.0.0.0 means all.", metavar="ADDRESS", default="127.0.0.1", in_short_help=True
     )
     port: int = _server(
         "--port",

@@ -107,7 +107,9 @@ def check_format(path: Path) -> None:
     else:
         return
     instead = shlex.quote(str(path.with_suffix(text)))
-    raise OutputError(f"cannot write {path}: {extension} is not written", f"`-o {instead}`; {tool.format(instead)}")
+    raise OutputError(
+        f"cannot write {path}: the format {extension} is not supported", f"`-o {instead}`; {tool.format(instead)}"
+    )
 
 
 def sanitize(data: bytes, guard: Guard) -> bytes:

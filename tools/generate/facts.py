@@ -172,12 +172,14 @@ def option_of(option: Declared, *, remote: bool) -> Option:
 def argument_of(option: Declared) -> Argument:
     """The facts of one positional argument."""
     from rerank_cli.cli.app import COMMANDS
+    from rerank_cli.scorers.remote.providers import load_table
 
+    words = {"command": tuple(COMMANDS), "provider": tuple(load_table().names())}
     return Argument(
         metavar=option.metavar,
         help=option.help,
         files=any(word in option.metavar for word in ("FILE", "RUN", "PATH", "FOLDER")),
-        words=tuple(COMMANDS) if option.name == "command" else option.choices,
+        words=words.get(option.name, option.choices),
     )
 
 

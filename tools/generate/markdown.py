@@ -62,7 +62,7 @@ def engines() -> str:
         texts = ", ".join(" and ".join(f"`{name}`" for name in text.split("+")) for text in ("text", *shape.text))
         score = ", ".join(f"`{name}`" for name in (*shape.score, *(["score"] if shape.distance else [])))
         rows.append((shape.name, records, ", ".join(f"`{name}`" for name in shape.inside), texts, score))
-    return table_of(("answer of", "records", "members of", "scored by default", "`--prior-field`"), rows)
+    return table_of(("response from", "records", "members of", "scored by default", "`--prior-field`"), rows)
 
 
 def templates() -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rerank_cli.billing import DOCUMENTS_PER_UNIT, chunk_of, search_units
+from rerank_cli.billing import DOCUMENTS_PER_UNIT, chunk_of, digits, search_units
 from rerank_cli.errors import UsageError
 from rerank_cli.scorers.remote.order import step_of, windows
 from rerank_cli.scorers.remote.providers import load_table
@@ -182,21 +182,22 @@ def cost_of(expected: Estimate, used: Mapping[str, float], prices: Mapping[str, 
 
 
 def check_cost(expected: Estimate, spent: float, max_cost: float | None) -> None:
-    """Refuse to start what would cost more than --max-cost.
-
-    Raises UnitsSpentError: it would; UsageError: no price is known.
-    """
+    """Raise UnitsSpentError for what would cost more than --max-cost, UsageError if no price is known."""
     if max_cost is None:
         return
-    name = f"{expected.provider}:{expected.model}"
     if expected.cost is None:
-        unit = _SINGULAR.get(expected.unit or "", "unit")
-        hint = f'write the price of one {unit} into a configuration file: [prices] "{name}" = 0.0000002'
-        raise UsageError(f"--max-cost needs the price of {name}", hint)
+        raise UsageError(f"--max-cost needs the price of {expected.provider}:{expected.model}", price_hint(expected))
     if spent + expected.cost > max_cost:
-        already = f" besides {spent:.4g} already spent" if spent else ""
-        message = f"this would cost about {expected.cost:.4g}{already}, more than --max-cost {max_cost:g}"
+        already = f" besides {digits(spent)} already spent" if spent else ""
+        message = f"this would cost about {digits(expected.cost)}{already}, more than --max-cost {digits(max_cost)}"
         raise UnitsSpentError(message, "raise --max-cost, send fewer documents, or see --dry-run")
+
+
+def price_hint(expected: Estimate) -> str:
+    """Where the price of what a model bills is written."""
+    unit, name = _SINGULAR.get(expected.unit or "", "unit"), f"{expected.provider}:{expected.model}"
+    example = 0.0000002 if expected.unit == "tokens" else 0.002
+    return f'write the price of one {unit} under [prices] in a configuration file: "{name}" = {digits(example)}'
 
 
 def check_budget(expected: Estimate, used: float, max_units: int | None) -> None:
@@ -219,7 +220,8 @@ def check_budget(expected: Estimate, used: float, max_units: int | None) -> None
 def not_in_units(provider: str, unit: str | None) -> UsageError:
     """--max-units for a provider that bills in something else than search units."""
     bills = f"bills {unit}" if unit else "has no known billing"
-    return UsageError(f"--max-units counts search units, but {provider} {bills}", "leave --max-units out")
+    hint = "leave --max-units out" + ("; --max-cost limits the cost" if unit in {"tokens", "queries"} else "")
+    return UsageError(f"--max-units counts search units, but {provider} {bills}", hint)
 
 
 def check_unit(choice: ProviderModel) -> None:
