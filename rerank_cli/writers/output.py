@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Guard = Literal["text", "json", "none"]
 
+WINDOWS = os.name == "nt"  # a closed pipe is EINVAL there
 SPREADSHEETS = frozenset({".xlsx", ".xls", ".xlsm", ".ods"})
 _CONVERT = "`pandoc` or a program of your choice converts it"
 _DUCKDB = "duckdb reads it and writes other formats"
@@ -196,11 +197,10 @@ def _map_write_errors(stream: BinaryIO | io.FileIO, name: str) -> Iterator[None]
     """Failed writes as ClosedPipe or OutputError, with nothing left for the interpreter to flush at its end."""
     try:
         yield
-    except BrokenPipeError:
-        _silence(stream)
-        raise ClosedPipe from None
     except (OSError, ValueError) as error:
         _silence(stream)
+        if isinstance(error, BrokenPipeError) or (WINDOWS and getattr(error, "errno", None) == errno.EINVAL):
+            raise ClosedPipe from None
         raise _failure(name, error) from None
 
 
@@ -218,6 +218,10 @@ def _write_all(stream: BinaryIO | io.FileIO, data: bytes) -> None:
     Past `stream`'s own `write`: with PYTHONUNBUFFERED that is a raw file, which may write only a part
     and returns how much; and what is not buffered cannot fail again when the interpreter ends.
     """
+    if WINDOWS and stream.isatty():  # only Python's own write converts UTF-8 for the console
+        stream.write(data)
+        stream.flush()
+        return
     try:
         descriptor = stream.fileno()
     except OSError:  # bytes in memory
