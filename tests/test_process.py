@@ -81,7 +81,10 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing(
     output = tmp_path / "out.jsonl"
     output.write_text("what was there before\n")
     process = start(*RANK, "-v", "-o", output, env=env)
-    assert process.stderr.readline().startswith(b"rerank: configuration: "), "it is up and about to read its input"
+    # More than a pipe holds, and not yet a document: when all is written, the program has loaded its reader and reads.
+    process.stdin.write(b"a" * (1 << 20))
+    process.stdin.flush()
+    assert process.stderr.readline().startswith(b"rerank: configuration: ")
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (code, b"")
