@@ -188,10 +188,14 @@ def check_cost(expected: Estimate, spent: float, max_cost: float | None) -> None
     """
     if max_cost is None:
         return
-    name = f"{expected.provider}:{expected.model}"
+    name = f"{expected.provider}:{expected.model}".rstrip(":")
+    if expected.units is None:
+        unit = f"{_SINGULAR.get(expected.unit, expected.unit)}s" if expected.unit else "nothing that is known"
+        raise UsageError(f"--max-cost: {name} bills {unit}, which cannot be counted beforehand", "leave it out")
     if expected.cost is None:
-        unit = _SINGULAR.get(expected.unit or "", "unit")
-        hint = f'write the price of one {unit} into a configuration file: [prices] "{name}" = 0.0000002'
+        unit, price = _SINGULAR.get(expected.unit or "", "unit"), 0.0000002 if expected.unit == "tokens" else 0.002
+        hint = f'write the price of one {unit} into the user\'s configuration file: prices."{name}" = {price:.7f}'
+        hint = hint.rstrip("0")
         raise UsageError(f"--max-cost needs the price of {name}", hint)
     if spent + expected.cost > max_cost:
         already = f" besides {spent:.4g} already spent" if spent else ""
