@@ -24,7 +24,7 @@ from rerank_cli.records import Pair
 from rerank_cli.report import Report
 from rerank_cli.scorers.registry import open_gateway
 from rerank_cli.scorers.remote import open_remote
-from rerank_cli.scorers.remote.cost import Budget
+from rerank_cli.scorers.remote.budget import Budget
 from rerank_cli.settings import Limits, ModelSettings, RemoteSettings
 
 ID, SECRET, TOKEN = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session+token/0123456789=="

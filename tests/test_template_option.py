@@ -108,12 +108,30 @@ def test_unknown_names_and_unreadable_files_are_refused(run, tuned: Path, tmp_pa
     assert "did you mean `qwen3-reranker`" in result.err
     result = run("-q", QUERY, "-m", str(tuned), "--template", tmp_path / "none.txt", stdin="a\n")
     assert result.code == 3
-    assert "none.txt: cannot read the template" in result.err
+    assert "none.txt: cannot read the template: No such file or directory" in result.err
     (tmp_path / "latin.txt").write_bytes(b"\xe9{query}{document}")
-    with pytest.raises(InputError, match=r"latin\.txt"):
+    with pytest.raises(InputError, match=r"latin\.txt: cannot read the template: it is not UTF-8"):
         chosen(str(tmp_path / "latin.txt"))
     with pytest.raises(UsageError, match="listwise"):
         chosen("rankzephyr")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{% for x in range(10**9) %}a{% endfor %}{{ 'query' }}{{ 'document' }}", "Range too big"),
+        ("{{ 'query' }}{{ 'document' }} {% if", "the template cannot be rendered"),
+        ("{{ ''.__class__.__mro__ }}{# query document #}", "is unsafe"),
+    ],
+)
+def test_jinja_that_is_broken_is_the_fault_of_its_file(
+    run, tuned: Path, tmp_path: Path, text: str, reason: str
+) -> None:
+    result = run("-q", QUERY, "-m", str(tuned), "--template", file(tmp_path, "odd.jinja", text), stdin="a\n")
+    assert result.code == 3
+    assert "odd.jinja: the template cannot be rendered" in result.err
+    assert reason in result.err
+    assert "choose another model" not in result.err
 
 
 def test_models_that_take_pairs_refuse_a_template(run, made, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def dry_run(
     too low.
     """
     from rerank_cli.scorers.registry import chain_of
-    from rerank_cli.scorers.remote.cost import check_budget, check_cost, price_hint
+    from rerank_cli.scorers.remote.budget import check_budget, check_cost, price_hint
     from rerank_cli.writers import open_output
 
     form = check(model, output, terminal)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rerank_cli.cli.sources import Call
-    from rerank_cli.scorers.remote.cost import Spent
+    from rerank_cli.scorers.remote.budget import Spent
     from rerank_cli.server.app import App
     from rerank_cli.server.models import Configured
     from rerank_cli.terminal import Terminal
@@ -32,7 +32,7 @@ def serve(call: Call) -> int:
       CO_API_URL=http://127.0.0.1:8080 python my_cohere_program.py
     """
     from rerank_cli.cli.main import debugging
-    from rerank_cli.scorers.remote.cost import Spent
+    from rerank_cli.scorers.remote.budget import Spent
     from rerank_cli.server import run as server
     from rerank_cli.server.log import Log
 
@@ -95,7 +95,7 @@ def reread(call: Call) -> Call:
 def configure(call: Call, spent: Spent) -> Configured:
     """What the server is to be. Raises UsageError or InputError."""
     from rerank_cli.cli.serve_models import plans_of
-    from rerank_cli.scorers.remote.cost import Budget
+    from rerank_cli.scorers.remote.budget import Budget
     from rerank_cli.server.web_pages import check_origins
 
     settings = call.settings(ServeSettings)

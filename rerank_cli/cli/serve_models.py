@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rerank_cli.cli.sources import Call
     from rerank_cli.scorers.base import Scorer
     from rerank_cli.scorers.gateway import Gateway
-    from rerank_cli.scorers.remote.cost import Budget
+    from rerank_cli.scorers.remote.budget import Budget
     from rerank_cli.server.models import ModelPlan
     from rerank_cli.terminal import Terminal
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rerank_cli.errors import ModelError, UsageError, library_errors
+from rerank_cli.errors import InputError, ModelError, UsageError, library_errors
 from rerank_cli.inside import joined
 from rerank_cli.models.facts import Chat
 from rerank_cli.models.files import BrokenFileError, optional_json
 from rerank_cli.models.templates import DOCUMENT, INSTRUCTION, QUERY, STRUCTURED, chat_of, recognised
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rerank_cli.models.templates import Template
 
 FLAT_TYPES = {"apertus", "deepseek_v3", "gpt_oss", "seed_oss"}  # as sentence-transformers has it
@@ -47,7 +46,9 @@ def find_chat(
     settings = optional_json(folder / "tokenizer_config.json")
     tokens = _token_texts(settings)
     if chosen is not None:
-        return chat_of(chosen, tokens)
+        chat = chat_of(chosen, tokens)
+        _check_jinja(chat, chosen.name)
+        return chat
     source = template_source(folder, settings, form.name if form else "default")
     row = recognised(config, names)
     with_roles = source is not None and all(re.search(f"[\"']{role}[\"']", source) for role in ("query", "document"))
@@ -103,15 +104,29 @@ def render(chat: Chat, instruction: str | None, where: Path) -> str:
     return text
 
 
+def _check_jinja(chat: Chat, file: str) -> None:
+    """Raise InputError for a file of --template whose Jinja is broken: the model is not to blame."""
+    if chat.kind == "jinja" and not chat.name:
+        hint = "mend the file; `messages` holds the roles `query` and `document`"
+        with library_errors(lambda reason: InputError(f"the template cannot be rendered: {reason}", hint, file)):
+            _fill(chat, None, Path(file))
+
+
 def _render_jinja(chat: Chat, instruction: str | None, where: Path) -> str:
+    with library_errors(lambda reason: ModelError(f"the chat template of {where} cannot be rendered: {reason}")):
+        text = _fill(chat, instruction, where)
+    if instruction is not None and instruction not in text:
+        raise _no_instruction(where)
+    return text
+
+
+def _fill(chat: Chat, instruction: str | None, where: Path) -> str:
+    """The text that Jinja makes. Raises what Jinja raises."""
     roles = [("system", instruction)] if instruction is not None else []
     roles += [("query", QUERY), ("document", DOCUMENT)]
     messages = [{"role": role, "content": [{"type": "text", "text": text}] if chat.structured else text}
                 for role, text in roles]  # fmt: skip
-    with library_errors(lambda reason: ModelError(f"the chat template of {where} cannot be rendered: {reason}")):
-        text: str = _environment(where).from_string(chat.text).render(messages=messages, **chat.tokens, **chat.options)
-    if instruction is not None and instruction not in text:
-        raise _no_instruction(where)
+    text: str = _environment(where).from_string(chat.text).render(messages=messages, **chat.tokens, **chat.options)
     return text
 
 

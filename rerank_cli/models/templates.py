@@ -15,6 +15,7 @@ from typing import Any
 
 from rerank_cli import lookup
 from rerank_cli.errors import InputError, UsageError, did_you_mean
+from rerank_cli.files import reason_of
 from rerank_cli.models.facts import YES_LOGIT, Chat
 from rerank_cli.records import LOG_ODDS
 
@@ -92,8 +93,10 @@ def chosen(name: str) -> Template:
         raise UsageError(f"--template: there is no template and no file `{name}`", hint)
     try:
         text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the template: {error}", "check the path", str(path)) from None
+    except OSError as error:
+        raise InputError(f"cannot read the template: {reason_of(error)}", "check the path", str(path)) from None
+    except UnicodeDecodeError:
+        raise InputError("cannot read the template: it is not UTF-8", "save it as UTF-8", str(path)) from None
     return _template(_row(text, path), str(path), str(path))
 
 

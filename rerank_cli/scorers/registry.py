@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rerank_cli.scorers.base import Scorer
     from rerank_cli.scorers.fallback import FallbackScorer
     from rerank_cli.scorers.gateway import Gateway
-    from rerank_cli.scorers.remote.cost import Budget
+    from rerank_cli.scorers.remote.budget import Budget
     from rerank_cli.settings import CacheSettings, ModelSettings
 
 
@@ -131,7 +131,8 @@ def require_possible(settings: ModelSettings, env: Mapping[str, str]) -> None:
     from rerank_cli.scorers.fallback import PASSTHROUGH
 
     if is_remote(settings):
-        from rerank_cli.scorers.remote.cost import check_budget, check_cost, estimate
+        from rerank_cli.scorers.remote.budget import check_budget, check_cost
+        from rerank_cli.scorers.remote.cost import estimate
         from rerank_cli.scorers.remote.target import open_target
 
         with suppress(MissingKeyError):

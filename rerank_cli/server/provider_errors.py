@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.errors import RemoteError
 from rerank_cli.request import as_members
-from rerank_cli.scorers.remote.cost import UnitsSpentError
+from rerank_cli.scorers.remote.budget import UnitsSpentError
 from rerank_cli.server.http_errors import HttpError
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rerank_cli.report import Report
+    from rerank_cli.scorers.remote.budget import Budget
     from rerank_cli.scorers.remote.chat import ChatScorer
-    from rerank_cli.scorers.remote.cost import Budget
     from rerank_cli.scorers.remote.scorer import RemoteScorer
     from rerank_cli.settings import ModelSettings
 
@@ -69,7 +69,8 @@ def open_remote(
 
 def _check_limits(reference: str, settings: ModelSettings, budget: Budget | None) -> None:
     """Raise UsageError for --max-units where something else is billed, and for --max-cost without a price."""
-    from rerank_cli.scorers.remote.cost import check_cost, check_unit, estimate
+    from rerank_cli.scorers.remote.budget import check_cost, check_unit
+    from rerank_cli.scorers.remote.cost import estimate
     from rerank_cli.scorers.remote.target import choose
 
     if settings.remote.max_units is not None or (budget and budget.most is not None):

@@ -18,7 +18,8 @@ from rerank_cli.errors import RemoteError, UsageError
 from rerank_cli.records import NO_ORDER, Score
 from rerank_cli.scorers.base import ScorerInfo
 from rerank_cli.scorers.remote import wire
-from rerank_cli.scorers.remote.cost import check_cost, cost_of, estimate_order, estimate_tokens_of, passage_tokens
+from rerank_cli.scorers.remote.budget import check_cost
+from rerank_cli.scorers.remote.cost import cost_of, estimate_order, estimate_tokens_of, passage_tokens
 from rerank_cli.scorers.remote.order import Order, messages, read_order, step_of, windows
 from rerank_cli.scorers.remote.parse_response import TooLarge, with_url
 from rerank_cli.scorers.remote.redaction import redact

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from rerank_cli.scorers.remote.cost import Budget
+from rerank_cli.scorers.remote.budget import Budget
 from rerank_cli.scorers.remote.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
