@@ -24,7 +24,7 @@ class BatchFiles:
     """What is ranked, where it is not requests: queries with documents, or a run."""
 
     queries: str | None = _input(
-        "--queries", "Queries with ids, in any input format, TREC topics, or a folder as BEIR has it.", metavar="FILE"
+        "--queries", "Queries with ids, in any input format, TREC topics, or a BEIR folder.", metavar="FILE"
     )
     query_format: QueryFormat = _input(
         "--query-format",
@@ -36,11 +36,13 @@ class BatchFiles:
     documents: tuple[str, ...] = _input(
         "--documents", "Rank these for every query; repeatable.", metavar="FILE", many=True
     )
-    run: str | None = _input("--run", "A TREC run to rerank; wants --queries, --corpus.", metavar="FILE")
+    run: str | None = _input("--run", "A TREC run to rerank; needs --queries and --corpus.", metavar="FILE")
     corpus: str | None = _input(
-        "--corpus", "The run's documents with ids, in any input format, or a folder as BEIR has it.", metavar="FILE"
+        "--corpus", "The run's documents with ids, in any input format, or a BEIR folder.", metavar="FILE"
     )
-    depth: int | None = _input("--depth", "Rerank the run's first N only.", metavar="N", kind=int, minimum=1)
+    depth: int | None = _input(
+        "--depth", "Rerank only the first N documents of the run.", metavar="N", kind=int, minimum=1
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Comparison:
     first: str = option("", "The first run; `-` is stdin.", metavar="RUN_A", required=True, group=INPUT)
     second: str = option("", "The second run; `-` is stdin.", metavar="RUN_B", required=True, group=INPUT)
     decoding: Decoding = nested(Decoding)
-    depth: int | None = _measure("--depth", "Look at the first K documents only.", metavar="K", kind=int, minimum=1)
+    depth: int | None = _measure("--depth", "Compare only the first K documents.", metavar="K", kind=int, minimum=1)
     rbo_p: float = _measure("--rbo-p", "Persistence of RBO, between 0 and 1.", metavar="P", default=0.9)
     limit: int = _measure(
         "--limit", "List the N most changed queries; 0: all.", metavar="N", default=10, minimum=0, in_short_help=True

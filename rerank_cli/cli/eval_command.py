@@ -75,7 +75,7 @@ class Evaluation:
     by_query: bool = _measure("--by-query", "Add the values of each query.", default=False)
     worst: int = _measure(
         "--worst",
-        "List the N worst queries by the first measure: most lost, else lowest.",
+        "List the N worst queries by the first measure: those that lost most, else the lowest.",
         metavar="N",
         default=0,
         minimum=0,
@@ -90,7 +90,7 @@ class Evaluation:
         maximum=10_000_000,
     )
     seed: int = _measure(
-        "--seed", "Of the draws: equal seeds, equal output.", metavar="N", default=20_100_719, minimum=0
+        "--seed", "Seed of the draws: equal seeds give equal output.", metavar="N", default=20_100_719, minimum=0
     )
 
 
