@@ -319,38 +319,6 @@ def test_what_costs_too_much_is_not_begun_and_a_run_ends_when_its_money_does(run
         assert 'under [prices] in the user\'s configuration file: "chat:judge-1" = 0.0000002' in result.err
 
 
-@pytest.mark.parametrize(("model", "cost"), [("chat:judge-1", 0.0), ("cohere:rerank-v3.5", 0.002)])
-def test_the_hint_about_a_missing_price_works(run, tmp_path, model: str, cost: float) -> None:
-    argv = ["-q", "x", "-m", model, "--dry-run", "--json", "--max-cost", "1"]
-    refused = run(*argv, stdin="a\n")
-    assert refused.code == 2
-    (tmp_path / "p.toml").write_text(
-        "[prices]\n" + refused.err.rpartition("configuration file: ")[2].partition("  #")[0]
-    )
-    result = run(*argv, "--config", tmp_path / "p.toml", stdin="a\n")
-    assert result.code == 0
-    assert result.json["cost"] == pytest.approx(cost, abs=0.001)
-
-
-@pytest.mark.parametrize("model", ["tei:", "vllm:BAAI/bge-reranker-v2-m3"])
-def test_a_cost_limit_is_refused_where_nothing_is_billed(run, model: str) -> None:
-    result = run("-q", "x", "-m", model, "--dry-run", "--max-cost", "1", stdin="a\n")
-    assert result.code == 2
-    assert f"--max-cost: {model.rstrip(':')} bills nothing that is known" in result.err
-
-
-def test_a_cost_limit_holds_for_other_providers_too(run, tmp_path) -> None:
-    (tmp_path / "p.toml").write_text('[prices]\n"cohere:rerank-v3.5" = 0.002\n')
-    argv = ["-q", "x", "-m", "cohere:rerank-v3.5", "--config", tmp_path / "p.toml", "--json"]
-    with Loopback() as server:
-        env = {"CO_API_KEY": "k-0123456789"}
-        assert run(*argv, "--endpoint", server.url, "--max-cost", "0.002", stdin="a\nb\n", env=env).code == 0
-        refused = run(*argv, "--endpoint", server.url, "--max-cost", "0.001", stdin="a\nb\n", env=env)
-    assert refused.code == 2
-    assert "this would cost about 0.002, more than --max-cost 0.001" in refused.err
-    assert len(server.seen) == 1
-
-
 # --- with other parts -------------------------------------------------------------------------------------------------
 
 

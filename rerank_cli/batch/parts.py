@@ -91,9 +91,8 @@ def files_of(names: Sequence[str]) -> list[str]:
             continue
         inside = sorted(path for path in folder.iterdir() if path.is_file() and _is_request_file(path.name))
         if not inside:
-            raise InputError(
-                "no request files (jsonl or parquet) in this folder", "name files that end in .jsonl or .parquet", name
-            )
+            hint = "name files that end in .jsonl or .parquet"
+            raise InputError("no request files (jsonl or parquet) in this folder", hint, name)
         files += map(str, inside)
     return files
 
