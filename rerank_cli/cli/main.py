@@ -27,13 +27,14 @@ def run() -> None:
     # records hold no cycles, and looking for some among a million doubles the time of a run; serve turns it on
     gc.disable()
     terminal = Terminal.of_process()
-    with signals():
+    with signals() as arrived:
         try:
             code = main(sys.argv[1:], terminal)
         except KeyboardInterrupt:  # while Typer was loading, or while an error was printed
             code = ExitCode.INTERRUPTED
         except Terminated:
             code = ExitCode.TERMINATED
+    code = ExitCode.TERMINATED if arrived else code
     with contextlib.suppress(OSError, ValueError):
         terminal.stderr.flush()
     # Interpreter shutdown with big sessions and pools costs tens of milliseconds and can block; output is flushed by
@@ -128,14 +129,19 @@ def print_help(text: str, argv: Sequence[str], terminal: Terminal) -> int:
 
 
 @contextlib.contextmanager
-def signals() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C, so that temporary files go; a closed pipe is an error we handle, not a death."""
+def signals() -> Iterator[list[int]]:
+    """SIGTERM unwinds like Ctrl-C, so that temporary files go; a closed pipe is an error we handle, not a death.
 
-    def stop(_number: int, _frame: Any) -> None:
+    The list holds each SIGTERM: where it arrives during an import, what it raises may be lost there.
+    """
+    arrived: list[int] = []
+
+    def stop(number: int, _frame: Any) -> None:
+        arrived.append(number)
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        yield
+        yield arrived
     finally:
         signal.signal(signal.SIGTERM, before)
