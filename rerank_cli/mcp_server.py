@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import anyio
+from anyio import to_thread
 from anyio.from_thread import check_cancelled
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 MOST_RESULTS = 100
 MOST_CHARS = 2000  # of a document that is returned: results go into a prompt
 MOST_BYTES = 256 * 2**20  # of the files of a call, and of what one compressed file holds
-TURN_S = 0.1  # how often a call that waits for its turn looks whether it was cancelled
 _ARGUMENT = re.compile(r"--(input-format|rank-fields)\b")  # options that are arguments of the tools
 INSTRUCTIONS = (
     "Ranks texts by how well they answer a query, with a cross-encoder. Use it after a search that finds too much: "
@@ -87,9 +86,9 @@ class Tools:
         self._root = root.resolve()
         self._max_documents = max_documents
         self._terminal = terminal
-        self._turn = threading.Lock()
+        self._turn = anyio.Lock()
 
-    def rank_documents(
+    async def rank_documents(
         self,
         query: Query,
         documents: Annotated[list[str | dict[str, Any]], Field(description="Texts, or objects with a text.")],
@@ -97,13 +96,16 @@ class Tools:
         rank_fields: Fields = None,
     ) -> Results:
         """Rank texts or objects by relevance to a query, best first."""
-        with self._answering():
+
+        def work() -> Results:
             if len(documents) > self._max_documents:
                 raise self._too_many()
             ranking = self._reranker.rank(query, documents, top_n, rank_fields, advance=go_on)
-        return _results(ranking, len(documents), _given)
+            return _results(ranking, len(documents), _given)
 
-    def rank_files(
+        return await self._in_turn(work)
+
+    async def rank_files(
         self,
         query: Query,
         paths: Annotated[
@@ -117,14 +119,17 @@ class Tools:
         """Rank the documents of files by relevance to a query, best first: lines, JSON Lines, CSV … or whole files."""
         report = Report()
         fields = FieldSettings(rank_fields=tuple(rank_fields or ()))
-        with self._answering():
+
+        def work() -> Results:
             files = tuple(str(path) for path in self._files(paths, report))
             decoding = Decoding(max_unpacked=MOST_BYTES)
             inputs = InputSettings(files=files, input_format=input_format, fields=fields, decoding=decoding)
             chunks = self._counted(open_documents(inputs, self._terminal, report).chunks)
             ranking = pipeline.rank(query, chunks, self._reranker.scorer, RankSettings(top_n=top_n), report, go_on)
-        results = _results(ranking, report.counts["documents"], self._described)
-        return Results({**results, "warnings": list(map(self._told, results["warnings"]))})
+            results = _results(ranking, report.counts["documents"], self._described)
+            return Results({**results, "warnings": list(map(self._told, results["warnings"]))})
+
+        return await self._in_turn(work)
 
     def _described(self, hit: Hit) -> Described:
         """Of a document of a file: its id, the file's name within the root, what was scored."""
@@ -138,17 +143,16 @@ class Tools:
         text = _ARGUMENT.sub(lambda found: found[1].replace("-", "_"), text)
         return well_formed(text).replace(f"{self._root}/", "")
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """One call at a time; an error of ours is told with its hint, and no other detail of this machine."""
-        while not self._turn.acquire(timeout=TURN_S):
-            go_on()
-        try:
-            yield
-        except RerankError as error:
-            raise ToolError(self._told(f"{error}" + (f" ({error.hint})" if error.hint else ""))) from error
-        finally:
-            self._turn.release()
+    async def _in_turn(self, work: Callable[[], Results]) -> Results:
+        """What `work` gives in a thread, one call at a time; calls that wait hold no thread, of which there are few.
+
+        An error of ours is told with its hint, and no other detail of this machine.
+        """
+        async with self._turn:
+            try:
+                return await to_thread.run_sync(work)
+            except RerankError as error:
+                raise ToolError(self._told(f"{error}" + (f" ({error.hint})" if error.hint else ""))) from error
 
     def _files(self, paths: Sequence[str], report: Report) -> list[Path]:
         """The files of paths and patterns, each once, sorted within a pattern. Raises InputError."""

@@ -48,7 +48,8 @@ FUNCTION_WORDS = frozenset(
 )
 _ENDING = re.compile(r"(?<=[a-z]{3})(?:ying|ies|ied|ing|es|ed|s|y|e)$")
 _ENDINGS = "ies ied ying ing ings es ed er ers ly s y e".split()  # noqa: SIM905 as above
-_ACCENTS = re.compile("[\u0300-\u036f]+")
+# Of Latin, Greek and Cyrillic letters; points of Hebrew; vowels of Arabic.
+_ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf-\u05c2\u05c4-\u05c7\u064b-\u065f\u0670]+")
 
 
 def best_by_words(
@@ -74,7 +75,8 @@ def best_by_words(
                 waiting.add(chunk)
             report.count("prefiltered", waiting.documents - most)
             if not waiting.found:
-                report.warn(f"no document shares a word with the query: --prefilter keeps the first {most:,}")
+                first_ones = "first one" if most == 1 else f"first {most:,}"
+                report.warn(f"no document shares a word with the query: --prefilter keeps the {first_ones}")
             yield from waiting.best()
     except OSError as error:  # readers raise errors of their own
         raise _no_room(error) from None

@@ -162,6 +162,22 @@ def test_a_cancelled_call_makes_room_for_the_next(tmp_path: Path) -> None:
         assert reply["id"] == 3, str(reply)[:900]
 
 
+def test_many_calls_that_wait_leave_the_server_responsive(tmp_path: Path) -> None:
+    with talking(tmp_path) as server:
+        say(server, "tools/call", {"name": "rank_documents", "arguments": HOURS}, 1)
+        for number in range(2, 80):
+            say(
+                server,
+                "tools/call",
+                {"name": "rank_documents", "arguments": {"query": "a", "documents": ["b"]}},
+                number,
+            )
+        say(server, "ping", {}, 80)
+        assert answer(server)["id"] == 80
+        say(server, "notifications/cancelled", {"requestId": 1})
+        assert {answer(server)["id"] for _ in range(2, 80)} == set(range(2, 80))
+
+
 @pytest.mark.parametrize("end", ["stdin", signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("busy", [False, True])
 def test_the_server_ends_with_its_agent(tmp_path: Path, end: Any, busy: bool) -> None:

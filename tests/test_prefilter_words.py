@@ -20,6 +20,8 @@ OTHERS = ["nothing of the sort here"] * 5
         ("reunion", "la RÉUNION"),
         ("ёлка", "новогодняя елка"),
         ("İstanbul", "istanbul at night"),
+        ("שלום", "שָׁלוֹם עולם"),
+        ("الكتاب", "الكِتَابُ جميل"),
         ("123", "room １２３"),
         ("ガラス", "ｶﾞﾗｽの窓"),
         ("한국", normalize("NFD", "한국의 수도")),

@@ -48,12 +48,15 @@ def svg(text: str) -> str:
     return "\n".join(line.rstrip() for line in made.splitlines()) + "\n"
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     """The command line."""
+    if argv:
+        sys.stderr.write("usage: python -m tools.screenshot\n")
+        return 2
     FILE.write_text(svg(printed()), encoding="utf-8")
     sys.stderr.write(f"wrote {FILE.relative_to(ROOT)}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -110,7 +110,7 @@ def _with_links(text: str, origin: Path, page: Path, source: Path) -> str:
 
 def main(argv: list[str]) -> int:
     """The command line."""
-    if len(argv) > 1 or argv[:1] == ["-h"]:
+    if len(argv) > 1 or (argv and argv[0].startswith("-")):
         sys.stderr.write("usage: python -m tools.site [FOLDER]\n")
         return 2
     return build(Path(argv[0]) if argv else ROOT / "site")

@@ -7,7 +7,7 @@ import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.cli.app import COMMANDS
+from rerank_cli.cli.app import COMMANDS, DEFAULT, options_of
 from rerank_cli.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def usage_error(error: Any) -> UsageError:
 
 
 def option_hint(option: str, error: Any) -> str:
-    """The option that was meant, from the command's own list."""
+    """The command that has the option, or the option that was meant, from the command's own list."""
+    if any(option in one.flags for one in options_of(DEFAULT)):  # then not of this command
+        return f"it is an option of `rerank {DEFAULT}`, not of `{command_of(error)}`"
     known = [flag for one in error.ctx.command.options for flag in (*one.flags, one.negation) if flag]
     return did_you_mean(option, [*known, "--help", "--version"]) or f"see `{command_of(error)} --help`"
 

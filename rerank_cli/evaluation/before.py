@@ -137,7 +137,9 @@ class RelevanceDelta:
     def print_report(self) -> None:
         """Print the lines. Raises ModelError if --qrels was given and pytrec_eval is missing."""
         if self._qrels is not None and not self._judgements:
-            self._terminal.note("--qrels: no before → after: no query is judged, or --top-n or --min-score cut it")
+            self._terminal.note(
+                "--qrels: no before → after: no query is judged, or --top-n, --prefilter or --min-score cut it"
+            )
         try:
             lines = self.lines()
         except ModelError:
