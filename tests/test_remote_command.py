@@ -127,7 +127,7 @@ def test_the_command_offline_calls_this_machine_only(run):
         env = {"CO_API_KEY": KEY} | ({} if how else {"RERANK_OFFLINE": "1"})
         done = run("-q", "q", "-m", "cohere:x", *how, stdin=DOCS, env=env)
         assert (done.code, done.out) == (2, b"")
-        assert "--offline: cohere-v2 is on the network, at api.cohere.com\nhint: " in done.err
+        assert "--offline: cohere is on the network, at api.cohere.com\nhint: " in done.err
     with Loopback() as server:
         assert run("-q", "q", "-m", "cohere:x", "--offline", "--endpoint", server.url, stdin=DOCS).code == 0
 
