@@ -211,7 +211,7 @@ MEANT = {
     "option of a sub-command": (["models", "list", "--jsn"], "unknown option `--jsn`\nhint: did you mean `--json`?"),
     "option of a sub-command that is like no other": (["models", "known", "--zz"], "unknown option `--zz`\nhint: see `rerank models known --help`"),
     "option of another command": (["batch", "--prefilter", "9"], "unknown option `--prefilter`\nhint: it is an option of `rerank rank`, not of `rerank batch`"),
-    "a provider without a model": (["-q", "x", "-m", "jina"], "unknown model `jina`\nhint: use `builtin`, a folder (`./path`), a Hugging Face name, or `PROVIDER:MODEL` (`rerank models providers`)"),
+    "a provider without a model": (["-q", "x", "-m", "jina"], "unknown model `jina`\nhint: `jina` is a provider: `-m jina:"),
     "option before a sub-command": (["models", "--jsn", "list"], "unknown option `--jsn`\nhint: did you mean `--json`?"),
     "a choice of another sub-command": (["models", "list", "--form", "fp8"], "--form: unknown value `fp8`"),
     "a model that is missing": (["models", "show"], "`MODEL` is missing\nhint: see `rerank models show --help`"),

@@ -127,7 +127,7 @@ def test_the_command_offline_calls_this_machine_only(run):
         env = {"CO_API_KEY": KEY} | ({} if how else {"RERANK_OFFLINE": "1"})
         done = run("-q", "q", "-m", "cohere:x", *how, stdin=DOCS, env=env)
         assert (done.code, done.out) == (2, b"")
-        assert "--offline: cohere-v2 is on the network, at api.cohere.com\nhint: " in done.err
+        assert "--offline: cohere is on the network, at api.cohere.com\nhint: " in done.err
     with Loopback() as server:
         assert run("-q", "q", "-m", "cohere:x", "--offline", "--endpoint", server.url, stdin=DOCS).code == 0
 
@@ -177,7 +177,9 @@ def test_a_dry_run_prints_the_cost_or_how_to_get_it(run, tmp_path):
     call = ("-q", "q", "-m", "jina:m", "--dry-run")
     unknown = run(*call, stdin=DOCS)
     assert "cost:" not in unknown.text
-    (line,) = re.findall(r'price of one token under \[prices\] in a configuration file: (".+" = \S+)', unknown.err)
+    (line,) = re.findall(
+        r'price of one token under \[prices\] in the user.s configuration file: (".+" = \S+)', unknown.err
+    )
     prices = tmp_path / "prices.toml"
     prices.write_text(f"[prices]\n{line}\n")
     priced = run(*call, "--config", prices, "--json", stdin=DOCS).json

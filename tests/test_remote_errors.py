@@ -76,7 +76,7 @@ def test_unusual_but_valid_replies_are_accepted():
     report = Report()
     with Loopback(lambda _seen: as_json(strange)) as server:
         assert [s.value for s in score(server.url, report=report)] == [0.0, 1.0, 0.5]
-    assert report.warnings() == ("cohere-v2 says: model is old", "cohere-v2 says: b")
+    assert report.warnings() == ("cohere says: model is old", "cohere says: b")
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -42,7 +42,7 @@ def test_limits_are_sent_where_there_is_a_field_and_reported_where_there_is_none
     body, _ = body_of("cohere:m", Limits(max_tokens_per_doc=300, max_chunks_per_doc=3), report=report)
     assert body["max_tokens_per_doc"] == 300
     assert "max_chunks_per_doc" not in body
-    assert report.warnings() == ("cohere-v2 has no field for --max-chunks-per-doc: its own limit applies",)
+    assert report.warnings() == ("cohere has no field for --max-chunks-per-doc: its own limit applies",)
     report = Report()
     body, _ = body_of("cohere-v1:m", Limits(max_tokens_per_doc=300, max_chunks_per_doc=3), report=report)
     assert body["max_chunks_per_doc"] == 3
@@ -56,9 +56,7 @@ def test_documents_that_will_be_cut_are_reported():
     report = Report()
     with Loopback() as server:
         score(server.url, [Pair("q", "word " * 5000), Pair("q", "a")], report=report)
-    assert report.notes == [
-        "1 document is probably longer than 4096 tokens: cohere-v2 cuts there (--max-tokens-per-doc)"
-    ]
+    assert report.notes == ["1 document is probably longer than 4096 tokens: cohere cuts there (--max-tokens-per-doc)"]
 
 
 def test_extra_instruction_and_client_name_are_sent():
@@ -69,7 +67,7 @@ def test_extra_instruction_and_client_name_are_sent():
     assert headers["user-agent"].startswith("rerank-cli/")
     body, _ = body_of("dashscope:m", instruction="find parts", extra='{"parameters": {"x": 1}}')
     assert body["parameters"] == {"return_documents": False, "instruct": "find parts", "x": 1, "top_n": 1}
-    with pytest.raises(UsageError, match="cohere-v2 does not take --instruction"):
+    with pytest.raises(UsageError, match="cohere does not take --instruction"):
         body_of("cohere:m", instruction="find parts")
 
 

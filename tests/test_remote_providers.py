@@ -51,7 +51,7 @@ SCHEMA = {
 OPTIONAL = {
     "variables": dict, "example": TEXT, "signer": list, "model_form": TEXT, "query_form": (str, list, dict), "query_per_document": FLAG,
     "instruction_form": TEXT, "instruction_models": TEXT, "index_kind": {"number", "text", "position"},
-    "billing_models": dict,
+    "billing_models": dict, "own_models": TEXT,
 }  # fmt: skip
 
 
@@ -180,8 +180,8 @@ def test_azure_picks_its_row_by_the_host():
     ("reference", "remote", "words", "hint"),
     [
         ("coher:rerank-v3.5", {}, "unknown provider `coher`", "did you mean `cohere`?"),
-        ("zzz:m", {}, "unknown provider `zzz`", "known: cohere-v2"),
-        ("cohere:", {}, "does not name a model", "cohere-v2:MODEL"),
+        ("zzz:m", {}, "unknown provider `zzz`", "`rerank models providers` lists all"),
+        ("cohere:", {}, "does not name a model", "cohere:MODEL"),
         ("azure:", {}, "needs --endpoint URL", "models.ai.azure.com or https://{resource}.services"),
         ("new-api:m", {}, "needs --endpoint URL", "--endpoint https://{gateway}"),
         ("tei:", {"endpoint": "tei.internal:80"}, "not an http(s) URL", "https://host/path"),

@@ -26,10 +26,11 @@ def check(model: ModelSettings, output: OutputSettings, terminal: Terminal) -> s
     """`text` or `json`, as the options say. Raises UsageError for what has no estimate or cannot show one."""
     from rerank_cli import models
     from rerank_cli.scorers.registry import is_remote
+    from rerank_cli.scorers.remote.providers import provider_hint
     from rerank_cli.writers import choose_format
 
     if not is_remote(model):
-        models.require_known(model.model, model.remote.endpoints)
+        models.require_known(model.model, model.remote.endpoints, provider_hint)
         raise UsageError("--dry-run is about remote endpoints; a local model sends and bills nothing", "leave it out")
     form = choose_format(output, terminal, {"line"})
     if form not in {"json", "jsonl", "lines", "table"}:

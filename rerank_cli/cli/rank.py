@@ -115,7 +115,7 @@ def rank_documents(call: Call, report: Report) -> Ranking | None:
 
     terminal, typed, inputs = call.terminal, call.settings(Query), rules.inputs_of(call)
     if inputs.files:
-        check_files(inputs.files, typed.query)
+        check_files(inputs.files, asked=bool(typed.query or typed.query_file))
     asked = query_of_file(file, typed.query, terminal, inputs.decoding) if (file := typed.query_file) else typed.query
     stream = open_documents(inputs, terminal, report, stdin_taken=str(file) == "-")
     query = find_query(asked, stream.body)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from rerank_cli.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 CLOSE = 0.75  # names of models differ by a digit: less would suggest another family
 OTHERS = "`rerank models known` lists rerankers that run"  # the hint where nothing else is to be said
@@ -56,16 +56,22 @@ def known() -> tuple[Known, ...]:
     return tuple(Known(**row) for row in json.loads(FILE.read_bytes()))
 
 
-def suggestion(reference: str, others: Iterable[str] = ()) -> str | None:
-    """The hint for a model that is not there: a known reranker, or one of the `others`, that is called like it.
+def suggestion(
+    reference: str, others: Iterable[str] = (), elsewhere: Callable[[str], str | None] | None = None
+) -> str | None:
+    """The hint for a model that is not there: a known reranker that runs, or one of `others`, called like it.
 
-    A bare name finds its repository: `bge-reranker-v2-m3` is `BAAI/bge-reranker-v2-m3`.
+    A bare name finds its repository: `bge-reranker-v2-m3` is `BAAI/bge-reranker-v2-m3`. `elsewhere` has the hint for
+    what is not on this machine: a provider.
     """
-    bare = {row.name.rpartition("/")[2].lower(): row.name for row in known() if "/" in row.name}
+    runs = (row.name for row in known() if "/" in row.name and row.status != "refused")
+    bare = {name.rpartition("/")[2].lower(): name for name in runs}
     own = reference.partition("@")[0].rpartition("/")[2].lower()
     same = bare.get(own)
     if same and same != reference:
         return f"did you mean `-m {same}`?"
+    if elsewhere and (hint := elsewhere(reference)):
+        return hint
     if hint := did_you_mean(reference, others):
         return hint
     close = get_close_matches(own, [name for name in bare if name != own], n=1, cutoff=CLOSE)

@@ -21,7 +21,7 @@ from rerank_cli.models.templates import takes_pairs
 from rerank_cli.text import has_surrogates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 PATH_PREFIXES = ("./", "../", "/", "~", ".\\", "..\\")
 DEFAULT_POLICY = LoadPolicy()
@@ -32,14 +32,19 @@ def is_path(reference: str) -> bool:
     return reference.startswith(PATH_PREFIXES) or reference in {".", ".."}
 
 
-def require_known(reference: str, endpoints: Iterable[str] = ()) -> None:
-    """Raise UsageError for a reference that is neither the built-in, nor a path, nor a hub name."""
+def require_known(
+    reference: str, endpoints: Iterable[str] = (), elsewhere: Callable[[str], str | None] | None = None
+) -> None:
+    """Raise UsageError for a reference that is neither the built-in, nor a path, nor a hub name.
+
+    `elsewhere`: the hint for a name that belongs to a provider, None for any other.
+    """
     if reference == BUILTIN or is_path(reference) or is_hub_name(reference):
         return
     folder = (
         f"a folder is written with a leading `./`: `-m ./{reference}`" if lookup.is_folder(Path(reference)) else None
     )
-    hint = folder or suggestion(reference, [BUILTIN, *endpoints])
+    hint = folder or suggestion(reference, [BUILTIN, *endpoints], elsewhere)
     hint = (
         hint
         or "use `builtin`, a folder (`./path`), a Hugging Face name, or `PROVIDER:MODEL` (`rerank models providers`)"

@@ -13,9 +13,9 @@ from rerank_cli.absence import FieldCheck, checked, without_empty
 from rerank_cli.errors import InputError, UsageError
 from rerank_cli.fields import refuse_fields
 from rerank_cli.readers.chunks import in_chunks
-from rerank_cli.readers.delimiters import parse_delimiter
+from rerank_cli.readers.delimiters import SAMPLE, parse_delimiter
 from rerank_cli.readers.folders import in_folder
-from rerank_cli.readers.formats import by_name, detect_format
+from rerank_cli.readers.formats import by_name, detect_format, suggest_format
 from rerank_cli.readers.input_stream import InputStream, check_file, open_stream
 from rerank_cli.records import Document, DocumentStream, RequestOptions, Source
 from rerank_cli.settings import DECODING, Decoding
@@ -37,6 +37,8 @@ class _Input(NamedTuple):
     stream: InputStream
     chunks: Chunks
     options: RequestOptions = RequestOptions()
+    start: bytes = b""  # how it begins
+    read_as: InputFormat = "lines"
 
 
 def open_documents(
@@ -106,22 +108,31 @@ def _open_input(name: str, *, inputs: InputSettings, terminal: Terminal, report:
     """Open an input and read as far as the options of a request in it."""
     stream = open_stream(name, terminal.stdin, inputs.decoding)
     input_format = _chosen_format(name, inputs) or detect_format(name, stream, inputs.fields, report)
-    if inputs.fields.records and inputs.input_format != "lines":
-        return _open_records(stream, input_format, inputs, report)
-    if input_format == "tsv" and (tabbed := _headerless(stream, inputs.fields, report)):
-        return tabbed
-    if input_format == "lines":
-        from rerank_cli.readers.lines import read_lines
+    start = bytes(stream.lookahead[:SAMPLE])
+    try:
+        if inputs.fields.records and inputs.input_format != "lines":
+            opened = _open_records(stream, input_format, inputs, report)
+        elif input_format == "tsv" and (tabbed := _headerless(stream, inputs.fields, report)):
+            opened = tabbed
+        elif input_format == "lines":
+            from rerank_cli.readers.lines import read_lines
 
-        return _Input(stream, partial(read_lines, stream, report, null=inputs.null))
-    if input_format in {"csv", "tsv"}:
-        from rerank_cli.readers.delimited import read_rows
+            opened = _Input(stream, partial(read_lines, stream, report, null=inputs.null))
+        elif input_format in {"csv", "tsv"}:
+            from rerank_cli.readers.delimited import read_rows
 
-        delimiter = parse_delimiter(inputs.delimiter) if inputs.delimiter else "\t" if input_format == "tsv" else None
-        return _Input(stream, partial(read_rows, stream, delimiter, report))
-    if input_format == "jsonl":
-        return _open_lines(stream, inputs, report)
-    return _open_whole(stream, input_format, inputs, report)
+            delimiter = (
+                parse_delimiter(inputs.delimiter) if inputs.delimiter else "\t" if input_format == "tsv" else None
+            )
+            opened = _Input(stream, partial(read_rows, stream, delimiter, report))
+        elif input_format == "jsonl":
+            opened = _open_lines(stream, inputs, report)
+        else:
+            opened = _open_whole(stream, input_format, inputs, report)
+    except InputError as error:
+        suggest_format(error, start, inputs.fields, input_format)
+        raise
+    return opened._replace(start=start, read_as=input_format)
 
 
 def _headerless(stream: InputStream, fields: FieldSettings, report: Report) -> _Input | None:
@@ -216,6 +227,9 @@ def _chain(
                 index = chunk[-1].index + 1
                 if kept := without_empty(chunk, fields, report):
                     yield kept
+        except InputError as error:
+            suggest_format(error, current.start, fields, current.read_as)
+            raise
         finally:
             current.stream.close()
 

@@ -17,6 +17,7 @@ from rerank_cli.readers.engines import is_number, members_of_record, paired, sha
 from rerank_cli.readers.jsontext import guarded
 from rerank_cli.readers.spans import parse_path, spans
 from rerank_cli.readers.values import Element, Parsed, decode, elements_in, json_text, one_line, values_in
+from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,7 +53,7 @@ def read_answer(parsed: Parsed, where: str, fields: FieldSettings) -> Parsed:
             raise parsed.error
         return parsed
     if shape.refused:
-        raise InputError(f"{shape.name}: there is nothing to rank", shape.refused, where)
+        raise InputError(f"{shape.name}: {_reason(shape, value)}", shape.refused, where)
     query = lookup(value, shape.query) if shape.query else None
     kept = _request_members(keys, query)
     if shape.columns:
@@ -60,6 +61,13 @@ def read_answer(parsed: Parsed, where: str, fields: FieldSettings) -> Parsed:
         return Parsed(kept, lambda: iter(rows), shape=shape)
     text = parsed.text or json_text(value_of(parsed), where).decode("utf-8", "surrogatepass")
     return Parsed(kept, _at(text, prefix + _only_path(shape, value, where), where), shape=shape)
+
+
+def _reason(shape: Shape, value: dict[str, Any]) -> str:
+    """What an error reply says, on one line."""
+    found = [lookup(value, path) for path in shape.reason]
+    texts = [text for one in found for text in (one if isinstance(one, list) else [one]) if isinstance(text, str)]
+    return shown(texts[0], 200) if texts else "there is nothing to rank"
 
 
 def elements_of(

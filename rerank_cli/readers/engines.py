@@ -36,6 +36,7 @@ class Shape(NamedTuple):
         queries: the list that has one element per query.
         columns: members that are columns (lists of equal length), and how they are called in a record.
         refused: what to do about an answer that holds nothing to rank.
+        reason: what an error reply says; the first of these that is a text (of a list of errors, that of the first).
     """
 
     name: str
@@ -51,6 +52,7 @@ class Shape(NamedTuple):
     queries: str = ""
     columns: tuple[tuple[str, str], ...] = ()
     refused: str = ""
+    reason: tuple[str, ...] = ()
 
 
 @cache

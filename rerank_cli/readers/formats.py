@@ -21,8 +21,8 @@ BY_SUFFIX: dict[str, InputFormat] = {
     "parquet": "jsonl",  # the input stream turns its rows into JSON lines
 }  # fmt: skip
 _YAML_START = re.compile(r"---(?:\s|$)|- [\w.-]+:(?:\s|$)|(?:documents|query):(?:\s|$)")
-# How a record or a list of records begins, quotes of Python's included; `[INFO]` and `{x}` are none.
-_JSON_LIKE = re.compile(rb"""\[?\s*\{\s*(?:["'][^"']*["']\s*:|$)|\[\s*$""")
+# How a record or a list of records begins, quotes of Python's included; `[INFO]`, `{x}` and a lone `[` are none.
+_JSON_LIKE = re.compile(rb"""\[?\s*\{\s*(?:["'][^"']*["']\s*:|\})|\[[^\S\n]*\n\s*["\[]""")
 _PREFIX = 1 << 16  # characters that decide whether a text that looks like JSON can be JSON
 _CUT = 32  # an error this close to the end of a cut text may come from the cut
 
@@ -45,7 +45,7 @@ def detect_format(name: str, stream: InputStream, fields: FieldSettings, report:
     if by_bytes != "lines":
         return by_bytes
     refuse_noise(bytes(stream.lookahead[:_PREFIX]), stream.name)
-    if like := _resembled(stream.first_line()[0]):
+    if like := _resembled(stream.sample(SAMPLE)[0].lstrip()):
         options = f"`--input-format {like.lower()}` shows what is wrong, `--input-format lines` hides this note"
         report.note(f"{stream.name} looks like {like}, but is not valid: its lines are taken as plain text ({options})")
         return by_bytes
@@ -70,11 +70,32 @@ def _sniff_table(stream: InputStream, fields: FieldSettings, report: Report) -> 
     return "lines"
 
 
-def _resembled(line: bytes) -> str | None:
-    """What a first line that was taken for plain text looks like."""
-    if _JSON_LIKE.match(line):
-        return "JSON" if line.startswith(b"[") else "JSONL"
+def _resembled(text: bytes) -> str | None:
+    """What a text that was taken for plain text looks like, by its beginning."""
+    if _JSON_LIKE.match(text):
+        return "JSON" if text.startswith(b"[") else "JSONL"
+    line = text.split(b"\n", 1)[0]
     return "YAML" if line.startswith(b"- ") and _YAML_START.match(line.decode("utf-8", "replace")) else None
+
+
+def suggest_format(error: InputError, start: bytes, fields: FieldSettings, read_as: InputFormat) -> None:
+    """Give an error another hint if its text, by how it begins, is of another format than the one it is read as."""
+    other = _other(start, fields) if read_as != "lines" else read_as
+    # YAML holds JSON too, so that a missing field is a missing field.
+    if other is None or {other, read_as} <= {"json", "jsonl"} or (read_as == "yaml" and "YAML" not in error.message):
+        return
+    if other != read_as:
+        error.hint = f"it looks like {other.upper()}: `--input-format {other}`"
+
+
+def _other(start: bytes, fields: FieldSettings) -> InputFormat | None:
+    """The format that the beginning of a text has beyond doubt: JSON, JSON lines, CSV or TSV."""
+    text = start.lstrip()
+    if _JSON_LIKE.match(text):
+        line = text.split(b"\n", 1)[0]
+        return "jsonl" if text.startswith(b"{") and _is_json(line, (dict,)) else "json"
+    table = table_of(start, fields.rank_fields or (fields.text_field,), complete=False)
+    return None if table is None else "tsv" if table.delimiter == "\t" else "csv"
 
 
 def sniff(stream: InputStream) -> InputFormat:

@@ -262,7 +262,7 @@ def check_file(name: str, *, folders: bool = False) -> None:
 def unreadable(name: str, exc: Exception) -> InputError:
     """The error for a file that cannot be opened, with the hint that fits."""
     if isinstance(exc, FileNotFoundError):
-        return InputError("no such file", _similar_file(name), name)
+        return InputError("no such file", _missing_hint(name), name)
     if isinstance(exc, IsADirectoryError):
         return InputError("is a directory", f"name its files, as in `{shlex.quote(name.rstrip('/'))}/*`", name)
     if isinstance(exc, PermissionError):
@@ -271,13 +271,20 @@ def unreadable(name: str, exc: Exception) -> InputError:
     return InputError(f"cannot be opened: {reason}", "is the name right?", name)
 
 
-def _similar_file(name: str) -> str:
+def similar_file(name: str) -> str | None:
+    """A file of the same folder whose name is like this one; None without one."""
     path = Path(name)
     try:
         names = os.listdir(path.parent)  # noqa: PTH208 names are all we need
     except (OSError, ValueError):
-        return f"there is no folder `{path.parent}`"
+        return None
     similar = get_close_matches(path.name, names, n=1, cutoff=0.75)
-    if similar:
-        return f"did you mean `{path.parent / similar[0]}`?"
-    return f"`ls {shlex.quote(str(path.parent))}` shows what is there"
+    return str(path.parent / similar[0]) if similar else None
+
+
+def _missing_hint(name: str) -> str:
+    folder = Path(name).parent
+    if not os.path.isdir(folder):  # noqa: PTH112 never raises
+        return f"there is no folder `{folder}`"
+    similar = similar_file(name)
+    return f"did you mean `{similar}`?" if similar else f"`ls {shlex.quote(str(folder))}` shows what is there"

@@ -94,6 +94,9 @@ def make_plan(settings: ModelSettings) -> Plan:
     if settings.model == models.BUILTIN and not settings.template and settings.load_as == "auto":
         model = models.builtin()
     else:
+        from rerank_cli.scorers.remote.providers import provider_hint
+
+        models.require_known(settings.model, settings.remote.endpoints, provider_hint)
         backend: str = settings.backend
         device = settings.device
         if backend == "auto" and (device.startswith(("cuda", "mps")) or (device == "auto" and selection.has_cuda())):

@@ -141,7 +141,9 @@ def require_possible(settings: ModelSettings, env: Mapping[str, str]) -> None:
         check_budget(nothing, 0, settings.remote.max_units)
         check_cost(nothing, 0, settings.remote.max_cost)
     elif settings.model != PASSTHROUGH:
-        models.require_known(settings.model, (*settings.remote.endpoints, PASSTHROUGH))
+        from rerank_cli.scorers.remote.providers import provider_hint
+
+        models.require_known(settings.model, (*settings.remote.endpoints, PASSTHROUGH), provider_hint)
 
 
 def _chain_digest(chain: Sequence[ModelSettings]) -> str:

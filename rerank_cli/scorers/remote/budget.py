@@ -76,7 +76,7 @@ def check_unit(choice: ProviderModel) -> None:
     """Raise UsageError unless this model is billed in search units: --max-units counts nothing else."""
     unit = choice.provider.billed_in(choice.model)
     if unit != "search_units":
-        raise not_in_units(choice.provider.id, unit)
+        raise not_in_units(choice.provider.shown, unit)
 
 
 class UnitsSpentError(UsageError):

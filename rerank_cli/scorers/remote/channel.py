@@ -91,7 +91,7 @@ class Channel:
                 self._used[name] = self._used.get(name, 0) + value
             for warning in wire.parse_warnings(payload):
                 words = wire.shortened(redact(warning, self.target.secrets))
-                self.report.warn(f"{self.target.provider.id} says: {words}")
+                self.report.warn(f"{self.target.provider.shown} says: {words}")
         return used
 
     def usage(self) -> dict[str, float]:

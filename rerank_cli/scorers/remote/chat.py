@@ -87,7 +87,7 @@ class ChatScorer:
         """The documents by query, and the places of blank ones. Raises UsageError as the run would."""
         if limits.long_documents != "chunk":
             self._report.warn(
-                f"--long-documents has no effect: {self._target.provider.id} reads the start of documents"
+                f"--long-documents has no effect: {self._target.provider.shown} reads the start of documents"
             )
         groups, blank = group_pairs(pairs, share=True)
         return groups, blank

@@ -100,7 +100,7 @@ def _answered(target: Target, status: int) -> str:
         phrase = f" {HTTPStatus(status).phrase}"
     except ValueError:
         phrase = ""
-    return f"{target.provider.id} at {target.shown_url} answered {status}{phrase}"
+    return f"{target.provider.shown} at {target.shown_url} answered {status}{phrase}"
 
 
 def _hint(target: Target, status: int) -> str | None:

@@ -18,6 +18,8 @@ from rerank_cli.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# What is written before the colon elsewhere -> what to write here for a model.
+MEANT = {"openai": "chat:{}", "ollama": "chat:{} --endpoint http://localhost:11434", "huggingface": "{}", "hf": "{}"}
 TABLE = Path(__file__).with_name("providers.json")
 Unit = Literal["search_units", "tokens", "rerank_units", "queries"]
 
@@ -87,6 +89,14 @@ class Provider:
     # What is billed. Rerank units cannot be estimated (cost.py); queries have up to 100 documents each.
     billing: Unit | None
     billing_models: Mapping[str, Unit] = field(default_factory=dict)  # regular expression -> unit; the first one counts
+    own_models: str = ""  # regular expression: models that no other provider calls by these names
+    # no column: what the user wrote, an alias or a named endpoint
+    written: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What messages call it: as the user wrote it."""
+        return self.written or self.id
 
     @property
     def scale(self) -> str:
@@ -162,8 +172,20 @@ class Table:
         sharing = [row for row in self.rows.values() if wanted in row.aliases]
         if not sharing:
             hint = did_you_mean(wanted, self.names())
-            raise UsageError(f"unknown provider `{name}`", hint or f"known: {', '.join(self.rows)}")
+            raise UsageError(f"unknown provider `{name}`", hint or "`rerank models providers` lists all")
         return sharing
+
+    def hint(self, reference: str) -> str | None:
+        """What a reference that names no model means here: a provider without a model, or a model without provider."""
+        name, _, model = reference.partition(":")
+        if meant := MEANT.get(name.lower()):
+            return f"did you mean `-m {meant.format(model or 'MODEL')}`?"
+        if name.lower() in self.names():
+            example = self.find(name).example
+            others = ", or another of its models after the colon" if example else ""
+            return f"`{name}` is a provider: `-m {name}:{example}`{others}"
+        row = next((row for row in self.rows.values() if re.fullmatch(row.own_models or "(?!)", name.lower())), None)
+        return f"did you mean `-m {min((row.id, *row.aliases), key=len)}:{name}`?" if row else None
 
     def is_listwise(self, model: str) -> bool:
         """Whether a model's scores of different requests cannot be compared."""
@@ -176,6 +198,11 @@ class Table:
                 tokens = min(provider.request_tokens or limits["request_tokens"], limits["request_tokens"])
                 return replace(provider, max_docs=min(provider.max_docs, limits["max_docs"]), request_tokens=tokens)
         return provider
+
+
+def provider_hint(reference: str) -> str | None:
+    """The hint for a model that is not on this machine, if it belongs to a provider."""
+    return load_table().hint(reference)
 
 
 @cache

@@ -171,16 +171,18 @@ class RemoteScorer:
             words = "scores of different requests are ranked together as you asked (--allow-split)"
             self._report.warn(f"{model} compares the documents of a request with each other: {words}")
         if not provider.max_tokens and limits.max_tokens_per_doc != wire.DEFAULT_MAX_TOKENS:
-            self._report.warn(f"{provider.id} has no field for --max-tokens-per-doc: its own limit applies")
+            self._report.warn(f"{provider.shown} has no field for --max-tokens-per-doc: its own limit applies")
         if not provider.max_chunks and limits.max_chunks_per_doc is not None:
-            self._report.warn(f"{provider.id} has no field for --max-chunks-per-doc: its own limit applies")
+            self._report.warn(f"{provider.shown} has no field for --max-chunks-per-doc: its own limit applies")
         if limits.long_documents != "chunk":
-            self._report.warn(f"--long-documents has no effect: {provider.id} decides what happens to long documents")
+            self._report.warn(
+                f"--long-documents has no effect: {provider.shown} decides what happens to long documents"
+            )
         if provider.max_tokens:
             long = sum(item.tokens > limits.max_tokens_per_doc for group in groups for item in group.items)
             if long:
                 words = "document is" if long == 1 else "documents are"
-                cut_at = f"{provider.id} cuts there (--max-tokens-per-doc)"
+                cut_at = f"{provider.shown} cuts there (--max-tokens-per-doc)"
                 self._report.note(f"{long} {words} probably longer than {limits.max_tokens_per_doc} tokens: {cut_at}")
 
     def _exchange(
@@ -215,7 +217,7 @@ class RemoteScorer:
         with self._shared.lock:
             self._shared.accepted = min(self._shared.accepted or n, (n + 1) // 2)
         self._report.note(
-            f"{self._target.provider.id} refused {n} documents in one request: smaller ones are sent (--batch-docs)"
+            f"{self._target.provider.shown} refused {n} documents in one request: smaller ones are sent (--batch-docs)"
         )
 
     def _request(self, batch: Batch, shared: dict[str, Any], pause: Callable[[float], None]) -> list[Score]:

@@ -143,7 +143,7 @@ def find_bounds(provider: Provider, remote: RemoteSettings, max_chunks: int | No
         raise UsageError("--batch-docs must be at least 1", "leave it out, or give a number")
     if asked and hard and asked > hard:
         hint = f"--batch-docs {hard} or fewer"
-        raise UsageError(f"{provider.id} takes at most {hard:,} documents in a request", hint)
+        raise UsageError(f"{provider.shown} takes at most {hard:,} documents in a request", hint)
     documents = asked or min(provider.max_docs, hard or provider.max_docs)
     tokens = int(provider.request_tokens * TOKEN_SHARE) if provider.request_tokens else None
     return Bounds(documents, provider.max_body or load_table().max_body, tokens)

@@ -15,7 +15,7 @@ import orjson
 from rerank_cli.errors import ConfigError, MissingKeyError, UsageError, did_you_mean
 from rerank_cli.net import SENSITIVE, stays_on_machine
 from rerank_cli.scorers.remote.keys import Header, Secret, auth_headers, extra_headers, find_key
-from rerank_cli.scorers.remote.providers import Provider, ProviderModel, load_table
+from rerank_cli.scorers.remote.providers import MEANT, Provider, ProviderModel, load_table
 from rerank_cli.scorers.remote.signers import Signer, open_signer
 from rerank_cli.scorers.remote.url import body_model, build_url, checked, fixed_headers, values_of
 from rerank_cli.settings import NAMED_KEYS
@@ -72,10 +72,13 @@ def choose(reference: str, remote: RemoteSettings) -> ProviderModel:
         reference.encode()
     except UnicodeEncodeError:
         raise UsageError("-m: the model's name is not UTF-8", "is the terminal set to another encoding?") from None
+    written = reference if reference in remote.endpoints else reference.partition(":")[0]
     if reference in remote.endpoints:
         choice = _named(reference, remote.endpoints[reference], remote.endpoint)
     elif ":" in reference:
         name, _, model = reference.partition(":")  # the model may be empty or hold colons
+        if name.lower() in MEANT:
+            raise UsageError(f"unknown provider `{name}`", load_table().hint(reference))
         choice = ProviderModel(load_table().find(name, remote.endpoint), model, remote.endpoint)
     else:
         hint = did_you_mean(reference, remote.endpoints)
@@ -84,9 +87,10 @@ def choose(reference: str, remote: RemoteSettings) -> ProviderModel:
     provider = choice.provider
     if provider.model_required and not choice.model and provider.model_default is None:
         by_name = reference in remote.endpoints
-        hint = f'add model = "…" under [endpoints.{reference}]' if by_name else f"write {provider.id}:MODEL"
+        hint = f'add model = "…" under [endpoints.{reference}]' if by_name else f"write {written}:MODEL"
         raise UsageError(f"`{reference}` does not name a model", hint)
-    return replace(choice, provider=load_table().with_limits(provider, choice.model))
+    provider = replace(load_table().with_limits(provider, choice.model), written=written)
+    return replace(choice, provider=provider)
 
 
 def check_named(where: str, entry: Mapping[str, object]) -> None:
@@ -131,14 +135,16 @@ def open_target(reference: str, settings: ModelSettings, env: Mapping[str, str])
     loopback = stays_on_machine(urlsplit(url).hostname or "")
     if settings.offline and not loopback:
         hint = "leave --offline (RERANK_OFFLINE) out, or choose a local model: -m builtin"
-        raise UsageError(f"--offline: {provider.id} is on the network, at {urlsplit(url).hostname}", hint)
+        raise UsageError(f"--offline: {provider.shown} is on the network, at {urlsplit(url).hostname}", hint)
     if provider.key_required and not (has_secret or signer or loopback):
-        message = f"no key for {provider.id}: the environment variable `{choice.key_env or provider.keys[0]}` is unset"
+        message = (
+            f"no key for {provider.shown}: the environment variable `{choice.key_env or provider.keys[0]}` is unset"
+        )
         raise MissingKeyError(message, "export it, or name another with --api-key-env NAME or --api-key-file FILE")
     if settings.template:
-        raise UsageError(f"{provider.id} does not take --template", "it is for decoders that run on this machine")
+        raise UsageError(f"{provider.shown} does not take --template", "it is for decoders that run on this machine")
     if settings.load_as != "auto":
-        raise UsageError(f"--as is for local models, and {provider.id} is a provider", "leave `--as` out")
+        raise UsageError(f"--as is for local models, and {provider.shown} is a provider", "leave `--as` out")
     _refuse_instruction(provider, model, settings.instruction)
     return Target(
         provider,
@@ -170,8 +176,8 @@ def _refuse_instruction(provider: Provider, model: str, instruction: str | None)
     if not instruction or provider.follows_instruction(model):
         return
     if provider.has_instruction:
-        raise UsageError(f"{provider.id}: {model} does not follow instructions", "leave --instruction out")
-    raise UsageError(f"{provider.id} does not take --instruction", "send fields of one provider with --extra '{…}'")
+        raise UsageError(f"{provider.shown}: {model} does not follow instructions", "leave --instruction out")
+    raise UsageError(f"{provider.shown} does not take --instruction", "send fields of one provider with --extra '{…}'")
 
 
 def query_secrets(url: str) -> tuple[Secret, ...]:

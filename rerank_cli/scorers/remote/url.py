@@ -32,7 +32,7 @@ def fill(provider: Provider, text: str, values: Mapping[str, str]) -> str:
         text = text.replace(name, value)
     for name, variables in provider.variables.items():
         if f"{{{name}}}" in text:
-            raise UsageError(f"{provider.id} needs {variables[0]}, which is unset", f"export {variables[0]}=…")
+            raise UsageError(f"{provider.shown} needs {variables[0]}, which is unset", f"export {variables[0]}=…")
     return text
 
 
@@ -79,8 +79,10 @@ def _own_base(provider: Provider) -> str:
     """The provider's base. Raises UsageError: only the user can know it."""
     unknown = set(re.findall(r"{(\w+)}", provider.base)) - set(provider.variables)
     if unknown:
-        kin = [r.base for r in load_table().rows.values() if r is provider or set(r.aliases) & set(provider.aliases)]
-        raise UsageError(f"{provider.id} needs --endpoint URL", f"as in --endpoint {' or '.join(kin)}")
+        kin = [
+            r.base for r in load_table().rows.values() if r.id == provider.id or set(r.aliases) & set(provider.aliases)
+        ]
+        raise UsageError(f"{provider.shown} needs --endpoint URL", f"as in --endpoint {' or '.join(kin)}")
     return provider.base
 
 
