@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import anyio
@@ -152,7 +153,8 @@ class Tools:
             try:
                 return await to_thread.run_sync(work)
             except RerankError as error:
-                raise ToolError(self._told(f"{error}" + (f" ({error.hint})" if error.hint else ""))) from error
+                clear_frames(error.__traceback__)  # a reader's error may refer to itself, and keep file and bytes
+                raise ToolError(self._told(f"{error}" + (f" ({error.hint})" if error.hint else ""))) from None
 
     def _files(self, paths: Sequence[str], report: Report) -> list[Path]:
         """The files of paths and patterns, each once, sorted within a pattern. Raises InputError."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +23,6 @@ from rerank_cli.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HOURS = {
     "query": "fox",
@@ -118,6 +119,19 @@ def test_large_files_and_large_numbers(tmp_path: Path) -> None:
     assert "1,073,741,824 bytes" in message(hint), "each file counts once"
     assert json.loads(number.structured_content["results"][0]["text"]) == objects["documents"][0]
     assert "at least 1" in message(none), "not stdin, which is the agent's"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_files_that_cannot_be_read_are_let_go(tmp_path: Path) -> None:
+    """Each failed call kept its file open and what it had read in memory."""
+    (tmp_path / "zeros.txt.gz").write_bytes(gzip.compress(bytes(300 * 2**20), 1))
+    with talking(tmp_path) as server:
+        opened, arguments = [], files("zeros.txt.gz", input_format="files")[1]
+        for number in range(1, 9):
+            say(server, "tools/call", {"name": "rank_files", "arguments": arguments}, number)
+            assert answer(server)["result"]["isError"]
+            opened.append(len(list(Path(f"/proc/{server.pid}/fd").iterdir())))
+        assert opened[-1] == opened[0]
 
 
 def test_hints_name_arguments_of_the_tool(tmp_path: Path) -> None:
