@@ -24,7 +24,7 @@ from rerank_cli.stage_checks import check_chain, check_stages, stage_context
 from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rerank_cli.records import Hit, Queries, Source
     from rerank_cli.report import Report
@@ -86,10 +86,8 @@ def rank_prefiltered(
     advance: Advance | None,
 ) -> Ranking:
     """The ranking of the documents that share most words with the query; `meta.stages` counts the others."""
-    from rerank_cli.prefilter import best_by_words
-
     most = settings.prefilter or 0
-    chunks = best_by_words(query, chunks, most, report)
+    chunks = best_by_words(query, chunks, settings, report)
     ranking = rank(query, chunks, scorer, replace(settings, prefilter=None), report, advance)
     left_out = report.counts["prefiltered"]
     if not left_out:
@@ -98,6 +96,18 @@ def rank_prefiltered(
     report.note(f"{few} fewer words with the query than others: not scored (--prefilter {most})")
     row = {"stage": "prefilter", "documents": most + left_out, "kept": most}
     return replace(ranking, meta=replace(ranking.meta, stages=(row, *ranking.meta.stages)))
+
+
+def best_by_words(
+    query: Queries, chunks: Iterable[list[Document]], settings: RankSettings, report: Report
+) -> Iterator[list[Document]]:
+    """What --prefilter leaves of a stream; repeats, if they are not wanted, take no place of others."""
+    from rerank_cli import prefilter
+
+    if settings.stages.dedupe:
+        seen: set[bytes] = set()
+        chunks = (without_repeats(chunk, seen, report) for chunk in chunks)
+    return prefilter.best_by_words(query, chunks, settings.prefilter or 0, report)
 
 
 def rank_in_turn(

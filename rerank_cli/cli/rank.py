@@ -150,9 +150,9 @@ def estimate_only(
     from rerank_cli.cli.dry_run import dry_run, pairs_of, unless_cached
 
     if settings.prefilter:
-        from rerank_cli.prefilter import best_by_words
+        from rerank_cli.pipeline import best_by_words
 
-        stream = replace(stream, chunks=best_by_words(query, stream.chunks, settings.prefilter, report))
+        stream = replace(stream, chunks=best_by_words(query, stream.chunks, settings, report))
     output, asked = rules.output_of(call, stream.body), unless_cached(model, rules.cache_of(call))
     dry_run(pairs_of(query, stream), asked, settings, output, call.terminal, report)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rerank_cli.compression import without_suffix
 from rerank_cli.errors import InputError
-from rerank_cli.readers.binary import holds_nul
+from rerank_cli.readers.binary import LOOK, holds_nul
 from rerank_cli.readers.htmltext import declared_encoding, html_text, is_html
 from rerank_cli.readers.input_stream import open_stream
 from rerank_cli.readers.values import decode
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from rerank_cli.report import Report
+
+NOT_TEXT = ("this is not text: it holds NUL", "leave it out")
 
 
 def read_files(
@@ -55,6 +57,8 @@ def read_text(name: str, stdin: BinaryIO, decoding: Decoding) -> str:
     """The text of one file. Raises InputError for a file that cannot be opened or holds no text."""
     stream = open_stream(name, stdin, decoding)
     try:
+        if b"\0" in stream.sample(LOOK)[0]:  # before gigabytes of it are read
+            raise InputError(*NOT_TEXT, stream.name)
         data = stream.whole()
     finally:
         stream.close()
@@ -62,7 +66,7 @@ def read_text(name: str, stdin: BinaryIO, decoding: Decoding) -> str:
     text = _declared(data) if decoding.encoding is None and is_html(plain, data[:4096].decode("latin-1")) else None
     text = decode(data, stream.name) if text is None else text
     if holds_nul(text):
-        raise InputError("this is not text: it holds NUL", "leave it out", stream.name)
+        raise InputError(*NOT_TEXT, stream.name)
     return html_text(text) if is_html(plain, text) else text
 
 
