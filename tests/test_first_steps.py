@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,33 @@ def test_messages_call_a_named_endpoint_by_its_name(run, tmp_path: Path) -> None
     (tmp_path / "mine.toml").write_text('[endpoints.mine]\nprovider = "cohere"\nmodel = "rerank-v3.5"\n')
     done = run("-q", "x", "news.jsonl", "--text-field", "body", "-m", "mine", "--config", "mine.toml")
     assert (done.code, "no key for mine: " in done.err) == (2, True)
+
+
+TWO = '{"id": "a", "head": "1 a", "body": "8 b"}\n{"id": "b", "head": "2 a", "body": "9 b"}\n'
+
+
+def test_of_an_option_given_twice_the_last_value_counts_and_lists_add_up(run, free) -> None:
+    def ids(*argv: str, env: dict[str, str] | None = None) -> list[str]:
+        result = run("-q", "q", "-f", "ids", *argv, stdin=TWO, env=env)
+        assert result.code == 0, result.err
+        return result.lines
+
+    assert ids("--text-field", "head", "-n", "1", "-n", "2") == ["b", "a"]
+    assert ids("--text-field", "head", "--top-n=2", "-n", "1") == ["b"]
+    assert ids("--text-field", "none", "--text-field", "body", "--on-missing", "error") == ["b", "a"]
+    explained = [
+        run("-q", "q", "-f", "jsonl", "--explain", *argv, stdin=TWO, env={"RERANK_RANK_FIELDS": "id"}).out
+        for argv in (("--rank-fields", "head,body"), ("--rank-fields", "head", "--rank-fields", " body,"))
+    ]
+    assert explained[0] == explained[1]
+    assert json.loads(explained[0].splitlines()[0])["explain"]["text"].startswith("head: ")
+
+
+def test_thresholds_of_several_models_add_up(run, free) -> None:
+    argv = ("-q", "q", "-f", "ids", "--text-field", "head", "--fallback", "cohere:x")
+    both = run(*argv, "--min-score", "builtin=9", "--min-score", "cohere=0.1", stdin=TWO)
+    assert (both.code, both.out) == (0, b"")
+    assert run(*argv, "--min-score", "9", "--min-score", "-9", stdin=TWO).lines == ["b", "a"]
+    for values in (("builtin=9", "builtin=1"), ("9", "builtin=1")):
+        mixed = run(*argv, "--min-score", values[0], "--min-score", values[1], stdin=TWO)
+        assert (mixed.code, "each model once" in mixed.err) == (2, True)

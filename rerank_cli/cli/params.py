@@ -39,7 +39,7 @@ def parameter(option: Option) -> Any:
         param_decls=[option.name, flags, *option.flags[1:]],
         type_descriptor=None,  # type: ignore[arg-type]
         is_flag=option.kind is bool,
-        multiple=option.many,
+        multiple=option.many or option.comma_separated or option.by_model,
         count=option.count,
         metavar=option.metavar,
     )
@@ -69,8 +69,15 @@ def typed_values(values: Mapping[str, Any], options: Mapping[str, Option]) -> di
             items = value if isinstance(value, list | tuple) else [value]
             made[name] = tuple(_one(item, option, shown) for item in items)
         else:
-            made[name] = _one(value, option, shown)
+            made[name] = _one(_together(value, option), option, shown)
     return made
+
+
+def _together(value: Any, option: Option) -> Any:
+    """The one text of an option that was given several times: lists add up. Of any other the parser keeps the last."""
+    if not isinstance(value, list | tuple):
+        return value
+    return ",".join(value) if option.comma_separated or any("=" in text for text in value) else value[-1]
 
 
 def from_variable(text: str, option: Option) -> Any:

@@ -41,7 +41,11 @@ def text(lines: Mapping[str, str], options: Iterable[Option], *, complete: bool)
     if complete:
         codes = "\n".join(row(str(int(code)), code.meaning) for code in ExitCode)
         parts.append(f"exit codes:\n{codes}")
-        parts.append("Each option can be set as RERANK_<OPTION>, e.g. RERANK_TOP_N=5.")
+        parts.append(
+            "Each option can be set as RERANK_<OPTION>, e.g. RERANK_TOP_N=5.\n"
+            "Of an option given twice the last value counts; repeatable options and lists\n"
+            "(A,B) add up."
+        )
     else:
         parts.append("`rerank --help` shows all options and exit codes.")
     return "\n\n".join(parts) + "\n"
