@@ -67,9 +67,20 @@ def best_by_words(
             for chunk in chain(first, chunks):
                 waiting.add(chunk)
             report.count("prefiltered", waiting.documents - most)
+            report.note(left_out(waiting.documents - most, waiting.found, most))
             yield from waiting.best()
     except OSError as error:  # readers raise errors of their own
         raise _no_room(error) from None
+
+
+def left_out(count: int, found: int, most: int) -> str:
+    """The note about `count` documents that are not scored; `found` share a word with the query."""
+    if found > most:
+        few = "1 document shares" if count == 1 else f"{count:,} documents share"
+        return f"{few} fewer words with the query than others: not scored (--prefilter {most})"
+    one = "1 document that shares none is" if count == 1 else f"{count:,} documents that share none are"
+    words = ("no document shares", "1 document shares")[found] if found < 2 else f"{found:,} documents share"
+    return f"{words} a word with the query; {one} not scored (--prefilter {most})"
 
 
 def _no_room(error: OSError) -> InputError:
@@ -130,6 +141,11 @@ class _Waiting:
         self._counts = [array("B") for _ in range(words.count)]  # one column for each word
         self._lengths, self._ends = array("Q"), array("Q", [0])
         self._others: list[Document] = []  # the first that share no word
+
+    @property
+    def found(self) -> int:
+        """How many documents share a word with the query."""
+        return len(self._lengths)
 
     def add(self, chunk: list[Document]) -> None:
         """Take the documents of a chunk."""

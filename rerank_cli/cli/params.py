@@ -18,7 +18,7 @@ from rerank_cli.options import MOST_NUMBER
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rerank_cli.options import Option
 
@@ -69,15 +69,13 @@ def typed_values(values: Mapping[str, Any], options: Mapping[str, Option]) -> di
             items = value if isinstance(value, list | tuple) else [value]
             made[name] = tuple(_one(item, option, shown) for item in items)
         else:
-            made[name] = _one(_together(value, option), option, shown)
+            made[name] = _one(_together(value, option) if isinstance(value, list | tuple) else value, option, shown)
     return made
 
 
-def _together(value: Any, option: Option) -> Any:
-    """The one text of an option that was given several times: lists add up. Of any other the parser keeps the last."""
-    if not isinstance(value, list | tuple):
-        return value
-    return ",".join(value) if option.comma_separated or any("=" in text for text in value) else value[-1]
+def _together(texts: Sequence[str], option: Option) -> str:
+    """The one text of an option that was given several times: lists add up, else the last one counts."""
+    return ",".join(texts) if option.comma_separated or any("=" in text for text in texts) else texts[-1]
 
 
 def from_variable(text: str, option: Option) -> Any:
