@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli.cli.command import Command
-from rerank_cli.errors import UsageError
+from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.options import INPUT, option
 from rerank_cli.settings import Limits, ModelSettings
 
@@ -51,7 +51,7 @@ def mcp(call: Call) -> int:
       claude mcp add rerank -- rerank mcp --root .
     """
     if find_spec("mcp") is None:
-        raise UsageError("`rerank mcp` needs the package `mcp`", "pip install 'rerank-cli[mcp]'")
+        raise ModelError("`rerank mcp` needs the package `mcp`", "pip install 'rerank-cli[mcp]'")
     from rerank_cli.api import Reranker
     from rerank_cli.mcp_server import Tools, make_server
     from rerank_cli.scorers.registry import is_remote
