@@ -6,6 +6,7 @@ command lines. Specification: modelcontextprotocol.io, revision 2025-06-18 and l
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,9 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from rerank_cli import pipeline
 from rerank_cli.errors import InputError, RerankError
+from rerank_cli.field_hints import for_members
 from rerank_cli.fields import identity
+from rerank_cli.options import options_of
 from rerank_cli.readers import open_documents
 from rerank_cli.report import Report
 from rerank_cli.settings import DEFAULT_ID_FIELDS, FieldSettings, InputSettings, RankSettings
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     Described = tuple[str | None, str | None, str]  # id, file, text
 
 MOST_RESULTS = 100
+FIELDS_ARGUMENT = '"rank_fields": [{}]'
 MOST_CHARS = 2000  # of a document that is returned: results go into a prompt
 INSTRUCTIONS = (
     "Ranks texts by how well they answer a query, with a cross-encoder. Use it after a search that finds too much: "
@@ -129,7 +133,8 @@ class Tools:
             try:
                 yield
             except RerankError as error:
-                text = f"{error}" + (f" ({error.hint})" if error.hint else "")
+                hint = as_arguments(error.hint or "")
+                text = f"{error}" + (f" ({hint})" if hint else "")
                 raise ToolError(text.replace(f"{self._root}/", "")) from error
 
     def _files(self, paths: Sequence[str]) -> list[Path]:
@@ -168,6 +173,14 @@ class Tools:
 
     def _too_many(self) -> InputError:
         return InputError(f"more than {self._max_documents:,} documents", "give fewer, or raise `--max-documents`")
+
+
+def as_arguments(hint: str) -> str:
+    """A hint for callers that have arguments of a tool instead of options for inputs; empty if it offers such a one."""
+    hint = for_members(hint, FIELDS_ARGUMENT).replace("rank_fields=", '"rank_fields": ')
+    hint = re.sub(r"--input-format (\w+)", r'"input_format": "\1"', hint)
+    flags = {flag for one in options_of(InputSettings) for flag in one.flags}
+    return hint if flags.isdisjoint(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", hint)) else ""
 
 
 def _results(ranking: Ranking, documents: int, described: Callable[[Hit], Described]) -> Results:

@@ -146,3 +146,23 @@ def test_thresholds_of_several_models_add_up(run, free) -> None:
     for values in (("builtin=9", "builtin=1"), ("9", "builtin=1")):
         mixed = run(*argv, "--min-score", values[0], "--min-score", values[1], stdin=TWO)
         assert (mixed.code, "each model once" in mixed.err) == (2, True)
+
+
+@pytest.mark.parametrize(("argv", "code", "hint"), [
+    (["version"], 3, "did you mean `rerank --version`?"),
+    (["help"], 3, "did you mean `rerank --help`?"),
+    (["help", "batch"], 3, "did you mean `rerank --help`?"),
+    (["-q", "x", "help"], 3, "`ls .` shows what is there"),
+    (["-V"], 2, "`rerank --version` prints the version"),
+    (["batch", "--version"], 2, "`rerank --version` prints the version"),
+])  # fmt: skip
+def test_the_version_and_help_are_found(run, argv: list[str], code: int, hint: str) -> None:
+    result = run(*argv)
+    assert (result.code, hint_of(result)) == (code, hint)
+    assert "\n      --version" in run("--help").text
+    assert "\n      --version" in run("-h").text
+
+
+def test_a_file_called_version_is_a_file(run, free, tmp_path: Path) -> None:
+    (tmp_path / "version").write_text("1 a\n")
+    assert run("-q", "x", "-f", "lines", "version").out == b"1 a\n"

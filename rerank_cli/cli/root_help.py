@@ -37,7 +37,7 @@ class NothingAsked(HelpRequested):
 def text(lines: Mapping[str, str], options: Iterable[Option], *, complete: bool) -> str:
     """The root's help: commands with a line each, then the options of the default command."""
     commands = "commands (rerank COMMAND --help):\n" + "\n".join(row(name, line) for name, line in lines.items())
-    parts = [SUMMARY, USAGE, EXAMPLES, commands, options_text(options, complete=complete)]
+    parts = [SUMMARY, USAGE, EXAMPLES, commands, options_text(options, complete=complete, root=True)]
     if complete:
         codes = "\n".join(row(str(int(code)), code.meaning) for code in ExitCode)
         parts.append(f"exit codes:\n{codes}")
