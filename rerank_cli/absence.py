@@ -8,24 +8,26 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from rerank_cli import nesting
 from rerank_cli.errors import InputError, did_you_mean
 from rerank_cli.field_hints import EMPTY_HINT, MAX_KEYS, TEXT_HINT, field_hint, likely_fields, name_list
 from rerank_cli.paths import fields_of, has_path, last_key
+from rerank_cli.records import Document
 from rerank_cli.text import is_blank, shown, to_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from rerank_cli.records import Document
     from rerank_cli.report import Report
     from rerank_cli.settings import FieldSettings
 
 SAMPLE = 1000  # records whose keys are counted for a hint
 FEW = 5  # documents of a chunk that show what all are like
 COMMON = 6  # keys that a message names with their counts
+_TEXT = itemgetter(Document._fields.index("text"))
 
 
 def without_empty(documents: list[Document], fields: FieldSettings, report: Report) -> list[Document]:
@@ -102,6 +104,13 @@ class FieldCheck:
             for names in self._unseen.values():
                 for name in [name for name in names if has_path(value, name)]:
                     del names[name]
+
+    def count_lacking(self, documents: Sequence[Document], report: Report) -> None:
+        """Count the records that are empty because they do not have the field to score."""
+        empty = (document for document in documents if not document.text and is_record(document))
+        lacking = sum(not any(has_field(document, name) for name in self._scored) for document in empty)
+        names = name_list(self._scored)
+        report.lacks(names if len(self._scored) == 1 else f"field of {names}", lacking)
 
     def end(self, *, excuse_one: bool = False) -> None:
         """The input is complete. Raises InputError if none of its records has a field to score.
@@ -192,6 +201,8 @@ def checked(
         if held is not None:
             yield held
         check.observe(chunk)
+        if "" in map(_TEXT, chunk):
+            check.count_lacking(chunk, report)
         held = chunk
     check.end(excuse_one=True)
     if last:

@@ -23,8 +23,10 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from rerank_cli import pipeline
 from rerank_cli.errors import InputError, RerankError
+from rerank_cli.field_hints import for_members
 from rerank_cli.fields import identity
 from rerank_cli.files import reason_of
+from rerank_cli.options import options_of
 from rerank_cli.readers import open_documents
 from rerank_cli.report import Report
 from rerank_cli.settings import DEFAULT_ID_FIELDS, Decoding, FieldSettings, InputSettings, RankSettings
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     Described = tuple[str | None, str | None, str]  # id, file, text
 
 MOST_RESULTS = 100
+FIELDS_ARGUMENT = '"rank_fields": [{}]'
 MOST_CHARS = 2000  # of a document that is returned: results go into a prompt
 MOST_BYTES = 256 * 2**20  # of the files of a call, and of what one compressed file holds
 _ARGUMENT = re.compile(r"--(input-format|rank-fields)\b")  # options that are arguments of the tools
@@ -154,7 +157,8 @@ class Tools:
                 return await to_thread.run_sync(work)
             except RerankError as error:
                 clear_frames(error.__traceback__)  # a reader's error may refer to itself, and keep file and bytes
-                raise ToolError(self._told(f"{error}" + (f" ({error.hint})" if error.hint else ""))) from None
+                hint = as_arguments(error.hint or "")
+                raise ToolError(self._told(f"{error}" + (f" ({hint})" if hint else ""))) from None
 
     def _files(self, paths: Sequence[str], report: Report) -> list[Path]:
         """The files of paths and patterns, each once, sorted within a pattern. Raises InputError."""
@@ -223,6 +227,14 @@ class Tools:
 
     def _too_many(self) -> InputError:
         return InputError(f"more than {self._max_documents:,} documents", "give fewer, or raise `--max-documents`")
+
+
+def as_arguments(hint: str) -> str:
+    """A hint for callers that have arguments of a tool instead of options for inputs; empty if it offers such a one."""
+    hint = for_members(hint, FIELDS_ARGUMENT).replace("rank_fields=", '"rank_fields": ')
+    hint = re.sub(r"--input-format (\w+)", r'"input_format": "\1"', hint)
+    flags = {flag for one in options_of(InputSettings) for flag in one.flags}
+    return hint if flags.isdisjoint(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", hint)) else ""
 
 
 def _results(ranking: Ranking, documents: int, described: Callable[[Hit], Described]) -> Results:

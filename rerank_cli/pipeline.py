@@ -92,8 +92,6 @@ def rank_prefiltered(
     left_out = report.counts["prefiltered"]
     if not left_out:
         return ranking
-    few = "1 document shares" if left_out == 1 else f"{left_out:,} documents share"
-    report.note(f"{few} fewer words with the query than others: not scored (--prefilter {most})")
     row = {"stage": "prefilter", "documents": most + left_out, "kept": most}
     return replace(ranking, meta=replace(ranking.meta, stages=(row, *ranking.meta.stages)))
 

@@ -74,12 +74,24 @@ def best_by_words(
             for chunk in chain(first, chunks):
                 waiting.add(chunk)
             report.count("prefiltered", waiting.documents - most)
-            if not waiting.found:
-                first_ones = "first one" if most == 1 else f"first {most:,}"
-                report.warn(f"no document shares a word with the query: --prefilter keeps the {first_ones}")
+            found = len(waiting.found)
+            (report.note if found else report.warn)(left_out(waiting.documents - most, found, most))
             yield from waiting.best()
     except OSError as error:  # readers raise errors of their own
         raise _no_room(error) from None
+
+
+def left_out(count: int, found: int, most: int) -> str:
+    """The note about `count` documents that are not scored; `found` share a word with the query."""
+    if found > most:
+        few = "1 document shares" if count == 1 else f"{count:,} documents share"
+        return f"{few} fewer words with the query than others: not scored (--prefilter {most})"
+    if not found:
+        first = "first one" if most == 1 else f"first {most:,}"
+        return f"no document shares a word with the query: --prefilter keeps the {first}"
+    one = "1 document that shares none is" if count == 1 else f"{count:,} documents that share none are"
+    words = "1 document shares" if found == 1 else f"{found:,} documents share"
+    return f"{words} a word with the query; {one} not scored (--prefilter {most})"
 
 
 def _no_room(error: OSError) -> InputError:

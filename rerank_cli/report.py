@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rerank_cli.text import escape_line, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 # One row per counter, in the order of the warnings: how a warning begins for one, for n, and how it ends.
 WORDING: dict[str, tuple[str, str, str]] = {
@@ -53,8 +53,13 @@ WORDING: dict[str, tuple[str, str, str]] = {
     "replaced_surrogates": (
         "{n} document holds", "{n} documents hold", "lone surrogates: scored with replacement characters",
     ),
+}  # fmt: skip
+EMPTY = frozenset({"empty", "skipped_empty"})
+# The same for notes.
+NOTES: dict[str, tuple[str, str, str]] = {
     "missing_id": (
-        "{n} document has no id: its index stands", "{n} documents have no id: their index stands", "instead",
+        "{n} document has no id: its position is", "{n} documents have no id: their position is",
+        "used, counted from 0 over all inputs",
     ),
 }  # fmt: skip
 
@@ -65,7 +70,9 @@ class Report:
 
     counts: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    best: float | None = None  # relevance score, where --min-score is set
     _warnings: list[str] = field(default_factory=list)
+    _fields: str = ""  # those that documents lack, for messages
     _replaced: dict[str, None] = field(default_factory=dict)  # keys, in the order in which they came up
 
     def count(self, what: str, n: int = 1) -> None:
@@ -78,6 +85,11 @@ class Report:
         if found := dict.fromkeys(keys):
             self.count("replaced_keys", n)
             self._replaced.update(found)
+
+    def lacks(self, fields: str, n: int) -> None:
+        """Count n documents, which are counted as empty too, that do not have the fields to score."""
+        self.count("no_field", n)
+        self._fields = fields
 
     def warn(self, message: str) -> None:
         """A warning with words of its own, on one line; said once however often it is raised."""
@@ -94,15 +106,29 @@ class Report:
     def add(self, other: Report) -> None:
         """Take over the counters and warnings of a part of the run."""
         self.counts.update(other.counts)
+        self._fields = self._fields or other._fields
         for message in other._warnings:
             self.warn(message)
 
     def warnings(self) -> tuple[str, ...]:
         """All warnings in words, those counted first."""
+        return (*self._worded(WORDING), *self._warnings)
+
+    def all_notes(self) -> tuple[str, ...]:
+        """All notes, those counted last."""
+        return (*self.notes, *self._worded(NOTES))
+
+    def _worded(self, wording: Mapping[str, tuple[str, str, str]]) -> list[str]:
         keys = ", ".join(f"`{shown(key)}`" for key in self._replaced)
-        counted = [
+        return [
             f"{(one, many)[self.counts[what] > 1]} {end}".rstrip().format(n=self.counts[what], keys=keys)
-            for what, (one, many, end) in WORDING.items()
+            + (self._lacking(self.counts[what]) if what in EMPTY else "")
+            for what, (one, many, end) in wording.items()
             if self.counts[what]
         ]
-        return (*counted, *self._warnings)
+
+    def _lacking(self, empty: int) -> str:
+        """How many of the empty documents do not even have the field to score."""
+        count = min(empty, self.counts["no_field"])  # others were left out for another reason
+        has = "it has" if empty == 1 else f"{count} {'has' if count == 1 else 'have'}"
+        return f" ({has} no {self._fields})" if count else ""

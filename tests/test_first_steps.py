@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_an_option_of_other_programs_leads_to_ours(run, argv: list[str], hint: s
     (["eval", "--output-format", "csv"], "did you mean `--format`?"),
     (["eval", "--csv"], "did you mean `-f csv`?"),
     (["batch", "--csv"], "see `rerank batch --help`"),  # it has no such format
-    (["batch", "--json"], "see `rerank batch --help`"),
+    (["batch", "--json"], "it is an option of `rerank rank`, not of `rerank batch`"),
     (["models", "list", "--csv"], "see `rerank models list --help`"),
 ])  # fmt: skip
 def test_an_option_is_proposed_only_where_the_command_has_it(run, argv: list[str], hint: str) -> None:
@@ -115,3 +116,53 @@ def test_messages_call_a_named_endpoint_by_its_name(run, tmp_path: Path) -> None
     (tmp_path / "mine.toml").write_text('[endpoints.mine]\nprovider = "cohere"\nmodel = "rerank-v3.5"\n')
     done = run("-q", "x", "news.jsonl", "--text-field", "body", "-m", "mine", "--config", "mine.toml")
     assert (done.code, "no key for mine: " in done.err) == (2, True)
+
+
+TWO = '{"id": "a", "head": "1 a", "body": "8 b"}\n{"id": "b", "head": "2 a", "body": "9 b"}\n'
+
+
+def test_of_an_option_given_twice_the_last_value_counts_and_lists_add_up(run, free) -> None:
+    def ids(*argv: str, env: dict[str, str] | None = None) -> list[str]:
+        result = run("-q", "q", "-f", "ids", *argv, stdin=TWO, env=env)
+        assert result.code == 0, result.err
+        return result.lines
+
+    assert ids("--text-field", "head", "-n", "1", "-n", "2") == ["b", "a"]
+    assert ids("--text-field", "head", "--top-n=2", "-n", "1") == ["b"]
+    assert ids("--text-field", "none", "--text-field", "body", "--on-missing", "error") == ["b", "a"]
+    explained = [
+        run("-q", "q", "-f", "jsonl", "--explain", *argv, stdin=TWO, env={"RERANK_RANK_FIELDS": "id"}).out
+        for argv in (("--rank-fields", "head,body"), ("--rank-fields", "head", "--rank-fields", " body,"))
+    ]
+    assert explained[0] == explained[1]
+    assert json.loads(explained[0].splitlines()[0])["explain"]["text"].startswith("head: ")
+
+
+def test_thresholds_of_several_models_add_up(run, free) -> None:
+    argv = ("-q", "q", "-f", "ids", "--text-field", "head", "--fallback", "cohere:x")
+    both = run(*argv, "--min-score", "builtin=9", "--min-score", "cohere=0.1", stdin=TWO)
+    assert (both.code, both.out) == (0, b"")
+    assert run(*argv, "--min-score", "9", "--min-score", "-9", stdin=TWO).lines == ["b", "a"]
+    for values in (("builtin=9", "builtin=1"), ("9", "builtin=1")):
+        mixed = run(*argv, "--min-score", values[0], "--min-score", values[1], stdin=TWO)
+        assert (mixed.code, "each model once" in mixed.err) == (2, True)
+
+
+@pytest.mark.parametrize(("argv", "code", "hint"), [
+    (["version"], 3, "did you mean `rerank --version`?"),
+    (["help"], 3, "did you mean `rerank --help`?"),
+    (["help", "batch"], 3, "did you mean `rerank --help`?"),
+    (["-q", "x", "help"], 3, "`ls .` shows what is there"),
+    (["-V"], 2, "`rerank --version` prints the version"),
+    (["batch", "--version"], 2, "`rerank --version` prints the version"),
+])  # fmt: skip
+def test_the_version_and_help_are_found(run, argv: list[str], code: int, hint: str) -> None:
+    result = run(*argv)
+    assert (result.code, hint_of(result)) == (code, hint)
+    assert "\n      --version" in run("--help").text
+    assert "\n      --version" in run("-h").text
+
+
+def test_a_file_called_version_is_a_file(run, free, tmp_path: Path) -> None:
+    (tmp_path / "version").write_text("1 a\n")
+    assert run("-q", "x", "-f", "lines", "version").out == b"1 a\n"

@@ -139,3 +139,25 @@ def test_a_server_that_cannot_start_says_why(run, options: tuple[str, ...], word
     result = run("mcp", *options)
     assert (result.code, result.out) == (2, b"")
     assert words in result.err
+
+
+def test_messages_name_arguments_of_the_tool_and_no_options(tmp_path: Path) -> None:
+    (tmp_path / "body.jsonl").write_text('{"body": "a", "title": "b"}\n{"body": "c"}\n')
+    (tmp_path / "table.csv").write_text('{"text": "a"}\n{"text": "b"}\n')
+    (tmp_path / "words.jsonl").write_text("plain words\n")
+    (tmp_path / "other.json").write_text(json.dumps({"rows": [{"text": "a"}]}))
+    answers = ask(
+        ("rank_files", {"query": "x", "paths": ["body.jsonl"]}),
+        ("rank_documents", {"query": "x", "documents": [{"body": "a", "title": "b"}]}),
+        ("rank_files", {"query": "x", "paths": ["body.jsonl"], "rank_fields": ["bdoy"]}),
+        ("rank_files", {"query": "x", "paths": ["table.csv"]}),
+        ("rank_files", {"query": "x", "paths": ["words.jsonl"]}),
+        ("rank_files", {"query": "x", "paths": ["other.json"]}),
+        root=tmp_path,
+    )
+    texts = [message(answer) for answer in answers]
+    assert all("--" not in text for text in texts), texts
+    assert texts[0].endswith('(did you mean `"rank_fields": ["body"]`? 2 of 2 have `body`)')
+    assert all('`"rank_fields": ["body"]`' in text for text in texts[:3])
+    assert 'it looks like JSONL: `"input_format": "jsonl"`' in texts[3]
+    assert 'plain text is `"input_format": "lines"`' in texts[4]

@@ -17,7 +17,7 @@ from conftest import CAPITAL, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_cli.errors import InputError
+from rerank_cli.errors import InputError, ModelError
 from rerank_cli.readers.input_stream import InputStream, open_stream
 from rerank_cli.readers.rows import raw_rows
 
@@ -183,7 +183,7 @@ def test_a_repeated_column_is_refused(tmp_path: Path) -> None:
 
 def test_without_pyarrow_the_extra_is_named(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InputError, match="needs pyarrow") as caught:
+    with pytest.raises(ModelError, match="needs pyarrow") as caught:
         open_stream(str(docs), io.BytesIO())
     assert "rerank-cli[parquet]" in caught.value.hint
 

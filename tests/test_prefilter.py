@@ -104,7 +104,7 @@ def test_the_command_line_scores_only_what_is_kept(run, tmp_path: Path) -> None:
     assert [hit["index"] for hit in result.json["results"][:1]] == [250]
     assert len(result.json["results"]) == 20
     assert result.json["meta"]["stages"] == [{"stage": "prefilter", "documents": 300, "kept": 20}]
-    assert re.search(r"note: 280 documents share .* not scored \(--prefilter 20\)", result.err)
+    assert re.search(r"280 documents that share none are not scored \(--prefilter 20\)", result.err)
     alone = run("-q", "capital of the United States", "--json", stdin=(lines[250] + "\n").encode())
     assert alone.json["results"][0]["relevance_score"] == result.json["results"][0]["relevance_score"]
 
@@ -164,3 +164,15 @@ def test_a_temporary_file_that_cannot_be_written_is_an_error_with_a_hint() -> No
     assert (done.returncode, done.stdout) == (3, "")
     assert "--prefilter cannot keep the documents in a temporary file" in done.stderr
     assert "TMPDIR" in done.stderr
+
+
+@pytest.mark.parametrize(("texts", "query", "most", "words"), [
+    (["a b", "loan", "c d"], "loans", 2, "1 document shares a word with the query; 1 document that shares none is"),
+    (["loan", "loan", "c d"], "loans", 2, "2 documents share a word with the query; 1 document that shares none is"),
+    (["loan", "loan", "loans d"], "loans", 2, "1 document shares fewer words with the query than others:"),
+    (["loan", "loan", "loans d", "x"], "loans", 2, "2 documents share fewer words with the query than others:"),
+])  # fmt: skip
+def test_the_note_says_whether_what_is_left_out_shares_a_word(run, texts, query: str, most: int, words: str) -> None:
+    text = "\n".join(texts)
+    err = run("-q", query, "--prefilter", str(most), stdin=text).err
+    assert f"note: {words} not scored (--prefilter {most})\n" in err

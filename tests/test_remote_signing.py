@@ -239,7 +239,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(run, monkeypatch, nam
     for part in (module, module.partition(".")[0]):
         monkeypatch.setitem(sys.modules, part, None)
     done = run("-q", "q", "-m", f"{name}:m", *more, stdin="a\n", env=AWS | {"GOOGLE_CLOUD_PROJECT": "p"})
-    assert (done.code, done.out) == (2, b"")
+    assert (done.code, done.out) == (4, b"")
     assert "signing requests needs the package" in done.err
     assert f"hint: install it: {command}" in done.err
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from free_scorer import FreeScorer
 from remote.loopback import Loopback, Seen, as_json
 from remote.scoring import KEY
+
+from rerank_cli.records import Score
+from rerank_cli.report import Report
+from rerank_cli.settings import RankSettings
+from rerank_cli.stage_checks import note_best
 
 ENV = {"CO_API_KEY": KEY}
 COHERE = ("-q", "q", "-m", "cohere:rerank-v3.5", "--retries", "0", "-f", "ids", "--endpoint")
@@ -113,3 +119,26 @@ def test_wrong_thresholds_of_a_file_are_refused(run, user, text: str, words: str
     found = run("-q", "q", stdin=DOCS)
     assert (found.code, found.out) == (2, b"")
     assert words in found.err
+
+
+def test_a_threshold_that_no_score_can_reach_is_reported(run, free) -> None:
+    ask = ("-q", "q", "-f", "ids", "--min-score")
+    found = run(*ask, "30", stdin=DOCS)
+    assert (found.code, found.out) == (0, b"")
+    assert "warning: --min-score 30: relevance scores go from 0 to 1, so no document can have it" in found.err
+    for argv in (("1",), ("0.5",), ("30", "--raw-scores")):
+        assert "go from 0 to 1" not in run(*ask, *argv, stdin=DOCS).err
+
+
+def test_scores_of_a_provider_may_go_beyond_1(run) -> None:
+    with Loopback(scored) as server:
+        assert "go from 0 to 1" not in run(*COHERE, server.url, "--min-score", "30", stdin=DOCS, env=ENV).err
+
+
+def test_an_empty_result_names_the_best_score() -> None:
+    info, report = FreeScorer.info, Report()
+    for logits in ([-2.0, None], [-1.0, -3.0], []):
+        note_best([Score(logit) for logit in logits], info, RankSettings(min_score=0.5), report)
+    assert report.best == pytest.approx(0.26894142)
+    note_best([Score(7.0)], info, RankSettings(min_score=9, raw_scores=True), report)
+    assert report.best == 7.0

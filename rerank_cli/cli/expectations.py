@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 
 def check_expectations(
-    ranking: Ranking, fail_if_empty: bool, expected: Sequence[tuple[str, int]], terminal: Terminal
+    ranking: Ranking, fail_if_empty: bool, expected: Sequence[tuple[str, int]], best: float | None, terminal: Terminal
 ) -> int:
-    """0 if every check holds. Raises AssertionFailed naming all that do not."""
+    """0 if every check holds; `best` is the highest score where --min-score is set. Raises AssertionFailed."""
+    why = "" if best is None else f": the best relevance_score was {best:.3g} (--min-score)"
     if not ranking.hits and not fail_if_empty:
-        terminal.note("no documents: the result is empty" if not ranking.meta.documents else "no document is left")
-    failures = ["the result is empty"] if fail_if_empty and not ranking.hits else []
+        terminal.note(
+            "no documents: the result is empty" if not ranking.meta.documents else f"no document is left{why}"
+        )
+    failures = [f"the result is empty{why}"] if fail_if_empty and not ranking.hits else []
     for document, k in expected:
         rank = rank_of(document, ranking)
         if rank is None or rank > k:

@@ -55,14 +55,15 @@ def of_group(group: Group, path: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def options_text(options: Iterable[Option], *, complete: bool) -> str:
-    """Options under their group headings."""
+def options_text(options: Iterable[Option], *, complete: bool, root: bool = False) -> str:
+    """Options under their group headings; the root has --version besides."""
     groups: dict[str, list[str]] = {}
     for one in options:
         if one.flags and (complete or one.in_short_help):
             groups.setdefault(one.group, []).append(option_row(one))
     if complete or GENERAL in groups:
         groups.setdefault(GENERAL, []).append(row("-h, --help", "Short help, complete help."))
+        groups[GENERAL] += [row("    --version", "Versions of rerank, Python and the backends.")] if root else []
     ordered = [*GROUPS, *sorted(set(groups) - set(GROUPS))]
     return "\n\n".join(f"{group}:\n" + "\n".join(groups[group]) for group in ordered if group in groups)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rerank_cli import lookup
 from rerank_cli.cli.command import Command
 from rerank_cli.cli.rules import refuse_without_reach
-from rerank_cli.errors import OutputError, UsageError
+from rerank_cli.errors import ModelError, OutputError, UsageError
 from rerank_cli.files import reason_of
 from rerank_cli.options import INPUT, option
 from rerank_cli.settings import Limits, ModelSettings
@@ -59,7 +59,7 @@ def mcp(call: Call) -> int:
       claude mcp add rerank -- rerank mcp --root .
     """
     if find_spec("mcp") is None:
-        raise UsageError("`rerank mcp` needs the package `mcp`", "pip install 'rerank-cli[mcp]'")
+        raise ModelError("`rerank mcp` needs the package `mcp`", "pip install 'rerank-cli[mcp]'")
     from rerank_cli.api import Reranker
     from rerank_cli.mcp_input import repair_stdin
     from rerank_cli.mcp_server import Tools, make_server

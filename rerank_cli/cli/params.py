@@ -18,7 +18,7 @@ from rerank_cli.options import MOST_NUMBER
 from rerank_cli.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rerank_cli.options import Option
 
@@ -39,7 +39,7 @@ def parameter(option: Option) -> Any:
         param_decls=[option.name, flags, *option.flags[1:]],
         type_descriptor=None,  # type: ignore[arg-type]
         is_flag=option.kind is bool,
-        multiple=option.many,
+        multiple=option.many or option.comma_separated or option.by_model,
         count=option.count,
         metavar=option.metavar,
     )
@@ -69,8 +69,13 @@ def typed_values(values: Mapping[str, Any], options: Mapping[str, Option]) -> di
             items = value if isinstance(value, list | tuple) else [value]
             made[name] = tuple(_one(item, option, shown) for item in items)
         else:
-            made[name] = _one(value, option, shown)
+            made[name] = _one(_together(value, option) if isinstance(value, list | tuple) else value, option, shown)
     return made
+
+
+def _together(texts: Sequence[str], option: Option) -> str:
+    """The one text of an option that was given several times: lists add up, else the last one counts."""
+    return ",".join(texts) if option.comma_separated or any("=" in text for text in texts) else texts[-1]
 
 
 def from_variable(text: str, option: Option) -> Any:

@@ -94,7 +94,7 @@ def rank(call: Call) -> int:
             report.note(f"blank lines are left out ({blank}): the output does not stand line by line beside the input")
     finally:
         print_report(report, call.terminal)
-    return check_expectations(ranking, expected.fail_if_empty, places, call.terminal) if ranking else 0
+    return check_expectations(ranking, expected.fail_if_empty, places, report.best, call.terminal) if ranking else 0
 
 
 COMMAND = Command(
@@ -177,7 +177,7 @@ def print_warnings(report: Report, terminal: Terminal) -> None:
     """Warnings and notes."""
     for warning in report.warnings():
         terminal.warn(warning)
-    for note in report.notes:
+    for note in report.all_notes():
         terminal.note(note)
 
 

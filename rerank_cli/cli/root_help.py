@@ -37,11 +37,15 @@ class NothingAsked(HelpRequested):
 def text(lines: Mapping[str, str], options: Iterable[Option], *, complete: bool) -> str:
     """The root's help: commands with a line each, then the options of the default command."""
     commands = "commands (rerank COMMAND --help):\n" + "\n".join(row(name, line) for name, line in lines.items())
-    parts = [SUMMARY, USAGE, EXAMPLES, commands, options_text(options, complete=complete)]
+    parts = [SUMMARY, USAGE, EXAMPLES, commands, options_text(options, complete=complete, root=True)]
     if complete:
         codes = "\n".join(row(str(int(code)), code.meaning) for code in ExitCode)
         parts.append(f"exit codes:\n{codes}")
-        parts.append("Each option can be set as RERANK_<OPTION>, e.g. RERANK_TOP_N=5.")
+        parts.append(
+            "Each option can be set as RERANK_<OPTION>, e.g. RERANK_TOP_N=5.\n"
+            "Of an option given twice the last value counts; repeatable options and lists\n"
+            "(A,B) add up."
+        )
     else:
         parts.append("`rerank --help` shows all options and exit codes.")
     return "\n\n".join(parts) + "\n"

@@ -57,6 +57,8 @@ def option_hint(option: str, error: Any) -> str:
     if any(option in one.flags for one in options_of(DEFAULT)):  # then not of this command
         return f"it is an option of `rerank {DEFAULT}`, not of `{command_of(error)}`"
     options, word, other = error.ctx.command.options, option.lstrip("-"), f"see `{command_of(error)} --help`"
+    if word in {"V", "version"}:
+        return "`rerank --version` prints the version"
     synonyms = [meant for meant, words in SYNONYMS.items() if word in words.split()]
     for meant in synonyms:
         flag, _, value = meant.partition(" ")
@@ -64,7 +66,7 @@ def option_hint(option: str, error: Any) -> str:
             return f"did you mean `{meant}`?"
     # Without the dashes, which all options share.
     flags = [flag for one in options for flag in (*one.flags, one.negation)]
-    long = {flag[2:]: flag for flag in (*flags, "--help", "--version") if flag.startswith("--")}
+    long = {flag[2:]: flag for flag in (*flags, "--help") if flag.startswith("--")}
     close = [] if synonyms else get_close_matches(word, long, n=1, cutoff=CLOSE)
     return f"did you mean `{long[close[0]]}`?" if close else other
 
@@ -84,6 +86,8 @@ def check_files(files: Sequence[str], *, asked: bool) -> None:
             continue
         if path in COMMANDS:
             raise UsageError(f"`{path}` comes after options", f"options go after the command: `rerank {path} …`")
+        if path in {"help", "version"} and not asked and not number:
+            raise InputError(f"no such file or command: {path}", f"did you mean `rerank --{path}`?")
         close = get_close_matches(path, COMMANDS, n=1, cutoff=0.7)
         if close:
             raise InputError(f"no such file or command: {path}", f"did you mean `rerank {close[0]}`?")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from rerank_cli.compression import decompress, program_of
-from rerank_cli.errors import InputError
+from rerank_cli.errors import InputError, RerankError
 from rerank_cli.files import reason_of
 from rerank_cli.readers.binary import file_type, not_text
 from rerank_cli.readers.encodings import Recoded, marked_encoding
@@ -91,7 +91,7 @@ class InputStream:
                 return start
             self._stream = cast("BinaryIO", JsonLines(self._stream, self.name, start))
             return self._read()
-        except InputError:
+        except RerankError:
             self.close()
             raise
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from rerank_cli.errors import InputError
+from rerank_cli.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,8 +43,8 @@ class JsonLines(io.RawIOBase):
         start: what was read of the stream already.
 
     Raises:
-        InputError: (also while it is read) pyarrow is missing, the file is damaged or encrypted, or a column name
-            appears twice.
+        ModelError: pyarrow is not installed.
+        InputError: (also while it is read) the file is damaged or encrypted, or a column name appears twice.
     """
 
     def __init__(self, stream: BinaryIO, name: str, start: bytes = b"") -> None:
@@ -117,9 +117,8 @@ def _opened(source: BinaryIO | str, name: str) -> tuple[Any, Any]:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise InputError(
-            f"Parquet needs pyarrow ({error})", "pip install 'rerank-cli[parquet]', or convert it to JSON lines", name
-        ) from error
+        hint = "pip install 'rerank-cli[parquet]', or convert it to JSON lines"
+        raise ModelError(f"{name}: Parquet needs pyarrow ({error})", hint) from error
     try:
         # With a buffer size, column chunks are read page by page instead of whole.
         return pa, parquet.ParquetFile(source, buffer_size=1 << 16, pre_buffer=False)

@@ -11,7 +11,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
-from rerank_cli.errors import UsageError
+from rerank_cli.errors import ModelError, UsageError
 from rerank_cli.files import reason_of
 from rerank_cli.server.settings import KEEP_ALIVE_S
 
@@ -28,12 +28,12 @@ GRACE_S = 5.0  # beyond the time that the last accepted request may take
 
 
 def check_extra() -> None:
-    """Raises UsageError if the packages of the extra are not installed."""
+    """Raises ModelError if the packages of the extra are not installed."""
     from importlib.util import find_spec
 
     missing = [name for name in ("starlette", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if missing:
-        raise UsageError(f"serve needs {', '.join(missing)}", "pip install 'rerank-cli[serve]'")
+        raise ModelError(f"serve needs {', '.join(missing)}", "pip install 'rerank-cli[serve]'")
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -10,7 +10,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rerank_cli.errors import MissingKeyError, RemoteError, UsageError
+from rerank_cli.errors import MissingKeyError, ModelError, RemoteError, UsageError
 from rerank_cli.scorers.remote.keys import Secret
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Signer(Protocol):
 
 
 def open_signer(signer: tuple[str, str], values: Mapping[str, str], env: Mapping[str, str]) -> Signer:
-    """The signer of a row (`Provider.signer`). Raises UsageError: its package is not installed."""
+    """The signer of a row (`Provider.signer`). Raises ModelError: its package is not installed."""
     name, scope = signer
     if name == "aws":
         return AwsSigner(scope, values.get("{region}", ""), env)
@@ -145,6 +145,6 @@ class GoogleSigner:
         return {"Authorization": f"Bearer {token}"}
 
 
-def _missing(extra: str, error: ImportError) -> UsageError:
+def _missing(extra: str, error: ImportError) -> ModelError:
     hint = f"install it: pip install 'rerank-cli[{extra}]'"
-    return UsageError(f"signing requests needs the package `{error.name or extra}`", hint)
+    return ModelError(f"signing requests needs the package `{error.name or extra}`", hint)
