@@ -20,7 +20,7 @@ from rerank_cli.records import LOG_ODDS, UNSCORED, Document, Ranking, Score
 from rerank_cli.rows import Rows, column, take
 from rerank_cli.scorers.fallback import FallbackScorer
 from rerank_cli.scorers.meta import meta_of
-from rerank_cli.stage_checks import check_chain, check_stages, stage_context
+from rerank_cli.stage_checks import check_chain, check_stages, note_best, stage_context
 from rerank_cli.text import is_blank
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ def rank(
             check_language(query, documents, scorer.info, report)
         new = scoring.score_documents(query, documents, scorer, settings, advance)
         tally(new, report, scorer.info)
+        note_best(new, scorer.info, settings, report)
         promising = trim(documents, new, settings, scorer.info)
         kept.extend(promising[0])
         scores.extend(promising[1])
         if settings.top_n and len(kept) > 2 * settings.top_n + MORE:
             best = trim(kept, scores, settings, scorer.info)
             kept, scores = Rows(Document, best[0]), Rows(Score, best[1])
-    ranking = assemble(query, kept, scores, scorer.info, settings, report)
-    ranking = with_highlights(ranking, scorer, settings)
+    ranking = with_highlights(assemble(query, kept, scores, scorer.info, settings, report), scorer, settings)
     return replace(ranking, meta=replace(ranking.meta, usage=scorer.usage()), sources=tuple(sources.values()))
 
 

@@ -40,8 +40,9 @@ def check_stages(query: Queries, info: ScorerInfo, settings: RankSettings, repor
 
 def note_best(scores: Iterable[Score], info: ScorerInfo, settings: RankSettings, report: Report) -> None:
     """Keep the highest relevance score as shown, for the case that --min-score leaves no document."""
-    values = [score.value for score in scores if score.value is not None]
-    if values and settings.min_score is not None:
+    if settings.min_score is None:
+        return
+    if values := [score.value for score in scores if score.value is not None]:
         best = max(values) if settings.raw_scores or info.scale != LOG_ODDS else sigmoid(max(values))
         report.best = best if report.best is None else max(best, report.best)
 
