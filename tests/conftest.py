@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ timeless: Any = {"deadline": None, "suppress_health_check": [hypothesis.HealthCh
 hypothesis.settings.register_profile("gate", derandomize=True, **timeless)
 hypothesis.settings.register_profile("search", **timeless)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
+
+# A shell starts background jobs with Ctrl-C ignored, and programs inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
